@@ -1,0 +1,1 @@
+"""The stages of SPP-net and the small engine that runs them over shards."""

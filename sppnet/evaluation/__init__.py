@@ -1,0 +1,1 @@
+"""The evaluation protocols of PASCAL VOC and ILSVRC DET."""
