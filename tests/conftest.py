@@ -1,0 +1,19 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared folder with the oracles and real data: `$SPPNET_SHARED`, or `shared` beside the checkout."""
+    folder = Path(os.environ.get("SPPNET_SHARED", ROOT.parent / "shared"))
+    if not (folder / "oracles").is_dir():
+        pytest.fail(f"no test vectors at {folder}: set SPPNET_SHARED to the folder that holds oracles/ and data/")
+    return folder
