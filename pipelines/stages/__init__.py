@@ -1,0 +1,33 @@
+"""The stages, one file each, found by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from pipelines.stage import Stage
+
+_STAGES = {
+    "ingest": "pipelines.stages.ingest:Ingest",
+    "propose": "pipelines.stages.propose:Propose",
+    "weights": "pipelines.stages.weights:ImportWeights",
+    "pretrain": "pipelines.stages.pretrain:Pretrain",
+    "extract": "pipelines.stages.extract:Extract",
+    "finetune": "pipelines.stages.finetune:Finetune",
+    "train-svms": "pipelines.stages.train_svms:TrainSvms",
+    "train-regressors": "pipelines.stages.train_regressors:TrainRegressors",
+    "score": "pipelines.stages.score:Score",
+    "evaluate": "pipelines.stages.evaluate:Evaluate",
+}
+
+
+def stage_names() -> tuple[str, ...]:
+    """Names of all stages, in the order of the pipeline."""
+    return tuple(_STAGES)
+
+
+def stage_type(name: str) -> type[Stage[Any]]:
+    """Returns the class of a stage; raises KeyError for an unknown name."""
+    module, attribute = _STAGES[name].split(":")
+    found: type[Stage[Any]] = getattr(import_module(module), attribute)
+    return found

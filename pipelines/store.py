@@ -1,0 +1,277 @@
+"""All storage: whole objects under one root, on a local disk or in an object store.
+
+Nothing else in the project talks to a file system of artifacts. An object is written by one call that either
+publishes all of it or nothing, and is never overwritten; `create` is the create-if-absent on which commits rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sppnet.errors import ArtifactError, ConfigError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_TRIES = 6
+_FIRST_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing.
+
+    Attributes:
+        name: Path relative to the store's root.
+        size: Bytes.
+        modified: Seconds since the epoch.
+    """
+
+    name: str
+    size: int
+    modified: float
+
+
+class Store(ABC):
+    """Whole objects under one root. Build it with `open_store`; pickling carries the URI only, never a secret."""
+
+    uri: str
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """Returns the object's bytes; raises `ArtifactError` if there is none."""
+
+    @abstractmethod
+    def put(self, name: str, data: bytes) -> None:
+        """Publishes an object under a name that is used once."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Publishes an object if the name is free. Returns whether it did."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[Entry]:
+        """Lists all objects whose name starts with the folder `prefix`, sorted by name. Never from a cache."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Removes an object; a missing one is no error."""
+
+    def exists(self, name: str) -> bool:
+        """Tells whether the object is there."""
+        return any(entry.name == name for entry in self.list(name))
+
+    def __reduce__(self) -> tuple[Callable[[str], Store], tuple[str]]:
+        return open_store, (self.uri,)
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri})"
+
+
+class LocalStore(Store):
+    """A folder. Objects appear atomically: written aside, flushed, then linked or renamed into place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.uri = str(self.root)
+
+    def _path(self, name: str) -> Path:
+        path = self.root / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise ConfigError(f"object name {name!r} leaves the store {self.uri}")
+        return path
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._path(name).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise ArtifactError(f"{self.uri}/{name} does not exist") from None
+
+    def _write_aside(self, path: Path, data: bytes) -> Path:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+            with aside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _storage_error(f"{path}", error) from error
+        return aside
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self._path(name)
+        self._write_aside(path, data).replace(path)
+
+    def create(self, name: str, data: bytes) -> bool:
+        path = self._path(name)
+        if path.exists():
+            return False
+        aside = self._write_aside(path, data)
+        try:
+            # A hard link fails if the name is taken and shows the whole content at once; O_EXCL would show a torn one.
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+        finally:
+            aside.unlink()
+        return True
+
+    def list(self, prefix: str = "") -> list[Entry]:
+        base = self._path(prefix)
+        found: list[Entry] = []
+        if base.is_file():
+            stat = base.stat()
+            return [Entry(prefix, stat.st_size, stat.st_mtime)]
+        for folder, _, files in os.walk(base):
+            for file in files:
+                if file.startswith(".") and file.endswith(".tmp"):
+                    continue
+                path = Path(folder) / file
+                stat = path.stat()
+                found.append(Entry(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime))
+        return sorted(found, key=lambda entry: entry.name)
+
+    def exists(self, name: str) -> bool:
+        return self._path(name).is_file()
+
+    def delete(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+
+
+class ObjectStore(Store):
+    """A prefix of an object store, through fsspec. Credentials and endpoint come from the environment."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self._local = threading.local()
+        self._owner = os.getpid()
+        self._fs = self._connect()
+
+    def _connect(self) -> Any:
+        import fsspec
+
+        scheme = self.uri.split("://", 1)[0]
+        try:
+            # A cached listing hides what other writers commit; a cached instance may be from before a fork.
+            return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"workspace {self.uri}: no file system for {scheme}:// ({error})") from error
+
+    @property
+    def _files(self) -> Any:
+        if self._owner != os.getpid():  # s3fs is not fork-safe
+            self._fs, self._owner = self._connect(), os.getpid()
+        return self._fs
+
+    def _full(self, name: str) -> str:
+        return f"{self.uri.split('://', 1)[1]}/{name}".rstrip("/")
+
+    def read(self, name: str) -> bytes:
+        def get() -> bytes:
+            try:
+                return bytes(self._files.cat_file(self._full(name)))
+            except FileNotFoundError:
+                raise ArtifactError(f"{self.uri}/{name} does not exist") from None
+
+        return _retried(get, f"read {self.uri}/{name}")
+
+    def put(self, name: str, data: bytes) -> None:
+        _retried(lambda: self._files.pipe_file(self._full(name), data), f"write {self.uri}/{name}")
+
+    def create(self, name: str, data: bytes) -> bool:
+        def attempt() -> bool:
+            try:
+                self._files.pipe_file(self._full(name), data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                # s3fs reports a failed If-None-Match as EINVAL with the server's words.
+                if error.errno == errno.EINVAL and "condition" in str(error).lower():
+                    return False
+                raise
+            return True
+
+        return _retried(attempt, f"create {self.uri}/{name}")
+
+    def list(self, prefix: str = "") -> list[Entry]:
+        root = self.uri.split("://", 1)[1] + "/"
+
+        def find() -> dict[str, dict[str, Any]]:
+            try:
+                found: dict[str, dict[str, Any]] = self._files.find(self._full(prefix), detail=True)
+            except FileNotFoundError:
+                return {}
+            return found
+
+        entries = []
+        for path, info in _retried(find, f"list {self.uri}/{prefix}").items():
+            modified = info.get("LastModified") or info.get("created")
+            stamp = modified.timestamp() if hasattr(modified, "timestamp") else float(info.get("mtime", 0.0))
+            entries.append(Entry(path.removeprefix("/").removeprefix(root), int(info["size"]), stamp))
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def delete(self, name: str) -> None:
+        def remove() -> None:
+            try:
+                self._files.rm_file(self._full(name))
+            except FileNotFoundError:
+                return
+
+        _retried(remove, f"delete {self.uri}/{name}")
+
+
+def _storage_error(where: str, error: OSError) -> ConfigError:
+    if error.errno == errno.ENOSPC:
+        return ConfigError(f"{where}: the disk is full; free space and run again, finished shards are kept")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return ConfigError(f"workspace can't be written at {where}: {error.strerror}; check its rights or choose another")
+    return ConfigError(f"{where}: {error.strerror or error}")
+
+
+def _is_refusal(error: Exception) -> bool:
+    text = str(error).lower()
+    refusals = ("403", "forbidden", "accessdenied", "access denied", "nosuchbucket", "signature", "invalidaccesskey")
+    return isinstance(error, PermissionError) or any(word in text for word in refusals)
+
+
+def _retried(action: Callable[[], T], what: str) -> T:
+    """Runs a storage call, again after a growing, jittered wait when the store or the network failed."""
+    for attempt in range(_TRIES):
+        try:
+            return action()
+        except ArtifactError:
+            raise
+        except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
+            if _is_refusal(error):
+                raise ConfigError(f"can't {what}: the store refuses ({error}); check credentials and bucket") from error
+            if attempt + 1 == _TRIES:
+                raise
+            wait = _FIRST_WAIT_SECONDS * 2**attempt * (0.5 + random.random())
+            logger.warning("storage retry what=%s error=%s wait=%.1fs", what, type(error).__name__, wait)
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def open_store(uri: str) -> Store:
+    """Opens a local folder or an object-store prefix such as `s3://bucket/prefix`.
+
+    Raises:
+        ConfigError: The URI is empty or names a scheme without a file system.
+    """
+    if not uri:
+        raise ConfigError("the workspace is empty: give a folder or s3://bucket/prefix")
+    if uri.startswith("file://"):
+        uri = uri.removeprefix("file://")
+    return ObjectStore(uri) if "://" in uri else LocalStore(Path(uri).expanduser())
