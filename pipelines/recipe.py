@@ -42,7 +42,9 @@ class Recipe:
         """The recipe with every default written out."""
         steps = {name: config.model_dump(mode="json") for name, config in self.steps.items()}
         return yaml.safe_dump(
-            {"version": VERSION, "name": self.name, "seed": self.seed, "steps": steps}, sort_keys=False, width=120
+            {"version": VERSION, "name": self.name, "seed": self.seed, "steps": steps},
+            sort_keys=False,
+            width=120,
         )
 
 
@@ -86,7 +88,9 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     for depth, part in enumerate(parts[:-1]):
         if not isinstance(target, dict) or part not in target:
             known = list(target) if isinstance(target, dict) else []
-            raise ConfigError(f"--set {override}: no {'.'.join(parts[: depth + 1])} in the recipe{_nearest(part, known)}")
+            raise ConfigError(
+                f"--set {override}: no {'.'.join(parts[: depth + 1])} in the recipe{_nearest(part, known)}"
+            )
         target = target[part]
     if not isinstance(target, dict):
         raise ConfigError(f"--set {override}: {'.'.join(parts[:-1])} holds no fields")

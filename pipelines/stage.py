@@ -102,12 +102,14 @@ class Phase:
         units: Names of the units, each with a commit of its own.
         resources: What one unit needs.
         workers: For a training phase, how many workers step together; 0 for a phase of independent units.
+        keyed: Whether its units account for image keys; the ledger of a step is that of its last keyed phase.
     """
 
     name: str
     units: tuple[str, ...]
     resources: Resources = field(default_factory=Resources)
     workers: int = 0
+    keyed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

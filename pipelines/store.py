@@ -93,6 +93,7 @@ class LocalStore(Store):
         return path
 
     def read(self, name: str) -> bytes:
+        """See `Store.read`."""
         try:
             return self._path(name).read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -111,10 +112,12 @@ class LocalStore(Store):
         return aside
 
     def put(self, name: str, data: bytes) -> None:
+        """See `Store.put`."""
         path = self._path(name)
         self._write_aside(path, data).replace(path)
 
     def create(self, name: str, data: bytes) -> bool:
+        """See `Store.create`."""
         path = self._path(name)
         if path.exists():
             return False
@@ -129,6 +132,7 @@ class LocalStore(Store):
         return True
 
     def list(self, prefix: str = "") -> list[Entry]:
+        """See `Store.list`."""
         base = self._path(prefix)
         found: list[Entry] = []
         if base.is_file():
@@ -139,14 +143,19 @@ class LocalStore(Store):
                 if file.startswith(".") and file.endswith(".tmp"):
                     continue
                 path = Path(folder) / file
-                stat = path.stat()
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:  # removed since it was seen, by gc or a losing attempt
+                    continue
                 found.append(Entry(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime))
         return sorted(found, key=lambda entry: entry.name)
 
     def exists(self, name: str) -> bool:
+        """See `Store.exists`."""
         return self._path(name).is_file()
 
     def delete(self, name: str) -> None:
+        """See `Store.delete`."""
         self._path(name).unlink(missing_ok=True)
 
 
@@ -179,6 +188,8 @@ class ObjectStore(Store):
         return f"{self.uri.split('://', 1)[1]}/{name}".rstrip("/")
 
     def read(self, name: str) -> bytes:
+        """See `Store.read`."""
+
         def get() -> bytes:
             try:
                 return bytes(self._files.cat_file(self._full(name)))
@@ -188,9 +199,12 @@ class ObjectStore(Store):
         return _retried(get, f"read {self.uri}/{name}")
 
     def put(self, name: str, data: bytes) -> None:
+        """See `Store.put`."""
         _retried(lambda: self._files.pipe_file(self._full(name), data), f"write {self.uri}/{name}")
 
     def create(self, name: str, data: bytes) -> bool:
+        """See `Store.create`."""
+
         def attempt() -> bool:
             try:
                 self._files.pipe_file(self._full(name), data, mode="create")
@@ -206,6 +220,7 @@ class ObjectStore(Store):
         return _retried(attempt, f"create {self.uri}/{name}")
 
     def list(self, prefix: str = "") -> list[Entry]:
+        """See `Store.list`."""
         root = self.uri.split("://", 1)[1] + "/"
 
         def find() -> dict[str, dict[str, Any]]:
@@ -217,12 +232,14 @@ class ObjectStore(Store):
 
         entries = []
         for path, info in _retried(find, f"list {self.uri}/{prefix}").items():
-            modified = info.get("LastModified") or info.get("created")
+            modified: Any = info.get("LastModified") or info.get("created")
             stamp = modified.timestamp() if hasattr(modified, "timestamp") else float(info.get("mtime", 0.0))
             entries.append(Entry(path.removeprefix("/").removeprefix(root), int(info["size"]), stamp))
         return sorted(entries, key=lambda entry: entry.name)
 
     def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+
         def remove() -> None:
             try:
                 self._files.rm_file(self._full(name))
@@ -236,13 +253,23 @@ def _storage_error(where: str, error: OSError) -> ConfigError:
     if error.errno == errno.ENOSPC:
         return ConfigError(f"{where}: the disk is full; free space and run again, finished shards are kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        return ConfigError(f"workspace can't be written at {where}: {error.strerror}; check its rights or choose another")
+        return ConfigError(
+            f"workspace can't be written at {where}: {error.strerror}; check its rights or choose another"
+        )
     return ConfigError(f"{where}: {error.strerror or error}")
 
 
 def _is_refusal(error: Exception) -> bool:
     text = str(error).lower()
-    refusals = ("403", "forbidden", "accessdenied", "access denied", "nosuchbucket", "signature", "invalidaccesskey")
+    refusals = (
+        "403",
+        "forbidden",
+        "accessdenied",
+        "access denied",
+        "nosuchbucket",
+        "signature",
+        "invalidaccesskey",
+    )
     return isinstance(error, PermissionError) or any(word in text for word in refusals)
 
 

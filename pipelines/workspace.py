@@ -72,7 +72,7 @@ class Commit:
     unit: str
     attempt: str
     data: str | None
-    bytes: int
+    size: int
     sha256: str | None
     rows: int
     done: int
@@ -165,10 +165,10 @@ class Artifact:
         if commit.data is None:
             raise ArtifactError(f"{self.name}/{commit.unit} has no data")
         data = self.store.read(f"{self.name}/{commit.data}")
-        if len(data) != commit.bytes or content_digest(data) != commit.sha256:
+        if len(data) != commit.size or content_digest(data) != commit.sha256:
             raise ArtifactError(
                 f"{self.store.uri}/{self.name}/{commit.data} is not what was committed "
-                f"({len(data)} bytes, expected {commit.bytes}); remove {COMMITS}/{commit.unit}.json and run again"
+                f"({len(data)} bytes, expected {commit.size}); remove {COMMITS}/{commit.unit}.json and run again"
             )
         return data
 
@@ -187,7 +187,7 @@ class Artifact:
             unit=unit,
             attempt=attempt,
             data=name,
-            bytes=len(output.data or b""),
+            size=len(output.data or b""),
             sha256=content_digest(output.data) if output.data is not None else None,
             rows=output.rows,
             done=output.done,

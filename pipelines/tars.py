@@ -1,0 +1,67 @@
+"""Image shards: webdataset tars with each image's bytes untouched and its annotation as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import webdataset as wds
+
+from pipelines.datasets.annotations import ImageAnnotation
+from pipelines.fingerprint import canonical_json
+from sppnet.errors import ArtifactError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a shard.
+
+    Attributes:
+        key: The image's key.
+        extension: File extension of the image without the dot, lower case.
+        data: The encoded image, as it was found.
+        annotation: Its size and objects.
+    """
+
+    key: str
+    extension: str
+    data: bytes
+    annotation: ImageAnnotation
+
+
+def encode_images(records: Iterable[ImageRecord]) -> bytes:
+    """Encodes a shard; equal records give equal bytes."""
+    sink = io.BytesIO()
+    with wds.TarWriter(sink, encoder=False, mtime=0) as writer:
+        for record in records:
+            body = canonical_json(record.annotation.to_json()).encode()
+            writer.write({"__key__": record.key, record.extension: record.data, "json": body})
+    return sink.getvalue()
+
+
+def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
+    """Yields a shard's records in order; raises `ArtifactError` naming `where` for a broken tar."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            pending: dict[str, tuple[str, bytes]] = {}
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                file = tar.extractfile(member)
+                if file is None:
+                    continue  # a folder entry
+                body = file.read()
+                other = pending.pop(key, None)
+                if other is None:
+                    pending[key] = (extension, body)
+                    continue
+                (image_extension, image), (_, text) = sorted(
+                    [other, (extension, body)], key=lambda part: part[0] == "json"
+                )
+                yield ImageRecord(key, image_extension, image, ImageAnnotation.from_json(json.loads(text)))
+    except (tarfile.TarError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{where}: not a readable image shard ({error})") from error
+    if pending:
+        raise ArtifactError(f"{where}: {next(iter(pending))} has an image or an annotation, not both")
