@@ -1,0 +1,135 @@
+"""Weights as safetensors bytes: never a pickle, so that loading an artifact can't run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+
+from sppnet.errors import ConfigError
+
+
+def read_safetensors(data: bytes, where: str = "weights") -> dict[str, torch.Tensor]:
+    """Read every tensor of a safetensors file, on the CPU.
+
+    Args:
+        data: the file's bytes.
+        where: what the bytes are, for the error's message.
+
+    Raises:
+        ConfigError: the bytes are cut, damaged or not safetensors.
+    """
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    try:
+        return dict(safetensors.torch.load(data))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes): {error}") from error
+
+
+def read_metadata(data: bytes, where: str = "weights") -> dict[str, str]:
+    """Read a safetensors file's metadata, `{}` where it has none.
+
+    Raises:
+        ConfigError: the header is cut or damaged.
+    """
+    header = _read_header(data, where)[0]
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict):
+        raise ConfigError(f"{where}: metadata is not a mapping")
+    return {str(key): str(value) for key, value in metadata.items()}
+
+
+def write_safetensors(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Write tensors to safetensors bytes: equal tensors and metadata give equal bytes.
+
+    Args:
+        tensors: by name, of any device, strides and dtype; shared storage is written out per name.
+        metadata: strings kept in the header.
+    """
+    import safetensors.torch
+
+    plain = {name: _plain(tensors[name]) for name in sorted(tensors)}
+    data = safetensors.torch.save(plain, dict(metadata) if metadata else None)
+    if not metadata:
+        return data
+    # The library writes metadata in the order of a hash map with a random seed; write the header again, sorted.
+    header, body = _read_header(data, "weights")
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return b"".join((struct.pack("<Q", len(encoded)), encoded, memoryview(data)[body:]))
+
+
+def load_state(
+    module: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    where: str,
+    *,
+    prefix: str = "",
+    ignore: Iterable[str] = (),
+) -> None:
+    """Copy tensors into a module's parameters and buffers, converting their dtype; all of them or none.
+
+    Args:
+        module: what is loaded.
+        tensors: by name: `prefix` + the module's own name.
+        where: what the tensors are, for the error's message.
+        prefix: stripped from the tensors' names.
+        ignore: beginnings of full names that may be there and are not for this module.
+
+    Raises:
+        ConfigError: naming the first missing, unexpected or wrongly shaped tensor.
+    """
+    state = module.state_dict()
+    for name, target in state.items():
+        given = tensors.get(prefix + name)
+        if given is None:
+            raise ConfigError(f"{where}: tensor '{prefix}{name}' {list(target.shape)} is missing")
+        if given.shape != target.shape:
+            shapes = f"{list(given.shape)}, the network needs {list(target.shape)}"
+            raise ConfigError(f"{where}: tensor '{prefix}{name}' has shape {shapes}")
+    ignored = tuple(ignore)
+    known = {prefix + name for name in state}
+    for name in sorted(set(tensors) - known):
+        if not name.startswith(ignored):
+            raise ConfigError(f"{where}: tensor '{name}' {list(tensors[name].shape)} is unexpected")
+    with torch.no_grad():
+        for name, target in state.items():
+            target.copy_(tensors[prefix + name])
+
+
+def state_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 (hex) of tensors' names, dtypes, shapes and values, whatever their order and strides."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        label = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
+        digest.update(label.encode() + b"\n")
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor on the CPU, in standard strides, that owns exactly its storage."""
+    return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+
+
+def _read_header(data: bytes, where: str) -> tuple[dict[str, object], int]:
+    """Return a safetensors file's header and the offset of its tensors' bytes."""
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        if length > len(data) - 8:
+            raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes)")
+        header = json.loads(data[8 : 8 + length])
+    except (struct.error, ValueError) as error:
+        raise ConfigError(f"{where}: not a safetensors file: {error}") from error
+    if not isinstance(header, dict):
+        raise ConfigError(f"{where}: not a safetensors file: its header is not a mapping")
+    return header, 8 + length

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sppnet.errors import ConfigError
+from sppnet.weights import load_state, read_metadata, read_safetensors, state_digest, write_safetensors
+
+
+def some_tensors() -> dict[str, torch.Tensor]:
+    return {
+        "b.weight": torch.arange(12, dtype=torch.float32).reshape(3, 4),
+        "a.half": torch.tensor([1.5, -2.0], dtype=torch.bfloat16),
+        "a.count": torch.tensor(7),
+        "empty": torch.zeros(0, 3),
+    }
+
+
+def test_round_trip_keeps_values_dtypes_and_metadata() -> None:
+    metadata = {"z": "1", "a": "grüß", "m": "3"}
+    data = write_safetensors(some_tensors(), metadata)
+    back = read_safetensors(data)
+    assert set(back) == set(some_tensors())
+    for name, tensor in some_tensors().items():
+        assert back[name].dtype == tensor.dtype
+        assert torch.equal(back[name], tensor)
+    assert read_metadata(data) == metadata
+    assert read_metadata(write_safetensors(some_tensors())) == {}
+
+
+def test_bytes_depend_on_content_only() -> None:
+    metadata = {name: name for name in "zyxwvutsrq"}
+    backwards = dict(reversed(some_tensors().items()))
+    versions = {write_safetensors(some_tensors(), metadata) for _ in range(10)}
+    assert versions == {write_safetensors(backwards, dict(reversed(metadata.items())))}
+
+
+def test_strided_and_shared_tensors_are_written_out() -> None:
+    base = torch.arange(24, dtype=torch.float32).reshape(1, 2, 3, 4)
+    tensors = {"x": base, "same": base, "last": base.to(memory_format=torch.channels_last), "part": base[:, :, 1:]}
+    back = read_safetensors(write_safetensors(tensors))
+    for name, tensor in tensors.items():
+        assert torch.equal(back[name], tensor)
+
+
+@pytest.mark.parametrize("length", [0, 4, 8, 60, -1])
+def test_cut_bytes_are_a_config_error(length: int) -> None:
+    data = write_safetensors(some_tensors(), {"a": "b"})[:length]
+    with pytest.raises(ConfigError, match=r"head\.safetensors.*safetensors"):
+        read_safetensors(data, "head.safetensors")
+
+
+@settings(max_examples=100, deadline=None)
+@given(position=st.integers(0, 200), value=st.integers(0, 255))
+def test_damaged_header_reads_or_is_a_config_error(position: int, value: int) -> None:
+    data = bytearray(write_safetensors(some_tensors()))
+    data[position % len(data)] = value
+    for read in (read_safetensors, read_metadata):
+        try:
+            assert isinstance(read(bytes(data)), dict)
+        except ConfigError as error:
+            assert "weights" in str(error)
+
+
+def test_load_state_copies_and_converts() -> None:
+    layer = nn.Linear(4, 3)
+    load_state(layer, {"weight": torch.ones(3, 4, dtype=torch.float16), "bias": torch.full((3,), 2.0)}, "x")
+    assert layer.weight.dtype == torch.float32
+    assert layer(torch.ones(1, 4)).tolist() == [[6.0, 6.0, 6.0]]
+
+
+def test_load_state_strips_a_prefix_and_ignores_named_tensors() -> None:
+    layer = nn.Linear(2, 1)
+    tensors = {
+        "trunk.weight": torch.tensor([[3.0, 4.0]]),
+        "trunk.bias": torch.tensor([5.0]),
+        "head.weight": torch.zeros(9),
+    }
+    load_state(layer, tensors, "x", prefix="trunk.", ignore=["head."])
+    assert layer(torch.tensor([[1.0, 10.0]])).item() == 48.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": None}, r"net\.safetensors: tensor 'weight' \[3, 4\] is missing"),
+        (
+            {"weight": torch.zeros(4, 3)},
+            r"net\.safetensors: tensor 'weight' has shape \[4, 3\], the network needs \[3, 4\]",
+        ),
+        ({"extra": torch.zeros(2)}, r"net\.safetensors: tensor 'extra' \[2\] is unexpected"),
+    ],
+)
+def test_first_wrong_tensor_is_named_and_nothing_is_loaded(
+    change: dict[str, torch.Tensor | None], message: str
+) -> None:
+    layer = nn.Linear(4, 3)
+    before = state_digest(layer.state_dict())
+    tensors = {"weight": torch.zeros(3, 4), "bias": torch.zeros(3), **change}
+    given_tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    with pytest.raises(ConfigError, match=message):
+        load_state(layer, given_tensors, "net.safetensors")
+    assert state_digest(layer.state_dict()) == before
+
+
+def test_digest_ignores_order_and_strides_only() -> None:
+    tensors = some_tensors()
+    digest = state_digest(tensors)
+    assert len(digest) == 64
+    assert state_digest(dict(reversed(tensors.items()))) == digest
+    strided = {**tensors, "b.weight": tensors["b.weight"].t().contiguous().t()}
+    assert state_digest(strided) == digest
+    others = [
+        {**tensors, "b.weight": tensors["b.weight"] + 1},
+        {**tensors, "b.weight": tensors["b.weight"].reshape(4, 3)},
+        {**tensors, "b.weight": tensors["b.weight"].view(torch.int32)},
+        {("c" if name == "empty" else name): tensor for name, tensor in tensors.items()},
+        {name: tensor for name, tensor in tensors.items() if name != "empty"},
+    ]
+    assert len({digest, *(state_digest(other) for other in others)}) == 6
+
+
+def test_published_weights_are_read(shared: Path) -> None:
+    data = (shared / "data/weights/squeezenet1_0-imagenet.safetensors").read_bytes()
+    tensors = read_safetensors(data)
+    assert sum(tensor.numel() for tensor in tensors.values()) == 1_248_424
+    assert read_metadata(data)["architecture"] == "torchvision squeezenet1_0"
