@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sppnet.errors import ConfigError
+from sppnet.scales import PAPER_SCALES, RELEASED_SCALES, choose_scales, resized_shape, scale_windows
+
+sides = st.integers(1, 3000)
+
+
+def test_choices_equal_every_vector_of_both_conventions(shared: Path) -> None:
+    rows = json.loads((shared / "oracles" / "scale_selection.json").read_text())
+    assert len(rows) == 600
+    for row in rows:
+        w, h = row["image"]
+        window = [[0.0, 0.0, *row["window"]]]
+        paper = choose_scales(window, (h, w), PAPER_SCALES)
+        released = choose_scales(window, (h, w), RELEASED_SCALES, "released")
+        assert PAPER_SCALES[paper[0]] == row["paper"], row
+        assert RELEASED_SCALES[released[0]] == row["released_zf5"], row
+
+
+def test_choices_are_made_per_window_in_any_order_of_scales() -> None:
+    windows = np.array([[10, 20, 310, 320], [0, 0, 120, 120], [5, 5, 105, 105], [1, 1, 51, 51]], dtype=np.float32)
+    chosen = choose_scales(windows, (375, 500), PAPER_SCALES)
+    assert chosen.dtype == np.int64
+    assert [PAPER_SCALES[i] for i in chosen] == [480, 688, 864, 1200]
+    reverse = PAPER_SCALES[::-1]
+    assert [reverse[i] for i in choose_scales(windows, (375, 500), reverse)] == [480, 688, 864, 1200]
+    released = choose_scales(windows, (375, 500), RELEASED_SCALES, "released")
+    assert [RELEASED_SCALES[i] for i in released] == [480, 688, 688, 1200]
+
+
+def test_ties_go_to_the_smaller_scale() -> None:
+    window, image = [[0.0, 0.0, 1.0, 1.0]], (1, 1)
+    assert choose_scales(window, image, [7, 1], target=5.0).tolist() == [1]  # 49 - 25 = 25 - 1 = 24
+    assert choose_scales(window, image, [110, 90], "released", target=100.0).tolist() == [1]
+
+
+@given(st.tuples(sides, sides), st.integers(1, 3000), st.integers(1, 3000))
+def test_paper_choice_in_exact_arithmetic(image: tuple[int, int], w: int, h: int) -> None:
+    short = min(image)
+    exact = min(PAPER_SCALES, key=lambda s: abs(Fraction(w * h * s * s, short * short) - 224**2))
+    assert PAPER_SCALES[choose_scales([[7.0, 3.0, 7.0 + w, 3.0 + h]], image, PAPER_SCALES)[0]] == exact
+
+
+def test_target_moves_the_choice() -> None:
+    window = [[0.0, 0.0, 100.0, 100.0]]  # expected scale: 208 -> 780, 216 -> 810
+    scales = [750, 820]
+    assert choose_scales(window, (375, 500), scales, "released").tolist() == [0]
+    assert choose_scales(window, (375, 500), scales, "released", target=216).tolist() == [1]
+
+
+def test_windows_below_a_pixel_take_the_largest_scale() -> None:
+    for convention in ("paper", "released"):
+        chosen = choose_scales([[5.0, 5.0, 5.0, 9.0], [1.0, 1.0, 1.1, 1.1]], (375, 500), PAPER_SCALES, convention)
+        assert chosen.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "scale", "expected"),
+    [
+        ((375, 500), 688, (688, 917)),
+        ((500, 375), 688, (917, 688)),
+        ((333, 333), 480, (480, 480)),
+        ((2, 3), 3, (3, 5)),  # 4.5 is rounded up
+        ((1, 1000), 1, (1, 1000)),
+    ],
+)
+def test_resized_shape(image_hw: tuple[int, int], scale: int, expected: tuple[int, int]) -> None:
+    assert resized_shape(image_hw, scale) == expected
+
+
+@given(sides, sides, st.integers(1, 2000))
+def test_resized_short_side_is_the_scale_and_long_side_within_half_a_pixel(h: int, w: int, scale: int) -> None:
+    resized = resized_shape((h, w), scale)
+    assert min(resized) == scale
+    assert abs(Fraction(max(h, w) * scale, min(h, w)) - max(resized)) <= Fraction(1, 2)
+
+
+def test_paper_windows_share_one_factor() -> None:
+    scaled = scale_windows([[0, 10, 375, 500]], (375, 500), 750)
+    assert scaled.dtype == np.float64
+    assert scaled.tolist() == [[0.0, 20.0, 750.0, 1000.0]]
+
+
+@given(st.integers(2, 900), st.integers(1, 1200), st.integers(0, 1500), st.integers(1, 1500))
+def test_released_windows_follow_the_1_based_formula(short: int, scale: int, x0: int, width: int) -> None:
+    first, last = x0 + 1, x0 + width  # 1-based inclusive
+    expected_first = (first - 1) * Fraction(scale - 1, short - 1) + 1
+    expected_last = (last - 1) * Fraction(scale - 1, short - 1) + 1
+    lo, _, hi, _ = scale_windows([[x0, 0, x0 + width, 1]], (short, 2000), scale, "released")[0]
+    assert math.isclose(lo + 1, expected_first, rel_tol=1e-12)
+    assert math.isclose(hi, expected_last, rel_tol=1e-12)
+
+
+def test_released_short_side_ends_on_the_scale() -> None:
+    assert scale_windows([[0, 0, 500, 375]], (375, 500), 688, "released")[0][[1, 3]].tolist() == [0.0, 688.0]
+    assert scale_windows([[0, 0, 5, 1]], (1, 5), 4, "released").tolist() == [[0.0, 0.0, 20.0, 4.0]]
+
+
+def test_errors() -> None:
+    window = [[0.0, 0.0, 5.0, 5.0]]
+    with pytest.raises(ConfigError, match="no scales"):
+        choose_scales(window, (10, 10), [])
+    with pytest.raises(ConfigError, match="unknown"):
+        choose_scales(window, (10, 10), [480], "caffe")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="unknown"):
+        scale_windows(window, (10, 10), 480, "caffe")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="shape"):
+        choose_scales([0.0, 0.0, 5.0, 5.0], (10, 10), [480])
+    with pytest.raises(ValueError, match="finite"):
+        scale_windows([[0.0, 0.0, np.inf, 5.0]], (10, 10), 480)
+    with pytest.raises(ValueError, match="resized"):
+        resized_shape((0, 5), 480)
+    with pytest.raises(ValueError, match="resized"):
+        scale_windows(window, (10, 10), 0)
