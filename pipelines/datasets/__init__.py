@@ -1,0 +1,1 @@
+"""Data sets: one module per layout, all read into the same annotations."""

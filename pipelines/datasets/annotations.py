@@ -1,0 +1,148 @@
+"""What is known of an image: its size and its objects. Every data set's layout is read into this."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar, cast
+
+from sppnet.errors import DataError
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""0-based half-open pixels `(x0, y0, x1, y1)` of the stored image."""
+
+T = TypeVar("T")
+
+MAX_OVERHANG = 1.0
+"""Pixels by which a box may leave its image and be clipped; one that leaves it further is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAnnotation:
+    """One object of an image.
+
+    Attributes:
+        category: What detection is asked to find.
+        box: 0-based half-open pixels `(x0, y0, x1, y1)`.
+        subcategory: The finer class that pre-training tells apart, if the data set has one.
+        difficult: Left out of the score, by VOC's rules.
+        truncated: The object goes on beyond the box.
+    """
+
+    category: str
+    box: Box
+    subcategory: str | None = None
+    difficult: bool = False
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAnnotation:
+    """An image's size in pixels and its objects, in the order of the data set's file.
+
+    Attributes:
+        key: The image's key in its data set.
+        width: Pixels, as the annotation says.
+        height: Pixels, as the annotation says.
+        objects: May be empty: such an image gives negatives.
+    """
+
+    key: str
+    width: int
+    height: int
+    objects: tuple[ObjectAnnotation, ...]
+
+    def checked(self, categories: frozenset[str] | None = None) -> ImageAnnotation:
+        """Returns the annotation with its boxes inside the image.
+
+        Args:
+            categories: Those that an object may name; None allows any.
+
+        Raises:
+            DataError: `bad-box` (empty, reversed or not finite), `box-outside-image` (by more than a pixel),
+                `unknown-category`, `bad-annotation` (a size that no image has).
+        """
+        if self.width < 1 or self.height < 1:
+            raise DataError("bad-annotation", f"{self.key}: size {self.width} x {self.height}")
+        return replace(self, objects=tuple(self._checked(thing, categories) for thing in self.objects))
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises `DataError("size-mismatch")` if the image's own header says another size, in pixels."""
+        if (width, height) != (self.width, self.height):
+            raise DataError(
+                "size-mismatch",
+                f"{self.key}: the annotation says {self.width} x {self.height}, the image is {width} x {height}",
+            )
+
+    def _checked(self, thing: ObjectAnnotation, categories: frozenset[str] | None) -> ObjectAnnotation:
+        where = f"{self.key}: {thing.category} at {list(thing.box)}"
+        if categories is not None and thing.category not in categories:
+            raise DataError("unknown-category", f"{self.key}: {thing.category!r} is not a category of this data set")
+        x0, y0, x1, y1 = thing.box
+        if not all(map(math.isfinite, thing.box)) or x1 <= x0 or y1 <= y0:
+            raise DataError("bad-box", f"{where} has no area")
+        if min(x0, y0, self.width - x1, self.height - y1) < -MAX_OVERHANG:
+            raise DataError("box-outside-image", f"{where} leaves the image of {self.width} x {self.height}")
+        box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(self.width)), min(y1, float(self.height)))
+        if box[2] <= box[0] or box[3] <= box[1]:
+            raise DataError("bad-box", f"{where} has no area inside the image of {self.width} x {self.height}")
+        return replace(thing, box=box)
+
+    def to_json(self) -> dict[str, Any]:
+        """The annotation as plain JSON values."""
+        return {
+            "key": self.key,
+            "width": self.width,
+            "height": self.height,
+            "objects": [
+                {
+                    "category": thing.category,
+                    "box": list(thing.box),
+                    "subcategory": thing.subcategory,
+                    "difficult": thing.difficult,
+                    "truncated": thing.truncated,
+                }
+                for thing in self.objects
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ImageAnnotation:
+        """Reads what `to_json` gave.
+
+        Raises:
+            ValueError: `value` is something else; the message names the field.
+        """
+        objects = _field(value, "objects", list)
+        return cls(
+            key=_field(value, "key", str),
+            width=_field(value, "width", int),
+            height=_field(value, "height", int),
+            objects=tuple(_object_from_json(item) for item in objects),
+        )
+
+
+def _object_from_json(value: Any) -> ObjectAnnotation:
+    box = _field(value, "box", list)
+    if len(box) != 4 or not all(type(edge) in (int, float) for edge in box):
+        raise ValueError(f"annotation field 'box' must hold 4 numbers, got {box!r}")
+    subcategory = value.get("subcategory")
+    if subcategory is not None and not isinstance(subcategory, str):
+        raise ValueError(f"annotation field 'subcategory' must be a string or null, got {subcategory!r}")
+    return ObjectAnnotation(
+        category=_field(value, "category", str),
+        box=cast(Box, tuple(float(edge) for edge in box)),
+        subcategory=subcategory,
+        difficult=_field(value, "difficult", bool),
+        truncated=_field(value, "truncated", bool),
+    )
+
+
+def _field(value: Any, name: str, kind: type[T]) -> T:
+    if not isinstance(value, Mapping) or name not in value:
+        raise ValueError(f"annotation without the field {name!r}")
+    found = value[name]
+    if type(found) is not kind:  # isinstance would take True for a width
+        raise ValueError(f"annotation field {name!r} must be {kind.__name__}, got {found!r}")
+    return found

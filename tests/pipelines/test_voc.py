@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.datasets.annotations import ObjectAnnotation
+from pipelines.datasets.voc import VOC_CATEGORIES, VocFolder, parse_voc_xml
+from sppnet.errors import ArtifactError, ConfigError, DataError
+
+
+@dataclass
+class Item:
+    name: str
+    size: int
+
+
+class Folder:
+    """A reader of a local folder that counts its requests."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.uri = "somewhere"
+        self.reads: list[str] = []
+        self.lists: list[str] = []
+
+    def read(self, name: str) -> bytes:
+        self.reads.append(name)
+        if not (self.root / name).is_file():
+            raise ArtifactError(f"{name} does not exist")
+        return (self.root / name).read_bytes()
+
+    def list(self, prefix: str = "") -> list[Item]:
+        self.lists.append(prefix)
+        files = sorted(p for p in (self.root / prefix).rglob("*") if p.is_file())
+        return [Item(p.relative_to(self.root).as_posix(), p.stat().st_size) for p in files]
+
+
+OBJECT = """<object><name>cup</name>{extra}
+  <bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"""
+
+
+def xml(*boxes: tuple, extra: str = "", width: object = 100, height: object = 80) -> bytes:
+    objects = "".join(OBJECT.format(*box, extra=extra) for box in boxes)
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    return f"<annotation><filename>no.jpg</filename>{size}{objects}</annotation>".encode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (tmp_path / name).mkdir(parents=True)
+    for key, extension in (("a", "jpg"), ("b", "JPEG"), ("c", "png")):
+        (tmp_path / "JPEGImages" / f"{key}.{extension}").write_bytes(f"bytes of {key}".encode())
+        (tmp_path / "Annotations" / f"{key}.xml").write_bytes(xml((1, 1, 10, 20)))
+    (tmp_path / "Annotations" / "c.xml").write_bytes(xml())
+    (tmp_path / "ImageSets/Main/train.txt").write_text("a\nb\n\n")
+    (tmp_path / "ImageSets/Main/cup_val.txt").write_text("c -1\na  1\n")
+    return tmp_path
+
+
+def test_one_based_inclusive_becomes_half_open() -> None:
+    annotation = parse_voc_xml(xml((1, 1, 10, 20), (91, 61, 100, 80)), "k")
+    assert [thing.box for thing in annotation.objects] == [(0, 0, 10, 20), (90, 60, 100, 80)]
+    assert (annotation.key, annotation.width, annotation.height) == ("k", 100, 80)
+
+
+def test_first_pixel_zero_is_ilsvrcs_own() -> None:
+    annotation = parse_voc_xml(xml((0, 0, 99, 79)), "k", first_pixel=0)
+    assert annotation.objects[0].box == (0, 0, 100, 80)
+    # Read as VOC, the same file loses a pixel at the border and nothing else.
+    assert parse_voc_xml(xml((0, 0, 99, 79)), "k").objects[0].box == (0, 0, 99, 79)
+
+
+def test_flags_subcategories_and_floats() -> None:
+    extra = "<subcategory> mug </subcategory><difficult>1</difficult><truncated>0</truncated><pose>Left</pose>"
+    annotation = parse_voc_xml(xml(("3.5", " 2 ", "1e1", "9.25"), extra=extra), "k", frozenset({"cup"}))
+    assert annotation.objects == (ObjectAnnotation("cup", (2.5, 1, 10, 9.25), "mug", difficult=True, truncated=False),)
+    plain = parse_voc_xml(xml((1, 1, 2, 2), extra="<subcategory/>"), "k").objects[0]
+    assert (plain.subcategory, plain.difficult, plain.truncated) == (None, False, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "word"),
+    [
+        (b"", "bad-annotation", "no element"),
+        (b"<annotation><size>", "bad-annotation", "k"),
+        (b"\xff\xd8\xff\xe0JFIF", "bad-annotation", "k"),
+        (b"<annotation/>", "bad-annotation", "<size>"),
+        (xml((1, 1, 2, 2)).replace(b"<name>cup</name>", b""), "bad-annotation", "<name>"),
+        (xml((1, 1, 2, 2)).replace(b"cup", b" "), "bad-annotation", "<name>"),
+        (xml((1, "", 2, 2)), "bad-annotation", "<ymin>"),
+        (xml((1, "ten", 2, 2)), "bad-annotation", "'ten', not a number"),
+        (xml((1, 1, 2, 2)).replace(b"bndbox", b"polygon"), "bad-annotation", "<bndbox>"),
+        (xml(width="wide"), "bad-annotation", "<width>"),
+        (xml(width="inf"), "bad-annotation", "infinity"),
+        (xml(width="nan"), "bad-annotation", "k"),
+        (xml(height=0), "bad-annotation", "100 x 0"),
+        (xml((1, "nan", 2, 2)), "bad-box", "nan"),
+        (xml((7, 1, 3, 2)), "bad-box", "no area"),
+        (xml((7, 1, 6, 2)), "bad-box", "no area"),
+        (xml((1, 1, 102, 20)), "box-outside-image", "100 x 80"),
+        (xml((1, 1, 2, 2)).replace(b"cup", b"mug"), "unknown-category", "'mug'"),
+    ],
+)
+def test_bad_files_are_data_errors(data: bytes, reason: str, word: str) -> None:
+    with pytest.raises(DataError, match=word) as caught:
+        parse_voc_xml(data, "k", frozenset({"cup"}))
+    assert caught.value.reason == reason
+    assert "\n" not in str(caught.value)
+
+
+def test_entities_are_refused() -> None:
+    bomb = b'<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>' + xml((1, 1, 2, 2)).replace(b"cup", b"&y;")
+    with pytest.raises(DataError) as caught:
+        parse_voc_xml(bomb, "k")
+    assert caught.value.reason == "bad-annotation"
+
+
+def test_one_pixel_past_the_edge_is_clipped() -> None:
+    assert parse_voc_xml(xml((0, 0, 101, 81)), "k").objects[0].box == (0, 0, 100, 80)
+
+
+def test_split(folder: Path) -> None:
+    assert VocFolder(Folder(folder)).split("train") == ["a", "b"]
+    assert VocFolder(Folder(folder)).split("cup_val") == ["c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [(None, "does not exist"), ("\n \n", "empty"), ("a\nb\na\n", "'a' twice"), ("x.y\n", "dots"), ("../a\n", "dots")],
+)
+def test_bad_splits_name_the_path(folder: Path, text: str | None, word: str) -> None:
+    if text is not None:
+        (folder / "ImageSets/Main/test.txt").write_text(text)
+    with pytest.raises(ConfigError, match=word) as caught:
+        VocFolder(Folder(folder)).split("test")
+    assert "somewhere/ImageSets/Main/test.txt" in str(caught.value)
+
+
+def test_load_finds_any_extension(folder: Path) -> None:
+    voc = VocFolder(Folder(folder))
+    data, extension, annotation = voc.load("a", frozenset({"cup"}))
+    assert (data, extension, annotation.objects[0].box) == (b"bytes of a", "jpg", (0, 0, 10, 20))
+    assert [voc.load(key)[1] for key in "abc"] == ["jpg", "jpeg", "png"]
+    assert voc.load("c")[2].objects == ()
+
+
+def test_load_costs_two_reads_for_a_jpg_and_no_listing(folder: Path) -> None:
+    reader = Folder(folder)
+    VocFolder(reader).load("a")
+    assert reader.reads == ["JPEGImages/a.jpg", "Annotations/a.xml"]
+    assert reader.lists == []
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("JPEGImages/a.jpg", "missing-image"), ("Annotations/a.xml", "missing-annotation")]
+)
+def test_missing_files(folder: Path, path: str, reason: str) -> None:
+    (folder / path).unlink()
+    with pytest.raises(DataError, match="a") as caught:
+        VocFolder(Folder(folder)).load("a")
+    assert caught.value.reason == reason
+
+
+def test_listing_tells_content_apart(folder: Path) -> None:
+    reader = Folder(folder)
+    rows = VocFolder(reader).listing(["b", "a"])
+    digest = hashlib.sha256(xml((1, 1, 10, 20))).hexdigest()
+    assert rows == [("b", "b.JPEG", 10, digest), ("a", "a.jpg", 10, digest)]
+    assert reader.lists == ["JPEGImages"]
+    (folder / "Annotations/a.xml").write_bytes(xml((1, 1, 11, 20)))
+    (folder / "JPEGImages/b.JPEG").write_bytes(b"other bytes")
+    changed = VocFolder(Folder(folder)).listing(["b", "a"])
+    assert changed[0] == ("b", "b.JPEG", 11, digest)
+    assert changed[1][3] != digest
+    (folder / "Annotations/a.xml").unlink()
+    (folder / "JPEGImages/a.jpg").unlink()
+    assert VocFolder(Folder(folder)).listing(["a"]) == [("a", None, 0, None)]
+
+
+def test_categories(folder: Path) -> None:
+    assert VocFolder(Folder(folder)).categories() == VOC_CATEGORIES
+    assert len(set(VOC_CATEGORIES)) == 20
+    (folder / "categories.txt").write_text("cup\nfish\n")
+    assert VocFolder(Folder(folder)).categories() == ("cup", "fish")
+    for text in ("", "cup\nfish\ncup\n"):
+        (folder / "categories.txt").write_text(text)
+        with pytest.raises(ConfigError, match=r"somewhere/categories\.txt"):
+            VocFolder(Folder(folder)).categories()
+
+
+def test_reads_the_real_voc2007(shared: Path) -> None:
+    voc = VocFolder(Folder(shared / "data/voc07/VOCdevkit/VOC2007"))
+    assert voc.categories() == VOC_CATEGORIES
+    splits = {name: voc.split(name) for name in ("train", "val")}
+    assert {name: len(keys) for name, keys in splits.items()} == {"train": 482, "val": 460}
+    objects = [
+        thing
+        for keys in splits.values()
+        for key in keys
+        for thing in voc.load(key, frozenset(VOC_CATEGORIES))[2].objects
+    ]
+    assert len(objects) == 2689
+    assert sum(thing.difficult for thing in objects) == 566
+
+
+def test_reads_the_real_ilsvrc_det(shared: Path) -> None:
+    voc = VocFolder(Folder(shared / "data/ilsvrc_det_val50/VOCdevkit/DET50"))
+    keys = sorted(p.stem for p in (shared / "data/ilsvrc_det_val50/VOCdevkit/DET50/Annotations").iterdir())
+    objects = [thing for key in keys for thing in voc.load(key)[2].objects]
+    assert (len(keys), len(objects), len({thing.category for thing in objects})) == (50, 189, 45)
+    # Original coordinates: 0-based, inclusive, so the last pixel is width - 1.
+    path = shared / "data/ilsvrc_det/det_bbox_val2_xml/ILSVRC2012_val_00000018.xml"
+    assert parse_voc_xml(path.read_bytes(), "18", first_pixel=0).objects[0].box == (145, 162, 363, 269)
