@@ -95,8 +95,8 @@ def has_head(network: Artifact) -> bool:
     return "head" in read_metadata(network.read(UNIT), f"{network.name}/{UNIT}")
 
 
-def read_head(artifact: Artifact) -> TrainedHead:
-    """Reads the head of a `head` or `network` artifact.
+def read_trained_head(artifact: Artifact) -> TrainedHead:
+    """Reads the head, with its description, of a `head` or `network` artifact.
 
     Raises:
         ArtifactError: The artifact is missing, corrupt or holds no head.
@@ -119,6 +119,17 @@ def read_head(artifact: Artifact) -> TrainedHead:
         convention=cast(Convention, json.loads(metadata.get("convention", '"paper"'))),
         curve=tuple(_field(metadata, "curve", where)),
     )
+
+
+def read_head(artifact: Artifact) -> FcHead:
+    """Reads only the layers; see `read_trained_head`."""
+    return read_trained_head(artifact).head
+
+
+def read_head_levels(artifact: Artifact) -> tuple[int, ...]:
+    """Reads only the levels of the pyramid below a head; see `read_trained_head`."""
+    data, where = artifact.read(UNIT), f"{artifact.name}/{UNIT}"
+    return tuple(_field(read_metadata(data, where), "pyramid", where))
 
 
 def _described(
