@@ -36,6 +36,9 @@ class ResponseNorm(nn.LocalResponseNorm):
         size: how many channels are summed.
     """
 
+    keeps_geometry = True
+    """Tells `sppnet.geometry.trace_geometry` that a cell depends on no other cell."""
+
     band: torch.Tensor
 
     def __init__(self, channels: int, size: int = 5) -> None:

@@ -61,10 +61,12 @@ def test_damaged_header_reads_or_is_a_config_error(position: int, value: int) ->
     data = bytearray(write_safetensors(some_tensors()))
     data[position % len(data)] = value
     for read in (read_safetensors, read_metadata):
+        result: object = None
         try:
-            assert isinstance(read(bytes(data)), dict)
+            result = read(bytes(data))
         except ConfigError as error:
-            assert "weights" in str(error)
+            result = str(error)
+        assert isinstance(result, dict) or str(result).startswith("weights: ")
 
 
 def test_load_state_copies_and_converts() -> None:
