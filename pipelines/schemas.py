@@ -137,6 +137,26 @@ class Examples:
     targets: npt.NDArray[np.float32]
     features: FloatArray
 
+    def select(self, rows: npt.NDArray[Any]) -> Examples:
+        """The rows of a mask or of indices."""
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return Examples(
+            self.category,
+            tuple(self.keys[row] for row in chosen),
+            self.windows[chosen],
+            self.scores[chosen],
+            self.boxes[chosen],
+            self.targets[chosen],
+            self.features[chosen],
+        )
+
+    def first_of_each_window(self) -> npt.NDArray[np.int64]:
+        """Rows that are the first of their image and window, in order."""
+        first: dict[tuple[str, int], int] = {}
+        for row, name in enumerate(zip(self.keys, self.windows.tolist(), strict=True)):
+            first.setdefault(name, row)
+        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+
 
 def _write(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
     sink = io.BytesIO()

@@ -1,0 +1,150 @@
+"""Training examples by category, gathered shard by shard: shared by SVM training and box regression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.manifest import Manifest
+from pipelines.schemas import Examples, decode_examples, encode_examples
+from pipelines.shards import check_account
+from pipelines.stage import StageConfig, require_subset
+from pipelines.windowed import ShardInputs, WindowedImage
+from pipelines.workspace import Artifact, Output, Quarantined
+from sppnet.errors import DataError
+
+PerImage = Callable[[WindowedImage], tuple[list[Examples], Mapping[str, float]]]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def make_examples(
+    category: str,
+    key: str,
+    windows: Sequence[int] | npt.NDArray[Any],
+    scores: Sequence[float] | npt.NDArray[Any],
+    boxes: Floats,
+    features: Floats,
+    targets: Floats | None = None,
+) -> Examples:
+    """Examples of one image.
+
+    Args:
+        category: What they are examples of or against.
+        key: The image's key.
+        windows: `[n]` window indices, or `-1 - i` for the i-th object.
+        scores: `[n]` scores or weights.
+        boxes: `[n, 4]` pixels.
+        features: `[n, d]`.
+        targets: `[n, 4]` ground-truth boxes in pixels, zeros by default.
+    """
+    n = len(windows)
+    return Examples(
+        category=category,
+        keys=(key,) * n,
+        windows=np.asarray(windows, dtype=np.int32),
+        scores=np.asarray(scores, dtype=np.float32),
+        boxes=np.asarray(boxes, dtype=np.float32).reshape(n, 4),
+        targets=np.zeros((n, 4), np.float32) if targets is None else np.asarray(targets, np.float32).reshape(n, 4),
+        features=features,
+    )
+
+
+def join_examples(category: str, parts: Sequence[Examples]) -> Examples:
+    """Puts parts behind one another; they must have features of one length."""
+    return Examples(
+        category=category,
+        keys=tuple(key for part in parts for key in part.keys),
+        windows=np.concatenate([part.windows for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        boxes=np.concatenate([part.boxes for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        features=np.concatenate([part.features for part in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class TrainingShards:
+    """The shards of a training split, and what is gathered from them.
+
+    Attributes:
+        images: The images artifact.
+        windows: The windows artifact.
+        maps: The maps artifact.
+        scales: Scales to read.
+        split: The training split.
+        stage: Name of the stage that gathers, for quarantine entries.
+    """
+
+    images: Artifact
+    windows: Artifact
+    maps: Artifact
+    scales: tuple[int, ...]
+    split: str
+    stage: str
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The images' manifest."""
+        return Manifest.read(self.images)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """All shards of the split."""
+        return self.manifest.units(self.split)
+
+    def run(self, shard: str, per_image: PerImage) -> Output:
+        """Gathers examples from a shard's images, category by category, images in order.
+
+        Args:
+            shard: `<split>/<number>`.
+            per_image: Gives an image's examples, one group a category, and figures to be summed.
+        """
+        images, earlier = ShardInputs(self.images, self.windows, self.maps, self.scales).open(shard)
+        quarantined = list(earlier)
+        groups: dict[str, list[Examples]] = {}
+        figures: dict[str, float] = {}
+        done = 0
+        for image in images:
+            try:
+                found, counted = per_image(image)
+            except DataError as error:
+                quarantined.append(Quarantined(image.key, error.reason, error.detail, self.stage))
+                continue
+            done += 1
+            for group in found:
+                if len(group.keys):
+                    groups.setdefault(group.category, []).append(group)
+            for name, value in counted.items():
+                figures[name] = figures.get(name, 0) + value
+        check_account(shard, self.manifest.keys(shard), done, tuple(quarantined))
+        joined = [join_examples(category, parts) for category, parts in sorted(groups.items())]
+        rows = sum(len(group.keys) for group in joined)
+        return Output(encode_examples(joined), ".parquet", rows, done, tuple(quarantined), figures)
+
+    def read(self, artifact: Artifact, phase: str, category: str, dimension: int) -> Examples:
+        """Reads one category's examples of a phase from all shards, in the order of the shards."""
+        parts = []
+        for shard in self.units:
+            unit = f"{phase}/{shard}"
+            part = decode_examples(artifact.read(unit), f"{artifact.name}/{unit}", category)
+            if len(part.keys):
+                parts.append(part)
+        return join_examples(category, parts) if parts else _no_examples(category, dimension)
+
+
+def _no_examples(category: str, dimension: int) -> Examples:
+    return make_examples(category, "", [], [], np.zeros((0, 4)), np.zeros((0, dimension), np.float16))
+
+
+def check_scales(scales: tuple[int, ...], split: str, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+    """Raises `ConfigError` where windows or maps of a split or a scale are wanted that their steps don't make."""
+    maps: Any = inputs["maps"][0]
+    windows: Any = inputs["windows"][0]
+    require_subset(scales, maps.scales, "scales", "scale")
+    require_subset((split,), maps.splits, "split", "split")
+    require_subset((split,), windows.splits, "split", "split")

@@ -1,0 +1,183 @@
+"""extract: every image through the convolutions once per scale; the maps are cached as Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from pipelines.fingerprint import canonical_json
+from pipelines.manifest import Manifest
+from pipelines.networks import read_backbone
+from pipelines.schemas import MapRow, encode_maps
+from pipelines.shards import check_account, decode_record, map_unit, read_images, splits_units
+from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.tars import ImageRecord
+from pipelines.workspace import Artifact, Output, Quarantined
+from sppnet.backbones import Backbone, BackboneSpec
+from sppnet.errors import ArtifactError, DataError
+from sppnet.geometry import Geometry
+from sppnet.images import prepare_image
+
+_INFO = "backbone.json"
+
+
+class ExtractConfig(StageConfig):
+    """Config of `extract`.
+
+    Attributes:
+        images: The step that ingests.
+        backbone: The step that trains or imports the network.
+        splits: Splits to extract.
+        scales: Short sides in pixels. A scale added later costs only itself.
+        dtype: Type of the stored maps.
+        precision: Type that the convolutions compute in.
+        device: `auto` takes a GPU where there is one.
+        gpus: GPUs a unit takes of the cluster.
+        cpus: CPUs a unit takes.
+        ahead: Images that are decoded ahead of the convolutions.
+    """
+
+    stage: Literal["extract"]
+    images: Annotated[str, Input(("images",))]
+    backbone: Annotated[str, Input(("network",))]
+    splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
+    scales: Annotated[tuple[int, ...], COVERAGE] = (688,)
+    dtype: Literal["float16", "float32"] = "float16"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = "auto"
+    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
+    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
+    ahead: Annotated[int, RUNTIME, Field(ge=1)] = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneInfo:
+    """What readers of maps need to know of the backbone that made them.
+
+    Attributes:
+        spec: The backbone.
+        geometry: Receptive field, stride and padding of a cell.
+        channels: Channels of a map.
+    """
+
+    spec: BackboneSpec
+    geometry: Geometry
+    channels: int
+
+
+def read_backbone_info(maps: Artifact) -> BackboneInfo:
+    """Reads which backbone made the maps; raises `ArtifactError` if the artifact does not tell."""
+    name = f"{maps.name}/{_INFO}"
+    body = json.loads(maps.store.read(name))
+    try:
+        geometry = body["geometry"]
+        released = geometry.pop("released", None)
+        return BackboneInfo(
+            spec=BackboneSpec.from_dict(body["spec"]),
+            geometry=Geometry(**geometry, released=tuple(released) if released else None),
+            channels=int(body["channels"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{maps.store.uri}/{name} is corrupt: {error}") from error
+
+
+class Extract(Stage[ExtractConfig]):
+    """Writes one Parquet file per scale and shard, one row a map."""
+
+    name: ClassVar[str] = "extract"
+    makes: ClassVar[str] = "maps"
+    config_type: ClassVar[type[StageConfig]] = ExtractConfig
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return Manifest.read(self.input("images"))
+
+    @cached_property
+    def _device(self) -> torch.device:
+        wanted = self.config.device
+        if wanted == "auto":
+            wanted = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(wanted)
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        backbone = read_backbone(self.input("backbone")).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return backbone.eval()  # type: ignore[no-any-return]
+
+    def prepare(self) -> None:
+        """Records the backbone's identity beside the maps."""
+        backbone = read_backbone(self.input("backbone"))
+        body: dict[str, Any] = {
+            "spec": backbone.spec.to_dict(),
+            "geometry": asdict(backbone.geometry),
+            "channels": backbone.channels,
+        }
+        text = canonical_json(json.loads(json.dumps(body)))
+        self.artifact.store.create(f"{self.artifact.name}/{_INFO}", text.encode())
+
+    def phases(self) -> list[Phase]:
+        """One phase; a unit is a shard at a scale. The largest scales come first, so that none is left for last."""
+        shards = splits_units(self._manifest, self.config.splits)
+        scales = sorted(set(self.config.scales), reverse=True)
+        units = tuple(map_unit(scale, unit) for scale in scales for unit in shards)
+        return [Phase("extract", units, Resources(cpus=self.config.cpus, gpus=self.config.gpus))]
+
+    def run(self, unit: str) -> Output:
+        """Convolves a shard's images at one scale."""
+        head, _, shard = unit.partition("/")
+        scale = int(head.removeprefix("s"))
+        records, earlier = read_images(self.input("images"), shard)
+        quarantined = list(earlier)
+        figures = {"images": 0, "raw_bytes": 0}
+
+        def rows() -> Iterator[MapRow]:
+            for record, prepared in self._prepared(records, scale):
+                try:
+                    row = self._convolve(record, prepared.result(), scale)
+                except DataError as error:
+                    quarantined.append(Quarantined(record.key, error.reason, error.detail, self.name))
+                    continue
+                figures["images"] += 1
+                figures["raw_bytes"] += row.map.nbytes
+                yield row
+
+        data = encode_maps(rows())
+        check_account(shard, self._manifest.keys(shard), figures["images"], tuple(quarantined))
+        return Output(data, ".parquet", figures["images"], figures["images"], tuple(quarantined), figures)
+
+    def _prepared(
+        self, records: Iterator[ImageRecord], scale: int
+    ) -> Iterator[tuple[ImageRecord, Future[torch.Tensor]]]:
+        """Decodes and resizes a bounded number of images ahead, on threads."""
+
+        def prepare(record: ImageRecord) -> torch.Tensor:
+            return prepare_image(decode_record(record), scale, self._backbone.preprocessing, self._device)
+
+        pending: deque[tuple[ImageRecord, Future[torch.Tensor]]] = deque()
+        with ThreadPoolExecutor(max_workers=max(1, self.config.ahead // 2)) as pool:
+            for record in records:
+                pending.append((record, pool.submit(prepare, record)))
+                if len(pending) >= self.config.ahead:
+                    yield pending.popleft()
+            while pending:
+                yield pending.popleft()
+
+    @torch.inference_mode()
+    def _convolve(self, record: ImageRecord, image: torch.Tensor, scale: int) -> MapRow:
+        lower = self.config.precision == "bfloat16"
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=lower):
+            found = self._backbone(image)[0]
+        values = found.permute(1, 2, 0).contiguous().to(getattr(torch, self.config.dtype)).cpu()
+        array = values.numpy()
+        if not np.isfinite(array).all():
+            raise DataError("nan-features", f"the map at scale {scale} holds values that are not finite")
+        return MapRow(record.key, scale, (record.annotation.width, record.annotation.height), array)

@@ -1,0 +1,107 @@
+"""Features of windows: the pooled vectors of their cells, or fc6 / fc7 on top of those (sections 4.1 and 4.2)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sppnet.detector import pool_image_windows
+from sppnet.errors import ConfigError, DataError
+from sppnet.geometry import Convention, Geometry
+from sppnet.network import FcHead
+from sppnet.pyramid import Pyramid
+
+Layer = Literal["pool5", "fc6", "fc7"]
+Array = npt.NDArray[np.generic]
+
+_WINDOWS_AT_ONCE = 1024
+
+# Cached maps are read-only views of their file; they are only read here too.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+
+
+@dataclass(frozen=True)
+class WindowFeatures:
+    """Turns the cached maps of an image and windows of it into feature vectors.
+
+    Attributes:
+        geometry: Of the backbone that made the maps.
+        channels: Channels of the maps.
+        pyramid: The pooling levels.
+        scales: Short sides in pixels to choose from, window by window.
+        layer: `pool5` is the pooled vector itself; `fc6` and `fc7` need a head.
+        convention: Of the window mapping and the scale rule.
+        head: The fully connected layers, on `device`.
+        device: Where to compute.
+    """
+
+    geometry: Geometry
+    channels: int
+    pyramid: Pyramid
+    scales: tuple[int, ...]
+    layer: Layer = "pool5"
+    convention: Convention = "paper"
+    head: FcHead | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        if self.layer != "pool5" and self.head is None:
+            raise ConfigError(f"features {self.layer} need a head; give one or use pool5")
+        if self.head is not None and self.head.spec.in_features != self.channels * self.pyramid.bins:
+            raise ConfigError(
+                f"the head takes {self.head.spec.in_features} values, but {self.pyramid.bins} bins of "
+                f"{self.channels} channels are {self.channels * self.pyramid.bins}: it belongs to other maps"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """Length of a feature vector."""
+        if self.head is None or self.layer == "pool5":
+            return self.channels * self.pyramid.bins
+        return self.head.spec.hidden[0 if self.layer == "fc6" else 1]
+
+    def pooled(
+        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
+    ) -> torch.Tensor:
+        """Pools windows of one image.
+
+        Args:
+            maps: `[H, W, C]` by scale; every scale of `scales`.
+            image_wh: Width and height of the original image, pixels.
+            windows: `[n, 4]` half-open pixels of the original image.
+
+        Returns:
+            `[n, bins * C]` of the maps' type, on `device`.
+
+        Raises:
+            DataError: `nan-features`, a map holds values that are not finite.
+        """
+        tensors = {scale: torch.as_tensor(np.asarray(maps[scale])).to(self.device) for scale in self.scales}
+        found = pool_image_windows(
+            tensors, image_wh, windows, self.geometry, self.pyramid, convention=self.convention
+        ).flatten(1)
+        if found.numel() and not bool(torch.isfinite(found.amax())):
+            raise DataError("nan-features", "a pooled vector holds values that are not finite")
+        return found
+
+    @torch.inference_mode()
+    def __call__(
+        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
+    ) -> torch.Tensor:
+        """Features of windows of one image, like `pooled`, `[n, dimension]`; fc features are float32."""
+        return self.upper(self.pooled(maps, image_wh, windows))
+
+    @torch.inference_mode()
+    def upper(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Carries pooled vectors `[n, bins * C]` up to `layer`."""
+        if self.head is None or self.layer == "pool5":
+            return pooled
+        through = self.head.fc6 if self.layer == "fc6" else self.head.fc7
+        parts = [through(part.float()) for part in pooled.split(_WINDOWS_AT_ONCE)]
+        return torch.cat(parts) if parts else pooled.new_zeros((0, self.dimension), dtype=torch.float32)
