@@ -19,7 +19,7 @@ from sppnet.errors import ArtifactError, ConfigError
 from sppnet.features import Layer, WindowFeatures
 from sppnet.geometry import Convention
 from sppnet.pyramid import Pyramid
-from sppnet.regression import BoxRegressor
+from sppnet.regression import BoxRegressor, BoxRegressors
 from sppnet.svm import LinearSvms
 from sppnet.weights import read_metadata, read_safetensors
 
@@ -61,8 +61,8 @@ class FeatureInfo:
         """Reads it from an artifact; raises `ArtifactError` if it is missing or corrupt."""
         name = f"{artifact.name}/{_INFO}"
         try:
-            fields = json.loads(artifact.store.read(name))
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+            fields: dict[str, Any] = json.loads(artifact.store.read(name))
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})  # type: ignore[arg-type]
         except (ValueError, TypeError) as error:
             raise ArtifactError(f"{artifact.store.uri}/{name} is corrupt: {error}") from error
 
@@ -158,6 +158,7 @@ def read_detector(svms: Artifact, regressors: Artifact | None, maps: Artifact) -
             commit = regressors.commit(unit)
             if commit.data is not None:  # a category without enough examples has none
                 data, where = regressors.read_commit(commit), f"{regressors.name}/{unit}"
-                loaded[category] = BoxRegressor.from_tensors(read_safetensors(data, where), read_metadata(data, where))
+                found = BoxRegressors.from_tensors(read_safetensors(data, where), read_metadata(data, where))
+                loaded[category] = found[category]
     info = FeatureInfo.read(svms)
     return Detector(info.extractor(maps, workspace), read_svms(svms, info.units), regression_features, loaded)

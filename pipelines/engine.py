@@ -268,7 +268,7 @@ def check_quarantine(step: PlannedStep, summary: StepSummary) -> None:
         own = [entry for entry in summary.quarantined if entry.stage == step.config.stage]
         reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(q.reason for q in own).most_common())
         raise TooManyQuarantinedError(
-            f"step {step.name}: {summary.own_quarantined} of {summary.keys} keys quarantined ({reasons}; first: {own[0].key}: "
-            f"{own[0].detail}), more than max_quarantined={step.config.max_quarantined}; "
+            f"step {step.name}: {summary.own_quarantined} of {summary.keys} keys quarantined ({reasons}; "
+            f"first: {own[0].key}: {own[0].detail}), more than max_quarantined={step.config.max_quarantined}; "
             f"mend the inputs or raise steps.{step.name}.max_quarantined"
         )

@@ -126,6 +126,12 @@ class TrainingShards:
         rows = sum(len(group.keys) for group in joined)
         return Output(encode_examples(joined), ".parquet", rows, done, tuple(quarantined), figures)
 
+    def mean_norm(self, artifact: Artifact, phase: str = "gather") -> float:
+        """Mean norm of the sampled features, from the figures `norm_sum` and `norm_count` of a phase's commits."""
+        commits = artifact.commits([f"{phase}/{shard}" for shard in self.units])
+        total = sum(float(commit.metrics.get("norm_sum", 0)) for commit in commits)
+        return total / max(1.0, sum(float(commit.metrics.get("norm_count", 0)) for commit in commits))
+
     def read(self, artifact: Artifact, phase: str, category: str, dimension: int) -> Examples:
         """Reads one category's examples of a phase from all shards, in the order of the shards."""
         parts = []

@@ -74,7 +74,8 @@ class ShardInputs:
         return self._join(unit, frozenset(aside)), tuple(aside.values())
 
     def _join(self, unit: str, aside: frozenset[str]) -> Iterator[WindowedImage]:
-        windows = {row.key: row.windows for row in decode_windows(self.windows.read(unit), f"{self.windows.name}/{unit}")}
+        rows_of_windows = decode_windows(self.windows.read(unit), f"{self.windows.name}/{unit}")
+        windows = {row.key: row.windows for row in rows_of_windows}
         readers = {scale: self._maps(scale, unit, aside) for scale in self.scales}
         for record in read_images(self.images, unit)[0]:
             if record.key in aside:

@@ -150,7 +150,7 @@ def _figures(result: CategoryResult) -> dict[str, Any]:
         return None if np.isnan(value) else round(value, 6)
 
     points = len(result.recall)
-    shown = np.unique(np.linspace(0, points - 1, min(points, CURVE_POINTS)).astype(int)) if points else []
+    shown = np.unique(np.linspace(0, max(points - 1, 0), min(points, CURVE_POINTS)).astype(int)).tolist()
     total = result.precision + result.recall
     harmonic = np.divide(2 * result.precision * result.recall, total, out=np.zeros_like(total), where=total > 0)
     return {

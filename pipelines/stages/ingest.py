@@ -70,9 +70,7 @@ class Ingest(Stage[IngestConfig]):
     def external(cls, config: IngestConfig) -> Mapping[str, Any]:
         """Digest of the splits' keys, the images' names and sizes, and the annotations' content."""
         folder = VocFolder(open_store(config.dataset.root))
-        listing = {
-            split: [list(row) for row in folder.listing(folder.split(split))] for split in config.dataset.splits
-        }
+        listing = {split: [list(row) for row in folder.listing(folder.split(split))] for split in config.dataset.splits}
         body = {"listing": listing, "categories": list(_categories(folder, config.dataset))}
         return {"dataset": content_digest(canonical_json(body).encode())}
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 
@@ -18,10 +19,14 @@ from pipelines.windowed import WindowedImage
 from pipelines.workspace import Output
 from sppnet.features import WindowFeatures
 from sppnet.geometry import Convention
-from sppnet.regression import train_regressor
+from sppnet.regression import BoxRegressors, train_regressor
 from sppnet.sampling import label_windows
 from sppnet.seeds import derive_seed
+from sppnet.svm import feature_scale
 from sppnet.weights import write_safetensors
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
 
 
 class TrainRegressorsConfig(StageConfig):
@@ -38,6 +43,7 @@ class TrainRegressorsConfig(StageConfig):
         levels: Of the pyramid.
         min_iou: Windows that overlap their object at least so much are examples.
         ridge: Weight of the squared norm (R-CNN 1000; the SPP-net release 4000).
+        mean_norm: Features are scaled to this mean norm, on which `ridge` rests.
         per_object: At most so many windows an object, taken at random, which bounds memory; the object itself is
             an example too.
         difficult: Whether objects marked difficult are targets.
@@ -57,6 +63,7 @@ class TrainRegressorsConfig(StageConfig):
     levels: tuple[int, ...] = (6, 3, 2, 1)
     min_iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
     ridge: Annotated[float, Field(gt=0)] = 1000.0
+    mean_norm: Annotated[float, Field(gt=0)] = 20.0
     per_object: Annotated[int, Field(ge=1)] = 20
     difficult: bool = False
     min_examples: Annotated[int, Field(ge=1)] = 10
@@ -116,7 +123,8 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
 
     def _gather(self, image: WindowedImage) -> tuple[list[Examples], dict[str, float]]:
         names = self.config.categories
-        objects = [o for o in image.annotation.objects if o.category in names and (self.config.difficult or not o.difficult)]
+        wanted = [o for o in image.annotation.objects if o.category in names]
+        objects = [o for o in wanted if self.config.difficult or not o.difficult]
         if not objects:
             return [], {}
         boxes = np.array([o.box for o in objects], dtype=np.float32)
@@ -135,9 +143,10 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
             groups.append(
                 make_examples(category, image.key, windows, scores, candidates[chosen[rows]], values[rows], targets)
             )
-        return groups, {"examples": len(chosen)}
+        norms = torch.linalg.vector_norm(pooled.float(), dim=1)
+        return groups, {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
-    def _choose(self, key: str, objects: int, overlap: np.ndarray, nearest: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def _choose(self, key: str, objects: int, overlap: Floats, nearest: Integers) -> Integers:
         rng = np.random.default_rng(derive_seed(self.seed, self.name, key))
         chosen = list(range(objects))
         for index in range(objects):
@@ -151,5 +160,13 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
         figures = {"examples": len(found.keys)}
         if len(found.keys) < self.config.min_examples:
             return Output(None, "", 0, 0, metrics=figures)
-        regressor = train_regressor(found.features, found.boxes, found.targets, ridge=self.config.ridge)
-        return Output(write_safetensors(*regressor.to_tensors()), ".safetensors", 1, 0, metrics=figures)
+        regressor = train_regressor(
+            found.features,
+            found.boxes,
+            found.targets,
+            ridge=self.config.ridge,
+            min_iou=self.config.min_iou,
+            feature_scale=feature_scale([self._shards.mean_norm(self.artifact)], self.config.mean_norm),
+        )
+        tensors, metadata = BoxRegressors((category,), (regressor,)).to_tensors()
+        return Output(write_safetensors(tensors, metadata), ".safetensors", 1, 0, metrics=figures)

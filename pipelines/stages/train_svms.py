@@ -27,6 +27,7 @@ from sppnet.boxes import iou_matrix, nms
 from sppnet.errors import ConfigError, DataError
 from sppnet.features import Layer, WindowFeatures
 from sppnet.geometry import Convention
+from sppnet.mining import evict, initial_negatives
 from sppnet.seeds import derive_seed
 from sppnet.svm import LinearSvms, feature_scale, train_svm
 from sppnet.weights import write_safetensors
@@ -175,23 +176,19 @@ class TrainSvms(Stage[TrainSvmsConfig]):
             rows = [i for i, o in enumerate(objects) if o.category == category]
             # Difficult objects that are no positives are kept all the same: other objects near them are no negatives.
             scores = [float(self.config.difficult or not objects[i].difficult) for i in rows]
-            groups.append(
-                make_examples(category, image.key, [-1 - i for i in rows], scores, boxes[rows], values[rows])
-            )
+            groups.append(make_examples(category, image.key, [-1 - i for i in rows], scores, boxes[rows], values[rows]))
         groups.append(
             make_examples(SHARED, image.key, chosen, np.zeros(len(chosen)), image.windows[chosen], values[len(boxes) :])
         )
         norms = torch.linalg.vector_norm(features[len(boxes) :].float(), dim=1)
         return groups, {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
-    def _random_negatives(
-        self, image: WindowedImage, boxes: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.int64]:
+    def _random_negatives(self, image: WindowedImage, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         free = np.arange(len(image.windows))
         if len(boxes):
             free = np.flatnonzero(iou_matrix(image.windows, boxes).max(axis=1) <= self.config.negative_iou)
         rng = np.random.default_rng(derive_seed(self.seed, self.name, image.key))
-        return np.sort(rng.permutation(free)[: self.config.random_negatives])
+        return free[initial_negatives(len(free), self.config.random_negatives, rng)]
 
     # --- mine ---------------------------------------------------------------------------------------------------
 
@@ -208,7 +205,7 @@ class TrainSvms(Stage[TrainSvmsConfig]):
                 f"step {self.spec.step}: category '{category}' has no object in split '{self.config.split}'; "
                 "remove it from categories"
             )
-        scale = feature_scale([self._mean_norm()], self.config.mean_norm)
+        scale = feature_scale([self._shards.mean_norm(self.artifact)], self.config.mean_norm)
         features = np.concatenate([positives.features, negatives.features]).astype(np.float32)
         features *= np.float32(scale)
         labels = np.r_[np.ones(len(positives.keys)), -np.ones(len(negatives.keys))]
@@ -227,11 +224,6 @@ class TrainSvms(Stage[TrainSvmsConfig]):
         figures = {"positives": len(positives.keys), "negatives": len(negatives.keys)}
         return Output(write_safetensors(*svms.to_tensors()), ".safetensors", 1, 0, metrics=figures)
 
-    def _mean_norm(self) -> float:
-        commits = self.artifact.commits([f"gather/{shard}" for shard in self._shards.units])
-        total = sum(float(commit.metrics["norm_sum"]) for commit in commits)
-        return total / max(1.0, sum(float(commit.metrics["norm_count"]) for commit in commits))
-
     def _examples(self, number: int, category: str) -> tuple[Examples, Examples]:
         """The positives, and the negatives of all rounds up to `number`, each window once."""
         objects = self._read("gather", category)
@@ -246,7 +238,7 @@ class TrainSvms(Stage[TrainSvmsConfig]):
         if number == 0 or len(shared.keys) == 0:
             return shared
         last = read_svms(self.artifact, (f"solve-{number - 1}/{category}",))
-        return shared.select(last.scores(shared.features)[:, 0] >= self.config.evict_threshold)
+        return shared.select(~evict(last.scores(shared.features)[:, 0], self.config.evict_threshold))
 
     def _other_objects(self, category: str, objects: Examples) -> Iterator[Examples]:
         """Objects of the other categories are negatives too, unless they overlap one of this category."""
@@ -287,14 +279,10 @@ class _Miner:
         for index, category in enumerate(self._svms.categories):
             rows = self._hard(image, category, scores[:, index])
             values = features[torch.from_numpy(rows)].to(torch.float16).cpu().numpy()
-            groups.append(
-                make_examples(category, image.key, rows, scores[rows, index], image.windows[rows], values)
-            )
+            groups.append(make_examples(category, image.key, rows, scores[rows, index], image.windows[rows], values))
         return groups, {"windows": len(image.windows), "hard": sum(len(group.keys) for group in groups)}
 
-    def _hard(
-        self, image: WindowedImage, category: str, scores: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.int64]:
+    def _hard(self, image: WindowedImage, category: str, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         boxes = np.array([o.box for o in image.annotation.objects if o.category == category]).reshape(-1, 4)
         hard = scores > self._config.hard_threshold
         if len(boxes):
@@ -305,4 +293,3 @@ class _Miner:
         else:
             order = nms(image.windows[rows], scores[rows], self._config.dedupe_iou)
         return rows[order][: self._config.hard_per_image]
-
