@@ -1,0 +1,11 @@
+"""The report: everything that a run found out, on one self-contained HTML page.
+
+`collect` reads a workspace into a `RunReport`, `render` turns that into the page. Nothing is fetched by the page.
+"""
+
+from __future__ import annotations
+
+from jobs.report.model import RunReport
+from jobs.report.page import render
+
+__all__ = ["RunReport", "render"]

@@ -1,0 +1,65 @@
+"""Numbers as a reader wants them: sensible digits, units that fit the size, a dash for what isn't there."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+NONE = "\u2013"
+"""What stands for a number that doesn't exist."""
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction 0..1 as percent with one decimal, as the paper's tables have it."""
+    if fraction is None or not math.isfinite(fraction):
+        return NONE
+    return f"{100 * fraction:.1f}"
+
+
+def count(value: int | float | None) -> str:
+    """A whole number in groups of three digits."""
+    return NONE if value is None else f"{round(value):,}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with that many significant digits and no exponent."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else NONE
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(decimals, 6)}f}"
+
+
+def size(octets: int) -> str:
+    """Bytes in decimal units."""
+    value = float(octets)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            return f"{octets:,} B" if unit == "B" else f"{significant(value)} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as the two largest units that matter."""
+    if seconds < 59.95:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{significant(seconds, 2)} s"
+    whole = round(seconds)
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours:02d} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s"
+
+
+def rate(items: float, seconds: float, unit: str) -> str:
+    """Items a second; per hour where that is fewer than one in ten seconds."""
+    if seconds <= 0 or items <= 0:
+        return NONE
+    value = items / seconds
+    return f"{significant(value)} {unit}/s" if value >= 0.1 else f"{significant(value * 3600)} {unit}/h"
+
+
+def when(seconds: float) -> str:
+    """Seconds since the epoch as a date and time in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

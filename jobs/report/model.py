@@ -1,0 +1,244 @@
+"""Everything that the report shows, as plain frozen values: what `collect` gives and `render` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipelines.engine import StepSummary
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What was run, where and with what.
+
+    Attributes:
+        name: The run's name.
+        recipe: Where the recipe was read from.
+        workspace: The workspace's URI.
+        made: When the page was made, seconds since the epoch.
+        finished: When the last evaluation was committed, seconds since the epoch; None without one.
+        hosts: Hosts that committed the evaluations, or the one that made the page.
+        versions: Versions of libraries by name.
+    """
+
+    name: str
+    recipe: str
+    workspace: str
+    made: float
+    finished: float | None
+    hosts: tuple[str, ...]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryScore:
+    """How well one detector finds one category.
+
+    Attributes:
+        voc07_ap: 11-point AP of VOC 2007, 0..1; None where the split has no object of the category.
+        area_ap: Area under the precision-recall curve, 0..1; None likewise.
+        positives: Objects to find, difficult ones left out.
+        detections: Detections of the category.
+        true_positives: How many of them are right.
+        operating_score: Score from which detections are drawn: the one of the best F1; None if there is none.
+        recall: Points of the curve, rising, 0..1.
+        precision: The precision at each of them, 0..1.
+    """
+
+    voc07_ap: float | None
+    area_ap: float | None
+    positives: int
+    detections: int
+    true_positives: int
+    operating_score: float | None
+    recall: tuple[float, ...] = ()
+    precision: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorScore:
+    """One detector variant, a "step of the head": its row of the tables.
+
+    Attributes:
+        name: Such as `fc7, 5 scales`.
+        detections: Name of its detections artifact.
+        regressed: Whether the boxes are those after box regression.
+        voc07_map: Mean of the categories' 11-point AP, 0..1; None without any.
+        area_map: Mean of their area AP; None without any.
+        categories: Scores by category, in the data set's order.
+    """
+
+    name: str
+    detections: str
+    regressed: bool
+    voc07_map: float | None
+    area_map: float | None
+    categories: Mapping[str, CategoryScore]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one evaluate step found out.
+
+    Attributes:
+        step: The step's name.
+        split: The split that was scored.
+        rows: Detector variants in the recipe's order; the last one is the final detector.
+    """
+
+    step: str
+    split: str
+    rows: tuple[DetectorScore, ...]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """All categories of any row, in order of appearance."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.categories))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One photograph with its detections drawn on it.
+
+    Attributes:
+        key: The image's key.
+        uri: The drawn JPEG as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        right: How many detections are right.
+        wrong: How many are wrong.
+        missed: How many objects were missed.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    right: int
+    wrong: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One false positive, cut out of its photograph.
+
+    Attributes:
+        key: The image's key.
+        uri: The crop as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        category: What the window was taken for.
+        score: The detector's score.
+        kind: `localisation`, `duplicate`, `confusion` or `background`.
+        truth: Category of the object that the window overlaps most; None for background.
+        overlap: IoU with that object, 0..1.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    category: str
+    score: float
+    kind: str
+    truth: str | None
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of one category's detections above its operating score.
+
+    Attributes:
+        right: True positives.
+        errors: False positives by kind.
+        missed: Objects without a true positive.
+    """
+
+    right: int
+    errors: Mapping[str, int]
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The final detector's detections, looked at one image at a time.
+
+    Attributes:
+        detector: The detector's name.
+        split: The split.
+        images_seen: Images that were looked at.
+        images_total: Images of the split.
+        pictures: Images drawn by lot.
+        failures: False positives of the highest scores, highest first.
+        tallies: Counts by category over the images that were looked at.
+    """
+
+    detector: str
+    split: str
+    images_seen: int
+    images_total: int
+    pictures: tuple[Picture, ...]
+    failures: tuple[Failure, ...]
+    tallies: Mapping[str, Tally]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training stage logged while it trained.
+
+    Attributes:
+        step: The step's name.
+        unit: The trained unit.
+        points: One mapping per logged step: `step` and figures such as `loss`, `lr`, `accuracy`.
+    """
+
+    step: str
+    unit: str
+    points: tuple[Mapping[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One step of the run.
+
+    Attributes:
+        step: The step's name.
+        stage: Its stage's name.
+        artifact: Its artifact's name.
+        committed: How many of its units are committed.
+        total: How many units it has; None where that isn't known yet.
+        summary: The account of it, once complete.
+    """
+
+    step: str
+    stage: str
+    artifact: str
+    committed: int
+    total: int | None
+    summary: StepSummary | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The whole page.
+
+    Attributes:
+        info: The header.
+        evaluations: What the evaluate steps found out; empty before the first.
+        gallery: Drawn detections and failures of the final detector; None without one.
+        training: Curves of the training stages.
+        stages: All steps in order.
+        recipe_yaml: The recipe with every default written out.
+        notes: What could not be shown, one line each, for a person.
+    """
+
+    info: RunInfo
+    evaluations: tuple[Evaluation, ...] = ()
+    gallery: Gallery | None = None
+    training: tuple[Training, ...] = ()
+    stages: tuple[StageRow, ...] = ()
+    recipe_yaml: str = ""
+    notes: tuple[str, ...] = field(default=())
