@@ -1,0 +1,278 @@
+"""The `sppnet` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from jobs.console import EventLog, Observers, ProgressObserver, make_console, set_up_logging
+from jobs.recipes import find_recipe
+from sppnet.errors import SppError
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
+    from pipelines.executor import Executor
+
+app = typer.Typer(
+    name="sppnet",
+    help="SPP-net as a batch pipeline: convolve every image once, cache the maps, pool any window of them.\n\n"
+    "Exit codes: 0 done, 2 wrong usage or config, 3 shards incomplete, 4 too many quarantined, "
+    "5 corrupt or missing artifact.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A .yaml file, or a built-in recipe's name.")]
+WorkspaceOption = Annotated[
+    str, typer.Option("--workspace", "-w", help="Root of all artifacts: a folder or s3://bucket/prefix.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STEP.FIELD=VALUE", help="Override a recipe value; repeatable.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="End the output with one JSON line.")]
+LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="host:port of a Ray cluster; default: a local Ray of its own.")
+]
+CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPUs of the local Ray; default: all.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
+
+DEFAULT_WORKSPACE = "./workspace"
+
+
+class _Result:
+    """What a command prints as JSON."""
+
+    def __init__(self, command: str, as_json: bool) -> None:
+        self.fields: dict[str, Any] = {"command": command, "exit_code": 0}
+        self.as_json = as_json
+
+    def emit(self) -> None:
+        if self.as_json:
+            print(json.dumps(self.fields, sort_keys=True), flush=True)  # noqa: T201
+
+
+@contextmanager
+def _command(name: str, as_json: bool, verbose: bool = False) -> Iterator[_Result]:
+    """Turns errors into one line and the documented exit code, and ends the output with JSON if asked to."""
+    set_up_logging(verbose)
+    result = _Result(name, as_json)
+    code = 0
+    try:
+        yield result
+    except SppError as error:
+        code = error.exit_code
+        result.fields["error"] = str(error)
+        print(f"sppnet: {error}", file=sys.stderr)  # noqa: T201
+    except KeyboardInterrupt:
+        code = 130
+        result.fields["error"] = "interrupted"
+        print("sppnet: interrupted; finished units are kept, run again to go on", file=sys.stderr)  # noqa: T201
+    result.fields["exit_code"] = code
+    result.emit()
+    if code:
+        raise typer.Exit(code)
+
+
+def _engine(recipe: str, workspace: str, overrides: list[str] | None) -> Engine:
+    from pipelines.engine import Engine
+    from pipelines.recipe import load_recipe
+    from pipelines.workspace import Workspace
+
+    return Engine(load_recipe(find_recipe(recipe), overrides or ()), Workspace.open(workspace))
+
+
+def _executor(local: bool, address: str | None, cpus: int | None) -> Executor:
+    if local:
+        from pipelines.executor import LocalExecutor
+
+        return LocalExecutor()
+    from pipelines.ray_executor import RayExecutor
+
+    return RayExecutor(address=address, num_cpus=cpus)
+
+
+def _run(engine: Engine, make_executor: Callable[[], Executor], result: _Result) -> None:
+    from jobs.report.collect import write_report
+    from jobs.results import run_result
+
+    start = time.perf_counter()
+    console = make_console()
+    events = EventLog(engine.workspace, engine.recipe.name)
+    progress = ProgressObserver(console)
+    engine.workspace.check_writable()
+    engine.workspace.store.put(f"runs/{engine.recipe.name}/recipe.yaml", engine.recipe.to_yaml().encode())
+    events.record("run_started", recipe=engine.recipe.source)
+    executor = None
+    try:
+        executor = make_executor()
+        summaries = engine.run(executor, Observers(progress, events))
+    except SppError as error:
+        events.record("run_failed", error=str(error), exit_code=error.exit_code)
+        raise
+    finally:
+        progress.close()
+        events.flush()
+        if executor is not None:
+            executor.close()
+    result.fields.update(run_result(engine, summaries, time.perf_counter() - start))
+    result.fields["report"] = write_report(engine)
+    for name, row in result.fields["steps"].items():
+        console.print(f"{name}: VOC07 mAP {_percent(row['voc07_map'])}, area mAP {_percent(row['area_map'])}")
+    console.print(f"report: {result.fields['report']}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    local: LocalOption = False,
+    address: AddressOption = None,
+    cpus: CpusOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make everything of a recipe that is missing, then the report. Run it again after any failure: it goes on."""
+    with _command("run", as_json, verbose) as result:
+        engine = _engine(recipe, workspace, overrides)
+        _run(engine, lambda: _executor(local, address, cpus), result)
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    local: LocalOption = False,
+    address: AddressOption = None,
+    cpus: CpusOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Draw the embedded data set beside a local workspace and run the whole detection chain on it."""
+    with _command("demo", as_json, verbose) as result:
+        from jobs.demo import draw_dataset
+
+        # A remote workspace holds the artifacts; the drawn photographs stay on this machine's disk.
+        folder = Path("demo-data" if "://" in workspace else workspace).resolve() / "demo-data"
+        draw_dataset(folder)
+        engine = _engine("demo", workspace, [f"images.dataset.root={json.dumps(str(folder))}", *(overrides or [])])
+        _run(engine, lambda: _executor(local, address, cpus), result)
+
+
+@app.command()
+def status(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what of a recipe is committed, missing and quarantined, at what rate, and what failed why."""
+    with _command("status", as_json) as result:
+        from jobs.status import status_table
+
+        engine = _engine(recipe, workspace, overrides)
+        table, fields = status_table(engine)
+        make_console().print(table)
+        result.fields.update(fields)
+
+
+@app.command()
+def explain(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell why each step would run: what differs from the artifacts that the workspace holds."""
+    with _command("explain", as_json) as result:
+        from jobs.status import explain_steps
+
+        rows = explain_steps(_engine(recipe, workspace, overrides))
+        console = make_console()
+        for row in rows:
+            console.print(f"{row['step']}: {row['state']}")
+            for change in row["changes"]:
+                console.print(f"    {change}")
+        result.fields["steps"] = rows
+
+
+@app.command()
+def report(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the HTML report of what is there: tables, curves, pictures, timings, quarantine."""
+    with _command("report", as_json) as result:
+        from jobs.report.collect import write_report
+
+        result.fields["report"] = write_report(_engine(recipe, workspace, overrides))
+        make_console().print(f"report: {result.fields['report']}")
+
+
+@app.command()
+def doctor(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check versions, devices, storage rights, shared memory, disk and Ray, and say what to mend."""
+    with _command("doctor", as_json) as result:
+        from jobs.doctor import examine
+        from sppnet.errors import ConfigError
+
+        checks = examine(workspace)
+        table = Table("check", "state", "finding")
+        for check in checks:
+            table.add_row(check.name, check.state, check.finding)
+        make_console().print(table)
+        result.fields["checks"] = [check.to_json() for check in checks]
+        failed = [check.name for check in checks if check.state == "fail"]
+        if failed:
+            raise ConfigError(f"doctor: {', '.join(failed)} failed; see the findings above")
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which measure; 'list' names them.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Timed repetitions of each side.")] = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure this project beside its peer, in one run on the same inputs."""
+    with _command("bench", as_json) as result:
+        from jobs.bench.registry import measure, measure_names
+
+        if name == "list":
+            result.fields["measures"] = measure_names()
+            make_console().print("\n".join(measure_names()))
+            return
+        rows = measure(name, repeats)
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*(f"{row[c]:.4g}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns))
+        make_console().print(table)
+        result.fields["measures"] = rows
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

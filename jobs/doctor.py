@@ -1,0 +1,170 @@
+"""`sppnet doctor`: what of this machine would make a run fail, found before the run does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from sppnet.errors import SppError
+
+State = Literal["ok", "warn", "fail"]
+
+_PAIRS = {"2.11": "0.26", "2.12": "0.27", "2.13": "0.28", "2.14": "0.29"}
+_GIB = 2**30
+_LITTLE_SHARED_MEMORY = 2 * _GIB
+_LITTLE_DISK = 5 * _GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: What was looked at.
+        state: `ok`, `warn` (slower or risky) or `fail` (a run can't work).
+        finding: What was found, and what to do.
+    """
+
+    name: str
+    state: State
+    finding: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def examine(workspace: str) -> list[Check]:
+    """Runs every check; none of them stops the others."""
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("python", _python),
+        ("packages", _packages),
+        ("torch pair", _torch_pair),
+        ("devices", _devices),
+        ("memory", _memory),
+        ("shared memory", _shared_memory),
+        ("spill disk", _spill_disk),
+        ("ray", _ray),
+        ("workspace", lambda: _workspace(workspace)),
+    ]
+    found = []
+    for name, check in checks:
+        try:
+            found.append(check())
+        except Exception as error:  # boundary: a broken installation fails in any way, and that is the finding
+            found.append(Check(name, "fail", f"{type(error).__name__}: {error}"))
+    return found
+
+
+def _python() -> Check:
+    good = sys.version_info >= (3, 11)
+    return Check(
+        "python", "ok" if good else "fail", platform.python_version() + ("" if good else "; needs 3.11 or newer")
+    )
+
+
+def _packages() -> Check:
+    wanted = (
+        "torch",
+        "torchvision",
+        "ray",
+        "pyarrow",
+        "fsspec",
+        "s3fs",
+        "webdataset",
+        "numpy",
+        "numba",
+        "scikit-learn",
+    )
+    found, missing = [], []
+    for name in wanted:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        only_ray = missing == ["ray"]
+        hint = "only --local works" if only_ray else "install the project's requirements.lock"
+        return Check("packages", "warn" if only_ray else "fail", f"missing: {', '.join(missing)}; {hint}")
+    return Check("packages", "ok", ", ".join(found))
+
+
+def _torch_pair() -> Check:
+    import torch
+    import torchvision
+
+    pair = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+    expected = _PAIRS.get(".".join(torch.__version__.split(".")[:2]))
+    if expected and not torchvision.__version__.startswith(expected):
+        return Check("torch pair", "fail", f"{pair}; this torch needs torchvision {expected}")
+    kept = torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)  # fails for a wrong pair
+    return Check("torch pair", "ok" if len(kept) == 1 else "fail", pair)
+
+
+def _devices() -> Check:
+    import torch
+
+    cpus = len(os.sched_getaffinity(0))
+    if not torch.cuda.is_available():
+        return Check("devices", "ok", f"{cpus} CPUs, no GPU: everything runs on the CPU")
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Check("devices", "ok", f"{cpus} CPUs, {len(names)} GPUs: {', '.join(names)}")
+
+
+def _memory() -> Check:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    text = f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
+    return Check("memory", "ok" if memory.available > 4 * _GIB else "warn", text)
+
+
+def _shared_memory() -> Check:
+    folder = Path("/dev/shm")  # noqa: S108
+    if not folder.is_dir():
+        return Check("shared memory", "warn", "no /dev/shm: Ray will keep its object store on disk, which is slow")
+    free = shutil.disk_usage(folder).free
+    text = f"{free / _GIB:.1f} GiB free in {folder}"
+    if free < _LITTLE_SHARED_MEMORY:
+        return Check("shared memory", "warn", f"{text}; in a container raise it (--shm-size=4g)")
+    return Check("shared memory", "ok", text)
+
+
+def _spill_disk() -> Check:
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    text = f"{free / _GIB:.1f} GiB free in {folder}"
+    return Check("spill disk", "ok" if free > _LITTLE_DISK else "warn", text)
+
+
+def _ray() -> Check:
+    import ray
+
+    token = Path.home() / ".ray" / "auth_token"
+    if token.is_file() and token.stat().st_mode & 0o077:
+        return Check("ray", "warn", f"ray {ray.__version__}; {token} can be read by others: chmod 600 it")
+    mode = os.environ.get("RAY_AUTH_MODE", "Ray's default")
+    return Check("ray", "ok", f"ray {ray.__version__}, token auth: {mode}")
+
+
+def _workspace(uri: str) -> Check:
+    from pipelines.workspace import Workspace
+
+    try:
+        Workspace.open(uri).check_writable()
+    except SppError as error:
+        return Check("workspace", "fail", str(error))
+    if "://" not in uri:
+        free = shutil.disk_usage(uri).free
+        return Check(
+            "workspace", "ok" if free > _LITTLE_DISK else "warn", f"{uri}: writable, {free / _GIB:.1f} GiB free"
+        )
+    return Check("workspace", "ok", f"{uri}: writable")

@@ -1,0 +1,32 @@
+"""The recipes that come with sppnet, found by name."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from sppnet.errors import ConfigError
+
+FOLDER = Path(__file__).parent
+
+
+def recipe_names() -> list[str]:
+    """Names of the built-in recipes."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find_recipe(name: str) -> Path:
+    """Returns the file of a recipe given by path or by built-in name.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    built_in = FOLDER / f"{name}.yaml"
+    if built_in.is_file():
+        return built_in
+    near = difflib.get_close_matches(name, recipe_names(), n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"built-in recipes: {', '.join(recipe_names())}"
+    raise ConfigError(f"no recipe '{name}': give a .yaml file or a built-in name; {hint}")

@@ -1,0 +1,58 @@
+"""A run's outcome as plain values: for `--json`, and for the last lines on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.engine import Engine, StepSummary
+from pipelines.stages.evaluate import UNIT
+
+
+def metric_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[dict[str, Any]]:
+    """Rows of every evaluate step, in the order of the recipe: one a set of detections and kind of boxes."""
+    rows: list[dict[str, Any]] = []
+    for summary in summaries:
+        if summary.stage == "evaluate":
+            rows.extend(json.loads(engine.workspace.artifact(summary.artifact).read(UNIT))["rows"])
+    return rows
+
+
+def run_result(engine: Engine, summaries: Sequence[StepSummary], seconds: float) -> dict[str, Any]:
+    """What `sppnet run --json` prints: mean average precision per step of the head, the last one's on top."""
+    steps = {
+        row["name"]: {
+            "voc07_map": row["voc07_map"],
+            "area_map": row["area_map"],
+            "categories": {
+                category: {"voc07_ap": figures["voc07_ap"], "area_ap": figures["area_ap"]}
+                for category, figures in row["categories"].items()
+            },
+        }
+        for row in metric_rows(engine, summaries)
+    }
+    last: dict[str, Any] = next(reversed(steps.values()), {})
+    return {
+        "command": "run",
+        "run": engine.recipe.name,
+        "workspace": engine.workspace.store.uri,
+        "exit_code": 0,
+        "voc07_map": last.get("voc07_map"),
+        "area_map": last.get("area_map"),
+        "steps": steps,
+        "stages": {
+            summary.step: {
+                "artifact": summary.artifact,
+                "units": summary.units,
+                "keys": summary.keys,
+                "done": summary.done,
+                "quarantined": summary.own_quarantined,
+                "bytes": summary.bytes,
+                "worker_seconds": summary.seconds,
+                "wall_seconds": summary.wall_seconds,
+            }
+            for summary in summaries
+        },
+        "seconds": round(seconds, 3),
+    }
