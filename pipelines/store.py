@@ -6,11 +6,11 @@ publishes all of it or nothing, and is never overwritten; `create` is the create
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import random
-import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, SppError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_TRIES = 6
+_TRIES = 8
 _FIRST_WAIT_SECONDS = 0.2
 
 
@@ -98,23 +98,32 @@ class LocalStore(Store):
             return self._path(name).read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise ArtifactError(f"{self.uri}/{name} does not exist") from None
+        except OSError as error:
+            raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
 
     def _write_aside(self, path: Path, data: bytes) -> Path:
+        aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
             with aside.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
             raise _storage_error(f"{path}", error) from error
         return aside
 
     def put(self, name: str, data: bytes) -> None:
         """See `Store.put`."""
         path = self._path(name)
-        self._write_aside(path, data).replace(path)
+        aside = self._write_aside(path, data)
+        try:
+            aside.replace(path)
+        except OSError as error:
+            aside.unlink()
+            raise _storage_error(f"{path}", error) from error
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Store.create`."""
@@ -127,6 +136,8 @@ class LocalStore(Store):
             os.link(aside, path)
         except FileExistsError:
             return False
+        except OSError as error:  # a file system without hard links can't give create-if-absent
+            raise _storage_error(f"{path}", error) from error
         finally:
             aside.unlink()
         return True
@@ -164,7 +175,6 @@ class ObjectStore(Store):
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        self._local = threading.local()
         self._owner = os.getpid()
         self._fs = self._connect()
 
@@ -189,11 +199,15 @@ class ObjectStore(Store):
 
     def read(self, name: str) -> bytes:
         """See `Store.read`."""
+        # s3fs asks for the size first, to read big objects in parts: for the many commits that would be a second trip.
+        options = {"max_concurrency": 1} if name.endswith(".json") else {}
 
         def get() -> bytes:
             try:
-                return bytes(self._files.cat_file(self._full(name)))
-            except FileNotFoundError:
+                return bytes(self._files.cat_file(self._full(name), **options))
+            except FileNotFoundError as error:
+                if _is_refusal(error):
+                    raise
                 raise ArtifactError(f"{self.uri}/{name} does not exist") from None
 
         return _retried(get, f"read {self.uri}/{name}")
@@ -211,8 +225,7 @@ class ObjectStore(Store):
             except FileExistsError:
                 return False
             except OSError as error:
-                # s3fs reports a failed If-None-Match as EINVAL with the server's words.
-                if error.errno == errno.EINVAL and "condition" in str(error).lower():
+                if _error_code(error) == "PreconditionFailed":  # s3fs reports a failed If-None-Match as EINVAL
                     return False
                 raise
             return True
@@ -259,33 +272,59 @@ def _storage_error(where: str, error: OSError) -> ConfigError:
     return ConfigError(f"{where}: {error.strerror or error}")
 
 
-def _is_refusal(error: Exception) -> bool:
-    text = str(error).lower()
-    refusals = (
+_REFUSALS = frozenset(
+    {
         "403",
-        "forbidden",
-        "accessdenied",
-        "access denied",
-        "nosuchbucket",
-        "signature",
-        "invalidaccesskey",
-    )
-    return isinstance(error, PermissionError) or any(word in text for word in refusals)
+        "AccessDenied",
+        "AllAccessDisabled",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidBucketName",
+        "InvalidToken",
+        "NoSuchBucket",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+_MISCONFIGURED = frozenset({"NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ProfileNotFound"})
+
+
+def _error_code(error: BaseException) -> str:
+    """The store's own code for an error, such as `NoSuchBucket`; empty if the store did not answer."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+        cause = cause.__cause__
+    return ""
+
+
+def _is_refusal(error: BaseException) -> bool:
+    # By name: botocore is there only where s3fs is.
+    misconfigured = type(error).__name__ in _MISCONFIGURED
+    return misconfigured or isinstance(error, PermissionError) or _error_code(error) in _REFUSALS
 
 
 def _retried(action: Callable[[], T], what: str) -> T:
-    """Runs a storage call, again after a growing, jittered wait when the store or the network failed."""
-    for attempt in range(_TRIES):
+    """Runs a storage call, again after a growing, jittered wait when the store or the network failed.
+
+    Raises:
+        ConfigError: The store refuses, or there are no credentials: no other try would help.
+        ConnectionError: The store failed at every try.
+    """
+    for attempt in range(1, _TRIES + 1):
         try:
             return action()
-        except ArtifactError:
+        except SppError:
             raise
         except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
+            text = " ".join(str(error).split())
             if _is_refusal(error):
-                raise ConfigError(f"can't {what}: the store refuses ({error}); check credentials and bucket") from error
-            if attempt + 1 == _TRIES:
-                raise
-            wait = _FIRST_WAIT_SECONDS * 2**attempt * (0.5 + random.random())
+                raise ConfigError(f"can't {what}: the store refuses ({text}); check credentials and bucket") from error
+            if attempt == _TRIES:
+                raise ConnectionError(f"can't {what}: {type(error).__name__}: {text} ({_TRIES} tries)") from error
+            wait = _FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (0.5 + random.random())
             logger.warning("storage retry what=%s error=%s wait=%.1fs", what, type(error).__name__, wait)
             time.sleep(wait)
     raise AssertionError("unreachable")
@@ -295,10 +334,14 @@ def open_store(uri: str) -> Store:
     """Opens a local folder or an object-store prefix such as `s3://bucket/prefix`.
 
     Raises:
-        ConfigError: The URI is empty or names a scheme without a file system.
+        ConfigError: The URI is empty, or names a scheme without a file system, or no bucket.
     """
     if not uri:
         raise ConfigError("the workspace is empty: give a folder or s3://bucket/prefix")
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
-    return ObjectStore(uri) if "://" in uri else LocalStore(Path(uri).expanduser())
+    if "://" not in uri:
+        return LocalStore(Path(uri).expanduser())
+    if not uri.split("://", 1)[1].strip("/"):
+        raise ConfigError(f"workspace {uri}: names no bucket; give s3://bucket/prefix")
+    return ObjectStore(uri)

@@ -21,7 +21,7 @@ from typing import Any
 
 from pipelines.fingerprint import canonical_json, content_digest
 from pipelines.store import Store, open_store
-from sppnet.errors import ArtifactError
+from sppnet.errors import ArtifactError, ConfigError
 
 COMMITS = "_commits"
 _READERS = 16
@@ -224,5 +224,8 @@ class Workspace:
     def check_writable(self) -> None:
         """Raises `ConfigError` if nothing can be written here."""
         probe = f"runs/.probe-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.store.put(probe, b"")
+        try:
+            self.store.put(probe, b"")
+        except ConnectionError as error:
+            raise ConfigError(f"workspace {self.store.uri} can't be reached: {error}") from error
         self.store.delete(probe)
