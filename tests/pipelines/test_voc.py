@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.datasets.annotations import ObjectAnnotation
-from pipelines.datasets.voc import VOC_CATEGORIES, VocFolder, parse_voc_xml
+from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.datasets.voc import VOC_CATEGORIES, VocFolder, format_voc_xml, parse_voc_xml
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
 
@@ -80,6 +80,17 @@ def test_flags_subcategories_and_floats() -> None:
     assert annotation.objects == (ObjectAnnotation("cup", (2.5, 1, 10, 9.25), "mug", difficult=True, truncated=False),)
     plain = parse_voc_xml(xml((1, 1, 2, 2), extra="<subcategory/>"), "k").objects[0]
     assert (plain.subcategory, plain.difficult, plain.truncated) == (None, False, False)
+
+
+def test_format_is_read_back() -> None:
+    things = (
+        ObjectAnnotation("a<b", (0.0, 0.0, 10.0, 20.0), "c&d", difficult=True),
+        ObjectAnnotation("car", (5.5, 6.25, 100.0, 80.0), None, truncated=True),
+    )
+    annotation = ImageAnnotation("k", 100, 80, things)
+    text = format_voc_xml(annotation)
+    assert parse_voc_xml(text.encode(), "k") == annotation
+    assert "<xmin>1</xmin><ymin>1</ymin><xmax>10</xmax><ymax>20</ymax>" in text
 
 
 @pytest.mark.parametrize(

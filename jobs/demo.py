@@ -1,0 +1,289 @@
+"""The drawn data set: photograph-like scenes with exact boxes, as a VOC folder, from nothing but a seed.
+
+Each image depends on the seed, its split and its number alone, so a larger data set begins with the smaller one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.drawing import SIDE, Sprite, draw_sprite
+from jobs.shapes import DISTRACTORS, SUBCATEGORIES
+from jobs.textures import Rng, background, noise
+from pipelines.datasets.annotations import Box, ImageAnnotation, ObjectAnnotation
+from pipelines.datasets.voc import format_voc_xml
+from sppnet.errors import ConfigError
+from sppnet.seeds import derive_seed
+
+CATEGORIES: tuple[str, ...] = tuple(SUBCATEGORIES)
+
+_VERSION = 1
+"""Of the drawing: a change here makes other pictures, so a folder of another version is not taken for done."""
+_MARKER = "demo.json"
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+# How an object of each category may be turned (degrees, either way) and its longest side as a share of the image.
+_TURN = {"bottle": 100.0, "butterfly": 180.0, "car": 14.0, "fish": 50.0, "flower": 40.0, "house": 7.0}
+_SOLID = 0.4  # alpha above which a pixel belongs to the object
+_MIN_VISIBLE, _MIN_PIXELS = 0.15, 60
+_DIFFICULT_VISIBLE, _DIFFICULT_SIDE = 0.45, 20
+_WHOLE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A sprite turned and scaled, to be laid on the scene with its corner at `x`, `y`."""
+
+    pixels: Floats
+    x: int
+    y: int
+    category: str | None = None
+    subcategory: str | None = None
+
+
+def draw_dataset(
+    root: Path, *, seed: int = 0, train: int = 160, val: int = 80, size: tuple[int, int] = (280, 380)
+) -> None:
+    """Draws the data set: `JPEGImages`, `Annotations`, `ImageSets/Main/{train,val}.txt` and `categories.txt`.
+
+    The folder appears whole or not at all. A folder that holds this very data set is left as it is.
+
+    Args:
+        root: The folder to make.
+        seed: Of every random choice.
+        train: Images of the split `train`.
+        val: Images of the split `val`.
+        size: Least and largest width of an image, pixels.
+
+    Raises:
+        ConfigError: `root` holds something else, or a number is out of range.
+    """
+    if min(train, val) < 1 or not 64 <= size[0] <= size[1]:
+        raise ConfigError(
+            f"demo: train and val must be at least 1 and 64 <= size[0] <= size[1], got {train} {val} {size}"
+        )
+    made_of = {"version": _VERSION, "seed": seed, "train": train, "val": val, "size": list(size)}
+    if _is_done(root, made_of):
+        return
+    aside = root.parent / f".{root.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        _write(aside, seed, {"train": train, "val": val}, size)
+        (aside / _MARKER).write_text(_marker_text(made_of))
+        aside.rename(root)
+    except OSError as error:
+        if not _is_done(root, made_of):  # else another process was faster
+            raise ConfigError(f"demo: can't write {root}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_done(root: Path, made_of: dict[str, Any]) -> bool:
+    """Tells whether `root` is this data set; raises `ConfigError` if it is anything else but an empty folder."""
+    marker = root / _MARKER
+    if marker.is_file() and marker.read_text() == _marker_text(made_of):
+        return True
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ConfigError(f"demo: {root} holds something else; choose another folder or remove it")
+    return False
+
+
+def _marker_text(made_of: dict[str, Any]) -> str:
+    return json.dumps(made_of) + "\n"
+
+
+def _write(folder: Path, seed: int, splits: dict[str, int], size: tuple[int, int]) -> None:
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    (folder / "categories.txt").write_text("".join(f"{name}\n" for name in CATEGORIES))
+    for split, count in splits.items():
+        keys = [f"{split}_{number:05d}" for number in range(count)]
+        seeds = [derive_seed(seed, "demo", split, number) for number in range(count)]
+        # Nearly all of the drawing runs outside the interpreter's lock.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for data, annotation in pool.map(lambda key, own: draw_image(key, own, size), keys, seeds):
+                (folder / "JPEGImages" / f"{annotation.key}.jpg").write_bytes(data)
+                (folder / "Annotations" / f"{annotation.key}.xml").write_text(format_voc_xml(annotation))
+        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{key}\n" for key in keys))
+
+
+def draw_image(key: str, seed: int, size: tuple[int, int] = (280, 380)) -> tuple[bytes, ImageAnnotation]:
+    """Draws one scene.
+
+    Args:
+        key: Of the image, for its annotation.
+        seed: Of every random choice.
+        size: Least and largest width, pixels.
+
+    Returns:
+        The JPEG file's bytes and the annotation: boxes of what can be seen of each object.
+    """
+    import cv2
+
+    rng = np.random.default_rng(seed)
+    width = int(rng.integers(size[0], size[1] + 1))
+    height = round(width * rng.uniform(0.66, 0.82))
+    if rng.uniform() < 0.2:
+        width, height = height, width
+    scene = background(rng, height, width).astype(np.float32)
+    things = _arrange(rng, height, width)
+    owner = np.full((height, width), -1, np.int16)
+    for number, thing in enumerate(things):
+        _lay(scene, owner, thing, number, rng.uniform(0.15, 0.5))
+    objects = [_annotate(thing, owner == number) for number, thing in enumerate(things)]
+    picture = _photograph(rng, scene)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(82, 95))]
+    _, data = cv2.imencode(".jpg", picture[:, :, ::-1], quality)
+    return data.tobytes(), ImageAnnotation(key, width, height, tuple(thing for thing in objects if thing))
+
+
+def _arrange(rng: Rng, height: int, width: int) -> list[_Placed]:
+    """Distractors behind, objects among each other, and now and then a distractor in front."""
+    things: list[_Placed] = []
+    for _ in range(int(rng.integers(0, 4))):
+        things.append(_place(rng, _distractor(rng), 180, rng.uniform(0.12, 0.5), height, width))
+    for _ in range(1 + min(5, int(rng.poisson(1.7)))):
+        category = _pick(rng, CATEGORIES)
+        subcategory = _pick(rng, tuple(SUBCATEGORIES[category]))
+        sprite = draw_sprite(SUBCATEGORIES[category][subcategory], rng)
+        share = float(np.exp(rng.uniform(np.log(0.13), np.log(0.75))))
+        for _ in range(12):
+            thing = _place(rng, sprite, _TURN[category], share, height, width, category, subcategory)
+            if all(_overlap(thing, other) < 0.3 for other in things if other.category):
+                things.append(thing)
+                break
+            share *= 0.9
+    if rng.uniform() < 0.35:
+        things.append(_place(rng, _distractor(rng), 180, rng.uniform(0.1, 0.3), height, width))
+    return things
+
+
+def _distractor(rng: Rng) -> Sprite:
+    return draw_sprite(_pick(rng, DISTRACTORS), rng)
+
+
+def _pick(rng: Rng, choices: tuple[Any, ...]) -> Any:
+    return choices[int(rng.integers(0, len(choices)))]
+
+
+def _place(
+    rng: Rng,
+    sprite: Sprite,
+    turn: float,
+    share: float,
+    height: int,
+    width: int,
+    category: str | None = None,
+    subcategory: str | None = None,
+) -> _Placed:
+    """Turns, stretches and mirrors a sprite; its longest side becomes `share` of the image's short side."""
+    angle = float(np.clip(rng.normal(0, turn / 2), -turn, turn))
+    pixels = _turned(sprite, rng, angle, share * min(height, width))
+    tall, wide = pixels.shape[:2]
+    # Its centre lies in the image, mostly well inside.
+    x = round(width * float(rng.beta(1.6, 1.6)) - wide / 2)
+    y = round(height * float(rng.beta(1.8, 1.6)) - tall / 2)
+    if rng.uniform() < 0.75:
+        x, y = int(np.clip(x, 2, max(2, width - wide - 2))), int(np.clip(y, 2, max(2, height - tall - 2)))
+    return _Placed(pixels, x, y, category, subcategory)
+
+
+def _turned(sprite: Sprite, rng: Rng, angle: float, longest: float) -> Floats:
+    """The sprite turned by `angle` degrees with a little stretch and shear: float32 `[h, w, 4]`, cut to its extent."""
+    import cv2
+
+    stretch = float(np.exp(rng.normal(0, 0.12)))
+    flip = -1.0 if rng.uniform() < 0.5 else 1.0
+    matrix = np.array([[flip * stretch, rng.normal(0, 0.06)], [rng.normal(0, 0.04), 1 / stretch]])
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    matrix = np.array([[c, -s], [s, c]]) @ matrix
+    ys, xs = np.nonzero(sprite[:, :, 3] > 127)
+    corners = matrix @ np.stack([xs - SIDE / 2, ys - SIDE / 2])
+    low, extent = corners.min(1), np.ptp(corners, axis=1)
+    scale = longest / float(extent.max())
+    # Shrink by area first: warping alone would skip pixels.
+    coarse = min(1.0, scale * 1.5)
+    small = cv2.resize(sprite, None, fx=coarse, fy=coarse, interpolation=cv2.INTER_AREA)
+    shift = -low * scale + 2
+    linear = matrix * scale / coarse
+    offset = shift - linear @ (np.array([SIDE / 2, SIDE / 2]) * coarse)
+    shape = (int(extent[0] * scale) + 5, int(extent[1] * scale) + 5)
+    turned = cv2.warpAffine(small, np.column_stack([linear, offset]), shape, flags=cv2.INTER_LINEAR)
+    return np.asarray(turned, np.float32)
+
+
+def _overlap(a: _Placed, b: _Placed) -> float:
+    """Share of the smaller one's rectangle that the other covers."""
+    (h, w), (k, v) = a.pixels.shape[:2], b.pixels.shape[:2]
+    wide = min(a.x + w, b.x + v) - max(a.x, b.x)
+    tall = min(a.y + h, b.y + k) - max(a.y, b.y)
+    return float(max(0, wide) * max(0, tall) / min(h * w, k * v))
+
+
+def _lay(scene: Floats, owner: npt.NDArray[np.int16], thing: _Placed, number: int, shadow: float) -> None:
+    """Blends a sprite and its soft shadow into the scene, and marks the pixels it covers as its own."""
+    import cv2
+
+    height, width = owner.shape
+    tall, wide = thing.pixels.shape[:2]
+    pad = max(3, tall // 12)
+    alpha = np.pad(thing.pixels[:, :, 3] / 255, ((0, 2 * pad), (0, 2 * pad)))
+    cast = cv2.GaussianBlur(np.roll(alpha, (pad, pad // 2), (0, 1)), (0, 0), pad / 2)
+    top, left = max(0, thing.y), max(0, thing.x)
+    low, right = min(height, thing.y + tall + 2 * pad), min(width, thing.x + wide + 2 * pad)
+    part = np.s_[top - thing.y : low - thing.y, left - thing.x : right - thing.x]
+    scene[top:low, left:right] *= 1 - np.float32(shadow) * cast[part][:, :, None]
+    low, right = min(height, thing.y + tall), min(width, thing.x + wide)
+    part = np.s_[top - thing.y : low - thing.y, left - thing.x : right - thing.x]
+    pixels = thing.pixels[part]
+    scene[top:low, left:right] *= 1 - pixels[:, :, 3:] / 255
+    scene[top:low, left:right] += pixels[:, :, :3]
+    owner[top:low, left:right][pixels[:, :, 3] > 255 * _SOLID] = number
+
+
+def _annotate(thing: _Placed, seen: npt.NDArray[np.bool_]) -> ObjectAnnotation | None:
+    """The object with the box of its visible pixels, or None if hardly any are."""
+    if thing.category is None:
+        return None
+    whole = int((thing.pixels[:, :, 3] > 255 * _SOLID).sum())
+    visible = int(seen.sum()) / max(1, whole)
+    if visible < _MIN_VISIBLE or seen.sum() < _MIN_PIXELS:
+        return None
+    xs, ys = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
+    box: Box = (float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1))
+    short = min(box[2] - box[0], box[3] - box[1])
+    return ObjectAnnotation(
+        thing.category,
+        box,
+        thing.subcategory,
+        difficult=visible < _DIFFICULT_VISIBLE or short < _DIFFICULT_SIDE,
+        truncated=visible < _WHOLE,
+    )
+
+
+def _photograph(rng: Rng, scene: Floats) -> Image:
+    """What a lens and a sensor make of the scene: uneven light, a colour cast, blur, grain."""
+    import cv2
+
+    height, width = scene.shape[:2]
+    light = 1 + np.float32(rng.uniform(0.02, 0.16)) * noise(rng, height, width, 220, 0.3)
+    cast = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.14)))
+    picture = np.clip(scene * light[:, :, None] * cast, 0, 255)
+    picture = 255 * (picture / 255) ** np.float32(np.exp(rng.normal(0, 0.15)))
+    blur = rng.uniform(0, 1.1)
+    if blur > 0.3:
+        picture = cv2.GaussianBlur(picture, (0, 0), blur)
+    picture = picture + rng.normal(0, rng.uniform(2, 8), picture.shape).astype(np.float32)
+    result: Image = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    return result
