@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 _WHITENING_FLOOR = 0.001
-_BLOCK_COLUMNS, _BLOCK_ROWS = 4096, 1024
+_BLOCK = 4096
+"""Rows or columns of the features that are in float64 at one time."""
 
 
 @dataclass(frozen=True)
@@ -171,38 +172,59 @@ def solve_ridge(
     Returns:
         float64 `[d + 1, m]` for the features as given, the bias row last.
     """
-    n, d = features.shape
     if dual is None:
-        dual = n < d
-    weights = np.empty((d + 1, outputs.shape[1]))
-    if dual:
-        gram = np.full((n, n), 1.0)
-        for s in range(0, d, _BLOCK_COLUMNS):
-            block = features[:, s : s + _BLOCK_COLUMNS].astype(np.float64) * feature_scale
-            gram += block @ block.T
-        combination = _solve_positive(gram, outputs, ridge)
-        for s in range(0, d, _BLOCK_COLUMNS):
-            weights[s : min(s + _BLOCK_COLUMNS, d)] = (
-                feature_scale * features[:, s : s + _BLOCK_COLUMNS].astype(np.float64).T @ combination
-            )
-        weights[d] = combination.sum(axis=0)
-    else:
-        gram, product = np.zeros((d + 1, d + 1)), np.zeros((d + 1, outputs.shape[1]))
-        for s in range(0, n, _BLOCK_ROWS):
-            block = np.ones((min(_BLOCK_ROWS, n - s), d + 1))
-            np.multiply(features[s : s + _BLOCK_ROWS], feature_scale, out=block[:, :d], dtype=np.float64)
-            gram += block.T @ block
-            product += block.T @ outputs[s : s + _BLOCK_ROWS]
-        weights[:] = _solve_positive(gram, product, ridge)
-    weights[:d] *= feature_scale
+        dual = features.shape[0] < features.shape[1]
+    solve = _solve_dual if dual else _solve_primal
+    weights = solve(features, outputs, ridge, feature_scale)
+    weights[:-1] *= feature_scale
     return weights
 
 
+def _solve_dual(
+    features: NDArray[Any], outputs: NDArray[np.float64], ridge: float, feature_scale: float
+) -> NDArray[np.float64]:
+    n, d = features.shape
+    gram = np.full((n, n), 1.0, order="F")
+    for s in range(0, d, _BLOCK):
+        gram = _add_gram(gram, features[:, s : s + _BLOCK].astype(np.float64).T * feature_scale)
+    combination = _solve_positive(gram, outputs, ridge)
+    weights = np.empty((d + 1, outputs.shape[1]))
+    for s in range(0, d, _BLOCK):
+        block = features[:, s : s + _BLOCK].astype(np.float64)
+        weights[s : s + block.shape[1]] = feature_scale * (block.T @ combination)
+    weights[d] = combination.sum(axis=0)
+    return weights
+
+
+def _solve_primal(
+    features: NDArray[Any], outputs: NDArray[np.float64], ridge: float, feature_scale: float
+) -> NDArray[np.float64]:
+    n, d = features.shape
+    gram, product = np.zeros((d + 1, d + 1), order="F"), np.zeros((d + 1, outputs.shape[1]))
+    for s in range(0, n, _BLOCK):
+        block = np.ones((min(_BLOCK, n - s), d + 1))
+        np.multiply(features[s : s + _BLOCK], feature_scale, out=block[:, :d], dtype=np.float64)
+        gram = _add_gram(gram, block)
+        product += block.T @ outputs[s : s + _BLOCK]
+    return _solve_positive(gram, product, ridge)
+
+
+def _add_gram(gram: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`gram + block^T block` in place, in the lower triangle only: half the arithmetic and no copy."""
+    from scipy.linalg.blas import dsyrk
+
+    # BLAS counts columns first: it sees a C-ordered block transposed already.
+    by_columns = block.flags.f_contiguous
+    operand, transposed = (block, 1) if by_columns else (np.ascontiguousarray(block).T, 0)
+    result: NDArray[np.float64] = dsyrk(1.0, operand, beta=1.0, c=gram, trans=transposed, lower=1, overwrite_c=1)
+    return result
+
+
 def _solve_positive(gram: NDArray[np.float64], right: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """`(gram + ridge I)^-1 right` by Cholesky; `gram` is overwritten."""
+    """`(gram + ridge I)^-1 right` by Cholesky; only the lower triangle is read, and `gram` is overwritten."""
     from scipy.linalg import cho_factor, cho_solve
 
-    gram.flat[:: len(gram) + 1] += ridge
+    gram[np.diag_indices_from(gram)] += ridge
     factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     solution: NDArray[np.float64] = cho_solve(factor, right, check_finite=False)
     return solution
