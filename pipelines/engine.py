@@ -176,6 +176,8 @@ class Engine:
         committed = stage.artifact.committed()
         total = sum(len(phase.units) for phase in phases)
         missing = sum(unit not in committed for phase in phases for unit in phase.units)
+        if missing:  # a summary that is there is of commits that are gone
+            stage.artifact.store.delete(_summary_name(stage.artifact, phases))
         observer.step_started(step, phases, missing, total)
         for phase in phases:
             self._run_phase(step, phase, [u for u in phase.units if u not in committed], executor, observer)
@@ -222,7 +224,8 @@ class Engine:
             yield StepStatus(step, have, len(units), complete)
 
 
-def _summary_name(artifact: Artifact, units: Sequence[str]) -> str:
+def _summary_name(artifact: Artifact, phases: Sequence[Phase]) -> str:
+    units = [unit for phase in phases for unit in phase.units]
     digest = hashlib.sha256("\n".join(units).encode()).hexdigest()[:12]
     return f"{artifact.name}/_summaries/{digest}.json"
 
@@ -231,7 +234,7 @@ def summarise(step: PlannedStep, stage: Stage[Any], phases: Sequence[Phase]) -> 
     """Sums up a complete step. The result is kept: looking again costs one GET however many units there are."""
     units = [unit for phase in phases for unit in phase.units]
     artifact = stage.artifact
-    name = _summary_name(artifact, units)
+    name = _summary_name(artifact, phases)
     try:
         return StepSummary.from_json({**json.loads(artifact.store.read(name)), "step": step.name})
     except ArtifactError:

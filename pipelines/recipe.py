@@ -48,12 +48,26 @@ class Recipe:
         )
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, where YAML's loader would quietly take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See `yaml.SafeLoader`."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """Reads and checks a recipe.
 
     Args:
         path: The YAML file.
-        overrides: `step.field=value` or `seed=value`; values are YAML.
+        overrides: `step.field=value`, `seed=value` or `name=value`; values are YAML.
 
     Raises:
         ConfigError: One line that names the file, the key's path and the nearest right key.
@@ -63,7 +77,7 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
@@ -80,10 +94,10 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not sep or not all(parts):
         raise ConfigError(f"--set {override}: expected step.field=value")
+    if len(parts) == 1 and parts[0] not in ("seed", "name"):
+        raise ConfigError(f"--set {override}: expected step.field=value, seed=value or name=value")
     if parts[0] not in _TOP_LEVEL:
         parts = ["steps", *parts]
-    elif len(parts) == 1 and parts[0] in ("version", "steps"):
-        raise ConfigError(f"--set {override}: {parts[0]} can't be set")
     target: Any = raw
     for depth, part in enumerate(parts[:-1]):
         if not isinstance(target, dict) or part not in target:
