@@ -66,8 +66,9 @@ class HeadSpec:
 class FcHead(nn.Module):
     """fc6 and fc7 with ReLU and dropout, then fc8 (all paper networks end so).
 
-    fc6 and fc7 start from He's initialisation, fc8 from a Gaussian of deviation 0.01 (paper section 4.1); biases
-    are zero.
+    fc6 and fc7 start from torch's uniform +-1 / sqrt(inputs), fc8 from a Gaussian of deviation 0.01 (paper section
+    4.1); biases are zero. He's initialisation is too hot here: maxima over overlapping bins are positive and alike,
+    and the first steps of SGD overshoot.
 
     Attributes:
         spec: the sizes.
@@ -127,12 +128,13 @@ class FcHead(nn.Module):
 
     def _initialise(self) -> None:
         for name, layer in self.layers.items():
-            weight, bias = cast("nn.Linear", layer).weight, cast("nn.Linear", layer).bias
+            linear = cast("nn.Linear", layer)
             if name == "fc8":
-                nn.init.normal_(weight, std=0.01)
+                nn.init.normal_(linear.weight, std=0.01)
             else:
-                nn.init.kaiming_normal_(weight, nonlinearity="relu")
-            nn.init.zeros_(bias)
+                bound = linear.in_features**-0.5
+                nn.init.uniform_(linear.weight, -bound, bound)
+            nn.init.zeros_(linear.bias)
 
 
 class SppNetwork(nn.Module):
