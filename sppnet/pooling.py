@@ -6,6 +6,10 @@ Windows that cover the same cells are computed once.
 
 from __future__ import annotations
 
+import math
+import weakref
+from collections import deque
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,8 +18,9 @@ from sppnet import pooling_torch
 from sppnet.pyramid import Pyramid
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# A cache line. numpy's memory comes in huge pages, torch's does not: the first write to it is several times faster.
-_ALIGNMENT = 64
+_ALIGNMENT = 64  # a cache line
+# Bytes of freed outputs that a process keeps for its next ones.
+_KEPT_BYTES = 256 << 20
 # Sides of a map below this pack into one int64 key.
 _LONGEST_SIDE = 1 << 15
 # Bit patterns of half floats above this have a sign bit.
@@ -125,10 +130,51 @@ def _distinct_cells(
     return np.ascontiguousarray(cells[rows[first]]), rows, np.append(first, len(rows))
 
 
+class _Buffers:
+    """Memory of outputs, used again when their tensors are gone.
+
+    An output is some 100 MB, and the first write to fresh memory costs as much as the pooling: the system clears its
+    pages. numpy's memory at least comes in huge pages, torch's does not.
+    """
+
+    def __init__(self) -> None:
+        self.free: deque[NDArray[np.uint8]] = deque()  # its operations are atomic: finalizers run on any thread
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """An aligned array of `size` bytes, whose memory comes back when nothing refers to it."""
+        memory = self._find(size)
+        offset = -memory.ctypes.data % _ALIGNMENT
+        lent = memory[offset : offset + size]
+        weakref.finalize(lent, self._give_back, memory).atexit = False
+        return lent
+
+    def _find(self, size: int) -> NDArray[np.uint8]:
+        for _ in range(len(self.free)):
+            try:
+                memory = self.free.popleft()
+            except IndexError:  # another thread took the last
+                break
+            if size + _ALIGNMENT <= memory.nbytes <= 2 * (size + _ALIGNMENT):
+                return memory
+            self.free.append(memory)
+        return np.empty(size + _ALIGNMENT, dtype=np.uint8)
+
+    def _give_back(self, memory: NDArray[np.uint8]) -> None:
+        if memory.nbytes > _KEPT_BYTES:
+            return
+        self.free.append(memory)
+        while sum(one.nbytes for one in list(self.free)) > _KEPT_BYTES:
+            try:
+                self.free.popleft()
+            except IndexError:  # another thread made room
+                break
+
+
+_buffers = _Buffers()
+
+
 def _empty(shape: tuple[int, int, int], like: torch.Tensor) -> torch.Tensor:
-    if like.device.type != "cpu":
+    if like.device.type != "cpu" or 0 in shape:
         return like.new_empty(shape)
-    size = int(np.prod(shape)) * like.element_size()
-    memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)
-    offset = -memory.ctypes.data % _ALIGNMENT
-    return torch.from_numpy(memory[offset : offset + size]).view(like.dtype).view(shape)
+    memory = _buffers.take(math.prod(shape) * like.element_size())
+    return torch.from_numpy(memory).view(like.dtype).view(shape)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_pool
 
-from sppnet import pooling_numba, pooling_torch
+from sppnet import pooling, pooling_numba, pooling_torch
 from sppnet.pooling import pool_windows
 from sppnet.pyramid import Pyramid, bin_edges
 
@@ -182,6 +182,31 @@ def test_may_be_called_from_several_threads() -> None:
     for index, ours in enumerate(pooled):
         assert torch.equal(ours, pooled[index % 4])
     assert torch.equal(pooled[1], roi_pooled(maps[1], cells, (6, 3, 2, 1)))
+
+
+def test_outputs_memory_is_used_again_only_when_nothing_refers_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooling, "_buffers", pooling._Buffers())
+    maps, cells = random_map(20, 30, 64), random_cells(20, 30, 60)
+    first = pool_windows(maps, cells, Pyramid())
+    address, kept, copy = first.data_ptr(), first[3:5, 2].numpy(), first.clone()
+    del first
+    second = pool_windows(maps + 1, cells, Pyramid())
+    assert second.data_ptr() != address
+    np.testing.assert_array_equal(kept, copy[3:5, 2].numpy())
+    del kept
+    third = pool_windows(maps, cells[1:], Pyramid())
+    assert third.data_ptr() == address
+    assert torch.equal(third, copy[1:])
+
+
+def test_kept_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooling, "_KEPT_BYTES", 10_000)
+    buffers = pooling._Buffers()
+    lent = [buffers.take(size) for size in (4000, 3000, 9000, 20_000)]
+    assert all(one.ctypes.data % 64 == 0 for one in lent)
+    while lent:
+        del lent[0]
+    assert [memory.nbytes for memory in buffers.free] == [9064]
 
 
 def _pool_in_child(queue: multiprocessing.Queue, maps: torch.Tensor, cells: np.ndarray) -> None:  # type: ignore[type-arg]
