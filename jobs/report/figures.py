@@ -25,18 +25,21 @@ def significant(value: float, digits: int = 3) -> str:
     """A number with that many significant digits and no exponent."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else NONE
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    exponent = int(f"{value:.{digits - 1}e}".split("e")[1])  # after rounding: 0.9999 counts as 1
+    decimals = max(0, digits - 1 - exponent)
     return f"{value:,.{min(decimals, 6)}f}"
 
 
 def size(octets: int) -> str:
     """Bytes in decimal units."""
-    value = float(octets)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.5 or unit == "TB":
-            return f"{octets:,} B" if unit == "B" else f"{significant(value)} {unit}"
+    if octets < 1000:
+        return f"{octets} B"
+    value = octets / 1000
+    units = ["kB", "MB", "GB", "TB", "PB"]
+    while value >= 999.5 and len(units) > 1:
         value /= 1000
-    raise AssertionError("unreachable")
+        units.pop(0)
+    return f"{significant(value)} {units[0]}"
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ Right and wrong are VOC's (`sppnet.evaluation.voc`), so that a picture never con
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,13 +83,19 @@ def above(detections: Sequence[Detection], operating: Mapping[str, float | None]
     return kept
 
 
-def match_image(detections: Sequence[Detection], objects: Sequence[ObjectAnnotation], iou: float = 0.5) -> ImageMatch:
+def match_image(
+    detections: Sequence[Detection],
+    objects: Sequence[ObjectAnnotation],
+    iou: float = 0.5,
+    sought: Collection[str] | None = None,
+) -> ImageMatch:
     """Judges the detections of one image.
 
     Args:
         detections: All that are to be shown, of any category.
         objects: All annotated objects of the image.
         iou: A detection is right from this overlap on.
+        sought: Categories that the detector knows; objects of others are not missed. None for all.
     """
     ranked = sorted(detections, key=lambda entry: -entry.score)
     overlaps = iou_matrix([entry.box for entry in ranked], [entry.box for entry in objects])
@@ -103,7 +109,11 @@ def match_image(detections: Sequence[Detection], objects: Sequence[ObjectAnnotat
             judged[row] = _judge(ranked[row], int(outcome), objects, overlaps[row], own, iou)
             if judged[row].right:
                 found.add(int(np.argmax(np.where(own, overlaps[row], -1))))
-    missed = [entry for i, entry in enumerate(objects) if i not in found and not entry.difficult]
+    missed = [
+        entry
+        for i, entry in enumerate(objects)
+        if i not in found and not entry.difficult and (sought is None or entry.category in sought)
+    ]
     return ImageMatch(tuple(judged[row] for row in reversed(range(len(ranked)))), tuple(missed))
 
 

@@ -183,6 +183,8 @@ def training_panels(training: Training) -> tuple[Panel, ...]:
         if pairs:
             steps, values = zip(*pairs, strict=True)
             groups.setdefault(_group(name), []).append(Line(name.replace("_", " "), steps, values))
+    if groups["accuracy"] and all(line.name == "held out error" for line in groups["error"]):
+        groups["error"] = []  # it is one minus the accuracy
     return tuple(_training_panel(training, title, lines) for title, lines in groups.items() if lines)
 
 
@@ -192,7 +194,7 @@ def _group(name: str) -> str:
     for title in ("loss", "error"):
         if title in name:
             return title
-    return "accuracy" if "acc" in name else name.replace("_", " ")
+    return "accuracy" if "acc" in name or name.startswith("held_out") else name.replace("_", " ")
 
 
 def _training_panel(training: Training, title: str, lines: Sequence[Line]) -> Panel:
