@@ -22,7 +22,7 @@ from sppnet.scales import resized_shape
 
 CATEGORIES = ("disc", "ring", "bar")
 COLOURS = {"disc": (220, 40, 40), "ring": (40, 220, 40), "bar": (40, 40, 220)}
-SCALES = (96, 160)
+SCALES = (120, 240)
 SIZE = (160, 120)  # width, height
 CHANNELS = 8
 BACKBONE = BackboneSpec("zf5", width=CHANNELS / 256)
@@ -74,7 +74,7 @@ def make_map(annotation: ImageAnnotation, scale: int, number: int) -> np.ndarray
     grid = rng.uniform(0, 0.3, (max(1, height // 16), max(1, width // 16), CHANNELS))
     for thing in annotation.objects:
         x0, y0, x1, y1 = (round(edge * scale / min(SIZE) / 16) for edge in thing.box)
-        grid[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1), CATEGORIES.index(thing.category)] += 1.0
+        grid[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1), CATEGORIES.index(thing.category)] += 3.0
     return grid.astype(np.float16)
 
 
