@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from jobs.report.collect import collect, read_curve, read_evaluation, write_report
@@ -21,6 +22,7 @@ from pipelines.schemas import DetectionRow, encode_detections
 from pipelines.stage import build_stage, run_unit
 from pipelines.workspace import Output, Workspace
 from sppnet.errors import ArtifactError
+from sppnet.weights import write_safetensors
 
 SIZE = (120, 90)
 CAT, DOG = (10.0, 10.0, 50.0, 50.0), (60.0, 10.0, 100.0, 50.0)
@@ -62,6 +64,7 @@ def make_engine(tmp_path: Path) -> Engine:
             "architecture": "squeezenet1_0",
         },
         "maps": {"stage": "extract", "images": "images", "backbone": "backbone", "scales": [688]},
+        "finetune": {"stage": "finetune", **inputs, "categories": ["cat", "dog"]},
         "svms": {"stage": "train-svms", **inputs, "categories": ["cat", "dog"], "scales": [688]},
         "regressors": {"stage": "train-regressors", **inputs, "categories": ["cat", "dog"], "scales": [688]},
         "pool5": {"stage": "score", **inputs, "svms": "svms", "regressors": "regressors"},
@@ -178,6 +181,23 @@ def test_of_many_shards_only_some_are_read(engine: Engine):
     assert gallery.images_total == 7
 
 
+def test_training_curves_are_read_and_a_broken_model_is_told(tmp_path: Path):
+    engine = make_engine(tmp_path)
+    head = engine.workspace.artifact(next(step for step in engine.steps if step.name == "finetune").spec.artifact)
+    data = write_safetensors({"weight": torch.zeros(2)}, {"curve": '[{"step": 20, "loss": 0.5, "lr": 0.001}]'})
+    commit = head.publish("model", Output(data, ".safetensors", 1, 0), 1.0)
+    (training,) = collect(engine).training
+    assert (training.step, training.unit, training.points) == (
+        "finetune",
+        "model",
+        ({"step": 20.0, "loss": 0.5, "lr": 0.001},),
+    )
+    (tmp_path / "workspace" / head.name / commit.data).write_bytes(b"cut")
+    report = collect(engine)
+    assert report.training == ()
+    assert report.notes[0].startswith("The training curves of step finetune can't be shown: ")
+
+
 def test_stages_tell_what_is_there_and_what_is_not(engine: Engine):
     rows = {row.step: row for row in collect(engine).stages}
     images = rows["images"].summary
@@ -202,7 +222,7 @@ def test_a_run_before_its_first_stage(tmp_path: Path):
     report = collect(make_engine(tmp_path), "a name")
     assert report.info.name == "a name"
     assert (report.evaluations, report.gallery, report.training, report.notes) == ((), None, (), ())
-    assert [row.summary for row in report.stages] == [None] * 8
+    assert [row.summary for row in report.stages] == [None] * 9
     assert "python" in report.info.versions
 
 
