@@ -97,7 +97,7 @@ def test_it_fits_and_logs_where_it_should(tmp_path: Path) -> None:
     assert [point["lr"] for point in training.curve] == [0.1] * 6 + [0.01] * 3
     assert [point["step"] for point in training.curve if "held_out_error" in point] == [15, 30]
     assert training.curve[-1]["weight"] == pytest.approx(float(found[1]), abs=1e-6)
-    assert training.curve[0]["loss"] > 10 * training.curve[-1]["loss"]
+    assert training.curve[0]["loss"] > training.curve[-1]["loss"] > 0
     assert Checkpoints(stage.artifact).steps() == [24, 30]
     assert stage.last.closed
 
