@@ -1,0 +1,98 @@
+"""What must be in the environment before Ray is imported, and where Ray is: all that needs no Ray to find out."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+from pathlib import Path
+
+from sppnet.errors import ConfigError
+
+_PROBE_SECONDS = 5.0
+# Ray's sockets lie about 65 characters below its folder, and a unix socket's path may have 107.
+_LONGEST_FOLDER = 40
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+
+
+def resolve_address(address: str | None) -> str | None:
+    """Tells which cluster to join: `address`, or `RAY_ADDRESS` as Ray sets it for jobs, or None for a local Ray.
+
+    Raises:
+        ConfigError: The address is of a kind that can't be joined.
+    """
+    found = address or os.environ.get("RAY_ADDRESS") or None
+    if found is None or found == "local":
+        return None
+    if "://" in found:
+        raise ConfigError(
+            f"Ray address {found}: give the head's host:port (6379 is usual), or submit the run as a Ray job"
+        )
+    return found
+
+
+def probe(address: str) -> None:
+    """Raises `ConfigError` at once if nobody listens at `host:port`; Ray itself would try for two minutes."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"Ray address {address}: expected host:port or 'auto'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"no Ray at {address}: {why}; start it with `ray start --head` or give no address") from None
+
+
+def set_up(local: bool) -> None:
+    """Sets what Ray reads from the environment; what is set already stays."""
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # `uv run` would have every worker build its environment anew.
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        # Without keepalive, a task on a node that is cut off never fails.
+        "RAY_grpc_client_keepalive_time_ms": "10000",
+        "RAY_grpc_client_keepalive_timeout_ms": "5000",
+    }
+    if local:
+        # The switch that keeps every port of a local Ray on loopback; its name tells where it is the default.
+        defaults["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    authentication = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    given = [name for name in authentication if name in os.environ]
+    if local and not given:
+        # Ray would write a token into the home folder that everybody on the machine can read.
+        defaults |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    elif given and "RAY_AUTH_MODE" not in given:
+        defaults["RAY_AUTH_MODE"] = "token"  # a token without the mode is ignored
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def private_folder() -> Path:
+    """Makes a folder of our own for a local Ray's sockets and logs, with a path short enough for unix sockets."""
+    base = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="spp-", dir=base if len(base) <= _LONGEST_FOLDER else "/tmp"))  # noqa: S108
+
+
+def worker_variables() -> dict[str, str]:
+    """Environment variables with which workers can import what the driver can, also from a plain checkout."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return {}  # a submitted job brings its code along
+    root = Path(__file__).resolve().parent.parent
+    folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]  # noqa: PTH100
+    if "site-packages" not in root.parts and str(root) not in folders:
+        folders.append(str(root))
+    return {"PYTHONPATH": os.pathsep.join(folders)} if folders else {}
+
+
+def thread_variables(cpus: float) -> dict[str, str]:
+    """Environment variables that bound the threads of every library to a task's CPUs, at least 1."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(max(1, int(cpus))))
