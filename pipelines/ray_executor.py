@@ -21,6 +21,7 @@ from pipelines import ray_environment
 from pipelines.attempts import Kind, RetryLimits, UnitBook
 from pipelines.executor import UnitFailure, one_line
 from pipelines.stage import Phase, StageSpec, build_stage, run_unit
+from pipelines.store import StoreUnreachableError
 from pipelines.workspace import Commit, Workspace
 from sppnet.errors import ArtifactError, ConfigError, SppError
 
@@ -296,7 +297,7 @@ class _PhaseRun:
     def _committed(self, unit: str) -> Commit | None:
         try:
             return self._artifact.commit(unit)
-        except (ArtifactError, ConnectionError):
+        except (ArtifactError, StoreUnreachableError):
             return None
 
     def _done(self, commit: Commit) -> Commit:

@@ -19,13 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sppnet.errors import ArtifactError, ConfigError, SppError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRIES = 8
 _FIRST_WAIT_SECONDS = 0.2
+
+
+class StoreUnreachableError(IncompleteError, ConnectionError):
+    """The store or the network failed at every try; what was committed is kept, and running again goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +315,7 @@ def _retried(action: Callable[[], T], what: str) -> T:
 
     Raises:
         ConfigError: The store refuses, or there are no credentials: no other try would help.
-        ConnectionError: The store failed at every try.
+        StoreUnreachableError: The store or the network failed at every try.
     """
     for attempt in range(1, _TRIES + 1):
         try:
@@ -323,7 +327,7 @@ def _retried(action: Callable[[], T], what: str) -> T:
             if _is_refusal(error):
                 raise ConfigError(f"can't {what}: the store refuses ({text}); check credentials and bucket") from error
             if attempt == _TRIES:
-                raise ConnectionError(f"can't {what}: {type(error).__name__}: {text} ({_TRIES} tries)") from error
+                raise StoreUnreachableError(f"can't {what}: {type(error).__name__}: {text} ({_TRIES} tries)") from error
             wait = _FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (0.5 + random.random())
             logger.warning("storage retry what=%s error=%s wait=%.1fs", what, type(error).__name__, wait)
             time.sleep(wait)

@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from pipelines.fingerprint import canonical_json, content_digest
-from pipelines.store import Store, open_store
+from pipelines.store import Store, StoreUnreachableError, open_store
 from sppnet.errors import ArtifactError, ConfigError
 
 COMMITS = "_commits"
@@ -226,6 +226,6 @@ class Workspace:
         probe = f"runs/.probe-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         try:
             self.store.put(probe, b"")
-        except ConnectionError as error:
+        except StoreUnreachableError as error:
             raise ConfigError(f"workspace {self.store.uri} can't be reached: {error}") from error
         self.store.delete(probe)
