@@ -112,12 +112,7 @@ class Ingest(Stage[IngestConfig]):
         data, extension, annotation = self._folder.load(key, frozenset(self.manifest.categories))
         # A full decode: a truncated image must be found here, not by every later stage.
         image = decode_image(data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
-        height, width = image.shape[:2]
-        if (annotation.width, annotation.height) != (width, height):
-            raise DataError(
-                "size-mismatch",
-                f"the annotation says {annotation.width} x {annotation.height}, the image is {width} x {height}",
-            )
+        annotation.check_size(image.shape[1], image.shape[0])
         return ImageRecord(key, extension, data, annotation)
 
 
