@@ -11,7 +11,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from pipelines.stage import Phase, StageSpec
 from pipelines.training import train_unit
 from pipelines.workspace import Artifact, Workspace
 from sppnet import errors
-from sppnet.errors import ArtifactError, DataError, IncompleteError, SppError
+from sppnet.errors import ArtifactError, ConfigError, DataError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
 
@@ -72,25 +72,36 @@ class RayWorker:
         return float(shared[0])
 
 
-def train_on_ray(spec: StageSpec, phase: Phase, unit: str) -> None:
+def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, local: bool = False) -> None:
     """Trains a unit on `phase.workers` workers of the connected Ray cluster until it is committed.
 
-    Needs a connected Ray with `phase.workers` x `phase.resources` free; a dead worker is replaced up to five times,
-    a preempted one without limit, and the group goes on from the latest checkpoint.
+    A dead worker is replaced up to five times, a preempted one without limit, and the group goes on from the latest
+    checkpoint.
+
+    Args:
+        spec: The stage.
+        phase: Its training phase.
+        unit: The phase's unit.
+        local: Whether Ray is this machine only, which will not grow: workers then share the CPUs that it has.
 
     Raises:
         SppError: What a worker raised, unchanged.
+        ConfigError: `local`, and the machine has fewer GPUs than the workers need.
         IncompleteError: The workers could not be started or kept alive.
     """
     from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.config import ScalingConfig
 
     artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
     attempt = uuid.uuid4().hex[:12]
     name = f"{spec.artifact}-{attempt}"
+    resources = _worker_resources(spec, phase, local=local)
     trainer = TorchTrainer(
         train_loop_per_worker=_train_loop,
-        train_loop_config={"spec": spec, "unit": unit, "attempt": attempt, "cpus": phase.resources.cpus},
-        scaling_config=_scaling(phase),
+        train_loop_config={"spec": spec, "unit": unit, "attempt": attempt, "cpus": resources["CPU"]},
+        scaling_config=ScalingConfig(
+            num_workers=phase.workers, use_gpu="GPU" in resources, resources_per_worker=resources
+        ),
         run_config=_run_config(spec.workspace, name),
     )
     try:
@@ -107,13 +118,23 @@ def train_on_ray(spec: StageSpec, phase: Phase, unit: str) -> None:
         ) from error
 
 
-def _scaling(phase: Phase) -> Any:
-    from ray.train.v2.api.config import ScalingConfig
+def _worker_resources(spec: StageSpec, phase: Phase, *, local: bool) -> dict[str, float]:
+    """What each worker reserves: what the phase asks for, or its share of a machine that has less."""
+    import ray
 
-    resources = {"CPU": phase.resources.cpus}
-    if phase.resources.gpus:
-        resources["GPU"] = phase.resources.gpus
-    return ScalingConfig(num_workers=phase.workers, use_gpu=bool(phase.resources.gpus), resources_per_worker=resources)
+    wanted, workers = phase.resources, phase.workers
+    have: dict[str, float] = cast(Any, ray).cluster_resources()
+    cpus, gpus = wanted.cpus, wanted.gpus
+    if local and gpus * workers > have.get("GPU", 0):
+        raise ConfigError(
+            f"step {spec.step}: {workers} workers need {gpus * workers:g} GPUs, this machine has "
+            f"{have.get('GPU', 0):g}; set {spec.step}.gpus=0 or join a cluster that has them"
+        )
+    if local:
+        cpus = min(cpus, have.get("CPU", 1.0) / workers)
+    elif cpus * workers > have.get("CPU", 0) or gpus * workers > have.get("GPU", 0):
+        logger.warning("step=%s waits for nodes for %d workers with %s", spec.step, workers, wanted)
+    return {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
 
 
 def _run_config(workspace: str, name: str) -> Any:

@@ -1,0 +1,211 @@
+"""Training on Ray Train: killed workers, killed drivers, errors. One local Ray for all of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
+
+from pipelines.checkpoints import Checkpoints
+from pipelines.ray_executor import RayExecutor
+from pipelines.stage import StageSpec, build_stage
+from pipelines.stages.finetune import FinetuneConfig
+from pipelines.training import LocalWorker, Rate, train_unit
+from pipelines.workspace import Workspace
+from sppnet.errors import ConfigError, IncompleteError
+
+pytestmark = pytest.mark.ray
+
+STEPS = 1500
+INPUTS = {"images": "images-tiny", "windows": "windows-tiny", "maps": "maps-tiny"}
+
+
+def finetune_spec(workspace: Workspace, name: str, **changes: Any) -> StageSpec:
+    fields: dict[str, Any] = {
+        "stage": "finetune",
+        "images": "images",
+        "windows": "windows",
+        "maps": "maps",
+        "categories": CATEGORIES,
+        "scales": SCALES,
+        "levels": (3, 1),
+        "hidden": (32, 32),
+        "schedule": (Rate(lr=0.01, steps=STEPS),),
+        "batch": 32,
+        "holdout": 0.2,
+        "chunk": 50,
+        "checkpoint_every": 50,
+        "log_every": 50,
+        "measure_every": 500,
+    }
+    return make_spec(workspace, FinetuneConfig(**{**fields, **changes}), name, **INPUTS)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("ray-train"))
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[RayExecutor]:
+    found = RayExecutor("local", num_cpus=4)
+    yield found
+    found.close()
+
+
+def train(executor: RayExecutor, spec: StageSpec) -> bytes:
+    (phase,) = build_stage(spec).phases()
+    commit = executor.train(spec, phase, "model")
+    artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
+    assert commit.unit == "model"
+    return artifact.read("model")
+
+
+class PairWorker:
+    """One of two processes joined by gloo, without Ray: what a run on Ray must equal."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.world_size, self.device = rank, 2, torch.device("cpu")
+
+    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        return torch.nn.parallel.DistributedDataParallel(model)
+
+    def agree(self, value: float) -> float:
+        shared = torch.tensor([value], dtype=torch.float64)
+        torch.distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def mean(self, value: float) -> float:
+        shared = torch.tensor([value / 2], dtype=torch.float64)
+        torch.distributed.all_reduce(shared)
+        return float(shared)
+
+    def report(self, point: Any) -> None:
+        del point
+
+
+def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    train_unit(spec, "model", PairWorker(rank))
+    torch.distributed.destroy_process_group()
+
+
+def wait_for_step(spec: StageSpec, step: int, seconds: float = 90) -> None:
+    checkpoints = Checkpoints(Workspace.open(spec.workspace).artifact(spec.artifact))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if any(done >= step for done in checkpoints.steps()):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"no checkpoint of step {step} after {seconds} s")
+
+
+def train_workers() -> list[int]:
+    """Process ids of Ray Train's workers among our own descendants."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            name = child.cmdline()[:1]
+        except psutil.Error:  # gone, or going
+            continue
+        if name and "RayTrainWorker" in name[0]:
+            found.append(child.pid)
+    return found
+
+
+def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExecutor, tmp_path: Path) -> None:
+    reference = finetune_spec(workspace, "head-pair", workers=2)
+    context = torch.multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=run_rank, args=(r, reference, str(tmp_path / "meet"))) for r in range(2)]
+    for rank in ranks:
+        rank.start()
+
+    spec = finetune_spec(workspace, "head-killed", workers=2)
+    killed: list[tuple[int, bool]] = []
+
+    def kill_a_worker() -> None:
+        wait_for_step(spec, 200)
+        workers = train_workers()
+        os.kill(workers[-1], signal.SIGKILL)
+        killed.append((len(workers), "model" in workspace.artifact(spec.artifact).committed()))
+
+    killer = threading.Thread(target=kill_a_worker)
+    killer.start()
+    found = train(executor, spec)
+    killer.join()
+    assert killed == [(2, False)]
+    for rank in ranks:
+        rank.join(timeout=60)
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    assert found == workspace.artifact("head-pair").read("model")
+    assert workspace.store.list(f"{spec.artifact}/checkpoints") == []
+    assert workspace.store.list("runs") == []
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_ray_train import finetune_spec, train
+from pipelines.ray_executor import RayExecutor
+from pipelines.workspace import Workspace
+train(RayExecutor("local", num_cpus=2), finetune_spec(Workspace.open({workspace!r}), "head-driver"))
+"""
+
+
+def test_a_killed_driver_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    spec = finetune_spec(workspace, "head-driver")
+    script = DRIVER.format(tests=str(Path(__file__).parent), workspace=workspace.store.uri)
+    root = str(Path(__file__).parent.parent.parent)
+    environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": "/tmp"}
+    with (tmp_path / "driver.log").open("wb") as log:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", script], cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    family: list[psutil.Process] = []
+    try:
+        wait_for_step(spec, 150)
+        family = psutil.Process(driver.pid).children(recursive=True)
+    finally:
+        driver.kill()
+        driver.wait()
+    artifact = workspace.artifact(spec.artifact)
+    assert "model" not in artifact.committed()
+    psutil.wait_procs(family, timeout=30)
+    reached = Checkpoints(artifact).steps()[-1]
+    assert 150 <= reached < STEPS
+
+    # What Ray left behind is taken up without Ray: the checkpoints are the same in both modes.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for unfinished in (spec, finetune_spec(workspace, "head-alone")):
+        train_unit(unfinished, "model", LocalWorker(torch.device("cpu")))
+    torch.set_num_threads(threads)
+    assert artifact.read("model") == workspace.artifact("head-alone").read("model")
+
+
+def test_a_workers_error_comes_out_as_it_was(workspace: Workspace, executor: RayExecutor) -> None:
+    spec = finetune_spec(workspace, "head-nan", schedule=(Rate(lr=1e30, steps=50),))
+    with pytest.raises(IncompleteError, match=r"^step finetune: training diverged, the loss of training step \d+ is"):
+        train(executor, spec)
+    assert workspace.store.list(f"{spec.artifact}") == []
+
+
+def test_gpus_that_the_machine_does_not_have_are_refused_at_once(workspace: Workspace, executor: RayExecutor) -> None:
+    from pipelines.ray_train import train_on_ray
+
+    spec = finetune_spec(workspace, "head-gpus", gpus=1, workers=3)
+    (phase,) = build_stage(spec).phases()
+    with pytest.raises(ConfigError, match="3 workers need 3 GPUs, this machine has 0"):
+        train_on_ray(spec, phase, "model", local=True)
