@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,8 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more."
 
 DEFAULT_WORKSPACE = "./workspace"
 
+logger = logging.getLogger(__name__)
+
 
 class _Result:
     """What a command prints as JSON."""
@@ -71,12 +74,16 @@ def _command(name: str, as_json: bool, verbose: bool = False) -> Iterator[_Resul
         yield result
     except SppError as error:
         code = error.exit_code
-        result.fields["error"] = str(error)
-        print(f"sppnet: {error}", file=sys.stderr)  # noqa: T201
+        result.fields["error"] = " ".join(str(error).split())
     except KeyboardInterrupt:
         code = 130
-        result.fields["error"] = "interrupted"
-        print("sppnet: interrupted; finished units are kept, run again to go on", file=sys.stderr)  # noqa: T201
+        result.fields["error"] = "interrupted; finished units are kept, run again to go on"
+    except Exception as error:  # the command's boundary: a defect ends with its trace, one line and JSON too
+        code = 1
+        logger.exception("unexpected error in sppnet %s", name)
+        result.fields["error"] = " ".join(f"{type(error).__name__}: {error}".split())
+    if code:
+        print(f"sppnet: {result.fields['error']}", file=sys.stderr)  # noqa: T201
     result.fields["exit_code"] = code
     result.emit()
     if code:
@@ -121,9 +128,9 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: _Result)
         raise
     finally:
         progress.close()
-        events.flush()
         if executor is not None:
             executor.close()
+        events.flush()
     result.fields.update(run_result(engine, summaries, time.perf_counter() - start))
     result.fields["report"] = write_report(engine)
     for name, row in result.fields["steps"].items():

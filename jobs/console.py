@@ -24,7 +24,8 @@ _LINE_EVERY_SECONDS = 10.0
 
 def make_console() -> Console:
     """The console for everything but results; results go to standard output."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    # No markup: a message may well hold brackets, such as a tensor's shape or a box.
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def set_up_logging(verbose: bool) -> None:

@@ -59,7 +59,7 @@ def examine(workspace: str) -> list[Check]:
     for name, check in checks:
         try:
             found.append(check())
-        except Exception as error:  # boundary: a broken installation fails in any way, and that is the finding
+        except Exception as error:  # noqa: BLE001  # boundary: a broken installation fails in any way, and that is the finding
             found.append(Check(name, "fail", f"{type(error).__name__}: {error}"))
     return found
 
@@ -163,7 +163,7 @@ def _workspace(uri: str) -> Check:
     except SppError as error:
         return Check("workspace", "fail", str(error))
     if "://" not in uri:
-        free = shutil.disk_usage(uri).free
+        free = shutil.disk_usage(Path(uri).expanduser()).free
         return Check(
             "workspace", "ok" if free > _LITTLE_DISK else "warn", f"{uri}: writable, {free / _GIB:.1f} GiB free"
         )
