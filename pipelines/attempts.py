@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.executor import UnitFailure
 
-Kind = Literal["infrastructure", "application"]
+Kind = Literal["infrastructure", "application", "artifact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class RetryLimits:
 
     Attributes:
         infrastructure: Tries that may end in a dead worker, a lost node or a passed deadline.
-        application: Tries that may end in an exception of the unit's own code.
+        application: Tries that may end in an exception of the unit's own code, or in what it reads being corrupt.
         first_wait: Seconds before the second try; doubled for each further one, and jittered by half.
         longest_wait: Seconds; the wait never exceeds it.
     """
@@ -44,7 +45,7 @@ class RetryLimits:
 
 @dataclass(slots=True)
 class _Account:
-    failures: dict[Kind, int] = field(default_factory=lambda: {"infrastructure": 0, "application": 0})
+    failures: Counter[Kind] = field(default_factory=Counter)
     reason: str = ""
     waiting: bool = False
 
@@ -108,12 +109,12 @@ class UnitBook:
         account = self._accounts[unit]
         if all(count < self._limits.tries(kind) for kind, count in account.failures.items()):
             return None
-        return UnitFailure(unit, account.reason, sum(account.failures.values()))
+        return UnitFailure(unit, account.reason, account.failures.total(), corrupt=account.failures["artifact"] > 0)
 
     def retry(self, unit: str, now: float, *, at_once: bool = False) -> None:
         """Puts a unit back, after a wait that grows with its failures."""
         if not self._accounts[unit].waiting:
-            failures = sum(self._accounts[unit].failures.values())
+            failures = self._accounts[unit].failures.total()
             self._push(unit, now if at_once or not failures else now + self._limits.wait(failures))
 
     def close(self, unit: str) -> None:

@@ -162,6 +162,7 @@ class Engine:
 
         Raises:
             IncompleteError: Units of a step failed; the message names them. Finished units stay.
+            ArtifactError: Like it, where what a unit reads is missing or corrupt.
             TooManyQuarantinedError: A step set aside more keys than its `max_quarantined` allows.
         """
         self.workspace.check_writable()
@@ -203,7 +204,8 @@ class Engine:
         if failures:
             shown = "; ".join(f"{f.unit}: {f.reason} ({f.tries} tries)" for f in failures[:_FAILURES_SHOWN])
             more = f"; and {len(failures) - _FAILURES_SHOWN} more" if len(failures) > _FAILURES_SHOWN else ""
-            raise IncompleteError(
+            error = ArtifactError if any(failure.corrupt for failure in failures) else IncompleteError
+            raise error(
                 f"step {step.name}: {len(failures)} of {len(phase.units)} units failed: {shown}{more}. "
                 "Finished units are kept; mend the cause and run again"
             )
@@ -239,6 +241,8 @@ def summarise(step: PlannedStep, stage: Stage[Any], phases: Sequence[Phase]) -> 
         return StepSummary.from_json({**json.loads(artifact.store.read(name)), "step": step.name})
     except ArtifactError:
         commits = artifact.commits(units)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{artifact.store.uri}/{name} is corrupt ({error}); remove it and run again") from error
     keyed = [set(phase.units) for phase in phases if phase.keyed]
     ledger = [commit for commit in commits if keyed and commit.unit in keyed[-1]]
     quarantined = [entry for commit in ledger for entry in commit.quarantined]

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipelines.stage import Phase, StageSpec, build_stage, run_unit
 from pipelines.workspace import Commit
-from sppnet.errors import ConfigError, SppError
+from sppnet.errors import ArtifactError, ConfigError, SppError
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +22,13 @@ class UnitFailure:
         unit: Its name.
         reason: One line: the last error.
         tries: How often it was tried.
+        corrupt: Whether what it reads is missing or corrupt, so that its inputs are to be mended.
     """
 
     unit: str
     reason: str
     tries: int
+    corrupt: bool = False
 
 
 class Executor(Protocol):
@@ -67,6 +69,8 @@ class LocalExecutor:
                 yield run_unit(spec, unit)
             except ConfigError:
                 raise
+            except SppError as error:
+                yield UnitFailure(unit, one_line(error), 1, corrupt=isinstance(error, ArtifactError))
             except Exception as error:  # the worker boundary: one bad unit must not stop the others
                 logger.exception("unit failed step=%s unit=%s", spec.step, unit)
                 yield UnitFailure(unit, one_line(error), 1)

@@ -373,6 +373,8 @@ def _judge(error: BaseException, spec: StageSpec) -> tuple[Kind, str]:
         ) from error
     if isinstance(cause, _PASSING):
         return "infrastructure", one_line(cause)
+    if isinstance(cause, ArtifactError):
+        return "artifact", one_line(cause)
     if not isinstance(cause, SppError):  # a defect: its place is wanted
         logger.error("unit raised step=%s\n%s", spec.step, error)
     return "application", one_line(cause)

@@ -49,5 +49,5 @@ def check_account(unit: str, keys: tuple[str, ...], done: int, quarantined: tupl
     if done + len(quarantined) != len(keys):
         raise ArtifactError(
             f"shard {unit}: {done} keys done and {len(quarantined)} quarantined, but the manifest has {len(keys)}; "
-            "its input is short: run `sppnet verify`, remove the short commit and run again"
+            "its input is short: remove the short commit of its input and run again"
         )
