@@ -94,10 +94,9 @@ def _explain(engine: Engine, step: PlannedStep, status: StepStatus, names: list[
 
 def _preimage(artifact: Artifact) -> dict[str, Any] | None:
     try:
-        body: dict[str, Any] = json.loads(artifact.store.read(f"{artifact.name}/artifact.json"))
+        return artifact.preimage()
     except ArtifactError:
         return None
-    return body
 
 
 def _differences(path: str, before: Any, now: Any) -> list[str]:

@@ -91,9 +91,7 @@ class FeatureInfo:
 
 def backbone_digest(maps: Artifact) -> str:
     """Identity of the backbone that made the maps: the name of its weights' artifact, from `artifact.json`."""
-    body = json.loads(maps.store.read(f"{maps.name}/artifact.json"))
-    names: list[str] = body["inputs"]["backbone"]
-    return names[0]
+    return maps.inputs("backbone")[0]
 
 
 @dataclass(frozen=True)

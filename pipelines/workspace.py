@@ -133,6 +133,24 @@ class Artifact:
         """Records once what the artifact is made from (`artifact.json`), for `sppnet explain`."""
         self.store.create(f"{self.name}/artifact.json", canonical_json(dict(preimage)).encode())
 
+    def preimage(self) -> dict[str, Any]:
+        """Reads what `describe` recorded; raises `ArtifactError` if it is missing or corrupt."""
+        name = f"{self.name}/artifact.json"
+        try:
+            body = json.loads(self.store.read(name))
+        except ValueError as error:
+            raise ArtifactError(f"{self.store.uri}/{name} is corrupt: {error}") from error
+        if not isinstance(body, dict):
+            raise ArtifactError(f"{self.store.uri}/{name} is corrupt: not a mapping")
+        return body
+
+    def inputs(self, field: str) -> tuple[str, ...]:
+        """Names of the artifacts that it was made from, by the config's field; `ArtifactError` like `preimage`."""
+        try:
+            return tuple(self.preimage()["inputs"][field])
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{self.store.uri}/{self.name}/artifact.json names no {field}") from error
+
     def committed(self) -> set[str]:
         """Returns the committed units, from one listing."""
         prefix = f"{self.name}/{COMMITS}/"

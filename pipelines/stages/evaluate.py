@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -134,8 +133,7 @@ def _suppressed(
 
 def _categories(detections: Artifact) -> tuple[str, ...]:
     """The categories that were scored, found or not, from the SVMs that the detections were made with."""
-    body = json.loads(detections.store.read(f"{detections.name}/artifact.json"))
-    return FeatureInfo.read(Artifact(detections.store, body["inputs"]["svms"][0])).categories
+    return FeatureInfo.read(Artifact(detections.store, detections.inputs("svms")[0])).categories
 
 
 def _mean(figures: Mapping[str, Mapping[str, Any]], name: str) -> float | None:

@@ -77,8 +77,9 @@ class BackboneInfo:
 def read_backbone_info(maps: Artifact) -> BackboneInfo:
     """Reads which backbone made the maps; raises `ArtifactError` if the artifact does not tell."""
     name = f"{maps.name}/{_INFO}"
-    body = json.loads(maps.store.read(name))
+    data = maps.store.read(name)
     try:
+        body = json.loads(data)
         geometry = body["geometry"]
         released = geometry.pop("released", None)
         return BackboneInfo(
