@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipelines.shards import check_account
 from pipelines.stage import StageConfig, require_subset
 from pipelines.windowed import ShardInputs, WindowedImage
 from pipelines.workspace import Artifact, Output, Quarantined
-from sppnet.errors import DataError
+from sppnet.errors import ConfigError, DataError
 
 PerImage = Callable[[WindowedImage], tuple[list[Examples], Mapping[str, float]]]
 Floats = npt.NDArray[np.floating[Any]]
@@ -97,6 +98,17 @@ class TrainingShards:
         """All shards of the split."""
         return self.manifest.units(self.split)
 
+    def check_categories(self, categories: Sequence[str], step: str) -> None:
+        """Raises `ConfigError` naming the first category that comes twice or that the images don't have."""
+        known = self.manifest.categories
+        for number, category in enumerate(categories):
+            if category in categories[:number]:
+                raise ConfigError(f"step {step}: categories: '{category}' comes twice")
+            if category not in known:
+                near = get_close_matches(category, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"they have: {', '.join(known)}"
+                raise ConfigError(f"step {step}: categories: the images have no '{category}'; {hint}")
+
     def run(self, shard: str, per_image: PerImage) -> Output:
         """Gathers examples from a shard's images, category by category, images in order.
 
@@ -147,10 +159,21 @@ def _no_examples(category: str, dimension: int) -> Examples:
     return make_examples(category, "", [], [], np.zeros((0, 4)), np.zeros((0, dimension), np.float16))
 
 
-def check_scales(scales: tuple[int, ...], split: str, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-    """Raises `ConfigError` where windows or maps of a split or a scale are wanted that their steps don't make."""
+def check_inputs(
+    images: str, scales: tuple[int, ...], splits: tuple[str, ...], inputs: Mapping[str, tuple[StageConfig, ...]]
+) -> None:
+    """Raises `ConfigError` where windows and maps are wanted that their steps don't make of these images.
+
+    Args:
+        images: The step that ingests.
+        scales: Scales that are read.
+        splits: Splits that are read.
+        inputs: Configs of the input steps; `windows` and `maps` are looked at.
+    """
     maps: Any = inputs["maps"][0]
     windows: Any = inputs["windows"][0]
+    for name, config in (("windows", windows), ("maps", maps)):
+        if config.images != images:
+            raise ConfigError(f"{name}: made from the images of step '{config.images}', not from those of '{images}'")
+        require_subset(splits, config.splits, name, "split")
     require_subset(scales, maps.scales, "scales", "scale")
-    require_subset((split,), maps.splits, "split", "split")
-    require_subset((split,), windows.splits, "split", "split")

@@ -18,6 +18,7 @@ from pipelines.shards import read_images
 from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
 from pipelines.workspace import Artifact, Output
 from sppnet.boxes import nms
+from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import CategoryResult, Detections, GroundTruth
 from sppnet.evaluation.voc import evaluate_voc
 
@@ -53,10 +54,14 @@ class Evaluate(Stage[EvaluateConfig]):
 
     @classmethod
     def check(cls, config: EvaluateConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The split must have been scored."""
-        for scored in inputs["detections"]:
-            splits: tuple[str, ...] = scored.splits  # type: ignore[attr-defined]
-            require_subset((config.split,), splits, "split", "split")
+        """The split must have been scored, in the same images."""
+        detections: Any = inputs["detections"]
+        for step, scored in zip(config.detections, detections, strict=True):
+            require_subset((config.split,), scored.splits, "split", "split")
+            if scored.images != config.images:
+                raise ConfigError(
+                    f"detections: '{step}' scored the images of step '{scored.images}', not those of '{config.images}'"
+                )
 
     @cached_property
     def _units(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,15 +19,17 @@ from pipelines.manifest import Manifest
 from pipelines.networks import read_backbone
 from pipelines.schemas import MapRow, encode_maps
 from pipelines.shards import check_account, decode_record, map_unit, read_images, splits_units
-from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
 from pipelines.tars import ImageRecord
 from pipelines.workspace import Artifact, Output, Quarantined
 from sppnet.backbones import Backbone, BackboneSpec
-from sppnet.errors import ArtifactError, DataError
+from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.geometry import Geometry
 from sppnet.images import prepare_image
+from sppnet.scales import resized_shape
 
 _INFO = "backbone.json"
+Scale = Annotated[int, Field(ge=1, le=9999)]
 
 
 class ExtractConfig(StageConfig):
@@ -38,6 +40,7 @@ class ExtractConfig(StageConfig):
         backbone: The step that trains or imports the network.
         splits: Splits to extract.
         scales: Short sides in pixels. A scale added later costs only itself.
+        max_pixels: An image that has more pixels at a scale is quarantined as `too-large`.
         dtype: Type of the stored maps.
         precision: Type that the convolutions compute in.
         device: `auto` takes a GPU where there is one.
@@ -50,7 +53,8 @@ class ExtractConfig(StageConfig):
     images: Annotated[str, Input(("images",))]
     backbone: Annotated[str, Input(("network",))]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
-    scales: Annotated[tuple[int, ...], COVERAGE] = (688,)
+    scales: Annotated[tuple[Scale, ...], COVERAGE, Field(min_length=1)] = (688,)
+    max_pixels: Annotated[int, Field(ge=1)] = 32_000_000
     dtype: Literal["float16", "float32"] = "float16"
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = "auto"
@@ -98,6 +102,12 @@ class Extract(Stage[ExtractConfig]):
     makes: ClassVar[str] = "maps"
     config_type: ClassVar[type[StageConfig]] = ExtractConfig
 
+    @classmethod
+    def check(cls, config: ExtractConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """The splits must be ingested."""
+        images: Any = inputs["images"][0]
+        require_subset(config.splits, images.dataset.splits, "splits", "split")
+
     @cached_property
     def _manifest(self) -> Manifest:
         return Manifest.read(self.input("images"))
@@ -107,6 +117,8 @@ class Extract(Stage[ExtractConfig]):
         wanted = self.config.device
         if wanted == "auto":
             wanted = "cuda" if torch.cuda.is_available() else "cpu"
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f"step {self.spec.step}: device is cuda, but there is no GPU here; use auto or cpu")
         return torch.device(wanted)
 
     @cached_property
@@ -115,8 +127,10 @@ class Extract(Stage[ExtractConfig]):
         return backbone.eval()  # type: ignore[no-any-return]
 
     def prepare(self) -> None:
-        """Records the backbone's identity beside the maps."""
+        """Checks that each scale gives a map, and records the backbone's identity beside the maps."""
         backbone = read_backbone(self.input("backbone"))
+        for scale in self.config.scales:
+            backbone.map_hw((scale, scale))
         body: dict[str, Any] = {
             "spec": backbone.spec.to_dict(),
             "geometry": asdict(backbone.geometry),
@@ -161,6 +175,10 @@ class Extract(Stage[ExtractConfig]):
         """Decodes and resizes a bounded number of images ahead, on threads."""
 
         def prepare(record: ImageRecord) -> torch.Tensor:
+            height, width = resized_shape((record.annotation.height, record.annotation.width), scale)
+            if height * width > self.config.max_pixels:  # a long, thin image grows far beyond its own size
+                limit = self.config.max_pixels
+                raise DataError("too-large", f"{width} x {height} pixels at scale {scale}, the limit is {limit} pixels")
             return prepare_image(decode_record(record), scale, self._backbone.preprocessing, self._device)
 
         pending: deque[tuple[ImageRecord, Future[torch.Tensor]]] = deque()

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from pipelines.examples import check_scales
+from pipelines.examples import check_inputs
 from pipelines.manifest import Manifest
 from pipelines.networks import SUFFIX, TrainedHead, encode_head, read_trained_head
 from pipelines.stage import Input, StageConfig
@@ -111,7 +111,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
     @classmethod
     def check(cls, config: FinetuneConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Scales and split that are extracted, distinct categories, and a batch that every worker gets a part of."""
-        check_scales(config.scales, config.split, inputs)
+        check_inputs(config.images, config.scales, (config.split,), inputs)
         if len(set(config.categories)) != len(config.categories):
             raise ConfigError("categories: each may be named once")
         if not 0 < config.rule().positives < config.batch:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from pipelines.manifest import Manifest
 from pipelines.schemas import WindowsRow, encode_windows
 from pipelines.shards import check_account, decode_record, read_images, splits_units
-from pipelines.stage import COVERAGE, Input, Phase, Stage, StageConfig
+from pipelines.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
 from pipelines.tars import ImageRecord
 from pipelines.workspace import Output, Quarantined
 from sppnet.errors import DataError
@@ -46,6 +47,12 @@ class Propose(Stage[ProposeConfig]):
     makes: ClassVar[str] = "windows"
     seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = ProposeConfig
+
+    @classmethod
+    def check(cls, config: ProposeConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """The splits must be ingested."""
+        images: Any = inputs["images"][0]
+        require_subset(config.splits, images.dataset.splits, "splits", "split")
 
     @cached_property
     def _manifest(self) -> Manifest:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import torch
 from pydantic import Field
 
 from pipelines.detectors import Detector, read_detector
+from pipelines.examples import check_inputs
 from pipelines.manifest import Manifest
 from pipelines.schemas import DetectionRow, encode_detections
 from pipelines.shards import check_account, splits_units
@@ -61,6 +63,13 @@ class Score(Stage[ScoreConfig]):
     makes: ClassVar[str] = "detections"
     config_type: ClassVar[type[StageConfig]] = ScoreConfig
 
+    @classmethod
+    def check(cls, config: ScoreConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """The windows must be of the images, and the maps too, at the scales that the detector was trained at."""
+        detectors: Any = (*inputs["svms"], *inputs["regressors"])
+        scales = tuple(scale for detector in detectors for scale in detector.scales)
+        check_inputs(config.images, scales, config.splits, inputs)
+
     @cached_property
     def _manifest(self) -> Manifest:
         return Manifest.read(self.input("images"))
@@ -96,7 +105,7 @@ class Score(Stage[ScoreConfig]):
     @torch.inference_mode()
     def _detect(self, image: WindowedImage) -> list[DetectionRow]:
         features = self._detector.features(image.maps, image.image_wh, image.windows)
-        scores = np.asarray(self._detector.svms.scores(features))
+        scores = np.asarray(self._detector.svms.scores(features).cpu())
         found: list[DetectionRow] = []
         for index, category in enumerate(self._detector.svms.categories):
             kept = self._keep(image.windows, scores[:, index])

@@ -12,11 +12,12 @@ import torch
 from pydantic import Field
 
 from pipelines.detectors import FeatureInfo, backbone_digest
-from pipelines.examples import TrainingShards, check_scales, make_examples
+from pipelines.examples import TrainingShards, check_inputs, make_examples
 from pipelines.schemas import Examples
 from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
 from pipelines.windowed import WindowedImage
 from pipelines.workspace import Output
+from sppnet.errors import ConfigError, DataError
 from sppnet.features import WindowFeatures
 from sppnet.geometry import Convention
 from sppnet.regression import BoxRegressors, train_regressor
@@ -82,10 +83,11 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
     @classmethod
     def check(cls, config: TrainRegressorsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The scales must be extracted."""
-        check_scales(config.scales, config.split, inputs)
+        check_inputs(config.images, config.scales, (config.split,), inputs)
 
     def prepare(self) -> None:
-        """Records what the regressors are trained on."""
+        """Checks the categories, and records what the regressors are trained on."""
+        self._shards.check_categories(self.config.categories, self.spec.step)
         self._info().write(self.artifact)
 
     def _info(self) -> FeatureInfo:
@@ -160,13 +162,16 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
         figures = {"examples": len(found.keys)}
         if len(found.keys) < self.config.min_examples:
             return Output(None, "", 0, 0, metrics=figures)
-        regressor = train_regressor(
-            found.features,
-            found.boxes,
-            found.targets,
-            ridge=self.config.ridge,
-            min_iou=self.config.min_iou,
-            feature_scale=feature_scale([self._shards.mean_norm(self.artifact)], self.config.mean_norm),
-        )
+        try:
+            regressor = train_regressor(
+                found.features,
+                found.boxes,
+                found.targets,
+                ridge=self.config.ridge,
+                min_iou=self.config.min_iou,
+                feature_scale=feature_scale([self._shards.mean_norm(self.artifact)], self.config.mean_norm),
+            )
+        except DataError as error:
+            raise ConfigError(f"step {self.spec.step}: box regressor of '{category}': {error}") from error
         tensors, metadata = BoxRegressors((category,), (regressor,)).to_tensors()
         return Output(write_safetensors(tensors, metadata), ".safetensors", 1, 0, metrics=figures)

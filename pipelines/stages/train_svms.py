@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 
 from pipelines.detectors import FeatureInfo, backbone_digest, read_svms
-from pipelines.examples import TrainingShards, check_scales, join_examples, make_examples
+from pipelines.examples import TrainingShards, check_inputs, join_examples, make_examples
 from pipelines.networks import read_head_levels
 from pipelines.schemas import Examples
 from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
@@ -107,10 +107,11 @@ class TrainSvms(Stage[TrainSvmsConfig]):
         """A head where the features need one, and scales that are extracted."""
         if (config.features == "pool5") == bool(config.head):
             raise ConfigError(f"head: features {config.features} {'take no' if config.head else 'need a'} head")
-        check_scales(config.scales, config.split, inputs)
+        check_inputs(config.images, config.scales, (config.split,), inputs)
 
     def prepare(self) -> None:
-        """Records what the SVMs are trained on."""
+        """Checks the categories, and records what the SVMs are trained on."""
+        self._shards.check_categories(self.config.categories, self.spec.step)
         last = f"solve-{self.config.rounds}"
         self._info(tuple(f"{last}/{category}" for category in self.config.categories)).write(self.artifact)
 
@@ -205,11 +206,11 @@ class TrainSvms(Stage[TrainSvmsConfig]):
                 f"step {self.spec.step}: category '{category}' has no object in split '{self.config.split}'; "
                 "remove it from categories"
             )
-        scale = feature_scale([self._shards.mean_norm(self.artifact)], self.config.mean_norm)
         features = np.concatenate([positives.features, negatives.features]).astype(np.float32)
-        features *= np.float32(scale)
         labels = np.r_[np.ones(len(positives.keys)), -np.ones(len(negatives.keys))]
         try:
+            scale = feature_scale([self._shards.mean_norm(self.artifact)], self.config.mean_norm)
+            features *= np.float32(scale)
             weights, bias = train_svm(
                 features,
                 labels,
