@@ -122,7 +122,7 @@ class Examples:
     Attributes:
         category: The category that they are examples of or against.
         keys: `n` image keys.
-        windows: `[n]` int32: index into the image's windows, or -1 - i for the i-th object of its annotation.
+        windows: `[n]` int32: index into the image's windows; negative, and different for each, for its objects.
         scores: `[n]` float32: the score at which they were taken, 0 where none.
         boxes: `[n, 4]` float32.
         targets: `[n, 4]` float32 ground-truth boxes, zeros where none.
@@ -174,7 +174,8 @@ def _open(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
     except (pa.ArrowInvalid, OSError) as error:
         raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
     if not file.schema_arrow.equals(schema):
-        raise ArtifactError(f"{where}: columns are {file.schema_arrow.names}, expected {schema.names}")
+        found, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (file.schema_arrow, schema))
+        raise ArtifactError(f"{where}: columns are {found}; expected {expected}")
     return file
 
 

@@ -12,7 +12,7 @@ import webdataset as wds
 
 from pipelines.datasets.annotations import ImageAnnotation
 from pipelines.fingerprint import canonical_json
-from sppnet.errors import ArtifactError
+from sppnet.errors import ArtifactError, ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,12 @@ class ImageRecord:
 
 
 def encode_images(records: Iterable[ImageRecord]) -> bytes:
-    """Encodes a shard; equal records give equal bytes."""
+    """Encodes a shard; equal records give equal bytes. Raises `ConfigError` for a key that a tar can't carry."""
     sink = io.BytesIO()
     with wds.TarWriter(sink, encoder=False, mtime=0) as writer:
         for record in records:
+            if not record.key or "." in record.key:
+                raise ConfigError(f"key {record.key!r}: a shard's keys may not be empty or have dots")
             body = canonical_json(record.annotation.to_json()).encode()
             writer.write({"__key__": record.key, record.extension: record.data, "json": body})
     return sink.getvalue()
@@ -61,6 +63,10 @@ def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
                     [other, (extension, body)], key=lambda part: part[0] == "json"
                 )
                 yield ImageRecord(key, image_extension, image, ImageAnnotation.from_json(json.loads(text)))
+            # tarfile takes a cut or damaged header for the end; a whole archive ends with zeros.
+            rest = data[tar.offset :]
+            if len(rest) < tarfile.BLOCKSIZE or any(rest):
+                raise ArtifactError(f"{where}: the image shard is cut short or damaged at byte {tar.offset}")
     except (tarfile.TarError, ValueError, KeyError) as error:
         raise ArtifactError(f"{where}: not a readable image shard ({error})") from error
     if pending:

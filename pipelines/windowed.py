@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy.typing as npt
 from pipelines.datasets.annotations import ImageAnnotation
 from pipelines.schemas import MapRow, decode_maps, decode_windows
 from pipelines.shards import map_unit, read_images
-from pipelines.workspace import Artifact, Quarantined
+from pipelines.workspace import Artifact, Commit, Quarantined
+from sppnet.errors import ArtifactError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,21 +72,29 @@ class ShardInputs:
         for commit in commits:
             for entry in commit.quarantined:
                 aside.setdefault(entry.key, entry)
-        return self._join(unit, frozenset(aside)), tuple(aside.values())
+        return self._join(unit, frozenset(aside), commits), tuple(aside.values())
 
-    def _join(self, unit: str, aside: frozenset[str]) -> Iterator[WindowedImage]:
-        rows_of_windows = decode_windows(self.windows.read(unit), f"{self.windows.name}/{unit}")
+    def _join(self, unit: str, aside: frozenset[str], commits: Sequence[Commit]) -> Iterator[WindowedImage]:
+        rows_of_windows = decode_windows(self.windows.read_commit(commits[0]), f"{self.windows.name}/{unit}")
         windows = {row.key: row.windows for row in rows_of_windows}
-        readers = {scale: self._maps(scale, unit, aside) for scale in self.scales}
+        pairs = zip(self.scales, commits[1:], strict=True)
+        readers = {scale: self._maps(commit, aside) for scale, commit in pairs}
         for record in read_images(self.images, unit)[0]:
             if record.key in aside:
                 continue
-            rows = {scale: next(reader) for scale, reader in readers.items()}
-            maps = {scale: row.map for scale, row in rows.items()}
+            if record.key not in windows:
+                raise ArtifactError(f"{self.windows.name}/{unit}: image {record.key} has neither windows nor a reason")
+            maps = {scale: self._map_of(record.key, scale, unit, reader) for scale, reader in readers.items()}
             yield WindowedImage(record.key, record.annotation, windows[record.key], maps)
 
-    def _maps(self, scale: int, unit: str, aside: frozenset[str]) -> Iterator[MapRow]:
-        name = map_unit(scale, unit)
-        for row in decode_maps(self.maps.read(name), f"{self.maps.name}/{name}"):
+    def _maps(self, commit: Commit, aside: frozenset[str]) -> Iterator[MapRow]:
+        for row in decode_maps(self.maps.read_commit(commit), f"{self.maps.name}/{commit.unit}"):
             if row.key not in aside:
                 yield row
+
+    def _map_of(self, key: str, scale: int, unit: str, reader: Iterator[MapRow]) -> npt.NDArray[np.floating[Any]]:
+        row = next(reader, None)
+        if row is None or (row.key, row.scale) != (key, scale):
+            found = "ends" if row is None else f"has {row.key} at scale {row.scale}"
+            raise ArtifactError(f"{self.maps.name}/{map_unit(scale, unit)}: {found} where the map of {key} belongs")
+        return row.map
