@@ -195,7 +195,8 @@ class ObjectStore(Store):
     @property
     def _files(self) -> Any:
         if self._owner != os.getpid():  # s3fs is not fork-safe
-            self._fs, self._owner = self._connect(), os.getpid()
+            # The parent's one is kept: if it were collected here, it would unhook the parent's connections.
+            self._inherited, self._fs, self._owner = self._fs, self._connect(), os.getpid()
         return self._fs
 
     def _full(self, name: str) -> str:
@@ -249,6 +250,8 @@ class ObjectStore(Store):
 
         entries = []
         for path, info in _retried(find, f"list {self.uri}/{prefix}").items():
+            if info.get("type") == "directory":  # a marker that some stores keep after the last object is gone
+                continue
             modified: Any = info.get("LastModified") or info.get("created")
             stamp = modified.timestamp() if hasattr(modified, "timestamp") else float(info.get("mtime", 0.0))
             entries.append(Entry(path.removeprefix("/").removeprefix(root), int(info["size"]), stamp))

@@ -1,0 +1,155 @@
+"""Two toy stages for the engine's and executors' tests: `numbers` counts, `powers` raises to a power.
+
+Files in the folder `marks` steer the units of `powers`; see `_Marks`. The folder is a runtime field, so steering never
+changes a fingerprint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pipelines.manifest import Manifest
+from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.workspace import Output, Quarantined
+from sppnet.errors import ArtifactError, ConfigError
+
+
+def register() -> None:
+    """Makes the toy stages known in this process."""
+    import pipelines.stages
+
+    pipelines.stages._STAGES.update(numbers="toy_stages:Numbers", powers="toy_stages:Powers")
+
+
+class NumbersConfig(StageConfig):
+    shards: int = 3
+    size: int = Field(4, ge=1)
+
+
+class Numbers(Stage[NumbersConfig]):
+    """Shards of consecutive numbers."""
+
+    name = "numbers"
+    makes = "numbers"
+    config_type = NumbersConfig
+
+    def prepare(self) -> None:
+        keys = [str(i) for i in range(self.config.shards * self.config.size)]
+        Manifest.cut({"all": keys}, ("number",), self.config.size).write(self.artifact)
+
+    def phases(self) -> list[Phase]:
+        return [Phase("count", Manifest.read(self.artifact).units("all"))]
+
+    def run(self, unit: str) -> Output:
+        keys = Manifest.read(self.artifact).keys(unit)
+        return Output(json.dumps([int(key) for key in keys]).encode(), ".json", rows=len(keys), done=len(keys))
+
+
+class PowersConfig(StageConfig):
+    numbers: Annotated[str, Input(("numbers", "powers"))]
+    power: int = 2
+    refuse: int = 0
+    shards: Annotated[tuple[int, ...], COVERAGE] = (0, 1, 2)
+    marks: Annotated[str, RUNTIME] = ""
+    pause: Annotated[float, RUNTIME] = 0.0
+    cpus: Annotated[float, RUNTIME] = 1.0
+    gpus: Annotated[float, RUNTIME] = 0.0
+    deadline: Annotated[float, RUNTIME] = 600.0
+
+
+class Powers(Stage[PowersConfig]):
+    """Every number to a power; numbers that `refuse` divides are quarantined."""
+
+    name = "powers"
+    makes = "powers"
+    seeded = True
+    config_type = PowersConfig
+
+    @classmethod
+    def check(cls, config, inputs):
+        (numbers,) = inputs["numbers"]
+        if isinstance(numbers, NumbersConfig) and max(config.shards) >= numbers.shards:
+            raise ConfigError(f"shards: {max(config.shards)} is not among those of its input")
+
+    def phases(self) -> list[Phase]:
+        units = tuple(f"all/{number:06d}" for number in self.config.shards)
+        wants = Resources(self.config.cpus, self.config.gpus, deadline_seconds=self.config.deadline)
+        return [Phase("raise", units, wants), Phase("sum", ("sum",), keyed=False)]
+
+    def run(self, unit: str) -> Output:
+        if unit == "sum":
+            total = sum(sum(json.loads(self.artifact.read(u)).values()) for u in self.phases()[0].units)
+            return Output(json.dumps(total).encode(), ".json", rows=1, done=0, metrics={"total": total})
+        Marks(self.config.marks).obey(unit)
+        time.sleep(self.config.pause)
+        numbers = json.loads(self.input("numbers").read(unit))
+        refused = [n for n in numbers if self.config.refuse and n % self.config.refuse == 0]
+        kept = {str(n): n**self.config.power for n in numbers if n not in refused}
+        return Output(
+            json.dumps(kept).encode(),
+            ".json",
+            rows=len(kept),
+            done=len(kept),
+            quarantined=tuple(Quarantined(str(n), "refused", f"{n} is refused", "powers") for n in refused),
+            metrics={"kept": len(kept)},
+        )
+
+
+class Marks:
+    """Files that say what happens to a unit: their text is how often it happens, or for how many seconds."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder) if folder else None
+
+    def set(self, kind: str, unit: str, value: float) -> None:
+        (self.folder / self._name(kind, unit)).write_text(str(value))
+
+    def tries(self, unit: str) -> int:
+        """How often the unit was begun."""
+        return len(list(self.folder.glob(f"{self._name('began', unit)}-*")))
+
+    def pids(self) -> list[int]:
+        """The processes that began units."""
+        return [int(path.read_text()) for path in self.folder.glob("began-*")]
+
+    @staticmethod
+    def _name(kind: str, unit: str) -> str:
+        return f"{kind}-{unit.replace('/', '_')}"
+
+    def _take(self, kind: str, unit: str) -> bool:
+        """Uses up one of the times that something is to happen."""
+        path = self.folder / self._name(kind, unit)
+        times = int(path.read_text()) if path.exists() else 0
+        if times:
+            path.write_text(str(times - 1))
+        return times > 0
+
+    def obey(self, unit: str) -> None:
+        if self.folder is None:
+            return
+        began = self.folder / f"{self._name('began', unit)}-{uuid.uuid4().hex}"
+        began.with_suffix(".tmp").write_text(str(os.getpid()))
+        began.with_suffix(".tmp").rename(began)
+        slow = self.folder / self._name("slow", unit)
+        if slow.exists():
+            seconds = float(slow.read_text())
+            slow.unlink()
+            time.sleep(seconds)
+        if self._take("kill", unit):
+            os.kill(os.getpid(), signal.SIGKILL)
+        for kind, error in (
+            ("fail", ValueError("told to fail\nsecond line")),
+            ("config", ConfigError(f"{unit} can never work")),
+            ("artifact", ArtifactError(f"{unit} is not there")),
+            ("connection", ConnectionError("the store is away")),
+        ):
+            if self._take(kind, unit):
+                raise error

@@ -1,0 +1,99 @@
+"""Fixtures around the toy stages of `pipelines/toy_stages.py`: runs of a two-step recipe, and a Ray that knows them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOY_FOLDER = Path(__file__).resolve().parent / "pipelines"
+if str(TOY_FOLDER) not in sys.path:  # the fault tests in e2e use the toys too
+    sys.path.append(str(TOY_FOLDER))
+
+
+class Recorder:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int, int]] = []
+        self.done: list[tuple[str, str]] = []
+        self.failed: list[Any] = []
+        self.summaries: list[Any] = []
+
+    def step_started(self, step: Any, phases: Any, missing: int, total: int) -> None:
+        self.started.append((step.name, missing, total))
+
+    def unit_done(self, step: Any, phase: Any, commit: Any) -> None:
+        self.done.append((step.name, commit.unit))
+
+    def unit_failed(self, step: Any, phase: Any, failure: Any) -> None:
+        self.failed.append(failure)
+
+    def step_done(self, step: Any, summary: Any, seconds: float) -> None:
+        self.summaries.append(summary)
+
+
+class Toys:
+    """Builds engines for the recipe `numbers -> powers` in one workspace."""
+
+    def __init__(self, workspace: str, marks: Path) -> None:
+        from toy_stages import Marks
+
+        self.workspace = workspace
+        marks.mkdir(exist_ok=True)
+        self.marks = Marks(marks)
+
+    def raw(self, shards: int = 3, **powers: Any) -> dict[str, Any]:
+        """The recipe as plain values."""
+        fields = {"stage": "powers", "numbers": "count", "marks": str(self.marks.folder), "shards": [*range(shards)]}
+        steps = {"count": {"stage": "numbers", "shards": shards}, "raise": {**fields, **powers}}
+        return {"version": 1, "name": "toy", "seed": 0, "steps": steps}
+
+    def engine(self, shards: int = 3, **powers: Any) -> Any:
+        from pipelines.engine import Engine
+        from pipelines.recipe import parse_recipe
+        from pipelines.workspace import Workspace
+
+        return Engine(parse_recipe(self.raw(shards, **powers), "toy.yaml"), Workspace.open(self.workspace))
+
+    def run(self, executor: Any, shards: int = 3, **powers: Any) -> Recorder:
+        """Runs to the end, or raises."""
+        recorder = Recorder()
+        self.engine(shards, **powers).run(executor, recorder)
+        return recorder
+
+    def powers(self, shards: int = 3, **powers: Any) -> Any:
+        """The artifact of the second step."""
+        from pipelines.workspace import Workspace
+
+        name = self.engine(shards, **powers).steps[1].spec.artifact
+        return Workspace.open(self.workspace).artifact(name)
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Toys:
+    """The toy stages, registered, with a local workspace."""
+    import pipelines.stages
+
+    monkeypatch.setattr(pipelines.stages, "_STAGES", dict(pipelines.stages._STAGES))
+    from toy_stages import register
+
+    register()
+    return Toys(str(tmp_path / "workspace"), tmp_path / "marks")
+
+
+@pytest.fixture(scope="session")
+def ray_executor(s3_server: Any) -> Iterator[Any]:
+    """A local Ray of two CPUs for the session, whose workers know the toy stages and the S3 server."""
+    from pipelines.ray_executor import RayExecutor
+
+    variables = {"PYTHONPATH": os.pathsep.join([str(TOY_FOLDER), str(TOY_FOLDER.parent.parent)])}
+    executor = RayExecutor(
+        "local", 2, runtime_env={"env_vars": variables, "worker_process_setup_hook": "toy_stages.register"}
+    )
+    yield executor
+    executor.close()
