@@ -109,9 +109,9 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     if not isinstance(target, dict):
         raise ConfigError(f"--set {override}: {'.'.join(parts[:-1])} holds no fields")
     try:
-        target[parts[-1]] = yaml.safe_load(value)
+        target[parts[-1]] = yaml.load(value, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML ({error})") from error
+        raise ConfigError(f"--set {override}: the value is not YAML ({getattr(error, 'problem', error)})") from error
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.workspace import Artifact, Commit, Output, Quarantined, Workspace
+from sppnet.errors import ArtifactError, ConfigError
+
+UNIT = "s0688/train/000000"
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def artifact(request: pytest.FixtureRequest, tmp_path: Path) -> Artifact:
+    uri = request.getfixturevalue("s3") if request.param == "s3" else str(tmp_path / "workspace")
+    return Workspace.open(uri).artifact("maps-c0ffee123456")
+
+
+def output(data: bytes | None = b"rows", **more: Any) -> Output:
+    return Output(data, ".parquet", rows=4, done=3, **more)
+
+
+def names(artifact: Artifact) -> list[str]:
+    return [entry.name for entry in artifact.store.list(artifact.name)]
+
+
+def test_a_published_unit_is_committed_and_read_back(artifact: Artifact) -> None:
+    assert artifact.kind == "maps"
+    assert artifact.committed() == set()
+    lost = Quarantined("img7", "truncated", "ends after 12 of 90 rows", "extract")
+    commit = artifact.publish(UNIT, output(quarantined=(lost,), metrics={"images": 3}), seconds=1.23456)
+    assert artifact.committed() == {UNIT}
+    assert artifact.commit(UNIT) == commit
+    assert artifact.read(UNIT) == b"rows"
+    assert names(artifact) == [
+        f"maps-c0ffee123456/_commits/{UNIT}.json",
+        f"maps-c0ffee123456/{UNIT}-{commit.attempt}.parquet",
+    ]
+    assert commit.data == f"{UNIT}-{commit.attempt}.parquet"
+    assert (commit.size, commit.rows, commit.done, commit.keys) == (4, 4, 3, 4)
+    assert commit.sha256 == hashlib.sha256(b"rows").hexdigest()
+    assert commit.seconds == 1.235
+    assert commit.host == socket.gethostname()
+    assert commit.versions["python"].startswith("3.")
+    assert {"torch", "numpy", "pyarrow"} <= set(commit.versions)
+
+
+def test_the_first_of_two_attempts_wins_and_the_losers_object_goes(artifact: Artifact) -> None:
+    first = artifact.publish(UNIT, output(b"first"), 1.0)
+    second = artifact.publish(UNIT, output(b"second, longer"), 2.0)
+    assert second == first
+    assert artifact.read(UNIT) == b"first"
+    assert names(artifact) == [
+        f"maps-c0ffee123456/_commits/{UNIT}.json",
+        f"maps-c0ffee123456/{first.data}",
+    ]
+
+
+def test_a_unit_without_data_is_an_account_only(artifact: Artifact) -> None:
+    commit = artifact.publish(UNIT, output(None), 0.0)
+    assert commit.data is None
+    assert commit.sha256 is None
+    assert names(artifact) == [f"maps-c0ffee123456/_commits/{UNIT}.json"]
+    with pytest.raises(ArtifactError, match=rf"^maps-c0ffee123456/{UNIT} has no data$"):
+        artifact.read(UNIT)
+
+
+def test_commits_come_in_the_order_asked_for(artifact: Artifact) -> None:
+    units = [f"train/{i:06d}" for i in range(20)]
+    for unit in units:
+        artifact.publish(unit, output(unit.encode()), 0.0)
+    assert artifact.committed() == set(units)
+    assert [commit.unit for commit in artifact.commits(reversed(units))] == units[::-1]
+
+
+def test_a_missing_unit_is_named(artifact: Artifact) -> None:
+    artifact.publish(UNIT, output(), 0.0)
+    with pytest.raises(ArtifactError, match=r"/maps-c0ffee123456/_commits/train/000009\.json does not exist$"):
+        artifact.commits([UNIT, "train/000009"])
+
+
+def overwrite(artifact: Artifact, name: str, data: bytes) -> None:
+    artifact.store.delete(f"{artifact.name}/{name}")
+    artifact.store.put(f"{artifact.name}/{name}", data)
+
+
+@pytest.mark.parametrize("altered", [b"rowz", b"row", b"", b"rows and more"])
+def test_altered_data_is_found_and_named(artifact: Artifact, altered: bytes) -> None:
+    commit = artifact.publish(UNIT, output(), 0.0)
+    overwrite(artifact, commit.data, altered)
+    with pytest.raises(ArtifactError) as caught:
+        artifact.read(UNIT)
+    assert str(caught.value) == (
+        f"{artifact.store.uri}/{artifact.name}/{commit.data} is not what was committed "
+        f"({len(altered)} bytes, expected 4); remove _commits/{UNIT}.json and run again"
+    )
+
+
+def test_data_that_is_gone_is_named(artifact: Artifact) -> None:
+    commit = artifact.publish(UNIT, output(), 0.0)
+    artifact.store.delete(f"{artifact.name}/{commit.data}")
+    with pytest.raises(ArtifactError, match=rf"/{commit.data} does not exist$"):
+        artifact.read(UNIT)
+
+
+def without(name: str) -> bytes:
+    fields = json.loads(EXAMPLE.to_json())
+    del fields[name]
+    return json.dumps(fields).encode()
+
+
+EXAMPLE = Commit("u", "a", None, 0, None, 0, 0, (), 0.0, {}, "h", 0.0, {})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{}",
+        b"\xff\xfe",
+        without("sha256"),
+        EXAMPLE.to_json().replace(b'"rows"', b'"lines"'),
+        EXAMPLE.to_json().replace(b'"quarantined":[]', b'"quarantined":[1]'),
+        EXAMPLE.to_json().replace(b'"quarantined":[]', b'"quarantined":[{"key":"k"}]'),
+        EXAMPLE.to_json()[:-20],
+    ],
+)
+def test_a_corrupt_commit_is_named_with_what_to_do(tmp_path: Path, broken: bytes) -> None:
+    artifact = Workspace.open(str(tmp_path)).artifact("maps-1")
+    artifact.store.put(f"maps-1/_commits/{UNIT}.json", broken)
+    with pytest.raises(ArtifactError) as caught:
+        artifact.commit(UNIT)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/maps-1/_commits/{UNIT}.json: not a commit (")
+    assert message.endswith("); remove it and run again")
+    assert "\n" not in message
+
+
+text = st.text(max_size=20)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+commits = st.builds(
+    Commit,
+    unit=text,
+    attempt=text,
+    data=st.none() | text,
+    size=st.integers(0),
+    sha256=st.none() | text,
+    rows=st.integers(0),
+    done=st.integers(0),
+    quarantined=st.lists(st.builds(Quarantined, text, text, text, text), max_size=3).map(tuple),
+    seconds=finite,
+    metrics=st.dictionaries(text, st.integers() | finite | text | st.lists(finite, max_size=3), max_size=3),
+    host=text,
+    created=finite,
+    versions=st.dictionaries(text, text, max_size=3),
+)
+
+
+@given(commits)
+def test_a_commit_reads_back_as_it_was(commit: Commit) -> None:
+    data = commit.to_json()
+    assert Commit.from_json(data, "here") == commit
+    assert Commit.from_json(data, "here").to_json() == data
+    assert commit.keys == commit.done + len(commit.quarantined)
+
+
+def test_the_preimage_is_described_once(artifact: Artifact) -> None:
+    artifact.describe({"stage": "extract", "schema": 1})
+    artifact.describe({"stage": "extract", "schema": 2})
+    described = json.loads(artifact.store.read(f"{artifact.name}/artifact.json"))
+    assert described == {"stage": "extract", "schema": 1}
+
+
+def test_a_writable_workspace_keeps_no_probe(artifact: Artifact) -> None:
+    Workspace(artifact.store).check_writable()
+    assert artifact.store.list() == []
+
+
+def test_an_unwritable_workspace_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"^workspace can't be written at .*: Not a directory; check its rights"):
+        Workspace.open(str(tmp_path / "file" / "w")).check_writable()
+
+
+def test_an_unreachable_workspace_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    workspace = Workspace.open("memory://away/w")
+
+    def down(*args: object, **options: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(workspace.store._fs, "pipe_file", down)
+    with pytest.raises(ConfigError, match=r"^workspace memory://away/w can't be reached: .*no route \(8 tries\)$"):
+        workspace.check_writable()
