@@ -246,6 +246,7 @@ def decode_maps(data: bytes, where: str) -> Iterator[MapRow]:
         for i, key in enumerate(fields["key"]):
             shape = (fields["height"][i], fields["width"][i], fields["channels"][i])
             array = np.frombuffer(blobs[i].as_buffer(), dtype=fields["dtype"][i]).reshape(shape)
+            array.flags.writeable = False
             wh = (fields["image_width"][i], fields["image_height"][i])
             yield MapRow(key, fields["scale"][i], wh, array)
 

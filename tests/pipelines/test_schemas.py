@@ -1,0 +1,271 @@
+"""Parquet layouts: what is written is read back bit for bit, by us and by plain pyarrow."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from chain import equal_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pipelines import schemas
+from pipelines.schemas import DetectionRow, Examples, MapRow, WindowsRow
+from sppnet.errors import ArtifactError
+
+KEYS = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8)
+FINITE = st.floats(-1e6, 1e6, width=32)
+
+
+def boxes(n: int) -> st.SearchStrategy[np.ndarray]:
+    return hnp.arrays(np.float32, (n, 4), elements=FINITE)
+
+
+@st.composite
+def windows_rows(draw: st.DrawFn) -> WindowsRow:
+    windows = draw(st.integers(0, 5).flatmap(boxes))
+    return WindowsRow(draw(KEYS), draw(st.integers(1, 9000)), draw(st.integers(1, 9000)), windows)
+
+
+@st.composite
+def map_rows(draw: st.DrawFn) -> MapRow:
+    bits, dtype = draw(st.sampled_from([(np.uint16, np.float16), (np.uint32, np.float32)]))
+    shape = draw(st.tuples(*[st.integers(1, 4)] * 3))
+    values = draw(hnp.arrays(bits, shape)).view(dtype)
+    return MapRow(draw(KEYS), draw(st.integers(1, 9999)), (draw(st.integers(1, 99)), draw(st.integers(1, 99))), values)
+
+
+@st.composite
+def detection_rows(draw: st.DrawFn) -> DetectionRow:
+    box = st.tuples(FINITE, FINITE, FINITE, FINITE)
+    return DetectionRow(draw(KEYS), draw(KEYS), draw(FINITE), draw(box), draw(st.none() | box))
+
+
+@st.composite
+def example_groups(draw: st.DrawFn, category: str) -> Examples:
+    n = draw(st.integers(0, 4))
+    return Examples(
+        category=category,
+        keys=tuple(draw(st.lists(KEYS, min_size=n, max_size=n))),
+        windows=draw(hnp.arrays(np.int32, n)),
+        scores=draw(hnp.arrays(np.float32, n, elements=FINITE)),
+        boxes=draw(boxes(n)),
+        targets=draw(boxes(n)),
+        features=draw(hnp.arrays(np.float16, (n, 3), elements={"allow_nan": False})),
+    )
+
+
+def make_examples(category: str, n: int, dimension: int = 6) -> Examples:
+    rng = np.random.default_rng(n)
+    return Examples(
+        category=category,
+        keys=tuple(f"{category}-{i}" for i in range(n)),
+        windows=np.arange(n, dtype=np.int32) - 1,
+        scores=rng.normal(size=n).astype(np.float32),
+        boxes=rng.uniform(0, 50, (n, 4)).astype(np.float32),
+        targets=np.zeros((n, 4), np.float32),
+        features=rng.normal(size=(n, dimension)).astype(np.float16),
+    )
+
+
+def read(data: bytes) -> pq.ParquetFile:
+    return pq.ParquetFile(io.BytesIO(data))
+
+
+class TestWindows:
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(windows_rows(), max_size=4))
+    def test_round_trip(self, rows: list[WindowsRow]) -> None:
+        found = schemas.decode_windows(schemas.encode_windows(rows), "here")
+        assert [(r.key, r.width, r.height) for r in found] == [(r.key, r.width, r.height) for r in rows]
+        assert all(equal_bytes(a.windows, b.windows) for a, b in zip(found, rows, strict=True))
+
+    def test_plain_pyarrow_reads_each_column(self) -> None:
+        windows = np.array([[0, 1, 20.5, 30], [2, 3, 40, 50]], np.float32)
+        data = schemas.encode_windows([WindowsRow("a", 60, 70, windows), WindowsRow("b", 80, 90, windows[:1])])
+        columns = {name: read(data).read(columns=[name]).column(0).to_pylist() for name in schemas.WINDOWS.names}
+        assert columns == {
+            "key": ["a", "b"],
+            "width": [60, 80],
+            "height": [70, 90],
+            "windows": [[0, 1, 20.5, 30, 2, 3, 40, 50], [0, 1, 20.5, 30]],
+        }
+
+
+class TestMaps:
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(map_rows(), max_size=6))
+    def test_round_trip_is_bit_for_bit(self, rows: list[MapRow]) -> None:
+        found = list(schemas.decode_maps(schemas.encode_maps(rows), "here"))
+        assert [(r.key, r.scale, r.image_wh) for r in found] == [(r.key, r.scale, r.image_wh) for r in rows]
+        assert all(equal_bytes(a.map, b.map) for a, b in zip(found, rows, strict=True))
+
+    def test_every_half_float_survives(self) -> None:
+        every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(16, 64, 64)
+        (row,) = schemas.decode_maps(schemas.encode_maps([MapRow("a", 160, (9, 9), every)]), "here")
+        assert equal_bytes(row.map, every)
+
+    def test_strided_maps_are_written_in_order(self) -> None:
+        grid = np.arange(24, dtype=np.float32).reshape(4, 2, 3).transpose(1, 2, 0)
+        (row,) = schemas.decode_maps(schemas.encode_maps([MapRow("a", 160, (9, 9), grid)]), "here")
+        np.testing.assert_array_equal(row.map, grid)
+
+    def test_decoded_maps_are_read_only(self) -> None:
+        data = schemas.encode_maps([MapRow("a", 160, (9, 9), np.ones((1, 1, 1), np.float16))])
+        (row,) = schemas.decode_maps(data, "here")
+        with pytest.raises(ValueError, match="read-only"):
+            row.map[0, 0, 0] = 2
+
+    def test_plain_pyarrow_reads_each_column(self) -> None:
+        grid = np.arange(12, dtype=np.float16).reshape(2, 3, 2)
+        file = read(schemas.encode_maps([MapRow(str(i), 160 + i, (30, 20), grid + i) for i in range(5)]))
+        columns = {name: file.read(columns=[name]).column(0).to_pylist() for name in schemas.MAPS.names}
+        assert columns["scale"] == [160, 161, 162, 163, 164]
+        assert columns["image_width"] == [30] * 5
+        assert columns["image_height"] == [20] * 5
+        shape = [columns[name][4] for name in ("height", "width", "channels")]
+        assert shape == [2, 3, 2]
+        found = np.frombuffer(columns["data"][4], columns["dtype"][4]).reshape(shape)
+        assert equal_bytes(found, grid + np.float16(4))
+        assert file.num_row_groups == 2  # a reader holds four maps at a time
+
+    def test_real_maps_of_the_chain(self, chain) -> None:
+        artifact = chain.artifact("maps")
+        rows = list(schemas.decode_maps(artifact.read("s0160/train/000000"), "here"))
+        again = list(schemas.decode_maps(schemas.encode_maps(rows), "here"))
+        assert len(rows) == 4
+        assert all(equal_bytes(a.map, b.map) for a, b in zip(rows, again, strict=True))
+
+
+class TestDetections:
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(detection_rows(), max_size=6))
+    def test_round_trip(self, rows: list[DetectionRow]) -> None:
+        found = schemas.decode_detections(schemas.encode_detections(rows), "here")
+        plain = [(r.key, r.category, r.score, r.box, r.regressed) for r in found]
+        assert plain == [(r.key, r.category, r.score, r.box, r.regressed) for r in rows]
+
+    def test_plain_pyarrow_reads_each_column(self) -> None:
+        rows = [
+            DetectionRow("a", "car", 0.5, (1, 2, 3, 4), None),
+            DetectionRow("b", "cat", -1.25, (5, 6, 7, 8), (4, 6, 7, 9)),
+        ]
+        table = read(schemas.encode_detections(rows)).read()
+        assert table.to_pydict() == {
+            "key": ["a", "b"],
+            "category": ["car", "cat"],
+            "score": [0.5, -1.25],
+            "x0": [1, 5],
+            "y0": [2, 6],
+            "x1": [3, 7],
+            "y1": [4, 8],
+            "regressed": [None, [4, 6, 7, 9]],
+        }
+
+
+class TestExamples:
+    @settings(max_examples=30, deadline=None)
+    @given(example_groups("a"), example_groups("b"))
+    def test_round_trip(self, first: Examples, second: Examples) -> None:
+        data = schemas.encode_examples([first, second])
+        for group in (first, second):
+            found = schemas.decode_examples(data, "here", group.category)
+            assert found.keys == group.keys
+            for name in ("windows", "scores", "boxes", "targets"):
+                assert equal_bytes(getattr(found, name), getattr(group, name))
+            if group.keys:
+                assert equal_bytes(found.features, group.features)
+
+    def test_a_category_reads_its_row_group_only(self) -> None:
+        groups = [make_examples(name, n) for name, n in (("", 3), ("car", 2), ("cat", 4))]
+        data = schemas.encode_examples(groups)
+        file = read(data)
+        assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [3, 2, 4]
+        # Destroy the features of the others: they must not be needed.
+        damaged = bytearray(data)
+        column = schemas.EXAMPLES.names.index("feature")
+        for group in (0, 2):
+            part = file.metadata.row_group(group).column(column)
+            start, size = part.data_page_offset, part.total_compressed_size
+            damaged[start : start + size] = b"\xff" * size
+        found = schemas.decode_examples(bytes(damaged), "here", "car")
+        assert equal_bytes(found.features, groups[1].features)
+        assert found.keys == ("car-0", "car-1")
+
+    def test_an_absent_category_is_empty(self) -> None:
+        found = schemas.decode_examples(schemas.encode_examples([make_examples("car", 2)]), "here", "cat")
+        assert found.keys == ()
+        assert found.boxes.shape == (0, 4)
+
+    def test_select_takes_masks_and_indices(self) -> None:
+        group = make_examples("car", 4)
+        by_mask = group.select(np.array([True, False, False, True]))
+        by_index = group.select(np.array([3, 0]))
+        assert by_mask.keys == ("car-0", "car-3")
+        assert by_index.keys == ("car-3", "car-0")
+        np.testing.assert_array_equal(by_index.features, group.features[[3, 0]])
+
+    def test_first_of_each_window(self) -> None:
+        group = make_examples("car", 5)
+        twice = Examples(
+            "car", ("a", "b", "a", "a", "b"), np.array([1, 1, 1, 2, 1], np.int32), group.scores, group.boxes,
+            group.targets, group.features,
+        )  # fmt: skip
+        assert twice.first_of_each_window().tolist() == [0, 1, 3]
+
+
+DECODERS = {
+    "windows": lambda data: schemas.decode_windows(data, "store/unit"),
+    "maps": lambda data: list(schemas.decode_maps(data, "store/unit")),
+    "detections": lambda data: schemas.decode_detections(data, "store/unit"),
+    "examples": lambda data: schemas.decode_examples(data, "store/unit", "car"),
+}
+FILES = {
+    "windows": schemas.encode_windows([WindowsRow("a", 6, 7, np.zeros((1, 4), np.float32))]),
+    "maps": schemas.encode_maps([MapRow("a", 160, (9, 9), np.ones((1, 1, 1), np.float16))]),
+    "detections": schemas.encode_detections([DetectionRow("a", "car", 0.5, (1, 2, 3, 4), None)]),
+    "examples": schemas.encode_examples([make_examples("car", 2)]),
+}
+
+
+@pytest.mark.parametrize("reader", DECODERS)
+@pytest.mark.parametrize("written", FILES)
+def test_another_layout_is_refused(reader: str, written: str) -> None:
+    if reader == written:
+        assert DECODERS[reader](FILES[written])
+        return
+    with pytest.raises(ArtifactError, match=r"^store/unit: columns are key|^store/unit: columns are category"):
+        DECODERS[reader](FILES[written])
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize(
+    "damage", [lambda d: b"", lambda d: b"not parquet", lambda d: d[:-9], lambda d: d[: len(d) // 2]]
+)
+def test_broken_files_are_refused(kind: str, damage) -> None:
+    with pytest.raises(ArtifactError, match="^store/unit: not a Parquet file"):
+        DECODERS[kind](damage(FILES[kind]))
+
+
+def test_same_names_of_other_types_are_told() -> None:
+    table = pa.table({"key": ["a"], "width": [6], "height": [7], "windows": [[1.0]]})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    with pytest.raises(ArtifactError, match=r"width int64.*expected .*width int32"):
+        schemas.decode_windows(sink.getvalue(), "here")
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_no_rows(kind: str) -> None:
+    empty = {
+        "windows": schemas.encode_windows([]),
+        "maps": schemas.encode_maps([]),
+        "detections": schemas.encode_detections([]),
+        "examples": schemas.encode_examples([]),
+    }[kind]
+    found = DECODERS[kind](empty)
+    assert len(found.keys if kind == "examples" else found) == 0

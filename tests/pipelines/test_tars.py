@@ -1,0 +1,140 @@
+"""Image shards: equal records give equal bytes, webdataset reads them, damage is found."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pytest
+import webdataset as wds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.tars import ImageRecord, decode_images, encode_images
+from sppnet.errors import ArtifactError, ConfigError
+
+
+def make_record(key: str, data: bytes = b"\xff\xd8 not looked at", extension: str = "jpg") -> ImageRecord:
+    thing = ObjectAnnotation("car", (1.0, 2.0, 30.5, 40.0), subcategory="van", difficult=True)
+    return ImageRecord(key, extension, data, ImageAnnotation(key, 60, 50, (thing,)))
+
+
+RECORDS = [make_record("a"), make_record("n01/b", b"", "png"), make_record("c", bytes(range(256)) * 9)]
+
+
+def test_round_trip_in_order() -> None:
+    assert list(decode_images(encode_images(RECORDS), "here")) == RECORDS
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"[a-zA-Z0-9_äß-]{1,120}", fullmatch=True), st.binary(max_size=900)),
+        max_size=4,
+        unique_by=lambda pair: pair[0],
+    )
+)
+def test_any_key_and_bytes(pairs: list[tuple[str, bytes]]) -> None:
+    records = [make_record(key, data) for key, data in pairs]
+    assert list(decode_images(encode_images(records), "here")) == records
+
+
+def test_equal_records_give_equal_bytes() -> None:
+    assert encode_images(RECORDS) == encode_images([make_record("a"), *RECORDS[1:]])
+
+
+def test_webdataset_reads_a_shard(tmp_path, chain) -> None:
+    unit = "train/000000"
+    path = tmp_path / "shard.tar"
+    path.write_bytes(chain.artifact("images").read(unit))
+    samples = list(wds.WebDataset(str(path), shardshuffle=False))
+    records = list(decode_images(path.read_bytes(), "here"))
+    assert (
+        [s["__key__"] for s in samples]
+        == [r.key for r in records]
+        == [f"train_{i:05d}" for i in (0, 1, 2)] + ["train_00003"]
+    )
+    for sample, record in zip(samples, records, strict=True):
+        assert sample["jpg"] == record.data == (chain.data / "JPEGImages" / f"{record.key}.jpg").read_bytes()
+        assert ImageAnnotation.from_json(json.loads(sample["json"])) == record.annotation
+
+
+def test_webdataset_decodes_images_and_annotations(tmp_path, chain) -> None:
+    path = tmp_path / "shard.tar"
+    path.write_bytes(chain.artifact("images").read("val/000001"))
+    (sample,) = wds.WebDataset(str(path), shardshuffle=False).decode("rgb8")
+    assert sample["jpg"].shape == (sample["json"]["height"], sample["json"]["width"], 3)
+
+
+@pytest.mark.parametrize("key", ["a.b", "folder.x/a", ".a", ""])
+def test_keys_that_a_tar_cannot_carry(key: str) -> None:
+    with pytest.raises(ConfigError, match="may not be empty or have dots"):
+        encode_images([make_record(key)])
+
+
+def test_every_cut_is_found() -> None:
+    whole = encode_images(RECORDS)
+    end = len(whole.rstrip(b"\0"))
+    for length in range(0, end + 1, 100):
+        with pytest.raises(ArtifactError, match="^store/unit: "):
+            list(decode_images(whole[:length], "store/unit"))
+
+
+@pytest.mark.parametrize("member", range(1, 6))
+def test_a_damaged_header_is_found(member: int) -> None:
+    """tarfile alone would take it for the end, and records would be missing without a word."""
+    whole = bytearray(encode_images(RECORDS))
+    with tarfile.open(fileobj=io.BytesIO(bytes(whole))) as tar:
+        offset = tar.getmembers()[member].offset
+    whole[offset : offset + 8] = b"garbage!"
+    with pytest.raises(ArtifactError, match="^store/unit: "):
+        list(decode_images(bytes(whole), "store/unit"))
+
+
+def tar_of(*members: tuple[str, bytes]) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return sink.getvalue()
+
+
+ANNOTATION = json.dumps(make_record("a").annotation.to_json()).encode()
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("a.jpg", b"x")], "a has an image or an annotation, not both"),
+        ([("a.json", ANNOTATION), ("b.jpg", b"x"), ("b.json", ANNOTATION)], "a has an image or an annotation"),
+        ([("a.jpg", b"x"), ("a.json", b"{")], "not a readable image shard"),
+        ([("a.jpg", b"x"), ("a.json", b"{}")], "annotation without the field 'objects'"),
+        ([("a.jpg", b"x"), ("a.png", b"\x89PNG")], "not a readable image shard"),
+    ],
+)
+def test_wrong_members(members: list[tuple[str, bytes]], message: str) -> None:
+    with pytest.raises(ArtifactError, match=f"^store/unit: .*{message}"):
+        list(decode_images(tar_of(*members), "store/unit"))
+
+
+def test_folder_entries_and_either_order_are_read() -> None:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        folder = tarfile.TarInfo("n01")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, data in (("n01/a.json", ANNOTATION), ("n01/a.jpg", b"x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    (record,) = decode_images(sink.getvalue(), "here")
+    assert (record.key, record.extension, record.data) == ("n01/a", "jpg", b"x")
+
+
+def test_not_a_tar() -> None:
+    with pytest.raises(ArtifactError, match="not a readable image shard"):
+        list(decode_images(b"nothing of the kind" * 100, "store/unit"))
