@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,10 @@ class Toys:
         marks.mkdir(exist_ok=True)
         self.marks = Marks(marks)
 
-    def raw(self, shards: int = 3, **powers: Any) -> dict[str, Any]:
-        """The recipe as plain values."""
-        fields = {"stage": "powers", "numbers": "count", "marks": str(self.marks.folder), "shards": [*range(shards)]}
+    def raw(self, shards: int = 3, wanted: Sequence[int] | None = None, **powers: Any) -> dict[str, Any]:
+        """The recipe as plain values: `shards` shards of numbers, of which those `wanted` are raised to a power."""
+        covered = list(range(shards) if wanted is None else wanted)
+        fields = {"stage": "powers", "numbers": "count", "marks": str(self.marks.folder), "shards": covered}
         steps = {"count": {"stage": "numbers", "shards": shards}, "raise": {**fields, **powers}}
         return {"version": 1, "name": "toy", "seed": 0, "steps": steps}
 

@@ -82,10 +82,11 @@ class Powers(Stage[PowersConfig]):
     def phases(self) -> list[Phase]:
         units = tuple(f"all/{number:06d}" for number in self.config.shards)
         wants = Resources(self.config.cpus, self.config.gpus, deadline_seconds=self.config.deadline)
-        return [Phase("raise", units, wants), Phase("sum", ("sum",), keyed=False)]
+        total = "sum/" + "_".join(map(str, self.config.shards))  # which units exist is not in the fingerprint
+        return [Phase("raise", units, wants), Phase("sum", (total,), keyed=False)]
 
     def run(self, unit: str) -> Output:
-        if unit == "sum":
+        if unit.startswith("sum/"):
             total = sum(sum(json.loads(self.artifact.read(u)).values()) for u in self.phases()[0].units)
             return Output(json.dumps(total).encode(), ".json", rows=1, done=0, metrics={"total": total})
         Marks(self.config.marks).obey(unit)
@@ -99,7 +100,7 @@ class Powers(Stage[PowersConfig]):
             rows=len(kept),
             done=len(kept),
             quarantined=tuple(Quarantined(str(n), "refused", f"{n} is refused", "powers") for n in refused),
-            metrics={"kept": len(kept)},
+            metrics={"kept": len(kept), "threads": os.environ.get("OMP_NUM_THREADS", "")},
         )
 
 

@@ -1,0 +1,52 @@
+"""A driver process for the fault tests: runs the toy recipe as the JSON in its one argument says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]
+
+from toy_fixtures import TOY_FOLDER, Toys  # noqa: E402
+from toy_stages import register  # noqa: E402
+
+
+def make_executor(kind: str, address: str | None) -> Any:
+    if kind == "local":
+        from pipelines.executor import LocalExecutor
+
+        return LocalExecutor()
+    from pipelines.ray_executor import RayExecutor
+
+    environment = {
+        "env_vars": {"PYTHONPATH": f"{TOY_FOLDER}:{TOY_FOLDER.parent.parent}"},
+        "worker_process_setup_hook": "toy_stages.register",
+    }
+    return RayExecutor(address or "local", None if address else 2, runtime_env=environment)
+
+
+def main() -> None:
+    from sppnet.errors import SppError
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    arguments = json.loads(sys.argv[1])
+    register()
+    toys = Toys(arguments["workspace"], Path(arguments["marks"]))
+    try:
+        executor = make_executor(arguments["executor"], arguments.get("address"))
+        try:
+            recorder = toys.run(executor, **arguments["fields"])
+        finally:
+            executor.close()
+    except SppError as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        sys.exit(error.exit_code)
+    print(f"made {len(recorder.done)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
