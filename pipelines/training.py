@@ -338,7 +338,7 @@ class Training:
             with torch.inference_mode():
                 found = task.measure()
             task.model.train()
-        error = self.worker.agree(found.get("held_out_error", math.nan))
+        error = self.worker.agree(round(found.get("held_out_error", math.nan), 6))
         agreed = {} if math.isnan(error) else {"held_out_error": error}
         return {name: round(value, 6) for name, value in found.items()} | agreed
 

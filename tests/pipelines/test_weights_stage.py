@@ -1,0 +1,106 @@
+"""Importing weights: checked tensor by tensor, and read back like a trained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_workspace import make_spec, make_workspace
+
+from pipelines.networks import encode_network, has_head, read_backbone
+from pipelines.stage import build_stage, run_unit
+from pipelines.stages.weights import ImportWeights, ImportWeightsConfig
+from pipelines.workspace import Workspace
+from sppnet.backbones import BackboneSpec, build_backbone
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.network import FcHead
+from sppnet.pyramid import Pyramid
+from sppnet.weights import write_safetensors
+
+SMALL = BackboneSpec("zf5", width=1 / 32)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(str(tmp_path / "workspace"))
+
+
+def run_import(workspace: Workspace, path: Path, **changes: Any) -> None:
+    config = ImportWeightsConfig(stage="weights", path=str(path), architecture="zf5", width=1 / 32, **changes)
+    spec = make_spec(workspace, config, "network-imported")
+    assert [phase.units for phase in build_stage(spec).phases()] == [("model",)]
+    run_unit(spec, "model")
+
+
+def test_plain_weights_come_back_as_a_backbone(workspace: Workspace, tmp_path: Path) -> None:
+    state = build_backbone(SMALL).trunk.state_dict()
+    path = tmp_path / "zf5.safetensors"
+    path.write_bytes(write_safetensors(state))
+    run_import(workspace, path)
+    backbone = read_backbone(workspace.artifact("network-imported"))
+    assert backbone.spec == SMALL
+    assert not backbone.training
+    assert all(torch.equal(backbone.trunk.state_dict()[name], tensor) for name, tensor in state.items())
+    assert not has_head(workspace.artifact("network-imported"))
+
+
+def test_a_network_of_our_own_can_be_imported(workspace: Workspace, tmp_path: Path) -> None:
+    backbone, pyramid = build_backbone(SMALL), Pyramid((2, 1))
+    head = FcHead(5 * backbone.channels, (4, 4), 3)
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(encode_network(backbone, head, pyramid, ("a", "b", "c"), []))
+    run_import(workspace, path)
+    found = read_backbone(workspace.artifact("network-imported")).trunk.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in backbone.trunk.state_dict().items())
+
+
+def test_the_first_wrong_tensor_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    state = dict(build_backbone(SMALL).trunk.state_dict())
+    name = sorted(state)[3]
+    path = tmp_path / "wrong.safetensors"
+    path.write_bytes(write_safetensors({**state, name: torch.zeros(7)}))
+    with pytest.raises(ConfigError, match=rf"wrong\.safetensors: tensor '{name}' has shape \[7\], the network needs"):
+        run_import(workspace, path)
+    del state[name]
+    path.write_bytes(write_safetensors(state))
+    with pytest.raises(ConfigError, match=f"tensor '{name}' .* is missing"):
+        run_import(workspace, path)
+    path.write_bytes(b"not weights at all")
+    with pytest.raises(ConfigError, match="safetensors"):
+        run_import(workspace, path)
+
+
+def test_content_not_path_is_in_the_fingerprint(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"abc")
+    two.write_bytes(b"abc")
+    configs = [ImportWeightsConfig(stage="weights", path=str(path), architecture="zf5") for path in (one, two)]
+    assert ImportWeights.external(configs[0]) == ImportWeights.external(configs[1])
+    assert configs[0].semantic() == configs[1].semantic()
+    two.write_bytes(b"abd")
+    assert ImportWeights.external(configs[0]) != ImportWeights.external(configs[1])
+    with pytest.raises(ConfigError, match="can't be read: No such file"):
+        ImportWeights.external(configs[0].model_copy(update={"path": str(tmp_path / "none")}))
+
+
+def test_an_architecture_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'zf5'"):
+        ImportWeights.check(ImportWeightsConfig(stage="weights", path="x", architecture="zf"), {})
+
+
+def test_a_head_artifact_is_no_backbone(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, images=6)
+    with pytest.raises(ArtifactError, match=r"maps-tiny/.*model"):
+        read_backbone(workspace.artifact("maps-tiny"))
+
+
+@pytest.mark.shared
+def test_published_squeezenet_weights(workspace: Workspace, shared: Path) -> None:
+    path = shared / "data" / "weights" / "squeezenet1_0-imagenet.safetensors"
+    config = ImportWeightsConfig(stage="weights", path=str(path), architecture="squeezenet1_0")
+    run_unit(make_spec(workspace, config, "network-squeezenet"), "model")
+    backbone = read_backbone(workspace.artifact("network-squeezenet"))
+    assert (backbone.channels, backbone.geometry.stride) == (512, 16)
+    assert workspace.artifact("network-squeezenet").commit("model").metrics["parameters"] == 735_424
