@@ -127,10 +127,14 @@ class Chain:
     def units(self, name: str) -> list[str]:
         return [unit for phase in self.stage(name).phases() for unit in phase.units]
 
-    def changed(self, root: Path | None = None, **fields: Mapping[str, Any]) -> Chain:
-        """The same recipe with other fields, `step={field: value}`, in the same or another workspace."""
+    def changed(self, *, seed: int | None = None, **fields: Mapping[str, Any]) -> Chain:
+        """The same recipe with other fields, `step={field: value}`, or another seed, in the same workspace."""
         steps = {name: {**step, **fields.get(name, {})} for name, step in self.steps.items()}
-        return Chain(self.data, steps, root or self.root, self.seed)
+        return Chain(self.data, steps, self.root, self.seed if seed is None else seed)
+
+    def only(self, *names: str) -> Chain:
+        """Some of the recipe's steps."""
+        return Chain(self.data, {name: self.steps[name] for name in names}, self.root, self.seed)
 
     def copied(self, root: Path, steps: Sequence[str] = ("images", "windows", "network", "maps")) -> Chain:
         """Another workspace that starts with some of the steps' artifacts."""
@@ -181,7 +185,7 @@ def chain(drawn: Path, weights_file: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("chain")
     shutil.copytree(drawn, folder / "data")
     broken = add_image(folder / "data", "train", "broken", np.full((120, 150, 3), 90, np.uint8), place=3)
-    broken.write_bytes(broken.read_bytes()[:400])
+    broken.write_bytes(broken.read_bytes()[:-60])
     rng = np.random.default_rng(0)
     add_image(folder / "data", "train", "thin", rng.integers(0, 255, (60, 18, 3), dtype=np.uint8), place=6)
     made = Chain(folder / "data", make_steps(folder / "data", weights_file), folder / "workspace")

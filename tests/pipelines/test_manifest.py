@@ -57,7 +57,7 @@ def test_a_missing_manifest(tmp_path) -> None:
 def test_a_corrupt_manifest(tmp_path, body: bytes) -> None:
     artifact = Workspace.open(str(tmp_path)).artifact("images-0")
     artifact.store.put("images-0/manifest.json", body)
-    with pytest.raises(ArtifactError, match="manifest.json is corrupt"):
+    with pytest.raises(ArtifactError, match=r"manifest.json is corrupt"):
         Manifest.read(artifact)
 
 

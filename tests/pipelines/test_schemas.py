@@ -247,7 +247,7 @@ def test_another_layout_is_refused(reader: str, written: str) -> None:
     "damage", [lambda d: b"", lambda d: b"not parquet", lambda d: d[:-9], lambda d: d[: len(d) // 2]]
 )
 def test_broken_files_are_refused(kind: str, damage) -> None:
-    with pytest.raises(ArtifactError, match="^store/unit: not a Parquet file"):
+    with pytest.raises(ArtifactError, match=r"^store/unit: not a Parquet file"):
         DECODERS[kind](damage(FILES[kind]))
 
 

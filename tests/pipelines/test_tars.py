@@ -78,7 +78,7 @@ def test_every_cut_is_found() -> None:
     whole = encode_images(RECORDS)
     end = len(whole.rstrip(b"\0"))
     for length in range(0, end + 1, 100):
-        with pytest.raises(ArtifactError, match="^store/unit: "):
+        with pytest.raises(ArtifactError, match=r"^store/unit: "):
             list(decode_images(whole[:length], "store/unit"))
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_header_is_found(member: int) -> None:
     with tarfile.open(fileobj=io.BytesIO(bytes(whole))) as tar:
         offset = tar.getmembers()[member].offset
     whole[offset : offset + 8] = b"garbage!"
-    with pytest.raises(ArtifactError, match="^store/unit: "):
+    with pytest.raises(ArtifactError, match=r"^store/unit: "):
         list(decode_images(bytes(whole), "store/unit"))
 
 
