@@ -153,7 +153,7 @@ class RayExecutor:
         """Trains on Ray Train; see `Executor.train`."""
         from pipelines.ray_train import train_on_ray
 
-        train_on_ray(spec, phase, unit)
+        train_on_ray(spec, phase, unit, local=self.local)
         return build_stage(spec).artifact.commit(unit)
 
     def close(self) -> None:
