@@ -31,6 +31,7 @@ _NAMESPACE = "sppnet"
 _TICK_SECONDS = 2.0
 _CAPACITY_SECONDS = 15.0
 _FETCH_SECONDS = 60.0
+_START_SECONDS = 900.0
 _IN_FLIGHT_PER_SLOT = 2
 # Exceptions of a unit's own code that tell of the machine or the network rather than of the unit.
 _PASSING = (ConnectionError, TimeoutError, MemoryError)
@@ -264,7 +265,8 @@ class _PhaseRun:
             if not self._book.is_open(attempt.unit) or age <= deadline:
                 continue
             if attempt.started is None:
-                if age > _IN_FLIGHT_PER_SLOT * deadline:  # its turn was to come after at most that long
+                # Its turn was to come after that long, and a node or a worker may be slow to come up.
+                if age > max(_IN_FLIGHT_PER_SLOT * deadline, _START_SECONDS):
                     logger.warning("unit never started step=%s unit=%s; issued again", self._spec.step, attempt.unit)
                     self._drop(generator)
                     self._book.retry(attempt.unit, time.monotonic(), at_once=True)

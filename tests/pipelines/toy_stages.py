@@ -76,7 +76,7 @@ class Powers(Stage[PowersConfig]):
     @classmethod
     def check(cls, config, inputs):
         (numbers,) = inputs["numbers"]
-        if isinstance(numbers, NumbersConfig) and max(config.shards) >= numbers.shards:
+        if isinstance(numbers, NumbersConfig) and max(config.shards, default=0) >= numbers.shards:
             raise ConfigError(f"shards: {max(config.shards)} is not among those of its input")
 
     def phases(self) -> list[Phase]:

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from pipelines import ray_environment
+from sppnet.errors import ConfigError
+
+RAY_NAMES = (
+    "RAY_USAGE_STATS_ENABLED",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
+    "RAY_grpc_client_keepalive_time_ms",
+    "RAY_grpc_client_keepalive_timeout_ms",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN",
+    "RAY_AUTH_TOKEN_PATH",
+    "RAY_ADDRESS",
+    "RAY_JOB_CONFIG_JSON_ENV_VAR",
+    "PYTHONPATH",
+)
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No setting of Ray's in the environment; what a test adds goes with it."""
+    for name in RAY_NAMES:
+        monkeypatch.setenv(name, "")  # so that monkeypatch removes it again in the end
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def set_variables() -> dict[str, str]:
+    return {name: os.environ[name] for name in RAY_NAMES if name in os.environ}
+
+
+def test_no_address_is_a_local_ray_unless_a_job_says_otherwise(clean: pytest.MonkeyPatch) -> None:
+    assert ray_environment.resolve_address(None) is None
+    assert ray_environment.resolve_address("local") is None
+    clean.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert ray_environment.resolve_address(None) == "10.0.0.1:6379"
+    assert ray_environment.resolve_address("local") is None
+    assert ray_environment.resolve_address("head:6379") == "head:6379"
+
+
+@pytest.mark.parametrize("address", ["http://head:8265", "ray://head:10001"])
+def test_addresses_of_other_services_are_told_apart(clean: pytest.MonkeyPatch, address: str) -> None:
+    clean.setenv("RAY_ADDRESS", address)
+    for given in (address, None):
+        with pytest.raises(ConfigError) as caught:
+            ray_environment.resolve_address(given)
+        assert str(caught.value) == (
+            f"Ray address {address}: give the head's host:port (6379 is usual), or submit the run as a Ray job"
+        )
+
+
+def test_a_dead_address_is_found_before_ray_is_asked() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ConfigError) as caught:
+        ray_environment.probe(address)
+    assert str(caught.value) == (
+        f"no Ray at {address}: Connection refused; start it with `ray start --head` or give no address"
+    )
+
+
+def test_a_listening_address_passes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ray_environment.probe(f"127.0.0.1:{server.getsockname()[1]}")
+    ray_environment.probe("auto")
+
+
+@pytest.mark.parametrize("address", ["head", "head:", "head:x", "head:0", "head:65536", ":"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^Ray address .*: expected host:port or 'auto'$"):
+        ray_environment.probe(address)
+
+
+def test_an_unknown_host_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^no Ray at no-such-host\.invalid:6379: "):
+        ray_environment.probe("no-such-host.invalid:6379")
+
+
+def test_a_local_ray_is_quiet_on_loopback_and_locked(clean: pytest.MonkeyPatch) -> None:
+    ray_environment.set_up(local=True)
+    found = set_variables()
+    token = found.pop("RAY_AUTH_TOKEN")
+    assert len(token) == 64
+    assert found == {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_grpc_client_keepalive_time_ms": "10000",
+        "RAY_grpc_client_keepalive_timeout_ms": "5000",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+    }
+    ray_environment.set_up(local=True)
+    assert os.environ["RAY_AUTH_TOKEN"] == token
+
+
+def test_a_cluster_that_is_joined_keeps_its_token_and_its_network(clean: pytest.MonkeyPatch) -> None:
+    ray_environment.set_up(local=False)
+    assert "RAY_AUTH_TOKEN" not in os.environ
+    assert "RAY_AUTH_MODE" not in os.environ
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_token_that_is_given_is_used(clean: pytest.MonkeyPatch, local: bool) -> None:
+    clean.setenv("RAY_AUTH_TOKEN_PATH", "/somewhere/token")
+    ray_environment.set_up(local=local)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_what_is_set_stays(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("RAY_AUTH_MODE", "disabled")
+    clean.setenv("RAY_grpc_client_keepalive_time_ms", "7")
+    ray_environment.set_up(local=True)
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert "RAY_AUTH_TOKEN" not in os.environ
+    assert set_variables()["RAY_grpc_client_keepalive_time_ms"] == "7"
+
+
+def test_the_private_folder_is_private_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    folder = ray_environment.private_folder()
+    try:
+        assert len(str(folder)) <= ray_environment._LONGEST_FOLDER
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    finally:
+        folder.rmdir()
+
+
+def test_workers_of_a_checkout_find_the_code(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = str(Path(ray_environment.__file__).resolve().parent.parent)
+    assert ray_environment.worker_variables() == {"PYTHONPATH": root}
+    clean.chdir(tmp_path)
+    clean.setenv("PYTHONPATH", f"/abs{os.pathsep}rel{os.pathsep}")
+    assert ray_environment.worker_variables() == {"PYTHONPATH": f"/abs{os.pathsep}{tmp_path}/rel{os.pathsep}{root}"}
+    clean.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert ray_environment.worker_variables() == {}
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(0, "1"), (0.5, "1"), (1, "1"), (2.9, "2"), (4, "4")])
+def test_threads_follow_the_tasks_cpus(cpus: float, threads: str) -> None:
+    assert ray_environment.thread_variables(cpus) == {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        "OPENCV_FOR_THREADS_NUM": threads,
+    }
