@@ -152,7 +152,7 @@ def _figures(result: CategoryResult) -> dict[str, Any]:
     def number(value: float) -> float | None:
         return None if np.isnan(value) else round(value, 6)
 
-    points = len(result.recall)
+    points = len(result.recall) if result.positives else 0  # without objects there is no recall
     shown = np.unique(np.linspace(0, max(points - 1, 0), min(points, CURVE_POINTS)).astype(int)).tolist()
     total = result.precision + result.recall
     harmonic = np.divide(2 * result.precision * result.recall, total, out=np.zeros_like(total), where=total > 0)
