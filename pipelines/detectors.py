@@ -63,7 +63,7 @@ class FeatureInfo:
         try:
             fields: dict[str, Any] = json.loads(artifact.store.read(name))
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})  # type: ignore[arg-type]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{artifact.store.uri}/{name} is corrupt: {error}") from error
 
     def extractor(self, maps: Artifact, workspace: Workspace, device: torch.device | None = None) -> WindowFeatures:

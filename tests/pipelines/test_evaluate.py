@@ -1,0 +1,149 @@
+"""evaluate: the published figures are `evaluate_voc`'s, called directly on what the files hold."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from chain import CATEGORIES
+
+from jobs.results import run_result
+from pipelines.datasets.voc import parse_voc_xml
+from pipelines.schemas import DetectionRow, decode_detections, encode_detections
+from pipelines.workspace import Output
+from sppnet.boxes import nms
+from sppnet.errors import ConfigError
+from sppnet.evaluation.curves import Detections, GroundTruth
+from sppnet.evaluation.voc import evaluate_voc
+
+SHARDS = ("val/000000", "val/000001")
+
+
+def body(chain) -> dict:
+    return json.loads(chain.artifact("metrics").read("metrics"))
+
+
+def ground_truth(chain, category: str) -> GroundTruth:
+    """Read from the data set's own files."""
+    rows = []
+    for key in (chain.data / "ImageSets" / "Main" / "val.txt").read_text().split():
+        note = parse_voc_xml((chain.data / "Annotations" / f"{key}.xml").read_bytes(), key)
+        rows += [(key, thing.box, thing.difficult) for thing in note.objects if thing.category == category]
+    return GroundTruth.of([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+
+
+def detected(chain, step: str, category: str) -> list[DetectionRow]:
+    artifact = chain.artifact(step)
+    return [row for s in SHARDS for row in decode_detections(artifact.read(s), s) if row.category == category]
+
+
+def expected(chain, name: str, category: str, iou: float = 0.5):
+    rows = detected(chain, name.removesuffix("+bb"), category)
+    if name.endswith("+bb"):
+        kept = []
+        for key in sorted({row.key for row in rows}):
+            own = [row for row in rows if row.key == key]
+            chosen = nms([row.regressed for row in own], [row.score for row in own], 0.3)
+            kept += [(key, own[i].regressed, own[i].score) for i in sorted(chosen)]
+    else:
+        kept = [(row.key, row.box, row.score) for row in rows]
+    found = Detections.of([k for k, _, _ in kept], [b for _, b, _ in kept], [s for *_, s in kept])
+    return evaluate_voc(ground_truth(chain, category), found, iou)
+
+
+@pytest.mark.parametrize("name", ["plain", "full", "full+bb"])
+def test_figures_are_those_of_evaluate_voc(chain, name: str) -> None:
+    (row,) = [row for row in body(chain)["rows"] if row["name"] == name]
+    assert list(row["categories"]) == sorted(CATEGORIES)
+    for category, figures in row["categories"].items():
+        result = expected(chain, name, category)
+        assert figures["voc07_ap"] == pytest.approx(result.voc07_ap, abs=1e-6)
+        assert figures["area_ap"] == pytest.approx(result.area_ap, abs=1e-6)
+        counted = (figures["positives"], figures["detections"], figures["true_positives"])
+        assert counted == (result.positives, result.detections, result.true_positives)
+        assert figures["positives"] > 0
+        np.testing.assert_allclose(figures["recall"], result.recall[: len(figures["recall"])], atol=1e-5)
+        np.testing.assert_allclose(figures["precision"], result.precision[: len(figures["precision"])], atol=1e-5)
+    for mean, ap in (("voc07_map", "voc07_ap"), ("area_map", "area_ap")):
+        assert row[mean] == pytest.approx(np.mean([f[ap] for f in row["categories"].values()]), abs=1e-6)
+
+
+def test_rows_are_in_the_order_of_the_recipe(chain) -> None:
+    rows = body(chain)["rows"]
+    assert [(row["name"], row["boxes"]) for row in rows] == [
+        ("plain", "windows"),
+        ("full", "windows"),
+        ("full+bb", "regressed"),
+    ]
+    assert [row["detections"] for row in rows] == [chain.artifact(step).name for step in ("plain", "full", "full")]
+    assert rows[0]["categories"] == rows[1]["categories"]  # the same SVMs
+    assert rows[1]["categories"] != rows[2]["categories"]
+
+
+def test_the_operating_point_has_the_best_f1(chain) -> None:
+    for row in body(chain)["rows"]:
+        for category, figures in row["categories"].items():
+            result = expected(chain, row["name"], category)
+            if not result.true_positives:
+                assert figures["operating_score"] is None
+                continue
+            total = np.maximum(result.precision + result.recall, 1e-12)
+            best = int((2 * result.precision * result.recall / total).argmax())
+            assert figures["operating_score"] == pytest.approx(result.scores[best], abs=1e-5)
+
+
+def test_a_stricter_overlap(chain) -> None:
+    output = chain.changed(metrics={"iou": 0.75}).stage("metrics").run("metrics")
+    (row,) = [row for row in json.loads(output.data)["rows"] if row["name"] == "plain"]
+    for category in CATEGORIES:
+        assert row["categories"][category]["true_positives"] == expected(chain, "plain", category, 0.75).true_positives
+
+
+def test_categories_without_detections_and_without_objects(chain, tmp_path) -> None:
+    """Nothing found is 0; nothing to be found has no average precision and does not enter the mean."""
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain")).changed(metrics={"detections": ["plain"]})
+    artifact = copy.artifact("plain")
+    for shard in SHARDS:
+        rows = [row for row in decode_detections(artifact.read(shard), shard) if row.category != "house"]
+        commit = artifact.commit(shard)
+        artifact.store.delete(f"{artifact.name}/_commits/{shard}.json")
+        artifact.publish(shard, Output(encode_detections(rows), ".parquet", len(rows), commit.done), 0)
+    stage = copy.stage("metrics")
+    (row,) = json.loads(stage.run("metrics").data)["rows"]
+    house = row["categories"]["house"]
+    assert (house["voc07_ap"], house["area_ap"], house["detections"]) == (0, 0, 0)
+    assert (house["recall"], house["operating_score"]) == ([], None)
+    truth = stage._ground_truth()
+    del truth["car"]
+    stage._ground_truth = lambda: truth
+    (row,) = json.loads(stage.run("metrics").data)["rows"]
+    assert row["categories"]["car"]["voc07_ap"] is None
+    assert row["categories"]["car"]["positives"] == 0
+    assert row["categories"]["car"]["detections"] > 0
+    assert (row["categories"]["car"]["recall"], row["categories"]["car"]["operating_score"]) == ([], None)
+    rest = [row["categories"][category]["voc07_ap"] for category in ("bottle", "house")]
+    assert row["voc07_map"] == pytest.approx(np.mean(rest), abs=1e-6)
+
+
+def test_the_commands_result_tells_the_same(chain) -> None:
+    result = run_result(chain.engine, list(chain.summaries.values()), 1.0)
+    rows = {row["name"]: row for row in body(chain)["rows"]}
+    assert list(result["steps"]) == ["plain", "full", "full+bb"]
+    for name, step in result["steps"].items():
+        assert step["voc07_map"] == rows[name]["voc07_map"]
+        assert set(step["categories"]) == set(CATEGORIES)
+    assert result["voc07_map"] == rows["full+bb"]["voc07_map"]
+    assert result["stages"]["images"]["quarantined"] == 1
+    assert result["stages"]["maps"]["units"] == 10
+    json.dumps(result)
+
+
+def test_splits_and_images_must_fit(chain) -> None:
+    with pytest.raises(ConfigError, match=r"steps.metrics.split: split train is not among those of its input: val"):
+        chain.changed(metrics={"split": "train"})
+    steps = {**chain.steps, "more": chain.steps["images"], "metrics": {**chain.steps["metrics"], "images": "more"}}
+    with pytest.raises(
+        ConfigError, match="detections: 'plain' scored the images of step 'images', not those of 'more'"
+    ):
+        type(chain)(chain.data, steps, chain.root)

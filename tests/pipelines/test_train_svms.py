@@ -1,0 +1,282 @@
+"""train-svms: what is gathered and mined obeys section 4.1's rules, and each SVM is `train_svm` of just that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
+
+from pipelines.detectors import FeatureInfo, read_svms
+from pipelines.executor import LocalExecutor
+from pipelines.schemas import Examples, decode_examples
+from pipelines.stages.train_svms import SHARED
+from pipelines.windowed import ShardInputs, WindowedImage
+from sppnet.boxes import iou_matrix, nms
+from sppnet.errors import ConfigError
+from sppnet.features import WindowFeatures
+from sppnet.seeds import derive_seed
+from sppnet.svm import train_svm
+
+SHARDS = ("train/000000", "train/000001", "train/000002")
+STEPS = ("images", "windows", "network", "maps", "svms")
+
+
+@pytest.fixture(scope="module")
+def images(chain) -> dict[str, list[WindowedImage]]:
+    parts = [chain.artifact(name) for name in ("images", "windows", "maps")]
+    return {shard: list(ShardInputs(*parts, SCALES).open(shard)[0]) for shard in SHARDS}
+
+
+@pytest.fixture(scope="module")
+def features(chain) -> WindowFeatures:
+    return FeatureInfo.read(chain.artifact("svms")).extractor(chain.artifact("maps"), chain.engine.workspace)
+
+
+def examples(chain: Chain, phase: str, category: str, shards: Sequence[str] = SHARDS) -> list[Examples]:
+    artifact = chain.artifact("svms")
+    return [decode_examples(artifact.read(f"{phase}/{shard}"), shard, category) for shard in shards]
+
+
+def rows(parts: Sequence[Examples]) -> list[tuple[str, int, np.ndarray, np.ndarray, float]]:
+    """Key, window, box, feature and score of every example, in order."""
+    return [
+        (key, int(part.windows[i]), part.boxes[i], part.features[i], float(part.scores[i]))
+        for part in parts
+        for i, key in enumerate(part.keys)
+    ]
+
+
+def boxes_of(image: WindowedImage, *categories: str) -> np.ndarray:
+    found = [thing.box for thing in image.annotation.objects if thing.category in categories]
+    return np.array(found, np.float64).reshape(-1, 4)
+
+
+class TestGather:
+    def test_objects_with_their_features(self, chain, images, features) -> None:
+        for shard in SHARDS:
+            for category in CATEGORIES:
+                found = rows(examples(chain, "gather", category, [shard]))
+                wanted = [
+                    (image, thing) for image in images[shard] for thing in image.annotation.objects
+                    if thing.category == category
+                ]  # fmt: skip
+                assert [(key, tuple(box)) for key, _, box, _, _ in found] == [(i.key, t.box) for i, t in wanted]
+                assert [score for *_, score in found] == [float(not thing.difficult) for _, thing in wanted]
+                for (_, window, box, feature, _), (image, _) in zip(found, wanted, strict=True):
+                    assert window < 0
+                    assert equal_bytes(feature, features(image.maps, image.image_wh, box[None]).numpy()[0])
+
+    def test_random_negatives(self, chain, images, features) -> None:
+        for shard in SHARDS:
+            found = rows(examples(chain, "gather", SHARED, [shard]))
+            for image in images[shard]:
+                own = [row for row in found if row[0] == image.key]
+                objects = boxes_of(image, *CATEGORIES)
+                overlap = iou_matrix(image.windows, objects).max(axis=1, initial=0)
+                assert len(own) == min(20, int((overlap <= 0.3).sum()))
+                assert len({window for _, window, *_ in own}) == len(own)
+                for _, window, box, feature, _ in own:
+                    assert overlap[window] <= 0.3
+                    assert equal_bytes(box, image.windows[window])
+                    assert equal_bytes(feature, features(image.maps, image.image_wh, box[None]).numpy()[0])
+
+    def test_they_are_drawn_by_the_images_key(self, chain, images) -> None:
+        image = images["train/000001"][0]
+        free = np.flatnonzero(
+            iou_matrix(image.windows, boxes_of(image, *CATEGORIES)).max(axis=1, initial=0) <= 0.3
+        )  # fmt: skip
+        rng = np.random.default_rng(derive_seed(0, "train-svms", image.key))
+        expected = free[np.sort(rng.choice(len(free), 20, replace=False))]
+        found = [row[1] for row in rows(examples(chain, "gather", SHARED, ["train/000001"])) if row[0] == image.key]
+        assert found == expected.tolist()
+
+    def test_difficult_objects_are_positives_only_if_asked_for(self, chain, images) -> None:
+        things = [(s, o) for s in SHARDS for image in images[s] for o in image.annotation.objects]
+        shard = next(shard for shard, thing in things if thing.difficult and thing.category == "car")
+        (without,) = examples(chain, "gather", "car", [shard])
+        output = chain.changed(svms={"difficult": True}).stage("svms").run(f"gather/{shard}")
+        assert 0 in without.scores
+        assert decode_examples(output.data, "", "car").scores.tolist() == [1.0] * len(without.keys)
+
+    def test_the_norms_are_the_negatives(self, chain) -> None:
+        for shard in SHARDS:
+            metrics = chain.artifact("svms").commit(f"gather/{shard}").metrics
+            (part,) = examples(chain, "gather", SHARED, [shard])
+            norms = np.linalg.norm(part.features.astype(np.float64), axis=1)
+            assert metrics["norm_count"] == len(norms)
+            assert metrics["norm_sum"] == pytest.approx(norms.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_mined_negatives_are_just_those_of_the_rule(chain, images, features, number: int) -> None:
+    """Above -1, at most 30 % on an object of the category, none overlaps a better one by over 70 %, best 30."""
+    svms = read_svms(chain.artifact("svms"), [f"solve-{number - 1}/{category}" for category in CATEGORIES])
+    total = 0
+    for shard in SHARDS:
+        for k, category in enumerate(CATEGORIES):
+            found = rows(examples(chain, f"mine-{number}", category, [shard]))
+            expected = []
+            for image in images[shard]:
+                values = features(image.maps, image.image_wh, image.windows)
+                scores = svms.scores(values).numpy()[:, k]
+                clear = iou_matrix(image.windows, boxes_of(image, category)).max(axis=1, initial=0) <= 0.3
+                candidates = np.flatnonzero((scores > -1) & clear)
+                kept = candidates[nms(image.windows[candidates], scores[candidates], 0.7)][:30]
+                expected += [(image.key, int(w), scores[w], values.numpy()[w]) for w in kept]
+            assert [(key, window) for key, window, *_ in found] == [(key, window) for key, window, *_ in expected]
+            np.testing.assert_allclose([r[4] for r in found], [e[2] for e in expected], atol=1e-5)
+            assert all(equal_bytes(r[3], e[3]) for r, e in zip(found, expected, strict=True))
+            total += len(found)
+    assert total == sum(chain.artifact("svms").commit(f"mine-{number}/{s}").metrics["hard"] for s in SHARDS) > 0
+
+
+def test_mining_without_dedupe_takes_the_best(chain, images, features) -> None:
+    stage = chain.changed(svms={"dedupe_iou": None, "hard_per_image": 5}).stage("svms")
+    stage.artifact = chain.artifact("svms")  # with the SVMs that are there
+    output = stage.run("mine-1/train/000000")
+    svms = read_svms(chain.artifact("svms"), ["solve-0/car"])
+    expected = []
+    for image in images["train/000000"]:
+        scores = svms.scores(features(image.maps, image.image_wh, image.windows)).numpy()[:, 0]
+        clear = iou_matrix(image.windows, boxes_of(image, "car")).max(axis=1, initial=0) <= 0.3
+        hard = [w for w in np.argsort(-scores, kind="stable") if scores[w] > -1 and clear[w]]
+        expected += [(image.key, int(w)) for w in hard[:5]]
+    found = decode_examples(output.data, "", "car")
+    assert list(zip(found.keys, found.windows.tolist(), strict=True)) == expected
+
+
+def assemble(chain: Chain, number: int, category: str) -> tuple[np.ndarray, np.ndarray]:
+    """The training set of a category and round, put together from the committed files by the rules alone."""
+    own = rows(examples(chain, "gather", category))
+    positives = [feature for *_, feature, score in own if score > 0]
+    random = rows(examples(chain, "gather", SHARED))
+    if number:
+        last = read_svms(chain.artifact("svms"), (f"solve-{number - 1}/{category}",))
+        values = last.scores(np.stack([row[3] for row in random]))[:, 0]
+        random = [row for row, score in zip(random, values, strict=True) if score >= -1.2]
+    others = [row for other in CATEGORIES if other != category for row in rows(examples(chain, "gather", other))]
+    others = [
+        row for row in others
+        if all(iou_matrix(row[2][None], box[None])[0, 0] <= 0.3 for key, _, box, _, _ in own if key == row[0])
+    ]  # fmt: skip
+    mined = [row for r in range(1, number + 1) for row in rows(examples(chain, f"mine-{r}", category))]
+    negatives: dict[tuple[str, int], np.ndarray] = {}
+    for key, window, _, feature, _ in (*random, *others, *mined):
+        negatives.setdefault((key, window), feature)
+    return np.stack(positives), np.stack(list(negatives.values()))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_each_svm_is_train_svm_of_its_examples(chain, number: int, category: str) -> None:
+    positives, negatives = assemble(chain, number, category)
+    commits = [chain.artifact("svms").commit(f"gather/{shard}") for shard in SHARDS]
+    mean = sum(c.metrics["norm_sum"] for c in commits) / sum(c.metrics["norm_count"] for c in commits)
+    scaled = np.concatenate([positives, negatives]).astype(np.float32) * np.float32(20 / mean)
+    weights, bias = train_svm(
+        scaled,
+        np.r_[np.ones(len(positives)), -np.ones(len(negatives))],
+        C=0.001,
+        positive_weight=2.0,
+        bias_scale=10.0,
+        seed=derive_seed(0, "train-svms", category, number) % 2**31,
+    )
+    found = read_svms(chain.artifact("svms"), (f"solve-{number}/{category}",))
+    assert equal_bytes(found.weights[0], weights)
+    assert found.biases[0] == np.float32(bias)
+    assert found.feature_scale == 20 / mean
+    metrics = chain.artifact("svms").commit(f"solve-{number}/{category}").metrics
+    assert metrics == {"positives": len(positives), "negatives": len(negatives)}
+
+
+def test_every_key_is_done_or_quarantined_in_every_phase(chain) -> None:
+    found = list(accounts(chain, "svms"))
+    assert [have for _, have, _ in found] == [want for _, _, want in found] == [5, 5, 4] * 3
+    summary = chain.summaries["svms"]
+    assert (summary.keys, summary.done, summary.own_quarantined) == (14, 12, 0)
+
+
+class Backwards(LocalExecutor):
+    """Runs the units of a phase in reverse."""
+
+    def run_units(self, spec, phase, units):
+        return super().run_units(spec, phase, units[::-1])
+
+
+def data_of(chain: Chain, name: str) -> dict[str, bytes]:
+    artifact = chain.artifact(name)
+    return {unit: artifact.read(unit) for unit in chain.units(name)}
+
+
+def test_the_order_of_units_does_not_matter(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws").only(*STEPS)
+    copy.engine.run(Backwards(), Silent())
+    assert copy.units("svms") == chain.units("svms")
+    assert data_of(copy, "svms") == data_of(chain, "svms")
+
+
+def test_a_run_goes_on_where_it_stopped(chain, tmp_path) -> None:
+    """Some units of several phases are gone; only they are made again, and nothing changes."""
+    copy = chain.copied(tmp_path / "ws", STEPS).only(*STEPS)
+    gone = {"gather/train/000001", "mine-1/train/000000", "solve-1/car", "mine-2/train/000002", "solve-2/house"}
+    kept = {unit: copy.artifact("svms").commit(unit) for unit in copy.units("svms") if unit not in gone}
+    for unit in gone:
+        (copy.root / copy.artifact("svms").name / "_commits" / f"{unit}.json").unlink()
+    copy.run()
+    assert {unit: copy.artifact("svms").commit(unit) for unit in kept} == kept
+    assert data_of(copy, "svms") == data_of(chain, "svms")
+
+
+def test_what_changes_with_c(chain) -> None:
+    other = chain.changed(svms={"c": 0.01})
+    changed = {s.name for s in other.engine.steps if s.spec.artifact != chain.step(s.name).spec.artifact}
+    assert changed == {"svms", "plain", "full", "metrics"}
+
+
+def test_gather_depends_on_images_and_seed_only(chain) -> None:
+    """Another C gives the very same examples, under another name."""
+    unit = "gather/train/000001"
+    assert chain.changed(svms={"c": 0.01}).stage("svms").run(unit).data == chain.artifact("svms").read(unit)
+    reseeded = chain.changed(seed=7).stage("svms")
+    reseeded._inputs = chain.stage("svms")._inputs  # the same windows, which the seed changes too
+    assert reseeded.run(unit).data != chain.artifact("svms").read(unit)
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"features": "fc7"}, "steps.svms.head: features fc7 need a head"),
+            ({"scales": [160, 999]}, "steps.svms.scales: scale 999 is not among those of its input: 160, 240"),
+            ({"split": "test"}, "steps.svms.windows: split test is not among those of its input: train, val"),
+            ({"rounds": 10}, "steps.svms.rounds: input should be less than or equal to 9, got 10"),
+            ({"categories": []}, "steps.svms.categories"),
+            ({"c": 0}, "steps.svms.c: input should be greater than 0, got 0"),
+        ],
+    )
+    def test_when_the_recipe_is_read(self, chain, fields, message) -> None:
+        with pytest.raises(ConfigError, match=message):
+            chain.changed(svms=fields)
+
+    @pytest.mark.parametrize(
+        ("categories", "message"),
+        [
+            (["car", "hose"], "step svms: categories: the images have no 'hose'; did you mean 'house'"),
+            (["car", "xyz"], "step svms: categories: the images have no 'xyz'; they have: bottle, butterfly, car"),
+            (["car", "house", "car"], "step svms: categories: 'car' comes twice"),
+        ],
+    )
+    def test_before_anything_is_gathered(self, chain, tmp_path, categories, message) -> None:
+        copy = chain.copied(tmp_path / "ws").only(*STEPS).changed(svms={"categories": categories})
+        with pytest.raises(ConfigError, match=message):
+            copy.run()
+        assert copy.artifact("svms").committed() == set()
+
+    def test_a_category_without_objects(self, chain, tmp_path) -> None:
+        notes = [path.read_text() for path in (chain.data / "Annotations").glob("train_*.xml")]
+        assert all("<difficult>1" in note for note in notes if "<name>flower" in note)
+        copy = chain.copied(tmp_path / "ws").only(*STEPS).changed(svms={"categories": ["car", "flower"]})
+        with pytest.raises(ConfigError, match="step svms: category 'flower' has no object in split 'train'; remove it"):
+            copy.run()
