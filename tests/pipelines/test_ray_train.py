@@ -57,6 +57,64 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("ray-train"))
 
 
+def wait_for_step(spec: StageSpec, step: int, seconds: float = 200) -> None:
+    checkpoints = Checkpoints(Workspace.open(spec.workspace).artifact(spec.artifact))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if any(done >= step for done in checkpoints.steps()):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"no checkpoint of step {step} after {seconds} s")
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_ray_train import finetune_spec, train
+from pipelines.ray_executor import RayExecutor
+from pipelines.workspace import Workspace
+train(RayExecutor("local", num_cpus=2), finetune_spec(Workspace.open({workspace!r}), "head-driver"))
+"""
+
+
+class KilledDriver:
+    """A process with a Ray of its own that is killed while it trains; it starts at once, beside the other tests."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        self.spec = finetune_spec(workspace, "head-driver")
+        self.log = folder / "driver.log"
+        self.stopped_at: int | None = None
+        script = DRIVER.format(tests=str(Path(__file__).parent), workspace=workspace.store.uri)
+        root = str(Path(__file__).parent.parent.parent)
+        environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": "/tmp"}
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-c", script]
+            self.driver = subprocess.Popen(
+                command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self.thread = threading.Thread(target=self._kill, daemon=True)
+        self.thread.start()
+
+    def _kill(self) -> None:
+        family: list[psutil.Process] = []
+        try:
+            wait_for_step(self.spec, 150, seconds=200)
+            family = psutil.Process(self.driver.pid).children(recursive=True)
+        finally:
+            self.driver.kill()
+            self.driver.wait()
+        psutil.wait_procs(family, timeout=30)
+        steps = Checkpoints(Workspace.open(self.spec.workspace).artifact(self.spec.artifact)).steps()
+        self.stopped_at = steps[-1] if steps else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed_driver(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledDriver]:
+    found = KilledDriver(workspace, tmp_path_factory.mktemp("driver"))
+    yield found
+    found.driver.kill()
+
+
 @pytest.fixture(scope="module")
 def executor() -> Iterator[RayExecutor]:
     found = RayExecutor("local", num_cpus=4)
@@ -102,16 +160,6 @@ def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def wait_for_step(spec: StageSpec, step: int, seconds: float = 90) -> None:
-    checkpoints = Checkpoints(Workspace.open(spec.workspace).artifact(spec.artifact))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if any(done >= step for done in checkpoints.steps()):
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"no checkpoint of step {step} after {seconds} s")
-
-
 def train_workers() -> list[int]:
     """Process ids of Ray Train's workers among our own descendants."""
     found = []
@@ -151,40 +199,16 @@ def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExec
     assert [rank.exitcode for rank in ranks] == [0, 0]
     assert found == workspace.artifact("head-pair").read("model")
     assert workspace.store.list(f"{spec.artifact}/checkpoints") == []
-    assert workspace.store.list("runs") == []
+    assert not [entry for entry in workspace.store.list("runs") if spec.artifact in entry.name]
 
 
-DRIVER = """
-import sys
-sys.path.insert(0, {tests!r})
-from test_ray_train import finetune_spec, train
-from pipelines.ray_executor import RayExecutor
-from pipelines.workspace import Workspace
-train(RayExecutor("local", num_cpus=2), finetune_spec(Workspace.open({workspace!r}), "head-driver"))
-"""
-
-
-def test_a_killed_driver_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
-    spec = finetune_spec(workspace, "head-driver")
-    script = DRIVER.format(tests=str(Path(__file__).parent), workspace=workspace.store.uri)
-    root = str(Path(__file__).parent.parent.parent)
-    environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": "/tmp"}
-    with (tmp_path / "driver.log").open("wb") as log:
-        driver = subprocess.Popen(
-            [sys.executable, "-c", script], cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    family: list[psutil.Process] = []
-    try:
-        wait_for_step(spec, 150)
-        family = psutil.Process(driver.pid).children(recursive=True)
-    finally:
-        driver.kill()
-        driver.wait()
+def test_a_killed_driver_changes_nothing(workspace: Workspace, killed_driver: KilledDriver) -> None:
+    spec = killed_driver.spec
     artifact = workspace.artifact(spec.artifact)
+    killed_driver.thread.join(timeout=240)
+    assert killed_driver.stopped_at is not None, killed_driver.log.read_text()
+    assert 150 <= killed_driver.stopped_at < STEPS
     assert "model" not in artifact.committed()
-    psutil.wait_procs(family, timeout=30)
-    reached = Checkpoints(artifact).steps()[-1]
-    assert 150 <= reached < STEPS
 
     # What Ray left behind is taken up without Ray: the checkpoints are the same in both modes.
     threads = torch.get_num_threads()
@@ -196,16 +220,12 @@ def test_a_killed_driver_changes_nothing(workspace: Workspace, tmp_path: Path) -
 
 
 def test_a_workers_error_comes_out_as_it_was(workspace: Workspace, executor: RayExecutor) -> None:
-    spec = finetune_spec(workspace, "head-nan", schedule=(Rate(lr=1e30, steps=50),))
+    spec = finetune_spec(workspace, "head-nan", workers=2, schedule=(Rate(lr=1e30, steps=50),))
     with pytest.raises(IncompleteError, match=r"^step finetune: training diverged, the loss of training step \d+ is"):
         train(executor, spec)
     assert workspace.store.list(f"{spec.artifact}") == []
 
 
 def test_gpus_that_the_machine_does_not_have_are_refused_at_once(workspace: Workspace, executor: RayExecutor) -> None:
-    from pipelines.ray_train import train_on_ray
-
-    spec = finetune_spec(workspace, "head-gpus", gpus=1, workers=3)
-    (phase,) = build_stage(spec).phases()
     with pytest.raises(ConfigError, match="3 workers need 3 GPUs, this machine has 0"):
-        train_on_ray(spec, phase, "model", local=True)
+        train(executor, finetune_spec(workspace, "head-gpus", gpus=1, workers=3))
