@@ -144,15 +144,20 @@ class TrainingShards:
         total = sum(float(commit.metrics.get("norm_sum", 0)) for commit in commits)
         return total / max(1.0, sum(float(commit.metrics.get("norm_count", 0)) for commit in commits))
 
-    def read(self, artifact: Artifact, phase: str, category: str, dimension: int) -> Examples:
-        """Reads one category's examples of a phase from all shards, in the order of the shards."""
-        parts = []
+    def read(self, artifact: Artifact, phase: str, categories: Sequence[str], dimension: int) -> dict[str, Examples]:
+        """Reads several categories' examples of a phase from all shards, in the order of the shards."""
+        parts: dict[str, list[Examples]] = {category: [] for category in categories}
         for shard in self.units:
             unit = f"{phase}/{shard}"
-            part = decode_examples(artifact.read(unit), f"{artifact.name}/{unit}", category)
-            if len(part.keys):
-                parts.append(part)
-        return join_examples(category, parts) if parts else _no_examples(category, dimension)
+            data = artifact.read(unit)
+            for category in categories:
+                part = decode_examples(data, f"{artifact.name}/{unit}", category)
+                if len(part.keys):
+                    parts[category].append(part)
+        return {
+            category: join_examples(category, found) if found else _no_examples(category, dimension)
+            for category, found in parts.items()
+        }
 
 
 def _no_examples(category: str, dimension: int) -> Examples:

@@ -158,7 +158,7 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
         return np.array(chosen, dtype=np.int64)
 
     def _solve(self, category: str) -> Output:
-        found = self._shards.read(self.artifact, "gather", category, self._features.dimension)
+        found = self._shards.read(self.artifact, "gather", (category,), self._features.dimension)[category]
         figures = {"examples": len(found.keys)}
         if len(found.keys) < self.config.min_examples:
             return Output(None, "", 0, 0, metrics=figures)

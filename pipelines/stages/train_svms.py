@@ -227,30 +227,30 @@ class TrainSvms(Stage[TrainSvmsConfig]):
 
     def _examples(self, number: int, category: str) -> tuple[Examples, Examples]:
         """The positives, and the negatives of all rounds up to `number`, each window once."""
-        objects = self._read("gather", category)
+        gathered = self._read("gather", (*self.config.categories, SHARED))
+        objects = gathered[category]
         positives = objects.select(objects.scores > 0)
-        negatives = [self._kept_random(number, category), *self._other_objects(category, objects)]
-        negatives += [self._read(f"mine-{r}", category) for r in range(1, number + 1)]
+        negatives = [self._kept_random(number, category, gathered[SHARED]), *self._other_objects(category, gathered)]
+        negatives += [self._read(f"mine-{r}", (category,))[category] for r in range(1, number + 1)]
         joined = join_examples(category, negatives)
         return positives, joined.select(joined.first_of_each_window())
 
-    def _kept_random(self, number: int, category: str) -> Examples:
-        shared = self._read("gather", SHARED)
+    def _kept_random(self, number: int, category: str, shared: Examples) -> Examples:
         if number == 0 or len(shared.keys) == 0:
             return shared
         last = read_svms(self.artifact, (f"solve-{number - 1}/{category}",))
         return shared.select(~evict(last.scores(shared.features)[:, 0], self.config.evict_threshold))
 
-    def _other_objects(self, category: str, objects: Examples) -> Iterator[Examples]:
+    def _other_objects(self, category: str, gathered: Mapping[str, Examples]) -> Iterator[Examples]:
         """Objects of the other categories are negatives too, unless they overlap one of this category."""
+        objects = gathered[category]
         own: dict[str, list[int]] = {}
         for row, key in enumerate(objects.keys):
             own.setdefault(key, []).append(row)
         for other in self.config.categories:
-            if other == category:
-                continue
-            found = self._read("gather", other)
-            yield found.select(self._clear_of(found, objects, own))
+            if other != category:
+                found = gathered[other]
+                yield found.select(self._clear_of(found, objects, own))
 
     def _clear_of(self, found: Examples, objects: Examples, own: Mapping[str, Sequence[int]]) -> Bools:
         clear = np.ones(len(found.keys), dtype=bool)
@@ -260,8 +260,8 @@ class TrainSvms(Stage[TrainSvmsConfig]):
                 clear[row] = overlap.max() <= self.config.negative_iou
         return clear
 
-    def _read(self, phase: str, category: str) -> Examples:
-        return self._shards.read(self.artifact, phase, category, self._features.dimension)
+    def _read(self, phase: str, categories: tuple[str, ...]) -> dict[str, Examples]:
+        return self._shards.read(self.artifact, phase, categories, self._features.dimension)
 
 
 class _Miner:
