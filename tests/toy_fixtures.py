@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -98,3 +99,4 @@ def ray_executor(s3_server: Any) -> Iterator[Any]:
     )
     yield executor
     executor.close()
+    shutil.rmtree(executor._folder, ignore_errors=True)  # kept for people when units have failed
