@@ -1,0 +1,51 @@
+"""Fixtures of the end-to-end tests: the small data set, the run that nothing disturbs, and commands as processes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from small_demo import SCALES, SLOW_SCALE, Command, Undisturbed, draw_small, overrides
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn data set with its broken image: read it, don't change it."""
+    return draw_small(tmp_path_factory.mktemp("small") / "data")
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files with a path short enough for Ray's sockets; killed runs leave theirs in it."""
+    folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def start(tmp_path: Path, scratch: Path) -> Iterator[Callable[..., Command]]:
+    """Starts `python -m jobs` commands, and ends what is left of them."""
+    started: list[Command] = []
+
+    def begin(*arguments: str) -> Command:
+        started.append(Command.start(tmp_path / "commands", scratch, *arguments))
+        return started[-1]
+
+    yield begin
+    for command in started:
+        command.end()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(small_data: Path, scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+    """`sppnet demo --local` on the small data set, once a session."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    options = overrides(small_data, (*SCALES, SLOW_SCALE))
+    command = Command.start(folder, scratch, "demo", "--local", "--workspace", str(folder / "workspace"), *options)
+    try:
+        yield Undisturbed(folder / "workspace", small_data, command.finish(), command)
+    finally:
+        command.end()
