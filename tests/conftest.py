@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("chain", "s3_server", "toy_fixtures")
+pytest_plugins = ("chain", "in_process", "s3_server", "toy_fixtures")
 
 ROOT = Path(__file__).resolve().parent.parent
 
