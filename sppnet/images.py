@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -76,6 +78,7 @@ def _open(data: bytes) -> Image:
     """Parse the header of `data`."""
     from PIL import Image, UnidentifiedImageError
 
+    _silence_pil()
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -85,6 +88,14 @@ def _open(data: bytes) -> Image:
         raise DataError(reason, f"{len(data)} bytes, none of {', '.join(FORMATS)} with a whole header") from error
     except _DECODE_ERRORS as error:
         raise DataError("truncated", f"{len(data)} bytes with a damaged header: {error}") from error
+
+
+@cache
+def _silence_pil() -> None:
+    """Keep PIL from warning of large images: `max_pixels` decides about them."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def _to_rgb(image: Image) -> NDArray[np.uint8]:
