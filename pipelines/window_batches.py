@@ -29,6 +29,7 @@ from sppnet.seeds import derive_seed
 
 BACKGROUND = "background"
 _SHARDS_KEPT = 32
+_HELD_OUT_SHARDS = 8  # windows of one image are much alike: a few images would measure little
 _HELD_OUT_RANGE = 1 << 63
 
 
@@ -192,7 +193,8 @@ class ChunkPlanner:
                 sum(len(part.positives) for part in parts.values()) >= wanted[0]
                 and sum(len(part.negatives) for part in parts.values()) >= wanted[1]
             )
-            if enough and (held_out or len(parts) >= self._rule.shards):
+            least = max(self._rule.shards, _HELD_OUT_SHARDS) if held_out else self._rule.shards
+            if enough and len(parts) >= least:
                 break
         return Candidates.join(list(parts.values()))
 

@@ -218,16 +218,21 @@ class FinetuneTask(Task):
         return self._pooler.pool(chunk, np.arange(len(chunk.windows))), labels
 
     def measure(self) -> Mapping[str, float]:
-        """Accuracy on held-out windows: all of them, and those on objects."""
+        """Accuracy on held-out windows: all of them, those on objects, and the latter with background left out."""
         if self._held_out is None:
             return {}
         vectors, labels = self._held_out
         starts = range(0, len(vectors), self._config.batch)
-        parts = [self.model(vectors[start : start + self._config.batch]).argmax(dim=1) for start in starts]
-        right = (torch.cat(parts) == labels).float()
+        logits = torch.cat([self.model(vectors[start : start + self._config.batch]) for start in starts])
+        right, shown = (logits.argmax(dim=1) == labels).float(), labels > 0
+        category = logits[shown, 1:].argmax(dim=1) + 1
         accuracy = float(right.mean())
-        objects = float(right[labels > 0].mean())
-        return {"held_out_error": 1 - accuracy, "held_out_accuracy": accuracy, "held_out_objects": objects}
+        return {
+            "held_out_error": 1 - accuracy,
+            "held_out_accuracy": accuracy,
+            "held_out_objects": float(right[shown].mean()),
+            "held_out_categories": float((category == labels[shown]).float().mean()),
+        }
 
     def finish(self, curve: Curve) -> Output:
         """The head with what it was trained for."""

@@ -186,6 +186,7 @@ def test_it_learns_the_categories_and_publishes_what_it_was_trained_for(
     assert head.curve[-1]["loss"] < 0.55
     assert head.curve[-1]["held_out_accuracy"] > 0.8
     assert head.curve[-1]["held_out_objects"] > 0.85
+    assert head.curve[-1]["held_out_categories"] > 0.95
     assert "held_out_accuracy" in head.curve[4]
     assert "held_out_accuracy" not in head.curve[3]
     commit = artifact.commit("model")
