@@ -87,7 +87,7 @@ class RayExecutor:
         self.limits = limits or RetryLimits()
         self._runtime_env = runtime_env or {}
         self._folder: Path | None = None
-        self._keep_folder = False
+        self._keep_folder = self._warned = False
         joined = ray_environment.resolve_address(address)
         self._owned = not _is_connected()
         if not self._owned:
@@ -98,7 +98,7 @@ class RayExecutor:
             raise ConfigError(f"num_cpus={num_cpus} is for a local Ray; the cluster at {joined} has its own")
         else:
             self._join(joined)
-        self.local = joined is None
+        self.local = self._owned and joined is None
         self.metrics = _Metrics()
 
     def _start(self, num_cpus: int | None, dashboard: bool) -> None:
@@ -140,7 +140,8 @@ class RayExecutor:
 
     def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
         """Runs the units as tasks; see `Executor.run_units`. Closing the iterator cancels what is in flight."""
-        if not self.local and "://" not in spec.workspace:
+        if "://" not in spec.workspace and not self._warned and len(_ray().nodes()) > 1:
+            self._warned = True
             logger.warning("workspace %s is a folder: every node must have it at that path", spec.workspace)
         run = _PhaseRun(self, spec, phase, units)
         try:
