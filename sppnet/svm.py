@@ -29,6 +29,8 @@ Solver = Literal["dual", "liblinear"]
 MEAN_NORM = 20.0
 """Mean L2 norm of the scaled features."""
 
+_ROWS_AT_ONCE = 256
+
 ArrayOrTensor = TypeVar("ArrayOrTensor", "NDArray[Any]", "torch.Tensor")
 
 
@@ -266,7 +268,9 @@ class LinearSvms:
         import torch
 
         w, b = torch.from_numpy(weights).to(x.device), torch.from_numpy(biases).to(x.device)
-        return torch.addmm(b, x.float(), w.T)
+        # On the CPU a few rows at a time: a whole image's half floats widened at once would leave every cache.
+        rows = _ROWS_AT_ONCE if x.device.type == "cpu" else max(1, len(x))
+        return torch.cat([torch.addmm(b, part.float(), w.T) for part in x.split(rows)])
 
     def joined(self, other: LinearSvms) -> LinearSvms:
         """These categories and the other's behind them; both must score the same scaled features."""

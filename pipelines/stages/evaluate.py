@@ -153,7 +153,7 @@ def _figures(result: CategoryResult) -> dict[str, Any]:
         return None if np.isnan(value) else round(value, 6)
 
     points = len(result.recall) if result.positives else 0  # without objects there is no recall
-    shown = np.unique(np.linspace(0, max(points - 1, 0), min(points, CURVE_POINTS)).astype(int)).tolist()
+    shown = _shown(result.recall[:points])
     total = result.precision + result.recall
     harmonic = np.divide(2 * result.precision * result.recall, total, out=np.zeros_like(total), where=total > 0)
     return {
@@ -166,3 +166,10 @@ def _figures(result: CategoryResult) -> dict[str, Any]:
         "recall": [round(float(result.recall[i]), 5) for i in shown],
         "precision": [round(float(result.precision[i]), 5) for i in shown],
     }
+
+
+def _shown(recall: npt.NDArray[np.float64]) -> list[int]:
+    """Ranks to draw: at most `CURVE_POINTS` of those at which an object is found, evenly over the objects."""
+    found = np.flatnonzero(np.diff(recall, prepend=0.0) > 0)
+    chosen = np.linspace(0, max(len(found) - 1, 0), min(len(found), CURVE_POINTS)).astype(int)
+    return [int(rank) for rank in np.unique(found[chosen])]
