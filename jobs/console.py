@@ -20,6 +20,7 @@ from pipelines.stage import Phase
 from pipelines.workspace import Commit, Workspace
 
 _LINE_EVERY_SECONDS = 10.0
+_LOG_WIDTH = 160
 
 
 def make_console() -> Console:

@@ -34,10 +34,8 @@ def run_result(engine: Engine, summaries: Sequence[StepSummary], seconds: float)
     }
     last: dict[str, Any] = next(reversed(steps.values()), {})
     return {
-        "command": "run",
         "run": engine.recipe.name,
         "workspace": engine.workspace.store.uri,
-        "exit_code": 0,
         "voc07_map": last.get("voc07_map"),
         "area_map": last.get("area_map"),
         "steps": steps,
