@@ -11,9 +11,10 @@ from pydantic import Field
 from pipelines.fingerprint import content_digest
 from pipelines.networks import SUFFIX, TRUNK, UNIT, encode_backbone
 from pipelines.stage import RUNTIME, Phase, Stage, StageConfig
+from pipelines.store import open_store
 from pipelines.workspace import Output
 from sppnet.backbones import BackboneSpec, build_backbone, load_backbone
-from sppnet.errors import ConfigError
+from sppnet.errors import ArtifactError, ConfigError
 from sppnet.images import Preprocessing
 from sppnet.weights import read_safetensors
 
@@ -80,6 +81,12 @@ class ImportWeights(Stage[ImportWeightsConfig]):
 
 
 def _read(path: str) -> bytes:
+    if "://" in path:
+        folder, _, name = path.rpartition("/")
+        try:
+            return open_store(folder).read(name)
+        except ArtifactError as error:
+            raise ConfigError(f"path: weights {error}") from error
     try:
         return Path(path).expanduser().read_bytes()
     except OSError as error:
