@@ -154,9 +154,7 @@ def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
         raise DataError("empty-box", "a window or a target without area can't be encoded")
     source_centre = source[:, :2] + 0.5 * source_size
     goal_centre = goal[:, :2] + 0.5 * goal_size
-    return np.concatenate(
-        [(goal_centre - source_centre) / source_size, np.log(goal_size / source_size)], axis=1
-    )
+    return np.concatenate([(goal_centre - source_centre) / source_size, np.log(goal_size / source_size)], axis=1)
 
 
 def decode_boxes(

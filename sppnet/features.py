@@ -103,5 +103,5 @@ class WindowFeatures:
         if self.head is None or self.layer == "pool5":
             return pooled
         through = self.head.fc6 if self.layer == "fc6" else self.head.fc7
-        parts = [through(part.float()) for part in pooled.split(_WINDOWS_AT_ONCE)]
+        parts = [through(part.float()) for part in torch.split(pooled, _WINDOWS_AT_ONCE)]
         return torch.cat(parts) if parts else pooled.new_zeros((0, self.dimension), dtype=torch.float32)

@@ -270,7 +270,7 @@ class LinearSvms:
         w, b = torch.from_numpy(weights).to(x.device), torch.from_numpy(biases).to(x.device)
         # On the CPU a few rows at a time: a whole image's half floats widened at once would leave every cache.
         rows = _ROWS_AT_ONCE if x.device.type == "cpu" else max(1, len(x))
-        return torch.cat([torch.addmm(b, part.float(), w.T) for part in x.split(rows)])
+        return torch.cat([torch.addmm(b, part.float(), w.T) for part in torch.split(x, rows)])
 
     def joined(self, other: LinearSvms) -> LinearSvms:
         """These categories and the other's behind them; both must score the same scaled features."""
