@@ -16,7 +16,7 @@ from pipelines.networks import read_head
 from pipelines.stages.extract import read_backbone_info
 from pipelines.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.features import Layer, WindowFeatures
+from sppnet.features import Layer, Precision, WindowFeatures
 from sppnet.geometry import Convention
 from sppnet.pyramid import Pyramid
 from sppnet.regression import BoxRegressor, BoxRegressors
@@ -40,6 +40,7 @@ class FeatureInfo:
         head: Name of the head artifact, None for pool5.
         backbone: Digest of the backbone's identity.
         units: Where each category's result is, in the order of `categories`.
+        precision: Type in which fc6 and fc7 compute.
     """
 
     categories: tuple[str, ...]
@@ -50,6 +51,7 @@ class FeatureInfo:
     head: str | None
     backbone: str
     units: tuple[str, ...]
+    precision: Precision = "float32"
 
     def write(self, artifact: Artifact) -> None:
         """Records it once in an artifact."""
@@ -85,6 +87,7 @@ class FeatureInfo:
             layer=self.layer,
             convention=self.convention,
             head=head,
+            precision=self.precision,
             device=place,
         )
 

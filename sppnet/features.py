@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,7 @@ from sppnet.network import FcHead
 from sppnet.pyramid import Pyramid
 
 Layer = Literal["pool5", "fc6", "fc7"]
+Precision = Literal["float32", "bfloat16"]
 Array = npt.NDArray[np.generic]
 
 _WINDOWS_AT_ONCE = 1024
@@ -37,7 +40,8 @@ class WindowFeatures:
         scales: Short sides in pixels to choose from, window by window.
         layer: `pool5` is the pooled vector itself; `fc6` and `fc7` need a head.
         convention: Of the window mapping and the scale rule.
-        head: The fully connected layers, on `device`.
+        head: The fully connected layers, float32, on `device`.
+        precision: Type in which fc6 and fc7 compute; bfloat16 takes a fraction of the time where CPUs have it.
         device: Where to compute.
     """
 
@@ -48,6 +52,7 @@ class WindowFeatures:
     layer: Layer = "pool5"
     convention: Convention = "paper"
     head: FcHead | None = None
+    precision: Precision = "float32"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
@@ -97,11 +102,18 @@ class WindowFeatures:
         """Features of windows of one image, like `pooled`, `[n, dimension]`; fc features are float32."""
         return self.upper(self.pooled(maps, image_wh, windows))
 
+    @cached_property
+    def _lowered(self) -> FcHead | None:
+        if self.head is None or self.precision == "float32":
+            return self.head
+        return copy.deepcopy(self.head).to(getattr(torch, self.precision))
+
     @torch.inference_mode()
     def upper(self, pooled: torch.Tensor) -> torch.Tensor:
         """Carries pooled vectors `[n, bins * C]` up to `layer`."""
-        if self.head is None or self.layer == "pool5":
+        head = self._lowered
+        if head is None or self.layer == "pool5":
             return pooled
-        through = self.head.fc6 if self.layer == "fc6" else self.head.fc7
-        parts = [through(part.float()) for part in torch.split(pooled, _WINDOWS_AT_ONCE)]
+        through = head.fc6 if self.layer == "fc6" else head.fc7
+        parts = [through(part.to(head.dtype)).float() for part in torch.split(pooled, _WINDOWS_AT_ONCE)]
         return torch.cat(parts) if parts else pooled.new_zeros((0, self.dimension), dtype=torch.float32)

@@ -25,7 +25,7 @@ from pipelines.windowed import WindowedImage
 from pipelines.workspace import Output
 from sppnet.boxes import iou_matrix, nms
 from sppnet.errors import ConfigError, DataError
-from sppnet.features import Layer, WindowFeatures
+from sppnet.features import Layer, Precision, WindowFeatures
 from sppnet.geometry import Convention
 from sppnet.mining import evict, initial_negatives
 from sppnet.seeds import derive_seed
@@ -51,6 +51,7 @@ class TrainSvmsConfig(StageConfig):
         scales: Short sides that windows choose from.
         convention: Of window mapping and scale rule.
         levels: Of the pyramid, for pool5; fc features take their head's.
+        precision: Type in which fc6 and fc7 compute, here and when windows are scored.
         c: Cost of a negative within the margin.
         positive_weight: Factor on the cost of positives.
         bias_scale: Value of the constant feature whose weight is the bias.
@@ -78,6 +79,7 @@ class TrainSvmsConfig(StageConfig):
     scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
     convention: Convention = "paper"
     levels: tuple[int, ...] = (6, 3, 2, 1)
+    precision: Precision = "float32"
     c: Annotated[float, Field(gt=0)] = 0.001
     positive_weight: Annotated[float, Field(gt=0)] = 2.0
     bias_scale: Annotated[float, Field(gt=0)] = 10.0
@@ -124,6 +126,7 @@ class TrainSvms(Stage[TrainSvmsConfig]):
             convention=self.config.convention,
             levels=read_head_levels(head) if head else self.config.levels,
             head=head.name if head else None,
+            precision=self.config.precision,
             backbone=backbone_digest(self.input("maps")),
             units=units,
         )
