@@ -20,6 +20,7 @@ from pipelines.checkpoints import FOLDER, Checkpoints
 from pipelines.executor import one_line
 from pipelines.fingerprint import canonical_json
 from pipelines.stage import Phase, StageSpec
+from pipelines.store import arrow_location
 from pipelines.training import train_unit
 from pipelines.workspace import Artifact, Workspace
 from sppnet import errors
@@ -140,23 +141,14 @@ def _worker_resources(spec: StageSpec, phase: Phase, *, local: bool) -> dict[str
 def _run_config(workspace: str, name: str) -> Any:
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
 
-    place: dict[str, Any] = {"storage_path": f"{workspace}/{_STORAGE}"}
-    if "://" in workspace:
-        import fsspec
-        import pyarrow.fs
-
-        # Credentials stay in each process's environment: the pickled file system holds none.
-        files = fsspec.filesystem(workspace.split("://", 1)[0], use_listings_cache=False)
-        place = {
-            "storage_path": f"{workspace.split('://', 1)[1].rstrip('/')}/{_STORAGE}",
-            "storage_filesystem": pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(files)),
-        }
+    path, files = arrow_location(workspace)
     return RunConfig(
         name=name,
         # The limit on the controller's failures is what ends the wait for workers that never fit the cluster.
         failure_config=FailureConfig(max_failures=_MAX_FAILURES, controller_failure_limit=_MAX_FAILURES),
         logging_config=LoggingConfig(log_level="ERROR"),
-        **place,
+        storage_path=f"{path}/{_STORAGE}",
+        storage_filesystem=files,
     )
 
 

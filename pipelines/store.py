@@ -337,6 +337,21 @@ def _retried(action: Callable[[], T], what: str) -> T:
     raise AssertionError("unreachable")
 
 
+def arrow_location(uri: str) -> tuple[str, Any]:
+    """What Arrow knows a workspace by: a path, and its file system, None for that of the machine.
+
+    Credentials stay in each process's environment: the pickled file system holds none.
+    """
+    if "://" not in uri:
+        return uri, None
+    import fsspec
+    import pyarrow.fs
+
+    scheme, path = uri.split("://", 1)
+    files = fsspec.filesystem(scheme, use_listings_cache=False)
+    return path.rstrip("/"), pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(files))
+
+
 def open_store(uri: str) -> Store:
     """Opens a local folder or an object-store prefix such as `s3://bucket/prefix`.
 
