@@ -54,7 +54,7 @@ class _Placed:
 
 
 def draw_dataset(
-    root: Path, *, seed: int = 0, train: int = 160, val: int = 80, size: tuple[int, int] = (280, 380)
+    root: Path, *, seed: int = 0, train: int = 400, val: int = 120, size: tuple[int, int] = (280, 380)
 ) -> None:
     """Draws the data set: `JPEGImages`, `Annotations`, `ImageSets/Main/{train,val}.txt` and `categories.txt`.
 
