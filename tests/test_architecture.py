@@ -153,8 +153,8 @@ def test_no_file_knows_a_machine() -> None:
     found = []
     for path in project_files():
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            # This file spells the rule out.
-            if (match := wrong.search(line)) and path != Path(__file__).resolve():
+            # This file spells the rule out; a container's folders are its own.
+            if (match := wrong.search(line)) and path.name not in ("test_architecture.py", "Dockerfile"):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {match[0]}")
     assert found == []
 

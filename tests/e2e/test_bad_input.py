@@ -201,7 +201,7 @@ def test_weights_with_nan_quarantine_every_map(made, weights_file) -> None:
 def test_maps_of_another_backbone(made) -> None:
     other = write_weights(made.folder / "other.safetensors", seed=5)
     made.steps["network2"] = {**made.steps["network"], "path": str(other)}
-    made.steps["maps2"] = {**made.steps["maps"], "backbone": "network2"}
+    made.steps["maps2"] = {**made.steps["maps"], "backbone": "network2", "splits": ["val"]}
     made.steps["plain"]["maps"] = "maps2"
     outcome = made.run()
     assert outcome.code == 2

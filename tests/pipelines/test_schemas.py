@@ -55,7 +55,7 @@ def example_groups(draw: st.DrawFn, category: str) -> Examples:
         scores=draw(hnp.arrays(np.float32, n, elements=FINITE)),
         boxes=draw(boxes(n)),
         targets=draw(boxes(n)),
-        features=draw(hnp.arrays(np.float16, (n, 3), elements={"allow_nan": False})),
+        features=draw(hnp.arrays(np.uint16, (n, 3))).view(np.float16),
     )
 
 
