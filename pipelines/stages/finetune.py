@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from sppnet.geometry import Convention
 from sppnet.network import FcHead, HeadSpec
 from sppnet.pyramid import Pyramid
 from sppnet.seeds import derive_seed
+from sppnet.svm import MEAN_NORM, feature_scale
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -191,6 +194,7 @@ class FinetuneTask(Task):
         self._planner = ChunkPlanner(inputs, units, rule, derive_seed(stage.seed, stage.name))
         pyramid = Pyramid(config.levels)
         self._pooler = WindowPooler(inputs, stage.backbone.geometry, pyramid, config.convention, worker.device)
+        self._scale = self._input_scale()
         self._batches = WindowBatches(
             self._planner,
             self._pooler,
@@ -201,10 +205,25 @@ class FinetuneTask(Task):
             world=worker.world_size,
         )
 
+    def _input_scale(self) -> float:
+        """Factor on pooled vectors while a fresh head trains; 1 for one that was trained on them before.
+
+        Learning rates mean nothing to layers whose inputs have any norm: an imported backbone's vectors may be
+        hundreds of times longer than those of a network trained here. Fresh layers see the mean norm that SVMs see
+        too, and `finish` folds the factor into fc6, so that the published head takes plain pooled vectors.
+        """
+        if self._stage.optional_input("init") is not None:
+            return 1.0
+        sample = self._planner.chunk(0, 1)
+        vectors = self._pooler.pool(sample, np.arange(len(sample.windows))).float()
+        # The default range of a layer's first weights is for inputs whose values, not whose norm, are about 1.
+        _multiply_fc6(self.model, math.sqrt(vectors.shape[1]) / MEAN_NORM)
+        return feature_scale(torch.linalg.vector_norm(vectors, dim=1).cpu().numpy())
+
     def loss(self, model: nn.Module, step: int) -> torch.Tensor:
         """Softmax loss of this worker's windows."""
         vectors, labels = self._batches.batch(step)
-        logits = model(vectors)
+        logits = model(vectors * self._scale)
         # A sum over the worker's windows and a mean over the batch: slices need not be of one size.
         share = self._worker.world_size / self._config.batch
         return F.cross_entropy(logits.float(), labels, reduction="sum") * share
@@ -223,7 +242,8 @@ class FinetuneTask(Task):
             return {}
         vectors, labels = self._held_out
         starts = range(0, len(vectors), self._config.batch)
-        logits = torch.cat([self.model(vectors[start : start + self._config.batch]) for start in starts])
+        parts = [vectors[start : start + self._config.batch] * self._scale for start in starts]
+        logits = torch.cat([self.model(part) for part in parts])
         right, shown = (logits.argmax(dim=1) == labels).float(), labels > 0
         category = logits[shown, 1:].argmax(dim=1) + 1
         accuracy = float(right.mean())
@@ -237,8 +257,10 @@ class FinetuneTask(Task):
     def finish(self, curve: Curve) -> Output:
         """The head with what it was trained for."""
         config = self._config
+        head = copy.deepcopy(self.model)
+        _multiply_fc6(head, self._scale)
         trained = TrainedHead(
-            head=self.model,
+            head=head,
             pyramid=Pyramid(config.levels),
             labels=(BACKGROUND, *config.categories),
             scales=config.scales,
@@ -251,3 +273,8 @@ class FinetuneTask(Task):
     def close(self) -> None:
         """Ends the thread that pools."""
         self._batches.close()
+
+
+def _multiply_fc6(head: FcHead, factor: float) -> None:
+    with torch.no_grad():
+        cast(nn.Linear, head.layers["fc6"]).weight.mul_(factor)

@@ -200,6 +200,17 @@ class StoppedError(Exception):
     """Stands for a process that ends."""
 
 
+def test_the_published_head_takes_plain_pooled_vectors(trained: StageSpec) -> None:
+    stage = build_stage(trained)
+    task = stage.task(LocalWorker(torch.device("cpu")))
+    published = read_trained_head(stage.artifact)
+    vectors, labels = task._held_out
+    assert task._scale != 1.0
+    with torch.inference_mode():
+        right = published.head(vectors.float()).argmax(dim=1) == labels
+    assert float(right.float().mean()) == pytest.approx(published.curve[-1]["held_out_accuracy"], abs=0.02)
+
+
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     from pipelines.stages.finetune import FinetuneTask
 
