@@ -1,0 +1,52 @@
+"""The demo's chain on a local Ray, its workspace on a real S3 server over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from small_demo import (
+    SLOW_SCALE,
+    Command,
+    Undisturbed,
+    attempts,
+    check_ledger,
+    contents,
+    orphans,
+    overrides,
+    small_engine,
+)
+
+from pipelines.store import open_store
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_the_chain_on_ray_and_s3(undisturbed: Undisturbed, s3: str, start: Callable[..., Command]) -> None:
+    options = overrides(undisturbed.data)
+    first = start("run", "demo", "--cpus", "2", "--workspace", s3, *options)
+    result = first.finish(300)
+    assert result["steps"] == undisturbed.result["steps"]
+    assert all(row["voc07_map"] is not None and row["area_map"] is not None for row in result["steps"].values())
+
+    # What Ray's processes put into S3 is to the byte what one process wrote on the disk.
+    expected = contents(str(undisturbed.workspace))
+    slow = f"{undisturbed.artifact('maps')}/s{SLOW_SCALE}/"
+    assert contents(s3) == {name: digest for name, digest in expected.items() if not name.startswith(slow)}
+    assert orphans(s3) == []
+
+    store = open_store(s3)
+    assert result["report"] == f"{s3}/runs/demo/report.html"
+    assert store.read("runs/demo/report.html").lower().startswith(b"<!doctype html>")
+    kinds = {entry.name.split("/")[2] for entry in store.list("runs")}
+    assert kinds == {"recipe.yaml", "events", "report.html"}, "Ray Train left something"
+
+    made = attempts(s3)
+    again = start("run", "demo", "--cpus", "2", "--workspace", s3, *options)
+    assert again.finish()["steps"] == result["steps"]
+    assert attempts(s3) == made
+    assert "to make" not in again.errors
+
+    status = start("status", "demo", "--workspace", s3, *options).finish()
+    assert status["complete"]
+    check_ledger(small_engine(undisturbed.data, s3), status)

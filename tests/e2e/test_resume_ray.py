@@ -1,0 +1,84 @@
+"""SIGKILL of a worker, then of the driver, in the middle of extract and of finetune, on a local Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_demo import (
+    HEAD_STEPS,
+    RAY_AGENTS,
+    SCALES,
+    SLOW_SCALE,
+    Command,
+    Undisturbed,
+    attempts,
+    contents,
+    last_step,
+    overrides,
+)
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def options(undisturbed: Undisturbed) -> list[str]:
+    return ["--cpus", "2", "--verbose", *overrides(undisturbed.data, (*SCALES, SLOW_SCALE))]
+
+
+def test_extract_goes_on_after_a_worker_and_the_driver_were_killed(
+    undisturbed: Undisturbed, options: list[str], start: Callable[..., Command], tmp_path: Path
+) -> None:
+    workspace = undisturbed.copy_without(tmp_path / "workspace", "maps")
+    maps = undisturbed.artifact("maps")
+    commits = workspace / maps / "_commits"
+
+    def committed() -> int:
+        return len(list(commits.rglob("*.json")))
+
+    run = start("run", "demo", "--workspace", str(workspace), *options)
+    run.wait_until(committed)
+    victim = run.wait_until(lambda: run.workers("ray::_work"))[0]
+    victim.kill()
+    at_kill = committed()
+    run.wait_until(lambda: "unit try failed step=maps" in run.errors and committed() >= at_kill + 2)
+    run.kill_driver()
+    assert run.leftovers(without=RAY_AGENTS) == []
+    kept = attempts(str(workspace), maps)
+    total = len(attempts(str(undisturbed.workspace), maps))
+    assert at_kill + 2 <= len(kept) < total
+
+    result = start("run", "demo", "--workspace", str(workspace), *options).finish()
+    after = attempts(str(workspace), maps)
+    assert {unit: after[unit] for unit in kept} == kept
+    assert len(after) == total
+    assert contents(str(workspace)) == contents(str(undisturbed.workspace))
+    assert result["steps"] == undisturbed.result["steps"]
+    assert run.leftovers(90) == []
+
+
+def test_finetune_goes_on_after_a_worker_and_the_driver_were_killed(
+    undisturbed: Undisturbed, options: list[str], start: Callable[..., Command], tmp_path: Path
+) -> None:
+    workspace = undisturbed.copy_without(tmp_path / "workspace", "head")
+    head = undisturbed.artifact("head")
+    checkpoints = workspace / head / "checkpoints"
+
+    run = start("run", "demo", "--workspace", str(workspace), *options)
+    run.wait_until(lambda: last_step(checkpoints))
+    run.workers("RayTrainWorker")[0].kill()
+    at_kill = last_step(checkpoints)
+    run.wait_until(lambda: last_step(checkpoints) >= at_kill + 20)
+    assert len(run.workers("RayTrainWorker")) == 1
+    run.kill_driver()
+    assert run.leftovers(without=RAY_AGENTS) == []
+    kept = last_step(checkpoints)
+    assert at_kill + 20 <= kept < HEAD_STEPS
+    assert attempts(str(workspace), head) == {}
+
+    again = start("run", "demo", "--workspace", str(workspace), *options)
+    again.finish()
+    assert contents(str(workspace)) == contents(str(undisturbed.workspace))
+    assert not list(checkpoints.glob("step-*"))
+    assert run.leftovers(90) == []
