@@ -19,3 +19,8 @@ def shared() -> Path:
     if not (folder / "oracles").is_dir():
         pytest.fail(f"no test vectors at {folder}: set SPPNET_SHARED to the folder that holds oracles/ and data/")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: what is broken shows at once; clusters, servers and slow ones last."""
+    items.sort(key=lambda item: [name in item.keywords for name in ("slow", "ray", "s3")])
