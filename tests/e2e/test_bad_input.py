@@ -232,6 +232,8 @@ def data_object(bench: Bench, step: str, unit: str) -> Path:
 @pytest.mark.parametrize("step", ["images", "windows", "maps"])
 def test_a_flipped_byte_is_5_and_mending_goes_on(made, step: str) -> None:
     unit = "s0160/train/000001" if step == "maps" else "train/000001"
+    made.steps = {name: made.steps[name] for name in ("images", "windows", "network", "maps", "svms")}
+    made.steps["svms"]["rounds"] = 0
     path = data_object(made, step, unit)
     whole = path.read_bytes()
     damaged = bytearray(whole)
