@@ -111,6 +111,7 @@ def _executor(local: bool, address: str | None, cpus: int | None) -> Executor:
 def _run(engine: Engine, make_executor: Callable[[], Executor], result: _Result) -> None:
     from jobs.report.collect import write_report
     from jobs.results import run_result
+    from pipelines.executor import DeferredExecutor
 
     start = time.perf_counter()
     console = make_console()
@@ -119,17 +120,15 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: _Result)
     engine.workspace.check_writable()
     engine.workspace.store.put(f"runs/{engine.recipe.name}/recipe.yaml", engine.recipe.to_yaml().encode())
     events.record("run_started", recipe=engine.recipe.source)
-    executor = None
+    executor = DeferredExecutor(make_executor)
     try:
-        executor = make_executor()
         summaries = engine.run(executor, Observers(progress, events))
     except SppError as error:
         events.record("run_failed", error=str(error), exit_code=error.exit_code)
         raise
     finally:
         progress.close()
-        if executor is not None:
-            executor.close()
+        executor.close()
         events.flush()
     result.fields.update(run_result(engine, summaries, time.perf_counter() - start))
     result.fields["report"] = write_report(engine)

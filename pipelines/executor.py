@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,3 +84,37 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Holds nothing."""
+
+
+class DeferredExecutor:
+    """Makes another executor when there is first something to run: a complete run starts no Ray and joins no cluster.
+
+    Args:
+        make: Makes the executor; what it raises comes out of the first `run_units` or `train`.
+    """
+
+    name = "deferred"
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self._made: Executor | None = None
+
+    @property
+    def _executor(self) -> Executor:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
+        """See `Executor.run_units`."""
+        return self._executor.run_units(spec, phase, units)
+
+    def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
+        """See `Executor.train`."""
+        return self._executor.train(spec, phase, unit)
+
+    def close(self) -> None:
+        """Closes the executor, if one was made."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None

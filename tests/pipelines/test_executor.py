@@ -5,7 +5,7 @@ import json
 import pytest
 from toy_fixtures import Toys
 
-from pipelines.executor import LocalExecutor, UnitFailure, one_line
+from pipelines.executor import DeferredExecutor, LocalExecutor, UnitFailure, one_line
 from pipelines.workspace import Commit
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
@@ -64,3 +64,31 @@ def test_a_config_error_ends_the_phase(toys: Toys) -> None:
 )
 def test_one_line(error: Exception, line: str) -> None:
     assert one_line(error) == line
+
+
+def test_a_deferred_executor_is_made_for_the_first_unit_and_closed(toys: Toys) -> None:
+    made: list[str] = []
+
+    class Closing(LocalExecutor):
+        def close(self) -> None:
+            made.append("closed")
+
+    def make() -> LocalExecutor:
+        made.append("made")
+        return Closing()
+
+    executor = DeferredExecutor(make)
+    assert toys.run(executor).done
+    executor.close()
+    assert made == ["made", "closed"]
+    assert toys.run(executor).done == []
+    executor.close()
+    assert made == ["made", "closed"]
+
+
+def test_a_deferred_executor_that_cant_be_made(toys: Toys) -> None:
+    def refuse() -> LocalExecutor:
+        raise ConfigError("no cluster")
+
+    with pytest.raises(ConfigError, match=r"^no cluster$"):
+        toys.run(DeferredExecutor(refuse))
