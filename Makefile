@@ -35,7 +35,7 @@ lint: setup  ## format, lint and strict types
 	.venv/bin/python -m mypy
 
 lock:  ## resolve pyproject.toml's ranges anew into requirements.lock (needs uv)
-	uv pip compile --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes \
+	uv pip compile --python-version 3.11 --no-annotate --no-header --generate-hashes \
 	  --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the virtual environment and the demo's workspace
