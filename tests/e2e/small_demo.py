@@ -152,7 +152,7 @@ class Command:
         """What it printed for people."""
         return (self.folder / "err").read_text(errors="replace")
 
-    def finish(self, seconds: float = 240) -> dict[str, Any]:
+    def finish(self, seconds: float = 480) -> dict[str, Any]:
         """Waits for the end, and returns the JSON line with the exit code that the process had."""
         code = self.driver.wait(timeout=seconds)
         lines = (self.folder / "out").read_text().splitlines()
@@ -162,7 +162,7 @@ class Command:
         assert code == 0, self.errors
         return result
 
-    def wait_until(self, condition: Callable[[], Any], seconds: float = 120) -> Any:
+    def wait_until(self, condition: Callable[[], Any], seconds: float = 240) -> Any:
         """Waits for something to come true while the command runs, and returns it."""
         end = time.monotonic() + seconds
         while not (found := condition()):

@@ -19,13 +19,13 @@ from small_demo import (
 
 from pipelines.store import open_store
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_the_chain_on_ray_and_s3(undisturbed: Undisturbed, s3: str, start: Callable[..., Command]) -> None:
-    options = overrides(undisturbed.data)
+    options = ["--verbose", *overrides(undisturbed.data)]
     first = start("run", "demo", "--cpus", "2", "--workspace", s3, *options)
-    result = first.finish(300)
+    result = first.finish()
     assert result["steps"] == undisturbed.result["steps"]
     assert all(row["voc07_map"] is not None and row["area_map"] is not None for row in result["steps"].values())
 
@@ -46,7 +46,9 @@ def test_the_chain_on_ray_and_s3(undisturbed: Undisturbed, s3: str, start: Calla
     assert again.finish()["steps"] == result["steps"]
     assert attempts(s3) == made
     assert "to make" not in again.errors
+    assert "ray started local" in first.errors
+    assert "ray started" not in again.errors
 
-    status = start("status", "demo", "--workspace", s3, *options).finish()
+    status = start("status", "demo", "--workspace", s3, *overrides(undisturbed.data)).finish()
     assert status["complete"]
     check_ledger(small_engine(undisturbed.data, s3), status)

@@ -22,7 +22,7 @@ from small_demo import (
     small_engine,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_demo_draws_and_runs_the_whole_chain(undisturbed: Undisturbed) -> None:

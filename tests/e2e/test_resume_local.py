@@ -19,7 +19,7 @@ from small_demo import (
     overrides,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DOWNSTREAM_OF_HEAD = ("head", "svms-fc7", "fc7", "metrics")
 
