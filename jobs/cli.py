@@ -61,7 +61,7 @@ class _Result:
 
     def emit(self) -> None:
         if self.as_json:
-            print(json.dumps(self.fields, sort_keys=True), flush=True)  # noqa: T201
+            print(json.dumps(self.fields), flush=True)  # noqa: T201
 
 
 @contextmanager
