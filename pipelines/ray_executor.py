@@ -23,7 +23,7 @@ from pipelines.executor import UnitFailure, one_line
 from pipelines.stage import Phase, StageSpec, build_stage, run_unit
 from pipelines.store import StoreUnreachableError
 from pipelines.workspace import Commit, Workspace
-from sppnet.errors import ArtifactError, ConfigError, SppError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _NAMESPACE = "sppnet"
 _TICK_SECONDS = 2.0
 _CAPACITY_SECONDS = 15.0
 _FETCH_SECONDS = 60.0
+_START_TRIES = 2
 _START_SECONDS = 900.0
 _IN_FLIGHT_PER_SLOT = 2
 # Exceptions of a unit's own code that tell of the machine or the network rather than of the unit.
@@ -71,6 +72,7 @@ class RayExecutor:
 
     Raises:
         ConfigError: There is no Ray at the address, or it refuses.
+        IncompleteError: A local Ray did not start.
     """
 
     name = "ray"
@@ -106,15 +108,20 @@ class RayExecutor:
             raise ConfigError(f"num_cpus={num_cpus}: a local Ray needs at least 1")
         ray_environment.set_up(local=True)
         ray = _ray()
-        self._folder = ray_environment.private_folder()
-        ray.init(
-            "local",
-            num_cpus=num_cpus,
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            _temp_dir=str(self._folder),
-            **self._common_options(),
-        )
+        options = {"num_cpus": num_cpus, "include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
+        for attempt in range(1, _START_TRIES + 1):
+            self._folder = ray_environment.private_folder()
+            try:
+                ray.init("local", _temp_dir=str(self._folder), **options, **self._common_options())
+                break
+            except Exception as error:  # Ray raises a bare Exception where its processes take more than 30 seconds
+                shutil.rmtree(self._folder, ignore_errors=True)
+                if attempt == _START_TRIES:
+                    raise IncompleteError(
+                        f"a local Ray did not start: {one_line(error)}; if the machine is busy, run again later or "
+                        "with --local"
+                    ) from error
+                logger.warning("ray did not start, trying again: %s", one_line(error))
         logger.info("ray started local cpus=%s", ray.cluster_resources().get("CPU"))
 
     def _join(self, address: str) -> None:
@@ -131,11 +138,12 @@ class RayExecutor:
 
     def _common_options(self) -> dict[str, Any]:
         variables = ray_environment.worker_variables() | dict(self._runtime_env.get("env_vars", {}))
+        python = ray_environment.worker_python() if self.local else {}
         return {
             "namespace": _NAMESPACE,
             "log_to_driver": False,
             "logging_level": logging.WARNING,
-            "runtime_env": {**self._runtime_env, "env_vars": variables},
+            "runtime_env": {**python, **self._runtime_env, "env_vars": variables},
         }
 
     def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:

@@ -257,6 +257,26 @@ def test_wrong_arguments_are_config_errors(
         RayExecutor(**arguments)
 
 
+def test_a_local_ray_that_does_not_start_is_tried_twice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import ray
+
+    folders: list[Path] = []
+
+    def too_slow(*_: Any, _temp_dir: str, **__: Any) -> None:
+        folders.append(Path(_temp_dir))
+        raise Exception("The current node timed out during startup.\nMore of it.")
+
+    monkeypatch.setattr("pipelines.ray_executor._is_connected", lambda: False)
+    monkeypatch.setattr(ray, "init", too_slow)
+    with pytest.raises(IncompleteError, match=r"^a local Ray did not start: Exception: The current node timed out dur"):
+        RayExecutor("local", 1)
+    assert len(folders) == 2
+    assert not any(folder.exists() for folder in folders)
+    assert [record.message[:34] for record in caplog.records] == ["ray did not start, trying again: E"]
+
+
 def driver(toys: Toys, environment: dict[str, str] | None = None, **arguments: Any) -> subprocess.CompletedProcess[str]:
     fields = {"workspace": toys.workspace, "marks": str(toys.marks.folder), "executor": "ray", **arguments}
     return subprocess.run(
