@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -91,6 +93,15 @@ def worker_variables() -> dict[str, str]:
     if "site-packages" not in root.parts and str(root) not in folders:
         folders.append(str(root))
     return {"PYTHONPATH": os.pathsep.join(folders)} if folders else {}
+
+
+def worker_python() -> dict[str, str]:
+    """The part of a local Ray's runtime environment that names the interpreter.
+
+    Ray starts workers through a shell without quoting the interpreter's path, so one with a space never starts.
+    """
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"py_executable": quoted}
 
 
 def thread_variables(cpus: float) -> dict[str, str]:

@@ -112,7 +112,7 @@ class RayExecutor:
         for attempt in range(1, _START_TRIES + 1):
             self._folder = ray_environment.private_folder()
             try:
-                ray.init("local", _temp_dir=str(self._folder), **options, **self._common_options())
+                ray.init("local", _temp_dir=str(self._folder), **options, **self._common_options(local=True))
                 break
             except Exception as error:  # Ray raises a bare Exception where its processes take more than 30 seconds
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -129,16 +129,16 @@ class RayExecutor:
         ray_environment.set_up(local=False)
         ray = _ray()
         try:
-            ray.init(address, **self._common_options())
+            ray.init(address, **self._common_options(local=False))
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise ConfigError(
                 f"can't join Ray at {address}: {one_line(error)}; check the address, RAY_AUTH_TOKEN and the versions"
             ) from error
         logger.info("ray joined address=%s nodes=%d", address, len(ray.nodes()))
 
-    def _common_options(self) -> dict[str, Any]:
+    def _common_options(self, *, local: bool) -> dict[str, Any]:
         variables = ray_environment.worker_variables() | dict(self._runtime_env.get("env_vars", {}))
-        python = ray_environment.worker_python() if self.local else {}
+        python = ray_environment.worker_python() if local else {}
         return {
             "namespace": _NAMESPACE,
             "log_to_driver": False,

@@ -158,3 +158,17 @@ def test_threads_follow_the_tasks_cpus(cpus: float, threads: str) -> None:
         "NUMBA_NUM_THREADS": threads,
         "OPENCV_FOR_THREADS_NUM": threads,
     }
+
+
+@pytest.mark.parametrize(
+    ("executable", "wanted"),
+    [
+        ("/opt/venv/bin/python", {}),
+        ("/home/me/my clone/.venv/bin/python", {"py_executable": "'/home/me/my clone/.venv/bin/python'"}),
+    ],
+)
+def test_an_interpreter_with_a_space_in_its_path_is_quoted(
+    monkeypatch: pytest.MonkeyPatch, executable: str, wanted: dict[str, str]
+) -> None:
+    monkeypatch.setattr("sys.executable", executable)
+    assert ray_environment.worker_python() == wanted
