@@ -63,6 +63,11 @@ class Evaluate(Stage[EvaluateConfig]):
                     f"detections: '{step}' scored the images of step '{scored.images}', not those of '{config.images}'"
                 )
 
+    @classmethod
+    def external(cls, config: EvaluateConfig) -> Mapping[str, Any]:
+        """The names of the steps: rows are called after them."""
+        return {"names": list(config.detections)}
+
     @cached_property
     def _units(self) -> tuple[str, ...]:
         return Manifest.read(self.input("images")).units(self.config.split)
