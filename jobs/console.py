@@ -26,7 +26,8 @@ _LOG_WIDTH = 160
 def make_console() -> Console:
     """The console for everything but results; results go to standard output."""
     # No markup: a message may well hold brackets, such as a tensor's shape or a box.
-    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    width = None if sys.stderr.isatty() else _LOG_WIDTH  # a log file is as wide as its tables need
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
 
 
 def set_up_logging(verbose: bool) -> None:
