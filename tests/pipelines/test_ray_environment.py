@@ -164,7 +164,7 @@ def test_threads_follow_the_tasks_cpus(cpus: float, threads: str) -> None:
     ("executable", "wanted"),
     [
         ("/opt/venv/bin/python", {}),
-        ("/home/me/my clone/.venv/bin/python", {"py_executable": "'/home/me/my clone/.venv/bin/python'"}),
+        ("/srv/my clone/.venv/bin/python", {"py_executable": "'/srv/my clone/.venv/bin/python'"}),
     ],
 )
 def test_an_interpreter_with_a_space_in_its_path_is_quoted(
