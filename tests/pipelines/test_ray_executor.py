@@ -269,6 +269,7 @@ def test_a_local_ray_that_does_not_start_is_tried_twice(
         raise Exception("The current node timed out during startup.\nMore of it.")
 
     monkeypatch.setattr("pipelines.ray_executor._is_connected", lambda: False)
+    monkeypatch.setattr("pipelines.ray_environment.set_up", lambda *, local: None)  # the session's Ray keeps its token
     monkeypatch.setattr(ray, "init", too_slow)
     with pytest.raises(IncompleteError, match=r"^a local Ray did not start: Exception: The current node timed out dur"):
         RayExecutor("local", 1)
