@@ -37,6 +37,8 @@ def set_up_logging(verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
+    for name in ("aiobotocore", "botocore"):  # each opened store tells where its credentials and endpoint come from
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @dataclass
