@@ -88,9 +88,12 @@ def toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Toys:
     return Toys(str(tmp_path / "workspace"), tmp_path / "marks")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_executor(s3_server: Any) -> Iterator[Any]:
-    """A local Ray of two CPUs for the session, whose workers know the toy stages and the S3 server."""
+    """A local Ray of two CPUs, whose workers know the toy stages and the S3 server.
+
+    One a module, not one a session: an executor made while it is up would join it instead of starting its own.
+    """
     from pipelines.ray_executor import RayExecutor
 
     variables = {"PYTHONPATH": os.pathsep.join([str(TOY_FOLDER), str(TOY_FOLDER.parent.parent)])}

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from sppnet.errors import ConfigError, IncompleteError
 
 pytestmark = pytest.mark.ray
 
-STEPS = 1500
+STEPS = 5000  # seconds of work, so that a kill comes long before the end
 INPUTS = {"images": "images-tiny", "windows": "windows-tiny", "maps": "maps-tiny"}
 
 
@@ -102,6 +103,9 @@ class KilledDriver:
             family = psutil.Process(self.driver.pid).children(recursive=True)
         finally:
             self.driver.kill()
+            for process in family:  # as if the machine had gone: Ray's own worker would end the training first
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             self.driver.wait()
         psutil.wait_procs(family, timeout=30)
         steps = Checkpoints(Workspace.open(self.spec.workspace).artifact(self.spec.artifact)).steps()
