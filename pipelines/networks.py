@@ -1,7 +1,8 @@
 """What `network` and `head` artifacts hold: one safetensors object with its description in the metadata.
 
-Tensors are named `backbone.trunk.*` and `head.layers.fc6.*` ... `fc8.*`, as in the state of an `SppNetwork`. A
-`network` always has a backbone, and a head if it was trained here; a `head` has no backbone.
+Tensors are named `backbone.trunk.*` and `head.layers.fc6.*` ... `fc8.*`, as in the state of an `SppNetwork`, and
+`backbone.mean_image` where a per-pixel mean is subtracted. A `network` always has a backbone, and a head if it was
+trained here; a `head` has no backbone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -18,7 +20,7 @@ from pipelines.workspace import Artifact
 from sppnet.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.geometry import Convention
-from sppnet.network import FcHead, HeadSpec
+from sppnet.network import FcHead, HeadSpec, SppNetwork
 from sppnet.pyramid import Pyramid
 from sppnet.weights import load_state, read_metadata, read_safetensors, write_safetensors
 
@@ -26,6 +28,7 @@ UNIT = "model"
 """The one unit of a `network` or `head` artifact."""
 SUFFIX = ".safetensors"
 TRUNK = "backbone.trunk."
+MEAN_IMAGE = "backbone.mean_image"
 HEAD = "head."
 
 
@@ -50,19 +53,53 @@ class TrainedHead:
     curve: tuple[Mapping[str, Any], ...] = field(default=())
 
 
-def encode_backbone(spec: BackboneSpec, trunk: Mapping[str, torch.Tensor], **extra: Any) -> bytes:
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedNetwork:
+    """A whole network with what it was trained for.
+
+    Attributes:
+        network: Backbone, pyramid and head, on the CPU, in evaluation mode; the backbone has its mean image.
+        labels: What fc8's outputs stand for, in order.
+        sizes: Sides in pixels of the images that it was trained at, the crop's own first; empty if not recorded.
+        curve: Steps logged during training.
+    """
+
+    network: SppNetwork
+    labels: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
+    curve: tuple[Mapping[str, Any], ...] = field(default=())
+
+
+def encode_backbone(
+    spec: BackboneSpec, trunk: Mapping[str, torch.Tensor], *, mean_image: torch.Tensor | None = None, **extra: Any
+) -> bytes:
     """Encodes a backbone without a head; `trunk` has the trunk's own names, `extra` goes to the metadata."""
-    tensors = {TRUNK + name: tensor for name, tensor in trunk.items()}
+    tensors = _backbone_tensors(trunk, mean_image)
     return write_safetensors(tensors, _metadata({"backbone": spec.to_dict(), **extra}))
 
 
 def encode_network(
-    backbone: Backbone, head: FcHead, pyramid: Pyramid, labels: Sequence[str], curve: Sequence[Mapping[str, Any]]
+    backbone: Backbone,
+    head: FcHead,
+    pyramid: Pyramid,
+    labels: Sequence[str],
+    curve: Sequence[Mapping[str, Any]],
+    *,
+    sizes: tuple[int, ...] = (),
 ) -> bytes:
-    """Encodes a trained network: backbone, head, and what its classes are."""
-    tensors = {TRUNK + name: tensor for name, tensor in backbone.trunk.state_dict().items()}
+    """Encodes a trained network: backbone with its mean image, head, what its classes are, and its sizes.
+
+    Args:
+        backbone: The convolutions.
+        head: The layers after the pyramid.
+        pyramid: Between them.
+        labels: What the head's outputs stand for, in order.
+        curve: Steps logged during training.
+        sizes: Sides in pixels of the images that it was trained at, the crop's own first.
+    """
+    tensors = _backbone_tensors(backbone.trunk.state_dict(), backbone.mean_image)
     tensors |= {HEAD + name: tensor for name, tensor in head.state_dict().items()}
-    described = {"backbone": backbone.spec.to_dict(), **_described(head, pyramid, labels, curve)}
+    described = {"backbone": backbone.spec.to_dict(), **_described(head, pyramid, labels, curve), "sizes": list(sizes)}
     return write_safetensors(tensors, _metadata(described))
 
 
@@ -75,24 +112,33 @@ def encode_head(trained: TrainedHead) -> bytes:
 
 
 def read_backbone(network: Artifact) -> Backbone:
-    """Reads the backbone of a `network` artifact, on the CPU, in evaluation mode.
+    """Reads the backbone of a `network` artifact, on the CPU, in evaluation mode, with its mean image if it has one.
 
     Raises:
         ArtifactError: The artifact is missing, corrupt or holds no backbone.
     """
-    data, where = network.read(UNIT), f"{network.name}/{UNIT}"
-    spec = _field(read_metadata(data, where), "backbone", where)
-    try:
-        backbone = build_backbone(BackboneSpec.from_dict(spec))
-        load_backbone(backbone, read_safetensors(data, where), where, prefix=TRUNK)
-    except ConfigError as error:
-        raise ArtifactError(f"{where}: not this version's network ({error})") from error
-    return backbone.eval()
+    return _Contents.of(network).backbone()
+
+
+def read_network(artifact: Artifact) -> TrainedNetwork:
+    """Reads a whole trained network of a `network` artifact.
+
+    Raises:
+        ArtifactError: The artifact is missing or corrupt, or holds no head (imported weights have none).
+    """
+    contents = _Contents.of(artifact)
+    head = contents.head()
+    return TrainedNetwork(
+        network=SppNetwork(contents.backbone(), head.pyramid, head.head).eval(),
+        labels=head.labels,
+        sizes=contents.sizes(),
+        curve=head.curve,
+    )
 
 
 def has_head(network: Artifact) -> bool:
     """Tells whether a `network` artifact holds a head: an imported backbone has none."""
-    return "head" in read_metadata(network.read(UNIT), f"{network.name}/{UNIT}")
+    return "head" in _Contents.of(network).metadata
 
 
 def read_trained_head(artifact: Artifact) -> TrainedHead:
@@ -101,24 +147,7 @@ def read_trained_head(artifact: Artifact) -> TrainedHead:
     Raises:
         ArtifactError: The artifact is missing, corrupt or holds no head.
     """
-    data, where = artifact.read(UNIT), f"{artifact.name}/{UNIT}"
-    metadata = read_metadata(data, where)
-    spec = _field(metadata, "head", where)
-    tensors = {name: tensor for name, tensor in read_safetensors(data, where).items() if name.startswith(HEAD)}
-    try:
-        head = FcHead.from_spec(HeadSpec.from_dict(spec))
-        load_state(head, tensors, where, prefix=HEAD)
-        pyramid = Pyramid(tuple(_field(metadata, "pyramid", where)))
-    except ConfigError as error:
-        raise ArtifactError(f"{where}: not this version's head ({error})") from error
-    return TrainedHead(
-        head=head.eval(),
-        pyramid=pyramid,
-        labels=tuple(_field(metadata, "labels", where)),
-        scales=tuple(json.loads(metadata.get("scales", "[]"))),
-        convention=cast(Convention, json.loads(metadata.get("convention", '"paper"'))),
-        curve=tuple(_field(metadata, "curve", where)),
-    )
+    return _Contents.of(artifact).head()
 
 
 def read_head(artifact: Artifact) -> FcHead:
@@ -128,8 +157,76 @@ def read_head(artifact: Artifact) -> FcHead:
 
 def read_head_levels(artifact: Artifact) -> tuple[int, ...]:
     """Reads only the levels of the pyramid below a head; see `read_trained_head`."""
-    data, where = artifact.read(UNIT), f"{artifact.name}/{UNIT}"
-    return tuple(_field(read_metadata(data, where), "pyramid", where))
+    return tuple(_Contents.of(artifact).value("pyramid"))
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """The safetensors object of an artifact, read once.
+
+    Attributes:
+        data: The object's bytes.
+        where: Artifact and unit, for messages.
+        metadata: Its description, values in JSON.
+    """
+
+    data: bytes
+    where: str
+    metadata: Mapping[str, str]
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> _Contents:
+        data, where = artifact.read(UNIT), f"{artifact.name}/{UNIT}"
+        return cls(data, where, read_metadata(data, where))
+
+    @cached_property
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        return read_safetensors(self.data, self.where)
+
+    def value(self, name: str) -> Any:
+        """One value of the metadata; `ArtifactError` without it."""
+        if name not in self.metadata:
+            raise ArtifactError(f"{self.where}: holds no {name}")
+        try:
+            return json.loads(self.metadata[name])
+        except ValueError as error:
+            raise ArtifactError(f"{self.where}: its {name} is not JSON ({error})") from error
+
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(self.value("sizes")) if "sizes" in self.metadata else ()
+
+    def backbone(self) -> Backbone:
+        spec = self.value("backbone")
+        try:
+            backbone = build_backbone(BackboneSpec.from_dict(spec))
+            load_backbone(backbone, self.tensors, self.where, prefix=TRUNK)
+            backbone.mean_image = self.tensors.get(MEAN_IMAGE)
+        except ConfigError as error:
+            raise ArtifactError(f"{self.where}: not this version's network ({error})") from error
+        return backbone.eval()
+
+    def head(self) -> TrainedHead:
+        spec = self.value("head")
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name.startswith(HEAD)}
+        try:
+            head = FcHead.from_spec(HeadSpec.from_dict(spec))
+            load_state(head, tensors, self.where, prefix=HEAD)
+            pyramid = Pyramid(tuple(self.value("pyramid")))
+        except ConfigError as error:
+            raise ArtifactError(f"{self.where}: not this version's head ({error})") from error
+        return TrainedHead(
+            head=head.eval(),
+            pyramid=pyramid,
+            labels=tuple(self.value("labels")),
+            scales=tuple(self.value("scales")) if "scales" in self.metadata else (),
+            convention=cast(Convention, self.value("convention")) if "convention" in self.metadata else "paper",
+            curve=tuple(self.value("curve")),
+        )
+
+
+def _backbone_tensors(trunk: Mapping[str, torch.Tensor], mean_image: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    tensors = {TRUNK + name: tensor for name, tensor in trunk.items()}
+    return tensors if mean_image is None else {**tensors, MEAN_IMAGE: mean_image}
 
 
 def _described(
@@ -145,12 +242,3 @@ def _described(
 
 def _metadata(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: canonical_json(value) for name, value in values.items()}
-
-
-def _field(metadata: Mapping[str, str], name: str, where: str) -> Any:
-    if name not in metadata:
-        raise ArtifactError(f"{where}: holds no {name}")
-    try:
-        return json.loads(metadata[name])
-    except ValueError as error:
-        raise ArtifactError(f"{where}: its {name} is not JSON ({error})") from error

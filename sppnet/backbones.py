@@ -113,8 +113,12 @@ class Backbone(nn.Module):
         preprocessing: what the images must have gone through.
     """
 
+    _mean_image: torch.Tensor | None
+
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()
+        # No buffer: it is of the pixels, so it stays float32 when the weights become bfloat16.
+        self._mean_image = None
         kind = _architecture(spec.architecture)
         self.spec = spec
         self.preprocessing = spec.preprocessing or kind.preprocessing
@@ -126,6 +130,23 @@ class Backbone(nn.Module):
     def dtype(self) -> torch.dtype:
         """The type of the weights, in which the convolutions run."""
         return next(self.parameters()).dtype
+
+    @property
+    def mean_image(self) -> torch.Tensor | None:
+        """The per-pixel mean that replaces the preprocessing's constant (paper section 3.1), None without.
+
+        Float32 `[3, h, w]` on the CPU: grey levels, in the channel order of the network's input. It goes to
+        `sppnet.images.prepare_image` and `normalise_images`, which warp it to the input's size.
+        """
+        return self._mean_image
+
+    @mean_image.setter
+    def mean_image(self, value: torch.Tensor | None) -> None:
+        if value is not None:
+            if value.ndim != 3 or value.shape[0] != 3 or 0 in value.shape or not bool(torch.isfinite(value).all()):
+                raise ConfigError(f"mean image: must be finite grey levels [3, h, w], not {list(value.shape)}")
+            value = value.detach().to("cpu", torch.float32)
+        self._mean_image = value
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Convolve images `[N, 3, H, W]`, preprocessed, of any float type.

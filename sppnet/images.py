@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -189,6 +189,7 @@ def prepare_image(
     preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    mean_image: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Resize an image to a scale and normalise it: a network's input.
 
@@ -201,6 +202,7 @@ def prepare_image(
         preprocessing: what the network wants.
         device: where the tensor goes.
         dtype: of the tensor.
+        mean_image: subtracted in place of the constant mean, as in `normalise_images`.
 
     Returns:
         `[1, 3, h, w]` of `dtype`, channels last in memory, with `(h, w) = resized_shape(image_hw, scale)`.
@@ -208,9 +210,9 @@ def prepare_image(
     height, width = image.shape[:2]
     shape = resized_shape((height, width), scale)
     if torch.device(device).type == "cpu":
-        return normalise_images(_resize_cv2(image, shape)[None], preprocessing, device, dtype)
+        return normalise_images(_resize_cv2(image, shape)[None], preprocessing, device, dtype, mean_image)
     pixels = _resize_torch(torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device), shape)
-    return _normalise_torch(pixels, preprocessing, dtype)
+    return _normalise_torch(pixels, preprocessing, dtype, mean_image)
 
 
 def normalise_images(
@@ -218,16 +220,28 @@ def normalise_images(
     preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    mean_image: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Turn a batch of equally large RGB images, uint8 `[N, H, W, 3]`, into a network's input.
+
+    Args:
+        images: the pixels.
+        preprocessing: what the network wants.
+        device: where the tensor goes.
+        dtype: of the tensor.
+        mean_image: grey levels `[3, h, w]` in the network's channel order, warped (bilinearly, no antialiasing) to
+            the images' size and subtracted in place of the constant mean (paper section 3.1: the per-pixel mean).
 
     Returns:
         `[N, 3, H, W]` of `dtype`, channels last in memory.
     """
     if torch.device(device).type != "cpu":
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
-        return _normalise_torch(pixels.permute(0, 3, 1, 2).float(), preprocessing, dtype)
+        return _normalise_torch(pixels.permute(0, 3, 1, 2).float(), preprocessing, dtype, mean_image)
     import cv2
+
+    if mean_image is not None:
+        preprocessing = replace(preprocessing, mean=(0.0, 0.0, 0.0))
 
     count, height, width, _ = images.shape
     # One table look-up per value is several times faster than converting, subtracting and dividing in torch.
@@ -236,6 +250,8 @@ def normalise_images(
         rows = cast("NDArray[np.uint8]", cv2.cvtColor(rows, cv2.COLOR_RGB2BGR))
     values = cv2.LUT(rows, preprocessing.table()[None])
     tensor = torch.from_numpy(values.reshape(count, height, width, 3)).permute(0, 3, 1, 2)
+    if mean_image is not None:
+        tensor -= _warp_mean(mean_image, (height, width), device) / _per_channel(preprocessing.std, device)
     return tensor.to(dtype, memory_format=torch.channels_last)
 
 
@@ -262,10 +278,27 @@ def _resize_torch(image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     return resized.round_()
 
 
-def _normalise_torch(pixels: torch.Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> torch.Tensor:
+def _normalise_torch(
+    pixels: torch.Tensor, preprocessing: Preprocessing, dtype: torch.dtype, mean_image: torch.Tensor | None = None
+) -> torch.Tensor:
     """Normalise RGB float32 `[N, 3, H, W]` on its own device."""
     if preprocessing.channel_order == "bgr":
         pixels = pixels.flip(1)
-    mean = torch.tensor(preprocessing.mean, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(preprocessing.std, device=pixels.device).view(1, 3, 1, 1)
+    if mean_image is None:
+        mean = _per_channel(preprocessing.mean, pixels.device)
+    else:
+        mean = _warp_mean(mean_image, tuple(pixels.shape[-2:]), pixels.device)
+    std = _per_channel(preprocessing.std, pixels.device)
     return ((pixels - mean) / std).to(dtype, memory_format=torch.channels_last)
+
+
+def _per_channel(values: tuple[float, float, float], device: torch.device | str) -> torch.Tensor:
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+
+
+def _warp_mean(mean_image: torch.Tensor, shape: tuple[int, ...], device: torch.device | str) -> torch.Tensor:
+    """Warp a mean image, `[3, h, w]`, to `shape` `(H, W)`: float32 `[1, 3, H, W]` on a device."""
+    mean = mean_image.to(device, torch.float32)[None]
+    if tuple(mean.shape[-2:]) == tuple(shape):
+        return mean
+    return F.interpolate(mean, size=list(shape), mode="bilinear", align_corners=False, antialias=False)

@@ -179,7 +179,9 @@ class Extract(Stage[ExtractConfig]):
             if height * width > self.config.max_pixels:  # a long, thin image grows far beyond its own size
                 limit = self.config.max_pixels
                 raise DataError("too-large", f"{width} x {height} pixels at scale {scale}, the limit is {limit} pixels")
-            return prepare_image(decode_record(record), scale, self._backbone.preprocessing, self._device)
+            backbone = self._backbone
+            pixels, wanted = decode_record(record), backbone.preprocessing
+            return prepare_image(pixels, scale, wanted, self._device, mean_image=backbone.mean_image)
 
         pending: deque[tuple[ImageRecord, Future[torch.Tensor]]] = deque()
         with ThreadPoolExecutor(max_workers=max(1, self.config.ahead // 2)) as pool:

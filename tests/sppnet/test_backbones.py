@@ -223,6 +223,21 @@ def test_preprocessing_can_be_overridden() -> None:
     assert build_backbone(BackboneSpec("zf5", 0.05, preprocessing=CAFFE_128)).preprocessing == CAFFE_128
 
 
+def test_mean_image_stays_exact_whatever_the_weights_become() -> None:
+    backbone = build_backbone(ZF)
+    names = set(backbone.state_dict())
+    mean = torch.rand(3, 4, 4, dtype=torch.float64) * 255
+    backbone.mean_image = mean
+    assert torch.equal(backbone.to(torch.bfloat16).mean_image, mean.float())
+    assert torch.equal(copy.deepcopy(backbone).mean_image, mean.float())
+    assert set(backbone.state_dict()) == names
+    for wrong in (torch.zeros(4, 4), torch.zeros(1, 4, 4), torch.zeros(3, 0, 4), torch.full((3, 2, 2), float("nan"))):
+        with pytest.raises(ConfigError, match="mean image"):
+            backbone.mean_image = wrong
+    backbone.mean_image = None
+    assert backbone.mean_image is None
+
+
 def test_pretrained_squeezenet_reaches_its_published_accuracy(
     shared: Path, squeezenet_tensors: dict[str, torch.Tensor]
 ) -> None:

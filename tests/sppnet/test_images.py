@@ -260,6 +260,35 @@ def test_both_devices_normalise_alike(preset: Preprocessing) -> None:
     torch.testing.assert_close(ours, other)
 
 
+@pytest.mark.parametrize("preset", [CAFFE_128, UNIT_128, TORCHVISION])
+def test_mean_image_replaces_the_constant_mean(preset: Preprocessing) -> None:
+    batch = np.random.default_rng(0).integers(0, 256, (2, 9, 11, 3), dtype=np.uint8)
+    flat = torch.tensor(preset.mean)[:, None, None].expand(3, 4, 5)  # warped, a constant stays what it is
+    constant = normalise_images(batch, preset)
+    torch.testing.assert_close(normalise_images(batch, preset, mean_image=flat), constant, rtol=1e-5, atol=1e-4)
+    mean = torch.from_numpy(np.random.default_rng(1).uniform(0, 255, (3, 9, 11)).astype(np.float32))
+    ours = normalise_images(batch, preset, mean_image=mean)
+    pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).double()
+    ordered = pixels.flip(1) if preset.channel_order == "bgr" else pixels
+    expected = (ordered - mean) / torch.tensor(preset.std, dtype=torch.float64).view(1, 3, 1, 1)
+    torch.testing.assert_close(ours.double(), expected, rtol=1e-5, atol=1e-4)
+    other = images._normalise_torch(pixels.float(), preset, torch.float32, mean)
+    torch.testing.assert_close(ours, other)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_mean_image_is_warped_bilinearly() -> None:
+    mean = torch.zeros(3, 2, 2)
+    mean[:, :, 1] = 80.0
+    plain = Preprocessing("rgb", (0, 0, 0))
+    row = normalise_images(np.full((1, 2, 4, 3), 100, np.uint8), plain, mean_image=mean)[0, 0, 0]
+    assert row.tolist() == [100, 80, 40, 20]  # a column's centre lies at 0.5, 1.5 ... of 4 against 1, 3 of the mean's
+    image = np.full((10, 20, 3), 100, np.uint8)
+    prepared = prepare_image(image, 2, plain, mean_image=mean)
+    assert prepared.shape == (1, 3, 2, 4)
+    assert prepared[0, 2, 1].tolist() == [100, 80, 40, 20]
+
+
 def test_no_antialiasing() -> None:
     stripes = np.zeros((64, 64, 3), dtype=np.uint8)
     stripes[:, ::8] = 255  # every eighth column: an antialiased reduction by 8 would make it grey 32
