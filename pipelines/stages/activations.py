@@ -1,0 +1,230 @@
+"""activations: which pixels of which images a filter of the last convolution responds to most (figure 2).
+
+Phases: `find` (a shard: each filter's strongest response in every image, the best few kept) and `merge` (one unit).
+It reads cached maps only, so that more filters cost one more pass over them and no convolution.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from pipelines.fingerprint import canonical_json
+from pipelines.manifest import Manifest
+from pipelines.schemas import decode_maps
+from pipelines.shards import check_account, map_unit, splits_units
+from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.stages.extract import BackboneInfo, Scale, read_backbone_info
+from pipelines.workspace import Output, Quarantined
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.receptive import check_filters, receptive_field_boxes, strongest_cells
+from sppnet.seeds import derive_seed
+
+UNIT = "activations"
+"""The unit that holds the result."""
+
+
+class ActivationsConfig(StageConfig):
+    """Config of `activations`.
+
+    Attributes:
+        images: The step that ingests.
+        maps: The step that extracts.
+        splits: Splits to look through.
+        scales: Short sides to look through, pixels; an image counts once, at the scale of its strongest response.
+        filters: Filters of the last convolution, 0-based, in the order in which they are shown.
+        count: Without `filters`, so many are drawn by the run's seed.
+        top: Images kept per filter.
+        cpus: CPUs a unit takes.
+    """
+
+    stage: Literal["activations"]
+    images: Annotated[str, Input(("images",))]
+    maps: Annotated[str, Input(("maps",))]
+    splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("val",)
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (688,)
+    filters: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    count: Annotated[int, Field(ge=1)] = 8
+    top: Annotated[int, Field(ge=1, le=100)] = 8
+    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Where a filter responds strongly.
+
+    Attributes:
+        key: The image's key.
+        shard: Its shard, `<split>/<number>`.
+        scale: Short side in pixels at which the response is that strong.
+        cell: `(cx, cy)` of the map, 0-based.
+        value: The response.
+        box: The cell's receptive field, pixels of the original image, not clipped.
+    """
+
+    key: str
+    shard: str
+    scale: int
+    cell: tuple[int, int]
+    value: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPatches:
+    """One filter's strongest responses, strongest first, at most one an image; none for a filter that is silent."""
+
+    filter: int
+    patches: tuple[Patch, ...]
+
+
+def encode_activations(rows: Sequence[FilterPatches]) -> bytes:
+    """Encodes what `decode_activations` reads, as canonical JSON."""
+    body = [
+        {
+            "filter": row.filter,
+            "patches": [
+                {
+                    "key": patch.key,
+                    "shard": patch.shard,
+                    "scale": patch.scale,
+                    "cell": list(patch.cell),
+                    "value": patch.value,
+                    "box": list(patch.box),
+                }
+                for patch in row.patches
+            ],
+        }
+        for row in rows
+    ]
+    return canonical_json({"filters": body}).encode()
+
+
+def decode_activations(data: bytes, where: str) -> tuple[FilterPatches, ...]:
+    """Decodes an `activations` unit; raises `ArtifactError` naming `where` if the bytes are something else."""
+    try:
+        return tuple(
+            FilterPatches(int(row["filter"]), tuple(map(_patch, row["patches"]))) for row in json.loads(data)["filters"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{where}: not activations ({type(error).__name__}: {error})") from error
+
+
+def _patch(entry: Mapping[str, Any]) -> Patch:
+    cx, cy = map(int, entry["cell"])
+    x0, y0, x1, y1 = map(float, entry["box"])
+    scale, value = int(entry["scale"]), float(entry["value"])
+    return Patch(str(entry["key"]), str(entry["shard"]), scale, (cx, cy), value, (x0, y0, x1, y1))
+
+
+class Activations(Stage[ActivationsConfig]):
+    """Writes JSON: per shard, then of all shards, each filter's strongest responses."""
+
+    name: ClassVar[str] = "activations"
+    makes: ClassVar[str] = "activations"
+    seeded: ClassVar[bool] = True
+    config_type: ClassVar[type[StageConfig]] = ActivationsConfig
+
+    @classmethod
+    def check(cls, config: ActivationsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """Splits and scales that are extracted from these images, and no filter twice."""
+        maps: Any = inputs["maps"][0]
+        if maps.images != config.images:
+            raise ConfigError(
+                f"maps: made from the images of step '{maps.images}', not from those of '{config.images}'"
+            )
+        require_subset(config.splits, maps.splits, "splits", "split")
+        require_subset(config.scales, maps.scales, "scales", "scale")
+        chosen = config.filters or ()
+        if len(set(chosen)) != len(chosen):
+            raise ConfigError(f"filters: one comes twice in {', '.join(map(str, chosen))}")
+
+    def prepare(self) -> None:
+        """Checks that the backbone has the filters."""
+        check_filters(self._filters, self._info.channels)
+
+    @cached_property
+    def _info(self) -> BackboneInfo:
+        return read_backbone_info(self.input("maps"))
+
+    @cached_property
+    def _filters(self) -> npt.NDArray[np.int64]:
+        if self.config.filters is not None:
+            return np.array(self.config.filters, dtype=np.int64)
+        rng = np.random.default_rng(derive_seed(self.seed, self.name))
+        count = min(self.config.count, self._info.channels)
+        return np.sort(rng.choice(self._info.channels, count, replace=False))
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return Manifest.read(self.input("images"))
+
+    def phases(self) -> list[Phase]:
+        """Find, a unit a shard; then merge."""
+        shards = splits_units(self._manifest, self.config.splits)
+        needs = Resources(cpus=self.config.cpus)
+        find = Phase("find", tuple(f"find/{shard}" for shard in shards), needs)
+        return [find, Phase("merge", (UNIT,), needs, keyed=False)]
+
+    def run(self, unit: str) -> Output:
+        """Runs a unit of either phase."""
+        return self._merge() if unit == UNIT else self._find(unit.removeprefix("find/"))
+
+    def _find(self, shard: str) -> Output:
+        best, aside = self._strongest(shard)
+        check_account(shard, self._manifest.keys(shard), len(best), tuple(aside.values()))
+        rows = [
+            FilterPatches(int(number), _kept((patches[i] for patches in best.values()), self.config.top))
+            for i, number in enumerate(self._filters)
+        ]
+        found = sum(len(row.patches) for row in rows)
+        return Output(encode_activations(rows), ".json", found, len(best), tuple(aside.values()))
+
+    def _strongest(self, shard: str) -> tuple[dict[str, list[Patch]], dict[str, Quarantined]]:
+        """Per image each filter's strongest response at any scale, and the keys without a map at every scale."""
+        best: dict[str, list[Patch]] = {}
+        aside: dict[str, Quarantined] = {}
+        maps = self.input("maps")
+        for scale in self.config.scales:
+            commit = maps.commit(map_unit(scale, shard))
+            for entry in commit.quarantined:
+                aside.setdefault(entry.key, entry)
+            for row in decode_maps(maps.read_commit(commit), f"{maps.name}/{commit.unit}"):
+                values, cells = strongest_cells(row.map, self._filters)
+                boxes = receptive_field_boxes(cells, self._info.geometry, row.image_wh, scale)
+                patches = [_patch_at(row.key, shard, scale, *found) for found in zip(values, cells, boxes, strict=True)]
+                earlier = best.get(row.key, patches)
+                best[row.key] = [a if a.value >= b.value else b for a, b in zip(earlier, patches, strict=True)]
+        return {key: patches for key, patches in best.items() if key not in aside}, aside
+
+    def _merge(self) -> Output:
+        shards = splits_units(self._manifest, self.config.splits)
+        parts = [
+            decode_activations(self.artifact.read(f"find/{shard}"), f"{self.artifact.name}/find/{shard}")
+            for shard in shards
+        ]
+        rows = [
+            FilterPatches(int(number), _kept((patch for part in parts for patch in part[i].patches), self.config.top))
+            for i, number in enumerate(self._filters)
+        ]
+        return Output(encode_activations(rows), ".json", sum(len(row.patches) for row in rows), 0)
+
+
+def _patch_at(
+    key: str, shard: str, scale: int, value: np.float32, cell: npt.NDArray[np.int64], box: npt.NDArray[np.float64]
+) -> Patch:
+    x0, y0, x1, y1 = (round(float(edge), 2) for edge in box)
+    return Patch(key, shard, scale, (int(cell[0]), int(cell[1])), round(float(value), 6), (x0, y0, x1, y1))
+
+
+def _kept(patches: Iterator[Patch], at_most: int) -> tuple[Patch, ...]:
+    """The strongest; a response of 0 is none, and equals come by key, so that the order of shards does not matter."""
+    found = sorted((patch for patch in patches if patch.value > 0), key=lambda patch: (-patch.value, patch.key))
+    return tuple(found[:at_most])
