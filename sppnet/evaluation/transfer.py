@@ -1,0 +1,188 @@
+"""How well features serve another data set (sections 3.2 and 3.3): linear SVMs on l2-normalised vectors.
+
+PASCAL VOC2007's classification (a category is in an image or not: 11-point AP) and Caltech101's (one class an image:
+accuracy, mean over the classes, over several random splits into training and test images).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sppnet.errors import ConfigError, DataError
+from sppnet.evaluation.curves import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, CategoryResult, summarise
+from sppnet.seeds import derive_seed
+from sppnet.svm import train_svm
+
+PRESENT, LEFT_OUT, ABSENT = 1, 0, -1
+"""Whether an image shows a category; left out: it shows only objects of it that are marked difficult."""
+
+
+@dataclass(frozen=True, slots=True)
+class SvmSettings:
+    """Of the one-vs-rest SVMs. The paper names none; these are liblinear's own defaults.
+
+    Attributes:
+        C: Cost of an example within the margin.
+        positive_weight: Factor on the cost of positives.
+        bias_scale: Value of the constant feature whose weight is the bias.
+        seed: Of the order in which examples are visited.
+    """
+
+    C: float = 1.0
+    positive_weight: float = 1.0
+    bias_scale: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassSplit:
+    """One split of a data set of classes.
+
+    Attributes:
+        train: int64 `[n]` rows to train on, class by class.
+        test: int64 `[m]` rows to test on, class by class.
+    """
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def l2_normalise(features: NDArray[Any]) -> NDArray[np.float32]:
+    """Features of norm 1; one that is all zeros stays so.
+
+    Args:
+        features: `[n, d]` of any float type.
+
+    Raises:
+        DataError: `nan-features`: a value is not finite.
+    """
+    values = np.array(features, dtype=np.float32)
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    if not np.isfinite(norms).all():
+        raise DataError(
+            "nan-features", f"the feature of row {int(np.flatnonzero(~np.isfinite(norms))[0])} is not finite"
+        )
+    values /= np.where(norms > 0, norms, 1)
+    return values
+
+
+def presence(categories: Sequence[str], difficult: Sequence[bool], category: str) -> int:
+    """VOC's label of an image for a category: `PRESENT`, `ABSENT` or `LEFT_OUT`.
+
+    Args:
+        categories: Category of each object of the image.
+        difficult: Whether each object is marked difficult.
+        category: The category asked for.
+    """
+    found = [hard for name, hard in zip(categories, difficult, strict=True) if name == category]
+    if not found:
+        return ABSENT
+    return LEFT_OUT if all(found) else PRESENT
+
+
+def one_vs_rest_scores(
+    train: NDArray[np.float32], labels: ArrayLike, test: NDArray[np.float32], settings: SvmSettings | None = None
+) -> NDArray[np.float32]:
+    """Trains one SVM on some images and scores others.
+
+    Args:
+        train: `[n, d]` normalised features.
+        labels: `[n]` of `PRESENT`, `ABSENT` and `LEFT_OUT`; the images left out are not trained on.
+        test: `[m, d]` normalised features.
+        settings: Of the SVM.
+
+    Returns:
+        float32 `[m]` scores.
+
+    Raises:
+        DataError: `one-class` without a positive or a negative.
+        ConfigError: A setting is out of its range.
+    """
+    settings = settings or SvmSettings()
+    signs = np.asarray(labels).reshape(-1)
+    used = signs != LEFT_OUT
+    weights, bias = train_svm(
+        train if used.all() else train[used],
+        signs[used],
+        C=settings.C,
+        positive_weight=settings.positive_weight,
+        bias_scale=settings.bias_scale,
+        seed=settings.seed % 2**31,
+    )
+    scores: NDArray[np.float32] = test @ weights + np.float32(bias)
+    return scores
+
+
+def voc07_class_ap(scores: ArrayLike, labels: ArrayLike) -> CategoryResult:
+    """Average precision of ranking images by a category's score, by the devkit's rule (VOCevalcls).
+
+    Args:
+        scores: `[n]` scores of the images.
+        labels: `[n]` of `PRESENT`, `ABSENT` and `LEFT_OUT`; the images left out are neither right nor wrong.
+    """
+    signs = np.asarray(labels).reshape(-1)
+    outcomes = np.select([signs == PRESENT, signs == ABSENT], [TRUE_POSITIVE, FALSE_POSITIVE], IGNORED).astype(np.int8)
+    values = np.asarray(scores, dtype=np.float64).reshape(-1)
+    return summarise(values, outcomes, int(np.count_nonzero(signs == PRESENT)))
+
+
+def draw_split(
+    keys: Sequence[str], labels: Sequence[str], train_per_class: int, test_per_class: int, seed: int
+) -> ClassSplit:
+    """Draws images of every class to train on, and at most so many of the rest to test on.
+
+    A class's draw depends on its own keys and the seed alone: not on other classes, nor on the order of the images.
+
+    Args:
+        keys: `n` image keys.
+        labels: `n` classes.
+        train_per_class: Images of each class to train on.
+        test_per_class: At most so many others to test on; a smaller class gives what remains.
+        seed: Of this split.
+
+    Raises:
+        ConfigError: A class has no image left to test on; the message names it.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
+    train, test = [], []
+    for label in sorted(rows):
+        own = sorted(rows[label], key=lambda row: keys[row])
+        if len(own) <= train_per_class:
+            raise ConfigError(
+                f"class '{label}' has {len(own)} images: {train_per_class} to train on leave none to test on; "
+                "lower train_per_class or exclude the class"
+            )
+        drawn = np.random.default_rng(derive_seed(seed, label)).permutation(own)
+        train.append(np.sort(drawn[:train_per_class]))
+        test.append(np.sort(drawn[train_per_class : train_per_class + test_per_class]))
+    return ClassSplit(np.concatenate(train).astype(np.int64), np.concatenate(test).astype(np.int64))
+
+
+def split_predictions(
+    features: NDArray[np.float32], labels: Sequence[str], split: ClassSplit, settings: SvmSettings | None = None
+) -> list[str]:
+    """Trains one SVM a class on a split's training images, and names the class of each of its test images.
+
+    Args:
+        features: `[n, d]` normalised features of all images.
+        labels: `n` classes.
+        split: Rows to train and to test on.
+        settings: Of the SVMs.
+
+    Returns:
+        The class of the highest score for each row of `split.test`; the alphabetically first of equals.
+    """
+    train, test = features[split.train], features[split.test]
+    own = np.array([labels[row] for row in split.train])
+    classes = sorted(set(own.tolist()))
+    scores = np.stack(
+        [one_vs_rest_scores(train, np.where(own == name, PRESENT, ABSENT), test, settings) for name in classes], axis=1
+    )
+    return [classes[best] for best in scores.argmax(axis=1)]
