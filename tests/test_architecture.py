@@ -74,7 +74,7 @@ def test_the_method_knows_neither_cluster_nor_storage(module: str) -> None:
         ("boto3", set()),
         ("botocore", set()),
         ("pyarrow.fs", {"pipelines/store.py"}),
-        ("pyarrow.parquet", {"pipelines/schemas.py"}),
+        ("pyarrow.parquet", {"pipelines/schemas/parquet.py"}),
         ("webdataset", {"pipelines/tars.py"}),
         ("tarfile", {"pipelines/tars.py"}),
         ("torch.distributed", {"pipelines/ray_train.py", "pipelines/training.py"}),
@@ -90,7 +90,8 @@ def test_ray_is_met_in_few_places() -> None:
 
 
 def test_arrow_is_met_in_few_places() -> None:
-    assert importers("pyarrow") == {"pipelines/schemas.py", "pipelines/store.py"}
+    layouts = {f"pipelines/schemas/{name}.py" for name in ("parquet", "detection", "classification")}
+    assert importers("pyarrow") == {*layouts, "pipelines/store.py"}
 
 
 @pytest.mark.parametrize("module", ["pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipelines import schemas
-from pipelines.schemas import DetectionRow, Examples, MapRow, WindowsRow
+from pipelines.schemas import DetectionRow, Examples, MapRow, ScoresRow, WindowsRow
 from sppnet.errors import ArtifactError
 
 KEYS = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8)
@@ -218,17 +218,57 @@ class TestExamples:
         assert twice.first_of_each_window().tolist() == [0, 1, 3]
 
 
+@st.composite
+def scores_rows(draw: st.DrawFn) -> ScoresRow:
+    bits, dtype = draw(st.sampled_from([(np.uint16, np.float16), (np.uint32, np.float32)]))
+    return ScoresRow(draw(KEYS), draw(KEYS), draw(hnp.arrays(bits, st.integers(0, 9))).view(dtype))
+
+
+class TestScores:
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(scores_rows(), max_size=6))
+    def test_round_trip_is_bit_for_bit(self, rows: list[ScoresRow]) -> None:
+        found = schemas.decode_scores(schemas.encode_scores(rows), "here")
+        assert [(r.key, r.views) for r in found] == [(r.key, r.views) for r in rows]
+        assert all(equal_bytes(a.values, b.values) for a, b in zip(found, rows, strict=True))
+
+    def test_plain_pyarrow_and_numpy_read_each_column(self) -> None:
+        values = np.array([0.25, 0.5, 0.25], np.float32)
+        table = read(
+            schemas.encode_scores([ScoresRow("a", "full", values), ScoresRow("a", "crop", values[::-1])])
+        ).read()
+        assert table.column("key").to_pylist() == ["a", "a"]
+        assert table.column("views").to_pylist() == ["full", "crop"]
+        assert table.column("dtype").to_pylist() == ["float32", "float32"]
+        found = [np.frombuffer(raw, "float32").tolist() for raw in table.column("values").to_pylist()]
+        assert found == [[0.25, 0.5, 0.25], [0.25, 0.5, 0.25]]
+
+    def test_values_are_read_only_and_of_their_type(self) -> None:
+        (row,) = schemas.decode_scores(schemas.encode_scores([ScoresRow("a", "full", np.ones(3, np.float16))]), "here")
+        with pytest.raises(ValueError, match="read-only"):
+            row.values[0] = 2
+        table = pa.table(
+            {"key": ["a"], "views": ["full"], "dtype": ["float32"], "values": [b"abc"]}, schema=schemas.SCORES
+        )
+        sink = io.BytesIO()
+        pq.write_table(table, sink)
+        with pytest.raises(ArtifactError, match=r"^store/unit: a row is not of its type"):
+            schemas.decode_scores(sink.getvalue(), "store/unit")
+
+
 DECODERS = {
     "windows": lambda data: schemas.decode_windows(data, "store/unit"),
     "maps": lambda data: list(schemas.decode_maps(data, "store/unit")),
     "detections": lambda data: schemas.decode_detections(data, "store/unit"),
     "examples": lambda data: schemas.decode_examples(data, "store/unit", "car"),
+    "scores": lambda data: schemas.decode_scores(data, "store/unit"),
 }
 FILES = {
     "windows": schemas.encode_windows([WindowsRow("a", 6, 7, np.zeros((1, 4), np.float32))]),
     "maps": schemas.encode_maps([MapRow("a", 160, (9, 9), np.ones((1, 1, 1), np.float16))]),
     "detections": schemas.encode_detections([DetectionRow("a", "car", 0.5, (1, 2, 3, 4), None)]),
     "examples": schemas.encode_examples([make_examples("car", 2)]),
+    "scores": schemas.encode_scores([ScoresRow("a", "full", np.zeros(3, np.float32))]),
 }
 
 
@@ -266,6 +306,7 @@ def test_no_rows(kind: str) -> None:
         "maps": schemas.encode_maps([]),
         "detections": schemas.encode_detections([]),
         "examples": schemas.encode_examples([]),
+        "scores": schemas.encode_scores([]),
     }[kind]
     found = DECODERS[kind](empty)
     assert len(found.keys if kind == "examples" else found) == 0

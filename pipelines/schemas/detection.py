@@ -1,11 +1,7 @@
-"""Every Parquet layout that the project writes. Raw little-endian bytes in `large_binary`, zstd, no dictionaries.
-
-Arrays are bytes because list-typed tensor columns write and read 5-20 times slower; each row says its own shape.
-"""
+"""Layouts of detection: windows, maps, detections and training examples."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from sppnet.errors import ArtifactError
+from pipelines.schemas.parquet import open_tables, write_tables
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -158,27 +153,6 @@ class Examples:
         return np.fromiter(first.values(), dtype=np.int64, count=len(first))
 
 
-def _write(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
-    sink = io.BytesIO()
-    with pq.ParquetWriter(
-        sink, schema, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
-    ) as writer:
-        for table in tables:
-            writer.write_table(table)
-    return sink.getvalue()
-
-
-def _open(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
-    if not file.schema_arrow.equals(schema):
-        found, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (file.schema_arrow, schema))
-        raise ArtifactError(f"{where}: columns are {found}; expected {expected}")
-    return file
-
-
 def encode_windows(rows: Sequence[WindowsRow]) -> bytes:
     """Encodes windows, one row an image."""
     columns = {
@@ -189,12 +163,12 @@ def encode_windows(rows: Sequence[WindowsRow]) -> bytes:
             [row.windows.astype(np.float32).ravel() for row in rows], type=WINDOWS.field("windows").type
         ),
     }
-    return _write([pa.table(columns, schema=WINDOWS)], WINDOWS)
+    return write_tables([pa.table(columns, schema=WINDOWS)], WINDOWS)
 
 
 def decode_windows(data: bytes, where: str) -> list[WindowsRow]:
     """Decodes windows; raises `ArtifactError` naming `where` if the bytes are something else."""
-    table = _open(data, WINDOWS, where).read()
+    table = open_tables(data, WINDOWS, where).read()
     rows = zip(*(table.column(name).to_pylist() for name in ("key", "width", "height")), strict=True)
     lists = table.column("windows").combine_chunks()
     return [
@@ -216,7 +190,7 @@ def encode_maps(rows: Iterable[MapRow]) -> bytes:
         if group:
             yield _maps_table(group)
 
-    return _write(tables(), MAPS)
+    return write_tables(tables(), MAPS)
 
 
 def _maps_table(rows: Sequence[MapRow]) -> pa.Table:
@@ -238,7 +212,7 @@ def _maps_table(rows: Sequence[MapRow]) -> pa.Table:
 
 def decode_maps(data: bytes, where: str) -> Iterator[MapRow]:
     """Decodes maps one row group at a time; the arrays are views of the decoded bytes and read-only."""
-    file = _open(data, MAPS, where)
+    file = open_tables(data, MAPS, where)
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
         fields = {name: table.column(name).to_pylist() for name in MAPS.names if name != "data"}
@@ -261,12 +235,12 @@ def encode_detections(rows: Sequence[DetectionRow]) -> bytes:
         **{name: boxes[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))},
         "regressed": pa.array([row.regressed for row in rows], DETECTIONS.field("regressed").type),
     }
-    return _write([pa.table(columns, schema=DETECTIONS)], DETECTIONS)
+    return write_tables([pa.table(columns, schema=DETECTIONS)], DETECTIONS)
 
 
 def decode_detections(data: bytes, where: str) -> list[DetectionRow]:
     """Decodes detections."""
-    columns = [column.to_pylist() for column in _open(data, DETECTIONS, where).read().columns]
+    columns = [column.to_pylist() for column in open_tables(data, DETECTIONS, where).read().columns]
     return [
         DetectionRow(key, category, score, (x0, y0, x1, y1), tuple(regressed) if regressed else None)
         for key, category, score, x0, y0, x1, y1, regressed in zip(*columns, strict=True)
@@ -295,12 +269,12 @@ def encode_examples(groups: Iterable[Examples]) -> bytes:
                 schema=EXAMPLES.with_metadata({}),
             ).replace_schema_metadata(None)
 
-    return _write(tables(), EXAMPLES)
+    return write_tables(tables(), EXAMPLES)
 
 
 def decode_examples(data: bytes, where: str, category: str, dtype: npt.DTypeLike = np.float16) -> Examples:
     """Decodes one category's examples; the other categories' row groups are not decompressed."""
-    file = _open(data, EXAMPLES, where)
+    file = open_tables(data, EXAMPLES, where)
     found = []
     for group in range(file.num_row_groups):
         if file.read_row_group(group, columns=["category"]).column(0)[0].as_py() == category:

@@ -1,0 +1,62 @@
+"""Layout of classification: class scores or features of images, by view set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.schemas.detection import FloatArray
+from pipelines.schemas.parquet import open_tables, write_tables
+from sppnet.errors import ArtifactError
+
+SCORES = pa.schema(
+    [("key", pa.string()), ("views", pa.string()), ("dtype", pa.string()), ("values", pa.large_binary())]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoresRow:
+    """A network's output for one image, averaged over the views of one set.
+
+    Attributes:
+        key: The image's key.
+        views: Name of the view set.
+        values: `[K]` softmax scores in the order of the network's labels, float32; or `[d]` features of a layer,
+            float16 or float32.
+    """
+
+    key: str
+    views: str
+    values: FloatArray
+
+
+def encode_scores(rows: Sequence[ScoresRow]) -> bytes:
+    """Encodes outputs, one row an image and view set."""
+    columns = {
+        "key": [row.key for row in rows],
+        "views": [row.views for row in rows],
+        "dtype": [row.values.dtype.name for row in rows],
+        "values": pa.array([row.values.tobytes() for row in rows], pa.large_binary()),
+    }
+    return write_tables([pa.table(columns, schema=SCORES)], SCORES)
+
+
+def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
+    """Decodes outputs; the arrays are views of the decoded bytes and read-only.
+
+    Raises:
+        ArtifactError: The bytes are something else; the message names `where`.
+    """
+    table = open_tables(data, SCORES, where).read()
+    keys, views, dtypes = (table.column(name).to_pylist() for name in ("key", "views", "dtype"))
+    blobs = table.column("values").combine_chunks()
+    try:
+        found = [np.frombuffer(blobs[row].as_buffer(), dtype=dtype) for row, dtype in enumerate(dtypes)]
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{where}: a row is not of its type ({error})") from error
+    for values in found:
+        values.flags.writeable = False
+    return [ScoresRow(*row) for row in zip(keys, views, found, strict=True)]
