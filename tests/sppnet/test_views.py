@@ -104,7 +104,7 @@ def test_what_needs_maps_of_any_size() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ViewSet(), "a view set without views"),
+        (ViewSet, "a view set without views"),
         (lambda: ViewSet((256,), 0), "a view set without views"),
         (lambda: ViewSet((256,), 4), "positions: must be one of 0, 1, 3, 5, 9, not 4"),
         (lambda: ViewSet((256, 180)), "size: a view of 224 pixels does not fit into an image of scale 180"),
