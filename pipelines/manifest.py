@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from pipelines.fingerprint import canonical_json
 from pipelines.workspace import Artifact
@@ -20,10 +21,12 @@ class Manifest:
     Attributes:
         splits: Per split, its shards; per shard, its keys in order.
         categories: All categories that annotations may name, in order.
+        names: Words for people by category, where categories are codes such as wnids.
     """
 
     splits: Mapping[str, tuple[tuple[str, ...], ...]]
     categories: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def cut(cls, splits: Mapping[str, Sequence[str]], categories: Sequence[str], shard_size: int) -> Manifest:
@@ -51,10 +54,12 @@ class Manifest:
 
     def write(self, artifact: Artifact) -> None:
         """Records the manifest once in the images artifact."""
-        body = {
+        body: dict[str, Any] = {
             "categories": list(self.categories),
             "splits": {k: [list(s) for s in v] for k, v in self.splits.items()},
         }
+        if self.names:
+            body["names"] = dict(self.names)
         artifact.store.create(f"{artifact.name}/{NAME}", canonical_json(body).encode())
 
     @classmethod
@@ -64,6 +69,6 @@ class Manifest:
         try:
             body = json.loads(data)
             splits = {k: tuple(tuple(s) for s in v) for k, v in body["splits"].items()}
-            return cls(splits=splits, categories=tuple(body["categories"]))
+            return cls(splits=splits, categories=tuple(body["categories"]), names=dict(body.get("names", {})))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{artifact.store.uri}/{artifact.name}/{NAME} is corrupt: {error}") from error

@@ -46,12 +46,16 @@ class ImageAnnotation:
         width: Pixels, as the annotation says.
         height: Pixels, as the annotation says.
         objects: May be empty: such an image gives negatives.
+        index: The image's number in its data set's list, where one is given (ILSVRC: 1 to 20121).
+        ignored: Categories whose objects and detections in this image are not judged (ILSVRC's blacklist).
     """
 
     key: str
     width: int
     height: int
     objects: tuple[ObjectAnnotation, ...]
+    index: int | None = None
+    ignored: tuple[str, ...] = ()
 
     def checked(self, categories: frozenset[str] | None = None) -> ImageAnnotation:
         """Returns the annotation with its boxes inside the image.
@@ -90,8 +94,12 @@ class ImageAnnotation:
         return replace(thing, box=box)
 
     def to_json(self) -> dict[str, Any]:
-        """The annotation as plain JSON values."""
+        """The annotation as plain JSON values; `index` and `ignored` only where there are any."""
+        extra: dict[str, Any] = {} if self.index is None else {"index": self.index}
+        if self.ignored:
+            extra["ignored"] = list(self.ignored)
         return {
+            **extra,
             "key": self.key,
             "width": self.width,
             "height": self.height,
@@ -115,11 +123,16 @@ class ImageAnnotation:
             ValueError: `value` is something else; the message names the field.
         """
         objects = _field(value, "objects", list)
+        ignored = _field(value, "ignored", list) if "ignored" in value else []
+        if not all(isinstance(category, str) for category in ignored):
+            raise ValueError(f"annotation field 'ignored' must hold strings, got {ignored!r}")
         return cls(
             key=_field(value, "key", str),
             width=_field(value, "width", int),
             height=_field(value, "height", int),
             objects=tuple(_object_from_json(item) for item in objects),
+            index=_field(value, "index", int) if "index" in value else None,
+            ignored=tuple(ignored),
         )
 
 

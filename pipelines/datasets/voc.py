@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from pipelines.datasets.sources import (
+    IMAGE_EXTENSIONS,
+    DatasetConfig,
+    Folder,
+    RawImage,
+    Reader,
+    Shards,
+    check_keys,
+    cut,
+    parse_categories,
+    parse_list,
+)
+from pipelines.store import open_store
+from sppnet.errors import ConfigError, DataError
 
 VOC_CATEGORIES = (
     "aeroplane",
@@ -38,38 +48,11 @@ VOC_CATEGORIES = (
 )
 """The twenty of VOC2007 to VOC2012, in their official order."""
 
-IMAGE_EXTENSIONS = ("jpg", "JPEG", "jpeg", "png")
-"""Tried in this order, so that the usual one costs one request."""
-
-_READERS = 16
-
-
-class Named(Protocol):
-    """An object of a listing."""
-
-    @property
-    def name(self) -> str:
-        """Its path below the reader's root."""
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-
-
-class Reader(Protocol):
-    """What a data set is read through: `pipelines.store.Store`, or anything like it."""
-
-    def read(self, name: str) -> bytes:
-        """The object's bytes. Raises `ArtifactError` or `FileNotFoundError` if there is none."""
-
-    def list(self, prefix: str = "") -> Sequence[Named]:
-        """All objects below the folder `prefix`, their names relative to the root."""
-
 
 def parse_voc_xml(
     data: bytes, key: str, categories: frozenset[str] | None = None, *, first_pixel: int = 1
 ) -> ImageAnnotation:
-    """Parses one annotation file of VOC or ILSVRC DET.
+    """Parses and checks one annotation file of VOC or ILSVRC DET.
 
     Args:
         data: The file.
@@ -81,13 +64,22 @@ def parse_voc_xml(
     Raises:
         DataError: `bad-annotation` (not such a file), or see `ImageAnnotation.checked`.
     """
+    return read_voc_xml(data, key, first_pixel=first_pixel).checked(categories)
+
+
+def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotation:
+    """Parses one annotation file like `parse_voc_xml`, boxes and categories unchecked.
+
+    Raises:
+        DataError: `bad-annotation`.
+    """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
     try:
         root: Element = fromstring(data)
         size = _child(root, "size")
-        annotation = ImageAnnotation(
+        return ImageAnnotation(
             key=key,
             width=int(_number(size, "width")),
             height=int(_number(size, "height")),
@@ -95,7 +87,6 @@ def parse_voc_xml(
         )
     except (ParseError, DefusedXmlException, ValueError, OverflowError) as error:
         raise DataError("bad-annotation", f"{key}: {error}") from error
-    return annotation.checked(categories)
 
 
 def format_voc_xml(annotation: ImageAnnotation, extension: str = "jpg") -> str:
@@ -167,17 +158,52 @@ def _flag(item: Element, tag: str) -> bool:
     return (item.findtext(tag) or "0").strip().lower() in ("1", "true")
 
 
+class VocDataset(DatasetConfig):
+    """A folder in PASCAL VOC's layout.
+
+    Attributes:
+        kind: `voc`.
+        root: Folder or object-store prefix that holds `Annotations`, `ImageSets/Main` and `JPEGImages`.
+        splits: Names of lists in `ImageSets/Main`.
+        categories: Categories that annotations may name; by default those of the folder's `categories.txt`,
+            or else VOC's twenty.
+        first_pixel: The coordinate of an image's first pixel: 1 in VOC, 0 in ILSVRC's own files.
+    """
+
+    kind: Literal["voc"] = "voc"
+    splits: tuple[str, ...] = ("train", "val")
+    categories: tuple[str, ...] | None = None
+    first_pixel: Literal[0, 1] = 1
+
+    def open(self) -> VocFolder:
+        """See `DatasetConfig.open`."""
+        return VocFolder(
+            open_store(self.root), first_pixel=self.first_pixel, splits=self.splits, categories=self.categories
+        )
+
+
 class VocFolder:
     """A folder in VOC's layout.
 
     Args:
         reader: Gives the folder's objects by their paths below it.
         first_pixel: See `parse_voc_xml`.
+        splits: Those to ingest.
+        categories: See `VocDataset`.
     """
 
-    def __init__(self, reader: Reader, *, first_pixel: int = 1) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        first_pixel: int = 1,
+        splits: Sequence[str] = (),
+        categories: Sequence[str] | None = None,
+    ) -> None:
+        self._folder = Folder(reader)
         self._first_pixel = first_pixel
+        self._categories = categories
+        self.splits = tuple(splits)
 
     def split(self, name: str) -> list[str]:
         """Keys of `ImageSets/Main/<name>.txt`, in its order; a second column, as in per-class lists, is ignored.
@@ -186,31 +212,30 @@ class VocFolder:
             ConfigError: No such list, an empty one, a key twice, or a key that can't name a file.
         """
         path = f"ImageSets/Main/{name}.txt"
-        text = self._find(path)
-        if text is None:
-            raise ConfigError(f"no split {name!r}: {self._describe(path)} does not exist")
-        lines = (line.split() for line in text.decode("utf-8", "replace").splitlines())
-        keys = [columns[0] for columns in lines if columns]
+        keys = [columns[0] for columns in parse_list(self._folder.need(path, f"split {name!r}"))]
         if not keys:
-            raise ConfigError(f"split {name!r} is empty: {self._describe(path)}")
-        seen: set[str] = set()
-        for key in keys:
-            if key in seen:
-                raise ConfigError(f"{self._describe(path)} lists {key!r} twice")
-            # A tar member's name ends at its first dot.
-            if "." in key or key.startswith("/") or "\\" in key:
-                raise ConfigError(f"{self._describe(path)}: {key!r} can't be a key: no dots, no absolute paths")
-            seen.add(key)
+            raise ConfigError(f"split {name!r} is empty: {self._folder.where(path)}")
+        check_keys(keys, self._folder.where(path))
         return keys
 
+    def shards(self, split: str, size: int) -> Shards:
+        """See `DataSet`."""
+        return cut(self.split(split), size)
+
     def categories(self) -> tuple[str, ...]:
-        """Those of the folder's `categories.txt`, one a line, or VOC's twenty if it has none.
+        """Those of the config, or of the folder's `categories.txt`, one a line, or VOC's twenty.
 
         Raises:
             ConfigError: The file is empty or names a category twice.
         """
-        text = self._find("categories.txt")
-        return VOC_CATEGORIES if text is None else parse_categories(text, self._describe("categories.txt"))
+        if self._categories is not None:
+            return tuple(self._categories)
+        text = self._folder.find("categories.txt")
+        return VOC_CATEGORIES if text is None else parse_categories(text, self._folder.where("categories.txt"))
+
+    def names(self) -> Mapping[str, str]:
+        """See `DataSet`: VOC's categories are words."""
+        return {}
 
     def load(self, key: str, categories: frozenset[str] | None = None) -> tuple[bytes, str, ImageAnnotation]:
         """Reads one image and its annotation.
@@ -221,11 +246,23 @@ class VocFolder:
         Raises:
             DataError: `missing-image`, `missing-annotation`, or see `parse_voc_xml`.
         """
-        for extension in IMAGE_EXTENSIONS:
-            data = self._find(f"JPEGImages/{key}.{extension}")
-            if data is not None:
-                return data, extension.lower(), self._annotation(key, categories)
-        raise DataError("missing-image", f"{key}: none of JPEGImages/{key}.({'|'.join(IMAGE_EXTENSIONS)})")
+        data, extension = self._folder.image(f"JPEGImages/{key}", key)
+        text = self._folder.find(f"Annotations/{key}.xml")
+        if text is None:
+            raise DataError("missing-annotation", f"{key}: no Annotations/{key}.xml")
+        return data, extension, parse_voc_xml(text, key, categories, first_pixel=self._first_pixel)
+
+    def fetch(self, unit: str, key: str) -> RawImage:
+        """See `DataSet`."""
+        return RawImage(*self.load(key))
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `DataSet`: the splits' keys with the images' names and sizes and the annotations' content."""
+        return {
+            "listing": {split: [list(row) for row in self.listing(self.split(split))] for split in self.splits},
+            "categories": list(self.categories()),
+            "first_pixel": self._first_pixel,
+        }
 
     def listing(self, keys: Iterable[str]) -> list[tuple[str, str | None, int, str | None]]:
         """What tells two data sets apart, without reading an image.
@@ -234,46 +271,14 @@ class VocFolder:
             For each key: the key, its image's file name, that file's bytes and the sha256 of its annotation file.
             A missing image has the name None and 0 bytes, a missing annotation the digest None.
         """
-        images = self._images
-
-        def row(key: str) -> tuple[str, str | None, int, str | None]:
+        keys = list(keys)
+        images = {
+            posixpath.relpath(name, "JPEGImages"): size for name, size in self._folder.images("JPEGImages").items()
+        }
+        digests = self._folder.digests(f"Annotations/{key}.xml" for key in keys)
+        rows = []
+        for key, digest in zip(keys, digests, strict=True):
             names = (f"{key}.{extension}" for extension in IMAGE_EXTENSIONS)
             name = next((name for name in names if name in images), None)
-            text = self._find(f"Annotations/{key}.xml")
-            digest = None if text is None else hashlib.sha256(text).hexdigest()
-            return key, name, images[name] if name else 0, digest
-
-        with ThreadPoolExecutor(_READERS) as pool:
-            return list(pool.map(row, keys))
-
-    @cached_property
-    def _images(self) -> dict[str, int]:
-        """Bytes of every image by its path below `JPEGImages`."""
-        return {posixpath.relpath(item.name, "JPEGImages"): item.size for item in self._reader.list("JPEGImages")}
-
-    def _annotation(self, key: str, categories: frozenset[str] | None) -> ImageAnnotation:
-        text = self._find(f"Annotations/{key}.xml")
-        if text is None:
-            raise DataError("missing-annotation", f"{key}: no Annotations/{key}.xml")
-        return parse_voc_xml(text, key, categories, first_pixel=self._first_pixel)
-
-    def _find(self, name: str) -> bytes | None:
-        try:
-            return self._reader.read(name)
-        except (ArtifactError, FileNotFoundError):
-            return None
-
-    def _describe(self, name: str) -> str:
-        root = getattr(self._reader, "uri", None)
-        return f"{root}/{name}" if root else name
-
-
-def parse_categories(text: bytes, where: str) -> tuple[str, ...]:
-    """Parses a list of categories, one a line; raises `ConfigError` naming `where` for an empty or doubled list."""
-    names = [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
-    if not names:
-        raise ConfigError(f"{where} holds no categories")
-    doubled = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if doubled is not None:
-        raise ConfigError(f"{where} names the category {doubled!r} twice")
-    return tuple(names)
+            rows.append((key, name, images[name] if name else 0, digest))
+        return rows

@@ -6,36 +6,19 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from pipelines.datasets.voc import VocFolder
+from pipelines.datasets.kinds import parse_dataset
+from pipelines.datasets.sources import DatasetConfig
 from pipelines.fingerprint import canonical_json, content_digest
+from pipelines.manifest import NAME as MANIFEST
 from pipelines.manifest import Manifest
+from pipelines.shards import splits_units
 from pipelines.stage import RUNTIME, Phase, Stage, StageConfig, StageSpec
-from pipelines.store import open_store
 from pipelines.tars import ImageRecord, encode_images
 from pipelines.workspace import Output, Quarantined
 from sppnet.errors import DataError
 from sppnet.images import decode_image
-
-
-class VocDataset(BaseModel):
-    """A folder in PASCAL VOC's layout.
-
-    Attributes:
-        kind: `voc`.
-        root: Folder or object-store prefix that holds `Annotations`, `ImageSets/Main` and `JPEGImages`.
-        splits: Names of lists in `ImageSets/Main`.
-        categories: Categories that annotations may name; by default those of the folder's `categories.txt`,
-            or else VOC's twenty.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["voc"] = "voc"
-    root: str
-    splits: tuple[str, ...] = ("train", "val")
-    categories: tuple[str, ...] | None = None
 
 
 class IngestConfig(StageConfig):
@@ -49,7 +32,7 @@ class IngestConfig(StageConfig):
     """
 
     stage: Literal["ingest"]
-    dataset: Annotated[VocDataset, RUNTIME]
+    dataset: Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset), RUNTIME]
     shard_size: Annotated[int, Field(ge=1)] = 32
     max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
     min_side: Annotated[int, Field(ge=1)] = 16
@@ -64,21 +47,21 @@ class Ingest(Stage[IngestConfig]):
 
     def __init__(self, config: IngestConfig, spec: StageSpec) -> None:
         super().__init__(config, spec)
-        self._folder = VocFolder(open_store(config.dataset.root))
+        self._dataset = config.dataset.open()
 
     @classmethod
     def external(cls, config: IngestConfig) -> Mapping[str, Any]:
-        """Digest of the splits' keys, the images' names and sizes, and the annotations' content."""
-        folder = VocFolder(open_store(config.dataset.root))
-        listing = {split: [list(row) for row in folder.listing(folder.split(split))] for split in config.dataset.splits}
-        body = {"listing": listing, "categories": list(_categories(folder, config.dataset))}
+        """Digest of what the data set is: its keys, the images' names and sizes, the annotations; not its place."""
+        body = {"kind": config.dataset.kind, **config.dataset.open().describe()}
         return {"dataset": content_digest(canonical_json(body).encode())}
 
     def prepare(self) -> None:
-        """Records the manifest."""
-        splits = {split: self._folder.split(split) for split in self.config.dataset.splits}
-        categories = _categories(self._folder, self.config.dataset)
-        Manifest.cut(splits, categories, self.config.shard_size).write(self.artifact)
+        """Records the manifest, unless it is there: listing a large data set takes a while."""
+        if self.artifact.store.exists(f"{self.artifact.name}/{MANIFEST}"):
+            return
+        dataset = self._dataset
+        splits = {split: dataset.shards(split, self.config.shard_size) for split in dataset.splits}
+        Manifest(splits, dataset.categories(), dataset.names()).write(self.artifact)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -87,15 +70,14 @@ class Ingest(Stage[IngestConfig]):
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard of a split."""
-        splits = self.config.dataset.splits
-        return [Phase("ingest", tuple(unit for split in splits for unit in self.manifest.units(split)))]
+        return [Phase("ingest", splits_units(self.manifest, self._dataset.splits))]
 
     def run(self, unit: str) -> Output:
         """Reads, checks and packs a shard's images."""
         records, quarantined = [], []
         for key in self.manifest.keys(unit):
             try:
-                records.append(self._load(key))
+                records.append(self._load(unit, key))
             except DataError as error:
                 quarantined.append(Quarantined(key, error.reason, error.detail, self.name))
         objects = sum(len(record.annotation.objects) for record in records)
@@ -108,13 +90,14 @@ class Ingest(Stage[IngestConfig]):
             metrics={"objects": objects},
         )
 
-    def _load(self, key: str) -> ImageRecord:
-        data, extension, annotation = self._folder.load(key, frozenset(self.manifest.categories))
+    def _load(self, unit: str, key: str) -> ImageRecord:
+        raw = self._dataset.fetch(unit, key)
+        annotation = raw.annotation.checked(self._categories)
         # A full decode: a truncated image must be found here, not by every later stage.
-        image = decode_image(data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
+        image = decode_image(raw.data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
         annotation.check_size(image.shape[1], image.shape[0])
-        return ImageRecord(key, extension, data, annotation)
+        return ImageRecord(key, raw.extension, raw.data, annotation)
 
-
-def _categories(folder: VocFolder, dataset: VocDataset) -> tuple[str, ...]:
-    return dataset.categories if dataset.categories is not None else folder.categories()
+    @cached_property
+    def _categories(self) -> frozenset[str]:
+        return frozenset(self.manifest.categories)

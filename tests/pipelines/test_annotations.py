@@ -128,3 +128,14 @@ def test_a_checked_box_lies_inside(corners: tuple[float, float, float, float]) -
     assert 0 <= kept[0] < kept[2] <= 100
     assert 0 <= kept[1] < kept[3] <= 80
     assert max(abs(a - b) for a, b in zip(box, kept, strict=True)) <= 1
+
+
+def test_index_and_ignored_are_kept_and_cost_nothing_where_there_are_none() -> None:
+    plain = ImageAnnotation("k", 10, 10, ())
+    assert set(plain.to_json()) == {"key", "width", "height", "objects"}
+    full = ImageAnnotation("k", 10, 10, (), index=46, ignored=("n00007846", "n07753275"))
+    assert full.to_json()["index"] == 46
+    assert ImageAnnotation.from_json(full.to_json()) == full
+    for field, value in (("index", "46"), ("index", True), ("ignored", "x"), ("ignored", [1])):
+        with pytest.raises(ValueError, match=field):
+            ImageAnnotation.from_json({**full.to_json(), field: value})

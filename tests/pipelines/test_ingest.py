@@ -135,3 +135,30 @@ def test_a_root_without_lists_is_refused_when_planned(tmp_path) -> None:
     recipe = write_recipe(tmp_path / "r.yaml", {"images": {"stage": "ingest", "dataset": {"root": str(tmp_path)}}})
     with pytest.raises(ConfigError, match=r"no split 'train': .*ImageSets/Main/train.txt does not exist"):
         plan(load_recipe(recipe), str(tmp_path / "ws"))
+
+
+def test_a_data_set_is_chosen_by_its_kind(tmp_path) -> None:
+    def refuse(dataset) -> str:
+        steps = {"images": {"stage": "ingest", "dataset": dataset}}
+        with pytest.raises(ConfigError) as caught:
+            load_recipe(write_recipe(tmp_path / "r.yaml", steps))
+        return str(caught.value)
+
+    assert "steps.images.dataset: unknown kind 'foldres'; did you mean 'folders'?" in refuse({"kind": "foldres"})
+    assert "steps.images.dataset.rot: unknown key; did you mean 'root'?" in refuse({"root": "x", "rot": "x"})
+    assert "steps.images.dataset.root: is required" in refuse({"kind": "folders"})
+    assert "steps.images.dataset.first_pixel: input should be 0 or 1" in refuse({"root": "x", "first_pixel": 2})
+
+
+def test_the_first_pixel_is_the_configs(copied, tmp_path) -> None:
+    def boxes(first_pixel: int) -> np.ndarray:
+        dataset = {"kind": "voc", "root": str(copied), "splits": ["val"], "first_pixel": first_pixel}
+        made = only_ingest(copied, tmp_path / "ws", dataset=dataset)
+        made.run()
+        units = made.units("images")
+        records = [r for unit in units for r in decode_images(made.artifact("images").read(unit), unit)]
+        return np.array([thing.box for record in records for thing in record.annotation.objects])
+
+    one, zero = boxes(1), boxes(0)
+    assert len(one) > 0
+    np.testing.assert_array_equal(zero[:, :2], one[:, :2] + 1)

@@ -70,3 +70,10 @@ def test_the_chain_manifest_is_that_of_its_lists(chain) -> None:
     assert list(manifest.categories) == (chain.data / "categories.txt").read_text().split()
     body = json.loads(artifact.store.read(f"{artifact.name}/manifest.json"))
     assert set(body) == {"splits", "categories"}
+
+
+def test_names_of_categories_are_kept(tmp_path) -> None:
+    artifact = Workspace.open(str(tmp_path)).artifact("images-0")
+    manifest = Manifest({"val": (("x",),)}, ("n02672831",), {"n02672831": "accordion"})
+    manifest.write(artifact)
+    assert Manifest.read(artifact) == manifest

@@ -1,0 +1,109 @@
+"""Tables beside class folders: what each folder is, and where the objects are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from posixpath import splitext
+
+from pipelines.datasets.annotations import Box
+from pipelines.datasets.sources import parse_table
+from sppnet.errors import ConfigError, DataError
+
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTable:
+    """The category and subcategory of every class folder.
+
+    Attributes:
+        classes: Category and subcategory by folder.
+        names: The categories' names for people.
+    """
+
+    classes: Mapping[str, tuple[str, str | None]]
+    names: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: bytes, columns: Mapping[str, str | None], where: str) -> ClassTable:
+        """Reads a CSV file.
+
+        Args:
+            text: The file, with a header.
+            columns: Names of the columns for `folder`, `category`, `subcategory` and `name`; the last two may be None.
+            where: The file's place, for messages.
+
+        Raises:
+            ConfigError: A column is missing, there are no rows, or a folder comes twice.
+        """
+        rows = parse_table(text, [name for name in columns.values() if name], where)
+        if not rows:
+            raise ConfigError(f"{where} holds no classes")
+        classes: dict[str, tuple[str, str | None]] = {}
+        names = {}
+        folder_column, category_column = columns["folder"] or "", columns["category"] or ""
+        subcategory_column, name_column = columns["subcategory"], columns["name"]
+        for row in rows:
+            folder, category = row[folder_column], row[category_column]
+            if folder in classes:
+                raise ConfigError(f"{where} names the folder {folder!r} twice")
+            classes[folder] = category, row[subcategory_column] if subcategory_column else None
+            if name_column:
+                names[category] = row[name_column]
+        return cls(classes, names)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories in the order in which the table first names them."""
+        return tuple(dict.fromkeys(category for category, _ in self.classes.values()))
+
+    def of(self, folder: str, key: str) -> tuple[str, str | None]:
+        """Category and subcategory of a folder; raises `DataError("unknown-category")` for one that is not listed."""
+        if folder not in self.classes:
+            raise DataError("unknown-category", f"{key}: the table of classes has no {folder!r}")
+        return self.classes[folder]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxTable:
+    """Boxes of the objects by image.
+
+    Attributes:
+        boxes: By the image's path below the root, without its extension: inclusive `(xmin, ymin, xmax, ymax)`.
+        first_pixel: The coordinate of an image's first pixel.
+    """
+
+    boxes: Mapping[str, tuple[Box, ...]]
+    first_pixel: int
+
+    @classmethod
+    def parse(cls, tables: Iterable[tuple[bytes, str]], first_pixel: int) -> BoxTable:
+        """Reads CSV files with the columns file, xmin, ymin, xmax, ymax, each given as text and place.
+
+        Raises:
+            ConfigError: A column is missing, or an edge is not a number.
+        """
+        found: dict[str, list[Box]] = {}
+        for text, where in tables:
+            for number, row in enumerate(parse_table(text, ("file", *_EDGES), where), 2):
+                try:
+                    x0, y0, x1, y1 = (float(row[edge]) for edge in _EDGES)
+                except ValueError as error:
+                    raise ConfigError(f"{where}: line {number}: {error}") from None
+                found.setdefault(splitext(row["file"])[0], []).append((x0, y0, x1, y1))
+        return cls({stem: tuple(boxes) for stem, boxes in found.items()}, first_pixel)
+
+    def of(self, stem: str, key: str) -> list[Box]:
+        """An image's boxes, 0-based half-open.
+
+        Raises:
+            DataError: `no-box`: the tables have none; `bad-box`: one whose last pixel is not beyond its first.
+        """
+        if stem not in self.boxes:
+            raise DataError("no-box", f"{key}: the tables of boxes have no {stem}")
+        for box in self.boxes[stem]:
+            if not (box[2] > box[0] and box[3] > box[1]):
+                raise DataError("bad-box", f"{key}: {list(box)} has no area")
+        low = self.first_pixel
+        return [(x0 - low, y0 - low, x1 - low + 1, y1 - low + 1) for x0, y0, x1, y1 in self.boxes[stem]]
