@@ -1,28 +1,32 @@
 """Backbones: the convolutions that make an image's map, with their geometry and their preprocessing.
 
 A `BackboneSpec` is plain data that a recipe can name and a fingerprint can hash; `build_backbone` turns it into a
-module. A new architecture is one entry of `ARCHITECTURES`.
+module. A new architecture is one entry of `ARCHITECTURES`; `torchvision:<name>` is any of torchvision's classifiers.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sppnet.cuts import cut_network, last_activation, nearest
 from sppnet.errors import ConfigError
 from sppnet.geometry import GEOMETRIES, Geometry, trace_geometry
-from sppnet.images import SQUEEZENET_CAFFE, UNIT_128, Preprocessing
+from sppnet.images import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
+from sppnet.trunks import TRUNKS, build_trunk
 from sppnet.weights import load_state
-from sppnet.zf import build_zf5
+
+TORCHVISION_PREFIX = "torchvision:"
+"""Before the name of one of torchvision's classifiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Architecture:
     """One entry of the registry.
 
     Attributes:
-        build: makes the whole trunk (named `nn.Sequential`s) for a spec.
+        build: makes the whole network for a spec, to be cut; its parameters have their publisher's names.
         cut: the last module kept by default, a dotted name.
         preprocessing: what the network wants of its pixels by default.
         has_width: whether `BackboneSpec.width` means anything here.
@@ -38,7 +42,7 @@ class Architecture:
         beyond: beginnings of the names that published weights hold besides the trunk, knowingly ignored.
     """
 
-    build: Callable[[BackboneSpec], nn.Sequential]
+    build: Callable[[BackboneSpec], nn.Module]
     cut: str
     preprocessing: Preprocessing
     has_width: bool = False
@@ -51,11 +55,11 @@ class BackboneSpec:
     """Which convolutions to use. What is left None is filled in with the architecture's default.
 
     Attributes:
-        architecture: a key of `ARCHITECTURES`.
-        width: multiplies every layer's channels (`zf5` only).
-        cut: the last module kept, a dotted name such as `relu5` or `features.12`.
+        architecture: a key of `ARCHITECTURES`, or `torchvision:` with the name of a classifier there.
+        width: multiplies every layer's channels (Table 1's networks only).
+        cut: the last module kept, a dotted name such as `relu5`, `features.12` or `layer3`.
         preprocessing: what the weights want of their pixels.
-        response_norm: normalise responses across channels after conv1 and conv2 (`zf5` only).
+        response_norm: normalise responses as in Table 1 (Table 1's networks only).
     """
 
     architecture: str
@@ -93,7 +97,7 @@ class BackboneSpec:
         """
         for name in values:
             if name not in cls.__dataclass_fields__:
-                raise ConfigError(f"backbone.{name}: unknown key{_nearest(name, cls.__dataclass_fields__)}")
+                raise ConfigError(f"backbone.{name}: unknown key{nearest(name, cls.__dataclass_fields__)}")
         if "architecture" not in values:
             raise ConfigError(f"backbone.architecture: missing, one of {', '.join(ARCHITECTURES)}")
         known = dict(values)
@@ -122,7 +126,7 @@ class Backbone(nn.Module):
         kind = _architecture(spec.architecture)
         self.spec = spec
         self.preprocessing = spec.preprocessing or kind.preprocessing
-        self.trunk = _cut(kind.build(spec), spec.cut or kind.cut, spec).to(memory_format=torch.channels_last)
+        self.trunk = _build_trunk(spec).to(memory_format=torch.channels_last)
         self.geometry = _named_geometry(trace_geometry(self.trunk))
         self.channels = _map_shape(spec, 512)[0]
 
@@ -198,8 +202,8 @@ def load_backbone(backbone: Backbone, tensors: Mapping[str, torch.Tensor], where
     load_state(backbone.trunk, mine, where, prefix=prefix, ignore=[prefix + name for name in ignore])
 
 
-def _build_zf5(spec: BackboneSpec) -> nn.Sequential:
-    return build_zf5(spec.width, response_norm=spec.response_norm is not False)
+def _build_table_1(spec: BackboneSpec) -> nn.Sequential:
+    return build_trunk(spec.architecture, spec.width, response_norm=spec.response_norm is not False)
 
 
 def _build_squeezenet(spec: BackboneSpec) -> nn.Sequential:
@@ -209,37 +213,44 @@ def _build_squeezenet(spec: BackboneSpec) -> nn.Sequential:
     return nn.Sequential(OrderedDict(features=squeezenet1_0(weights=None).features))
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "zf5": Architecture(_build_zf5, "relu5", UNIT_128, has_width=True, response_norm=True),
-    "squeezenet1_0": Architecture(_build_squeezenet, "features.12", SQUEEZENET_CAFFE, beyond=("classifier.",)),
-}
-"""Every architecture by name."""
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        **{
+            name: Architecture(
+                _build_table_1, f"relu{len(plan.convolutions)}", UNIT_128, has_width=True, response_norm=True
+            )
+            for name, plan in TRUNKS.items()
+        },
+        "squeezenet1_0": Architecture(_build_squeezenet, "features.12", SQUEEZENET_CAFFE, beyond=("classifier.",)),
+    }
+)
+"""Every architecture by name, torchvision's apart. The authors' own weights for `zf5_released` want `CAFFE_128`."""
 
 
 def _architecture(name: str) -> Architecture:
+    if name.startswith(TORCHVISION_PREFIX):
+        return _torchvision_architecture(name)
     if name not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise ConfigError(f"backbone.architecture: unknown {name!r}, one of {known}{_nearest(name, ARCHITECTURES)}")
+        known = f"{', '.join(ARCHITECTURES)}, {TORCHVISION_PREFIX}<name>"
+        raise ConfigError(f"backbone.architecture: unknown {name!r}, one of {known}{nearest(name, ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+@lru_cache(maxsize=16)
+def _torchvision_architecture(name: str) -> Architecture:
+    """The entry of one of torchvision's classifiers, cut by default where its convolutions end."""
+    from sppnet.torchvision_models import build_model
+
+    model = name.removeprefix(TORCHVISION_PREFIX)
+    with torch.device("meta"):
+        cut = last_activation(build_model(model), name)
+    return Architecture(lambda _: build_model(model), cut, TORCHVISION)
 
 
-def _cut(trunk: nn.Module, name: str, spec: BackboneSpec) -> nn.Sequential:
-    """Keep the modules of nested sequentials up to and with the one of a dotted name."""
-    first, _, rest = name.partition(".")
-    children = dict(trunk.named_children())
-    if not isinstance(trunk, nn.Sequential) or first not in children:
-        have = ", ".join(children) if isinstance(trunk, nn.Sequential) else "no parts to cut at"
-        raise ConfigError(f"backbone.cut: {spec.cut!r} is no module of {spec.architecture}; {name!r} not in: {have}")
-    names = list(children)[: list(children).index(first) + 1]
-    kept = OrderedDict((child, children[child]) for child in names)
-    if rest:
-        kept[first] = _cut(kept[first], rest, spec)
-    return nn.Sequential(kept)
+def _build_trunk(spec: BackboneSpec) -> nn.Module:
+    """Build the layers that a spec keeps."""
+    kind = _architecture(spec.architecture)
+    return cut_network(kind.build(spec), spec.cut or kind.cut, spec.architecture)
 
 
 def _named_geometry(geometry: Geometry) -> Geometry:
@@ -251,16 +262,15 @@ def _named_geometry(geometry: Geometry) -> Geometry:
 
 
 @lru_cache(maxsize=16)
-def _shape_trunk(spec: BackboneSpec) -> nn.Sequential:
+def _shape_trunk(spec: BackboneSpec) -> nn.Module:
     """Build the trunk on torch's meta device, where it computes shapes only."""
-    kind = _architecture(spec.architecture)
     with torch.inference_mode(), torch.device("meta"):
-        return _cut(kind.build(spec), spec.cut or kind.cut, spec)
+        return _build_trunk(spec).eval()
 
 
 @lru_cache(maxsize=16)
 def _whole_trunk_names(spec: BackboneSpec) -> frozenset[str]:
-    """Return the names of all the trunk's tensors before it is cut."""
+    """Return the names of all the network's tensors before it is cut."""
     with torch.inference_mode(), torch.device("meta"):
         return frozenset(_architecture(spec.architecture).build(spec).state_dict())
 

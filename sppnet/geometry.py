@@ -60,11 +60,14 @@ class Geometry:
         return 1 + self.padding + self.stride / 2 - self.receptive_field / 2
 
 
-# Table 1's networks. Receptive fields and strides are the paper's; the paddings are those that give the paper's map
-# sizes and, for ZF-5, exactly Appendix A's offsets of 63 and 75.
+# Table 1's networks and the released ZF-5. Receptive fields and strides are the paper's; the paddings are those that
+# give the paper's map sizes and, for ZF-5, exactly Appendix A's offsets of 63 and 75.
 GEOMETRIES: Mapping[str, Geometry] = MappingProxyType(
     {
+        # The authors' constants are of their own net, yet their shift, off - off0 + 16 / 2 = -6.5, is also this net's
+        # Appendix A, so `convention: released` is offered for both.
         "zf5": Geometry(139, 16, 55, released=(21, 6.5, 16)),
+        "zf5_released": Geometry(139, 16, 49, released=(21, 6.5, 16)),
         "convnet5": Geometry(131, 16, 50),
         "overfeat5": Geometry(113, 12, 48),
         "overfeat7": Geometry(161, 12, 72, released=(15, 6.5, 12)),
@@ -163,19 +166,21 @@ class _Footprint:
 
 
 # They act on single positions, or (normalisation) their footprint is not counted, as in the paper's receptive fields.
+# Linear and permuted layers are those of networks that put the channels last, such as ConvNeXt.
 _POINTWISE_MODULES = (
-    nn.Identity, nn.Dropout, nn.Dropout2d, nn.BatchNorm2d, nn.GroupNorm, nn.LocalResponseNorm,
+    nn.Identity, nn.Dropout, nn.Dropout2d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.Linear,
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid,
 )  # fmt: skip
 _SLIDING_MODULES = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 _POINTWISE_FUNCTIONS: frozenset[Callable[..., Any]] = frozenset(
     {
         operator.add, operator.iadd, operator.mul, torch.add, torch.mul, torch.cat, torch.concat, torch.relu,
-        nn.functional.relu, nn.functional.relu_, nn.functional.dropout, nn.functional.batch_norm,
+        torch.permute, nn.functional.relu, nn.functional.relu_, nn.functional.silu, nn.functional.gelu,
+        nn.functional.hardswish, nn.functional.dropout, nn.functional.batch_norm, nn.functional.layer_norm,
         nn.functional.local_response_norm,
     }
 )  # fmt: skip
-_POINTWISE_METHODS = frozenset({"add", "add_", "mul", "mul_", "relu", "relu_", "contiguous", "clone"})
+_POINTWISE_METHODS = frozenset({"add", "add_", "mul", "mul_", "relu", "relu_", "contiguous", "clone", "permute"})
 
 
 def _one(value: int | tuple[int, ...] | str, what: str, layer: str) -> int:
@@ -193,6 +198,20 @@ class _LayerTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         known = isinstance(m, _SLIDING_MODULES + _POINTWISE_MODULES) or hasattr(m, "keeps_geometry")
         return known or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace_layers(network: nn.Module) -> fx.Graph:
+    """Trace a network's operations symbolically; torch's own layers stay whole.
+
+    A module of one's own that keeps positions stays whole too if it declares `keeps_geometry = True`.
+
+    Raises:
+        ConfigError: it can't be traced.
+    """
+    try:
+        return _LayerTracer().trace(network)
+    except (fx.proxy.TraceError, TypeError, ValueError, NotImplementedError) as error:
+        raise ConfigError(f"can't trace {type(network).__name__}: {error}") from error
 
 
 def _join(inputs: list[_Footprint], layer: str) -> _Footprint:
@@ -228,23 +247,18 @@ def trace_geometry(trunk: nn.Module) -> Geometry:
         ConfigError: a layer whose geometry is unknown or differs between the axes, branches whose strides differ, or
             a trunk that can't be traced; the message names the layer.
     """
-    tracer = _LayerTracer()
-    try:
-        graph = tracer.trace(trunk)
-    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
-        raise ConfigError(f"can't trace {type(trunk).__name__}: {error}") from error
     footprints: dict[fx.Node, _Footprint] = {}
-    for node in graph.nodes:
+    for node in trace_layers(trunk).nodes:
         inputs = [footprints[one] for one in node.all_input_nodes if one in footprints]
         name = str(node.target)
         if node.op == "placeholder":
             footprints[node] = _Footprint()
-        elif node.op == "call_module":
+        elif node.op == "call_module" and inputs:
             footprints[node] = _apply_module(trunk.get_submodule(name), inputs[0], name)
         elif node.op == "output":
             return _geometry(_join(inputs, "output"))
-        elif node.op == "get_attr":
-            continue  # a constant of the module: it has no position
+        elif not inputs:
+            continue  # a constant of the module, or made of such: it has no position
         elif node.target in _POINTWISE_FUNCTIONS or (node.op == "call_method" and name in _POINTWISE_METHODS):
             footprints[node] = _join(inputs, node.name)
         else:

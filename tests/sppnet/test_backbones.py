@@ -4,11 +4,13 @@ import copy
 import csv
 import io
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from footprints import footprint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,11 +18,27 @@ from torch import nn
 
 from sppnet.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from sppnet.errors import ConfigError
+from sppnet.geometry import GEOMETRIES
 from sppnet.images import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
 from sppnet.weights import load_state, read_safetensors, state_digest
 
 ZF = BackboneSpec("zf5", width=0.05)
 SQUEEZENET = BackboneSpec("squeezenet1_0")
+
+
+TABLE_1 = ("zf5", "zf5_released", "convnet5", "overfeat5", "overfeat7")
+OTHERS = (
+    "torchvision:alexnet", "torchvision:vgg16", "torchvision:squeezenet1_0", "torchvision:resnet50",
+    "torchvision:mobilenet_v3_large",
+)  # fmt: skip
+
+
+@cache
+def without_values(architecture: str) -> Backbone:
+    """A backbone on the meta device, built in no time; Table 1's are narrow."""
+    with torch.device("meta"):
+        width = 0.05 if architecture in TABLE_1 else 1.0
+        return build_backbone(BackboneSpec(architecture, width)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +80,8 @@ def test_spec_round_trips_through_json(spec: BackboneSpec) -> None:
     ("values", "message"),
     [
         ({"architecture": "zf6"}, "unknown 'zf6'.*did you mean 'zf5'"),
+        ({"architecture": "torchvision:resnet5"}, "no classifier 'resnet5', did you mean 'resnet"),
+        ({"architecture": "torchvision:resnet18", "width": 0.5}, "one width only"),
         ({}, "architecture: missing"),
         ({"architecture": "zf5", "widht": 1}, "backbone.widht: unknown key, did you mean 'width'"),
         ({"architecture": "zf5", "width": 0}, "backbone.width: must be positive"),
@@ -103,6 +123,98 @@ def test_squeezenet_geometry(squeezenet: Backbone) -> None:
     assert (geometry.receptive_field, geometry.stride, geometry.padding) == (155, 16, 60)
     assert geometry.released is None
     assert squeezenet.channels == 512
+
+
+@pytest.mark.parametrize("architecture", TABLE_1)
+def test_geometry_of_table_1_is_the_known_one(architecture: str) -> None:
+    backbone = without_values(architecture)
+    assert backbone.geometry == GEOMETRIES[architecture]
+    assert BackboneSpec(architecture, response_norm=False).to_dict()["response_norm"] is False
+    cells = 13 if backbone.geometry.stride == 16 else 18
+    assert backbone.map_hw((224, 224)) == (cells, cells)
+    assert backbone.map_hw((180, 224)) == ({13: 10, 18: 14}[cells], cells)
+
+
+def test_geometry_of_torchvisions_classifiers() -> None:
+    found = {
+        name: (b.spec.cut, b.channels, b.geometry.receptive_field, b.geometry.stride)
+        for name, b in ((name, without_values(name)) for name in OTHERS)
+    }
+    assert found == {
+        # alexnet: 11 + 2*4 (pool) + 4*8 + 2*8 + 3 * 2*16 = 163; vgg16: 13 convolutions and 4 pools.
+        "torchvision:alexnet": ("features.11", 256, 163, 16),
+        "torchvision:vgg16": ("features.29", 512, 196, 16),
+        "torchvision:squeezenet1_0": ("features", 512, 155, 16),
+        "torchvision:resnet50": ("layer4", 2048, 427, 32),
+        "torchvision:mobilenet_v3_large": ("features", 960, 595, 32),
+    }
+
+
+@pytest.mark.parametrize("architecture", [*TABLE_1, "squeezenet1_0", *OTHERS])
+def test_geometry_is_the_gradient_footprint_of_a_cell(architecture: str) -> None:
+    backbone = without_values(architecture)
+    geometry = backbone.geometry
+    cell = -(-geometry.padding // geometry.stride) + 1  # the second one whose field lies inside the image
+    start = cell * geometry.stride - geometry.padding
+    side = start + geometry.receptive_field + geometry.stride
+    for axis, hw in enumerate(((side, 40), (40, side))):
+        assert footprint(backbone.trunk, hw, cell, axis) == (start, start + geometry.receptive_field)
+
+
+@pytest.mark.parametrize("architecture", [*TABLE_1, *OTHERS])
+def test_map_hw_of_every_architecture_is_the_forward_shape(architecture: str) -> None:
+    backbone = copy.deepcopy(without_values(architecture)).to_empty(device="cpu")
+    with torch.inference_mode():
+        for tensor in backbone.state_dict().values():
+            tensor.zero_()
+        for hw in ((73, 99), (100, 82)):
+            maps = backbone(torch.rand(1, 3, *hw))
+            assert maps.shape == (1, backbone.channels, *backbone.map_hw(hw))
+            assert float(maps.min()) >= 0
+
+
+def test_other_cuts_of_torchvisions_classifiers() -> None:
+    def cut(architecture: str, name: str) -> Backbone:
+        with torch.device("meta"):
+            return build_backbone(BackboneSpec(f"torchvision:{architecture}", cut=name))
+
+    third = cut("resnet50", "layer3")
+    assert (third.channels, third.geometry.stride, third.geometry.receptive_field) == (1024, 16, 267)
+    inside = cut("resnet50", "layer3.0.conv2")
+    assert (inside.channels, inside.geometry.stride) == (256, 16)
+    assert not any(name.startswith("layer3.0.downsample") for name in inside.trunk.state_dict())
+    with pytest.raises(ConfigError, match="'layer5' is no module of torchvision:resnet50, did you mean 'layer"):
+        cut("resnet50", "layer5")
+
+
+def test_torchvisions_parameters_keep_their_names_and_load() -> None:
+    from torchvision.models import mobilenet_v3_small
+
+    torch.manual_seed(0)
+    published = mobilenet_v3_small(weights=None).eval()
+    backbone = build_backbone(BackboneSpec("torchvision:mobilenet_v3_small"))
+    assert backbone.preprocessing == TORCHVISION
+    assert backbone.training
+    assert all(module.training for module in backbone.modules())
+    state = published.state_dict()
+    assert set(state) - set(backbone.trunk.state_dict()) == {
+        f"classifier.{layer}.{kind}" for layer in (0, 3) for kind in ("weight", "bias")
+    }
+    load_backbone(backbone, state, "mobilenet")
+    images = torch.randn(2, 3, 96, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone.eval()(images), published.features(images).clamp(min=0))
+        assert torch.equal(copy.deepcopy(backbone)(images), backbone(images))
+    with pytest.raises(ConfigError, match=r"w: tensor 'extra.weight' \[1\] is unexpected"):
+        load_backbone(backbone, {**state, "extra.weight": torch.zeros(1)}, "w")
+
+
+def test_training_a_torchvision_trunk_reaches_every_weight() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(BackboneSpec("torchvision:resnet18", cut="layer2"))
+    backbone(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
+    assert int(backbone.trunk.state_dict()["layer2.1.bn2.num_batches_tracked"]) == 1
 
 
 def test_earlier_cuts() -> None:

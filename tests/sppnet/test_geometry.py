@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import math
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from footprints import footprint
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -27,26 +27,6 @@ def zf_like() -> nn.Sequential:
         *conv(4, 4, 5, 2, 1), nn.BatchNorm2d(4), nn.MaxPool2d(3, 2),
         *conv(4, 4, 3, 1, 1), nn.Dropout(), *conv(4, 4, 3, 1, 1), nn.Identity(), *conv(4, 5, 3, 1, 1),
     )  # fmt: skip
-
-
-def footprint(trunk: nn.Module, size: int, cell: int) -> tuple[int, int]:
-    """First and one past the last pixel, along x, that a cell in the middle row has a gradient for."""
-    trunk = copy.deepcopy(trunk).eval()
-    for module in list(trunk.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.MaxPool2d):  # a maximum's gradient reaches one pixel only: average instead
-                average = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, ceil_mode=child.ceil_mode)
-                setattr(module, name, average)
-            elif isinstance(child, nn.LocalResponseNorm | nn.BatchNorm2d):
-                setattr(module, name, nn.Identity())
-            elif isinstance(child, nn.Conv2d):
-                nn.init.constant_(child.weight, 1.0 / child.weight[0].numel())
-                nn.init.ones_(child.bias)
-    image = torch.ones(1, 3, size, size, dtype=torch.float64, requires_grad=True)
-    maps = trunk.double()(image)
-    maps[0, :, maps.shape[2] // 2, cell].sum().backward()
-    columns = torch.nonzero(image.grad.abs().sum(dim=(0, 1, 2)))
-    return int(columns.min()), int(columns.max()) + 1
 
 
 def test_axis_cells_equal_every_vector_of_both_conventions(shared: Path) -> None:
@@ -135,7 +115,7 @@ def test_traced_zf_is_the_papers_and_its_gradient_footprint() -> None:
     assert geometry == Geometry(139, 16, 55)
     for cell in (8, 9):
         start = cell * geometry.stride - geometry.padding
-        assert footprint(trunk, 300, cell) == (start, start + geometry.receptive_field)
+        assert footprint(trunk, (300, 300), cell) == (start, start + geometry.receptive_field)
 
 
 def test_traced_squeezenet_is_its_gradient_footprint() -> None:
@@ -145,7 +125,7 @@ def test_traced_squeezenet_is_its_gradient_footprint() -> None:
     geometry = trace_geometry(trunk)
     assert geometry.stride == 16
     start = 8 * 16 - geometry.padding
-    assert footprint(trunk, 280, 8) == (start, start + geometry.receptive_field)
+    assert footprint(trunk, (280, 280), 8) == (start, start + geometry.receptive_field)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "alexnet"])
@@ -195,6 +175,7 @@ def test_branches_join_to_their_union() -> None:
     [
         (nn.AdaptiveAvgPool2d(1), "layer '1': no geometry is known for AdaptiveAvgPool2d"),
         (nn.Flatten(), "layer '1': no geometry is known for Flatten"),
+        (nn.AdaptiveMaxPool2d(2), "layer '1': no geometry is known for AdaptiveMaxPool2d"),
         (nn.Conv2d(3, 3, (3, 5)), "layer '1': a kernel_size"),
         (nn.Conv2d(3, 3, 3, padding="same"), "layer '1': a padding"),
     ],
@@ -213,6 +194,16 @@ def test_unknown_functions_and_untraceable_trunks_are_named() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x if x.sum() > 0 else -x
 
+    class ChannelsLast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+            self.block = nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 3), nn.GELU())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.permute(self.block(x.permute(0, 2, 3, 1)) * (self.scale + 1), (0, 3, 1, 2))
+
+    assert trace_geometry(nn.Sequential(nn.Conv2d(3, 3, 4, 4), ChannelsLast())) == Geometry(4, 4, 0)
     with pytest.raises(ConfigError, match="layer 'interpolate'"):
         trace_geometry(Functional())
     with pytest.raises(ConfigError, match="can't trace Branching"):
