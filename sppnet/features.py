@@ -88,8 +88,14 @@ class WindowFeatures:
             DataError: `nan-features`, a map holds values that are not finite.
         """
         tensors = {scale: torch.as_tensor(np.asarray(maps[scale])).to(self.device) for scale in self.scales}
+        return self.pooled_tensors(tensors, image_wh, windows)
+
+    def pooled_tensors(
+        self, maps: Mapping[int, torch.Tensor], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
+    ) -> torch.Tensor:
+        """Like `pooled`, of maps that are tensors on `device` already."""
         found = pool_image_windows(
-            tensors, image_wh, windows, self.geometry, self.pyramid, convention=self.convention
+            maps, image_wh, windows, self.geometry, self.pyramid, convention=self.convention
         ).flatten(1)
         if found.numel() and not bool(torch.isfinite(found.amax())):
             raise DataError("nan-features", "a pooled vector holds values that are not finite")

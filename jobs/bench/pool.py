@@ -63,7 +63,13 @@ def random_cells(windows: int, seed: int) -> NDArray[np.int32]:
 
 
 def proposal_cells(windows: int, seed: int) -> NDArray[np.int32]:
-    """Windows such as selective search gives for a 500 x 375 image, as cells of ZF-5 at 688. int32 `[n, 4]`.
+    """`proposal_windows` as cells of ZF-5 at 688. int32 `[n, 4]`."""
+    scaled = scale_windows(proposal_windows(windows, seed), IMAGE_HW, SCALE)
+    return windows_to_cells(scaled, MAP_HW, GEOMETRIES["zf5"])
+
+
+def proposal_windows(windows: int, seed: int) -> NDArray[np.float64]:
+    """Windows such as selective search gives for a 500 x 375 image. float64 `[n, 4]` pixels.
 
     Sides are 20 pixels and more, log-uniform; families of windows lie around the same regions.
     """
@@ -76,8 +82,7 @@ def proposal_cells(windows: int, seed: int) -> NDArray[np.int32]:
     grown = members + rng.normal(0, 6, (windows, 4))  # regions grow segment by segment: near copies
     boxes = np.round(np.clip(grown, 0, [width, height, width, height]))
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
-    scaled = scale_windows(boxes, IMAGE_HW, SCALE)
-    return windows_to_cells(scaled, MAP_HW, GEOMETRIES["zf5"])
+    return np.asarray(boxes, dtype=np.float64)
 
 
 def _rows(what: str, maps: torch.Tensor, cells: NDArray[np.int32], repeats: int) -> list[dict[str, Any]]:
@@ -121,7 +126,7 @@ def _timed(
     ours: Callable[[], object], peer: Callable[[], object], repeats: int, device: torch.device
 ) -> dict[str, float]:
     """Medians of both, and of their ratio pair by pair; each has run before."""
-    pairs = [(_seconds(ours, device), _seconds(peer, device)) for _ in range(repeats)]
+    pairs = [(seconds(ours, device), seconds(peer, device)) for _ in range(repeats)]
     return {
         "ours_s": statistics.median(pair[0] for pair in pairs),
         "peer_s": statistics.median(pair[1] for pair in pairs),
@@ -129,7 +134,8 @@ def _timed(
     }
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of one call, the device's queue drained before and after."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()

@@ -1,0 +1,116 @@
+"""The paper's headline: the features of one image's 2,000 windows, beside R-CNN's way with the same network.
+
+Ours convolves the image once a scale and pools the windows; the peer warps and convolves each window (Tables 9 and
+10). Both run in this process in turn, in the same precision, from the decoded image to the features. Where the peer
+would take minutes, `crops` of its windows are run and its time is theirs times windows / crops: it is linear in them.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jobs.bench.pool import IMAGE_HW, proposal_windows, seconds
+from sppnet.backbones import BackboneSpec, build_backbone
+from sppnet.crops import CropFeatures
+from sppnet.features import Layer, Precision, WindowFeatures
+from sppnet.images import prepare_image
+from sppnet.network import FcHead
+from sppnet.pyramid import Pyramid
+from sppnet.scales import PAPER_SCALES
+
+HIDDEN = (4096, 4096)
+
+
+def run(
+    *, repeats: int = 3, windows: int = 2000, crops: int | None = None, device: str | torch.device | None = None
+) -> list[dict[str, Any]]:
+    """Measures ZF-5's features of one image of 500 x 375 pixels, at one scale and at five, pooled and fc7.
+
+    Args:
+        repeats: Pairs of timed runs per row, after one warm-up of each.
+        windows: Number of windows.
+        crops: How many of them the peer convolves; default: all on a GPU, 64 on a CPU.
+        device: Default: the CUDA device if there is one, else the CPU.
+
+    Returns:
+        One dict per case: `name`, `device`, `dtype`, `windows`, `distinct` windows, `crops`, `ours_s`, `peer_s`
+        (medians; the peer's scaled to all windows), `peer`, `ratio` (median over the pairs), `threads`.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    count = min(windows, crops or (windows if place.type == "cuda" else 64))
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*IMAGE_HW, 3), dtype=np.uint8)
+    boxes = proposal_windows(windows, 0)
+    rows = []
+    for layer in ("pool5", "fc7"):
+        for scales in ((688,), PAPER_SCALES):
+            sides = _Sides(layer, scales, "bfloat16", place)
+            rows.append(_row(sides, image, boxes, count, repeats))
+    return rows
+
+
+class _Sides:
+    """Both ways with one network."""
+
+    def __init__(self, layer: Layer, scales: tuple[int, ...], precision: Precision, device: torch.device) -> None:
+        torch.manual_seed(0)
+        self.layer, self.scales, self.precision, self.device = layer, scales, precision, device
+        self.backbone = build_backbone(BackboneSpec("zf5")).to(device).eval()
+        pyramid = Pyramid()
+        head = FcHead(pyramid.bins * self.backbone.channels, HIDDEN, 21).to(device).eval() if layer != "pool5" else None
+        self.features = WindowFeatures(
+            geometry=self.backbone.geometry,
+            channels=self.backbone.channels,
+            pyramid=pyramid,
+            scales=scales,
+            layer=layer,
+            head=head,
+            precision=precision,
+            device=device,
+        )
+        self.crops = CropFeatures(self.features, self.backbone, precision=precision)
+
+    @torch.inference_mode()
+    def ours(self, image: NDArray[np.uint8], boxes: NDArray[np.float64]) -> torch.Tensor:
+        maps = {}
+        for scale in self.scales:
+            pixels = prepare_image(image, scale, self.backbone.preprocessing, self.device)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+                maps[scale] = self.backbone(pixels)[0].permute(1, 2, 0).half()
+        pooled = self.features.pooled_tensors(maps, (image.shape[1], image.shape[0]), boxes)
+        return self.features.upper(pooled)
+
+
+def _row(
+    sides: _Sides, image: NDArray[np.uint8], boxes: NDArray[np.float64], crops: int, repeats: int
+) -> dict[str, Any]:
+    part = boxes[np.linspace(0, len(boxes) - 1, crops).astype(int)]
+    sides.ours(image, boxes)
+    sides.crops(image, part)
+    scaled = len(boxes) / crops
+    pairs = [
+        (
+            seconds(lambda: sides.ours(image, boxes), sides.device),
+            scaled * seconds(lambda: sides.crops(image, part), sides.device),
+        )
+        for _ in range(repeats)
+    ]
+    cuda = sides.device.type == "cuda"
+    return {
+        "name": f"{sides.layer} at {len(sides.scales)} scale{'s' * (len(sides.scales) > 1)}",
+        "device": torch.cuda.get_device_name(sides.device) if cuda else "cpu",
+        "dtype": sides.precision,
+        "windows": len(boxes),
+        "distinct": len(np.unique(boxes, axis=0)),
+        "crops": crops,
+        "peer": "R-CNN's way: a 227 x 227 crop a window, same network",
+        "ours_s": statistics.median(pair[0] for pair in pairs),
+        "peer_s": statistics.median(pair[1] for pair in pairs),
+        "ratio": statistics.median(pair[1] / pair[0] for pair in pairs),
+        "threads": torch.get_num_threads(),
+    }
