@@ -18,6 +18,7 @@ _STAGES = {
     "train-regressors": "pipelines.stages.train_regressors:TrainRegressors",
     "score": "pipelines.stages.score:Score",
     "evaluate": "pipelines.stages.evaluate:Evaluate",
+    "classify": "pipelines.stages.classify:Classify",
     "activations": "pipelines.stages.activations:Activations",
 }
 

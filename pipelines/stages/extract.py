@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 
+from pipelines.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
 from pipelines.fingerprint import canonical_json
 from pipelines.manifest import Manifest
 from pipelines.networks import read_backbone
 from pipelines.schemas import MapRow, encode_maps
-from pipelines.shards import check_account, decode_record, map_unit, read_images, splits_units
-from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.shards import check_account, map_unit, read_images, splits_units
+from pipelines.stage import COVERAGE, Input, Phase, Resources, Stage, StageConfig, require_subset
 from pipelines.tars import ImageRecord
 from pipelines.workspace import Artifact, Output, Quarantined
 from sppnet.backbones import Backbone, BackboneSpec
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.errors import ArtifactError, DataError
 from sppnet.geometry import Geometry
 from sppnet.images import prepare_image
-from sppnet.scales import resized_shape
 
 _INFO = "backbone.json"
 Scale = Annotated[int, Field(ge=1, le=9999)]
 
 
-class ExtractConfig(StageConfig):
+class ExtractConfig(ConvolvingConfig):
     """Config of `extract`.
 
     Attributes:
@@ -40,13 +38,7 @@ class ExtractConfig(StageConfig):
         backbone: The step that trains or imports the network.
         splits: Splits to extract.
         scales: Short sides in pixels. A scale added later costs only itself.
-        max_pixels: An image that has more pixels at a scale is quarantined as `too-large`.
         dtype: Type of the stored maps.
-        precision: Type that the convolutions compute in.
-        device: `auto` takes a GPU where there is one.
-        gpus: GPUs a unit takes of the cluster.
-        cpus: CPUs a unit takes.
-        ahead: Images that are decoded ahead of the convolutions.
     """
 
     stage: Literal["extract"]
@@ -54,13 +46,7 @@ class ExtractConfig(StageConfig):
     backbone: Annotated[str, Input(("network",))]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
     scales: Annotated[tuple[Scale, ...], COVERAGE, Field(min_length=1)] = (688,)
-    max_pixels: Annotated[int, Field(ge=1)] = 32_000_000
     dtype: Literal["float16", "float32"] = "float16"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = "auto"
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
-    ahead: Annotated[int, RUNTIME, Field(ge=1)] = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +100,7 @@ class Extract(Stage[ExtractConfig]):
 
     @cached_property
     def _device(self) -> torch.device:
-        wanted = self.config.device
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise ConfigError(f"step {self.spec.step}: device is cuda, but there is no GPU here; use auto or cpu")
-        return torch.device(wanted)
+        return choose_device(self.config, self.spec.step)
 
     @cached_property
     def _backbone(self) -> Backbone:
@@ -155,7 +136,8 @@ class Extract(Stage[ExtractConfig]):
         figures = {"images": 0, "raw_bytes": 0}
 
         def rows() -> Iterator[MapRow]:
-            for record, prepared in self._prepared(records, scale):
+            prepare = partial(self._prepare, scale=scale)
+            for record, prepared in prefetched(records, prepare, self.config.ahead):
                 try:
                     row = self._convolve(record, prepared.result(), scale)
                 except DataError as error:
@@ -169,28 +151,11 @@ class Extract(Stage[ExtractConfig]):
         check_account(shard, self._manifest.keys(shard), figures["images"], tuple(quarantined))
         return Output(data, ".parquet", figures["images"], figures["images"], tuple(quarantined), figures)
 
-    def _prepared(
-        self, records: Iterator[ImageRecord], scale: int
-    ) -> Iterator[tuple[ImageRecord, Future[torch.Tensor]]]:
-        """Decodes and resizes a bounded number of images ahead, on threads."""
-
-        def prepare(record: ImageRecord) -> torch.Tensor:
-            height, width = resized_shape((record.annotation.height, record.annotation.width), scale)
-            if height * width > self.config.max_pixels:  # a long, thin image grows far beyond its own size
-                limit = self.config.max_pixels
-                raise DataError("too-large", f"{width} x {height} pixels at scale {scale}, the limit is {limit} pixels")
-            backbone = self._backbone
-            pixels, wanted = decode_record(record), backbone.preprocessing
-            return prepare_image(pixels, scale, wanted, self._device, mean_image=backbone.mean_image)
-
-        pending: deque[tuple[ImageRecord, Future[torch.Tensor]]] = deque()
-        with ThreadPoolExecutor(max_workers=max(1, self.config.ahead // 2)) as pool:
-            for record in records:
-                pending.append((record, pool.submit(prepare, record)))
-                if len(pending) >= self.config.ahead:
-                    yield pending.popleft()
-            while pending:
-                yield pending.popleft()
+    def _prepare(self, record: ImageRecord, scale: int) -> torch.Tensor:
+        """Decodes and resizes an image, on a thread."""
+        backbone = self._backbone
+        pixels = decode_for_scale(record, scale, self.config.max_pixels)
+        return prepare_image(pixels, scale, backbone.preprocessing, self._device, mean_image=backbone.mean_image)
 
     @torch.inference_mode()
     def _convolve(self, record: ImageRecord, image: torch.Tensor, scale: int) -> MapRow:
