@@ -10,11 +10,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.report.filters import make_filter_gallery
 from jobs.report.gallery import Limits, Source, make_gallery
-from jobs.report.model import CategoryScore, DetectorScore, Evaluation, Gallery, RunInfo, RunReport, StageRow, Training
+from jobs.report.model import (
+    CategoryScore,
+    DetectorScore,
+    Evaluation,
+    FilterGallery,
+    Gallery,
+    RunInfo,
+    RunReport,
+    StageRow,
+    Training,
+)
 from jobs.report.page import render
 from pipelines.engine import Engine, PlannedStep
 from pipelines.networks import UNIT as MODEL
+from pipelines.stages.activations import UNIT as ACTIVATIONS
+from pipelines.stages.activations import ActivationsConfig
 from pipelines.training import TrainingConfig
 from pipelines.workspace import Commit, library_versions
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -61,6 +74,7 @@ def collect(engine: Engine, run_name: str | None = None, *, limits: Limits | Non
         info=_info(engine, run_name or engine.recipe.name, evaluated),
         evaluations=tuple(entry.evaluation for entry in evaluated),
         gallery=_gallery(engine, evaluated[-1], limits, notes) if evaluated else None,
+        filters=tuple(_filter_galleries(engine, notes)),
         training=tuple(_trainings(engine, notes)),
         stages=tuple(
             StageRow(
@@ -168,6 +182,18 @@ def _gallery(engine: Engine, last: _Evaluated, limits: Limits | None, notes: lis
         return None
 
 
+def _filter_galleries(engine: Engine, notes: list[str]) -> Iterator[FilterGallery]:
+    for step in engine.steps:
+        artifact = engine.workspace.artifact(step.spec.artifact)
+        if not isinstance(step.config, ActivationsConfig) or ACTIVATIONS not in artifact.committed():
+            continue
+        images = engine.workspace.artifact(dict(step.spec.inputs)["images"][0])
+        try:
+            yield make_filter_gallery(step.name, step.config.splits, artifact, images)
+        except (ArtifactError, DataError) as error:
+            notes.append(f"The filters of step {step.name} can't be drawn: {error}")
+
+
 def _trainings(engine: Engine, notes: list[str]) -> Iterator[Training]:
     for step in engine.steps:
         artifact = engine.workspace.artifact(step.spec.artifact)
@@ -179,7 +205,7 @@ def _trainings(engine: Engine, notes: list[str]) -> Iterator[Training]:
         except (ArtifactError, ConfigError) as error:
             notes.append(f"The training curves of step {step.name} can't be shown: {error}")
             continue
-        yield Training(step.name, MODEL, points)
+        yield Training(step.name, MODEL, points, step.config.stage)
 
 
 def read_curve(metadata: Mapping[str, str], where: str) -> tuple[Mapping[str, float], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jobs.report.class_model import ClassEvaluation
 from pipelines.engine import StepSummary
 
 
@@ -186,18 +187,64 @@ class Gallery:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldPicture:
+    """An image to which a filter responds strongly, with the receptive field of the response drawn on it.
+
+    Attributes:
+        key: The image's key.
+        uri: The drawn JPEG as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        value: The response.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRow:
+    """One filter of the last convolution and the images that it responds to most, strongest first."""
+
+    filter: int
+    pictures: tuple[FieldPicture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterGallery:
+    """What one `activations` step found (figure 2).
+
+    Attributes:
+        step: The step's name.
+        splits: The splits that it looked through.
+        rows: A row per filter.
+        left_out: Filters that are not shown.
+    """
+
+    step: str
+    splits: tuple[str, ...]
+    rows: tuple[FilterRow, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """What a training stage logged while it trained.
 
     Attributes:
         step: The step's name.
         unit: The trained unit.
-        points: One mapping per logged step: `step` and figures such as `loss`, `lr`, `accuracy`.
+        points: One mapping per logged step: `step` and figures such as `loss`, `lr`, `held_out_error`.
+        stage: The step's stage.
     """
 
     step: str
     unit: str
     points: tuple[Mapping[str, float], ...]
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +276,8 @@ class RunReport:
         info: The header.
         evaluations: What the evaluate steps found out; empty before the first.
         gallery: Drawn detections and failures of the final detector; None without one.
+        classes: What steps that judge classes found out: classification and transfer.
+        filters: Pictures of what filters respond to.
         training: Curves of the training stages.
         stages: All steps in order.
         recipe_yaml: The recipe with every default written out.
@@ -238,6 +287,8 @@ class RunReport:
     info: RunInfo
     evaluations: tuple[Evaluation, ...] = ()
     gallery: Gallery | None = None
+    classes: tuple[ClassEvaluation, ...] = ()
+    filters: tuple[FilterGallery, ...] = ()
     training: tuple[Training, ...] = ()
     stages: tuple[StageRow, ...] = ()
     recipe_yaml: str = ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,49 +13,31 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from jobs.report import figures, pictures
+from jobs.report.class_model import METRICS, ClassEvaluation
+from jobs.report.class_tables import Confusion, class_table, confusions, figure_tables, row_name
+from jobs.report.heat import heat_map
 from jobs.report.matching import ERRORS
-from jobs.report.model import CategoryScore, DetectorScore, Evaluation, RunReport, StageRow, Tally, Training
-from jobs.report.plots import Line, colour_and_dash, pr_panel, spans_decades, training_panel
+from jobs.report.model import RunReport, StageRow, Tally
+from jobs.report.panels import pr_panels, training_groups
+from jobs.report.plots import colour_and_dash
+from jobs.report.tables import result_tables
 
 WIDE_CATEGORIES = 24
 """Up to so many categories are the columns of the result tables; more become their rows."""
 
-_PANELS_AT_MOST = 40
+_FEW_CLASSES = 12  # whose table is open from the start
 _MANY_QUARANTINED = 200
 _TICKS = 6
 _CLOCK_STEPS = (10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800)
-_NO_SCORE = CategoryScore(None, None, 0, 0, 0, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A number of a result table, and whether it is its column's best."""
+class Heat:
+    """A drawn confusion matrix: of which row, the picture, and its most frequent confusions."""
 
-    text: str
-    best: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A result table, detectors by categories.
-
-    Attributes:
-        title: The metric.
-        rows: Per detector, the mean and then each category.
-    """
-
-    title: str
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A small plot with its caption."""
-
-    title: str
-    note: str
+    row: str
     plot: Markup
-    legend: tuple[str, ...] = ()
+    confusions: tuple[Confusion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +71,17 @@ def render(report: RunReport) -> str:
         evaluations=[
             (evaluation, result_tables(evaluation), pr_panels(evaluation)) for evaluation in report.evaluations
         ],
-        training=[(training, training_panels(training)) for training in report.training],
+        classes=[
+            (evaluation, figure_tables(evaluation), class_table(evaluation), heat(evaluation))
+            for evaluation in report.classes
+        ],
+        training=training_groups(report.training),
         bars=time_bars(report.stages),
         ticks=time_ticks(report.stages),
         quarantined=quarantine_rows(report.stages),
         many_quarantined=_MANY_QUARANTINED,
         wide_categories=WIDE_CATEGORIES,
+        few_classes=_FEW_CLASSES,
         errors=ERRORS,
         totals=total_tally(report.gallery.tallies.values() if report.gallery else ()),
     )
@@ -112,6 +98,8 @@ def _template() -> Template:
     )
     for function in (figures.percent, figures.count, figures.size, figures.duration, figures.rate, figures.when):
         environment.filters[function.__name__] = function
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    environment.globals["metrics"] = METRICS
     environment.globals["colour_and_dash"] = colour_and_dash
     environment.globals["palette"] = {
         "right": pictures.RIGHT,
@@ -122,91 +110,13 @@ def _template() -> Template:
     return environment.get_template("page.html.j2")
 
 
-def result_tables(evaluation: Evaluation) -> tuple[Table, Table]:
-    """The 11-point table and the area table."""
-    return (
-        _table("VOC 2007 11-point", evaluation, lambda row: row.voc07_map, lambda score: score.voc07_ap),
-        _table("Area under the curve", evaluation, lambda row: row.area_map, lambda score: score.area_ap),
-    )
-
-
-def _table(
-    title: str,
-    evaluation: Evaluation,
-    mean: Callable[[DetectorScore], float | None],
-    ap: Callable[[CategoryScore], float | None],
-) -> Table:
-    texts = [
-        [figures.percent(mean(row))]
-        + [figures.percent(ap(row.categories.get(name, _NO_SCORE))) for name in evaluation.categories]
-        for row in evaluation.rows
-    ]
-    columns = [_best(column) for column in zip(*texts, strict=True)]
-    rows = tuple(tuple(Cell(text, text == columns[i]) for i, text in enumerate(row)) for row in texts)
-    return Table(title, rows)
-
-
-def _best(column: Sequence[str]) -> str | None:
-    """The largest number as printed, so that equals are bold together; None if there is nothing to compare."""
-    numbers = [text for text in column if text != figures.NONE]
-    return max(numbers, key=float) if len(column) > 1 and numbers else None
-
-
-def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
-    """A panel per category; of very many categories, the best and the worst of the final detector."""
-    final = evaluation.rows[-1] if evaluation.rows else None
-    if final is None:
-        return ()
-    names = [name for name in evaluation.categories if final.categories.get(name, _NO_SCORE).voc07_ap is not None]
-    if len(names) > _PANELS_AT_MOST:
-        ranked = sorted(names, key=lambda name: -(final.categories[name].voc07_ap or 0.0))
-        names = ranked[: _PANELS_AT_MOST // 2] + ranked[-_PANELS_AT_MOST // 2 :]
-    return tuple(
-        Panel(
-            title=name,
-            note=figures.percent(final.categories[name].voc07_ap),
-            plot=pr_panel([row.categories.get(name) for row in evaluation.rows], f"Precision over recall, {name}"),
-        )
-        for name in names
-    )
-
-
-def training_panels(training: Training) -> tuple[Panel, ...]:
-    """Loss, accuracy, learning rate and whatever else a training stage logged, each in a panel of its own."""
-    groups: dict[str, list[Line]] = {"loss": [], "accuracy": [], "error": [], "learning rate": []}
-    for name in dict.fromkeys(key for point in training.points for key in point if key != "step"):
-        pairs = [
-            (point.get("step", float(i)), point[name])
-            for i, point in enumerate(training.points)
-            if name in point and math.isfinite(point[name])
-        ]
-        if pairs:
-            steps, values = zip(*pairs, strict=True)
-            groups.setdefault(_group(name), []).append(Line(name.replace("_", " "), steps, values))
-    if groups["accuracy"] and all(line.name == "held out error" for line in groups["error"]):
-        groups["error"] = []  # it is one minus the accuracy
-    return tuple(_training_panel(training, title, lines) for title, lines in groups.items() if lines)
-
-
-def _group(name: str) -> str:
-    if name in ("lr", "learning_rate"):
-        return "learning rate"
-    for title in ("loss", "error"):
-        if title in name:
-            return title
-    return "accuracy" if "acc" in name or name.startswith("held_out") else name.replace("_", " ")
-
-
-def _training_panel(training: Training, title: str, lines: Sequence[Line]) -> Panel:
-    rates = title == "learning rate"
-    last = ", ".join(f"{line.values[-1]:.3g}" for line in lines)
-    plot = training_panel(
-        lines,
-        f"{title} of {training.step} over training steps",
-        log=rates and spans_decades([value for line in lines for value in line.values]),
-        stepped=rates,
-    )
-    return Panel(title, f"at the end {last}", plot, tuple(line.name for line in lines) if len(lines) > 1 else ())
+def heat(evaluation: ClassEvaluation) -> Heat | None:
+    """The confusion matrix of the last row that has one."""
+    row = next((row for row in reversed(evaluation.rows) if row.confusion), None)
+    if row is None:
+        return None
+    name = row_name(row, evaluation)
+    return Heat(name, heat_map(row.labels, row.confusion, f"Confusion matrix of {name}"), confusions(row))
 
 
 def total_tally(tallies: Iterable[Tally]) -> Tally:

@@ -16,16 +16,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from jobs.report.matching import ImageMatch, Judged
-from jobs.report.model import Failure, Picture
+from jobs.report.model import Failure, FieldPicture, Picture
 from pipelines.datasets.annotations import Box
 
 RIGHT, WRONG, IGNORED, MISSED = "#00a27a", "#e0561b", "#9a9a9a", "#ffe14d"
 """Colours of true positives, false positives, detections on difficult objects, and missed objects."""
 
+FIELD = "#ffe14d"
+"""Colour of receptive fields."""
+
 HEIGHT = 360
 """Height of a picture in pixels, so that a row of pictures lines up."""
 
 _MAX_WIDTH = 640
+_FIELD_HEIGHT, _FIELD_WIDTH = 150, 230
+_DARKER = 0.45
 _CROP = 220  # longer side of a failure's crop
 _CONTEXT = 0.25  # of the box, around it: enough to see what it is
 _QUALITY = 78
@@ -90,6 +95,27 @@ def draw_failure(key: str, image: NDArray[np.uint8], entry: Judged) -> Failure:
     return Failure(
         key, uri, canvas.width, canvas.height, found.category, found.score, entry.error, truth, entry.overlap
     )
+
+
+def draw_field(key: str, image: NDArray[np.uint8], box: Box, value: float) -> FieldPicture:
+    """Draws an image with a receptive field outlined and the rest of it darkened.
+
+    Args:
+        key: The image's key.
+        image: uint8 `[H, W, 3]` RGB.
+        box: The receptive field, pixels of `image`; what reaches beyond it is cut off.
+        value: The filter's response.
+    """
+    height, width = image.shape[:2]
+    factor = min(_FIELD_HEIGHT / height, _FIELD_WIDTH / width)
+    canvas = _resized(image, factor)
+    field = _fit(box, factor, canvas.size)
+    left, top, right, bottom = map(round, field)
+    lit = canvas.crop((left, top, right + 1, bottom + 1))
+    canvas = Image.blend(canvas, Image.new("RGB", canvas.size), _DARKER)
+    canvas.paste(lit, (left, top))
+    _solid(ImageDraw.Draw(canvas), field, FIELD)
+    return FieldPicture(key, jpeg_uri(canvas), canvas.width, canvas.height, value)
 
 
 def jpeg_uri(picture: Image.Image) -> str:

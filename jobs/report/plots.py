@@ -67,6 +67,16 @@ class Line:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A small plot with its caption."""
+
+    title: str
+    note: str
+    plot: Markup
+    legend: tuple[str, ...] = ()
+
+
 def pr_panel(curves: Sequence[CategoryScore | None], label: str) -> Markup:
     """Precision over recall, one line per detector variant; a dot marks the last variant's best F1.
 

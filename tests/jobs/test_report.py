@@ -23,9 +23,11 @@ from jobs.report.model import (
     Tally,
     Training,
 )
-from jobs.report.page import WIDE_CATEGORIES, quarantine_rows, result_tables, time_bars, time_ticks, training_panels
+from jobs.report.page import WIDE_CATEGORIES, quarantine_rows, time_bars, time_ticks
+from jobs.report.panels import training_panels
 from jobs.report.pictures import draw_failure, draw_picture
 from jobs.report.plots import best_f1, colour_and_dash, pr_panel, spans_decades
+from jobs.report.tables import result_tables
 from pipelines.datasets.annotations import ObjectAnnotation
 from pipelines.engine import StepSummary
 from pipelines.workspace import Quarantined
@@ -276,10 +278,12 @@ def test_panels_of_a_training():
     points = [{"step": s, "loss": 2.0 / s, "lr": 0.1 / s, "grad": float("nan")} for s in range(1, 40)]
     points[20] |= {"held_out_error": 0.4, "held_out_accuracy": 0.6, "held_out_objects": 0.3}
     panels = training_panels(Training("finetune", "model", tuple(points)))
-    assert [panel.title for panel in panels] == ["loss", "accuracy", "learning rate"]
-    assert panels[1].legend == ("held out accuracy", "held out objects")
-    assert panels[1].note == "at the end 0.6, 0.3"
-    assert ">0.01<" in panels[2].plot  # a logarithmic axis with plain numbers
+    assert [panel.title for panel in panels] == ["loss", "error", "accuracy on objects", "learning rate"]
+    assert [panel.note for panel in panels[1:3]] == ["at the end 0.4", "at the end 0.3"]
+    assert ">0.01<" in panels[3].plot  # a logarithmic axis with plain numbers
+    both = training_panels(Training("t", "model", ({"step": 1, "loss": 2.0, "box_loss": 1.0},)))
+    found = [(panel.title, panel.legend, panel.note) for panel in both]
+    assert found == [("loss", ("loss", "box loss"), "at the end 2, 1")]
     alone = training_panels(Training("t", "model", tuple({"step": s, "held_out_error": 1 / s} for s in (1, 2))))
     assert [panel.title for panel in alone] == ["error"]
 
