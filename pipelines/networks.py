@@ -211,7 +211,8 @@ class _Contents:
         try:
             head = FcHead.from_spec(HeadSpec.from_dict(spec))
             load_state(head, tensors, self.where, prefix=HEAD)
-            pyramid = Pyramid(tuple(self.value("pyramid")))
+            fixed_map = tuple(self.value("fixed_map")) if "fixed_map" in self.metadata else None
+            pyramid = Pyramid(tuple(self.value("pyramid")), fixed_map)
         except ConfigError as error:
             raise ArtifactError(f"{self.where}: not this version's head ({error})") from error
         return TrainedHead(
@@ -232,12 +233,13 @@ def _backbone_tensors(trunk: Mapping[str, torch.Tensor], mean_image: torch.Tenso
 def _described(
     head: FcHead, pyramid: Pyramid, labels: Sequence[str], curve: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    return {
+    described = {
         "head": head.spec.to_dict(),
         "pyramid": list(pyramid.levels),
         "labels": list(labels),
         "curve": [dict(point) for point in curve],
     }
+    return described if pyramid.fixed_map is None else {**described, "fixed_map": list(pyramid.fixed_map)}
 
 
 def _metadata(values: Mapping[str, Any]) -> dict[str, str]:

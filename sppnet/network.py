@@ -140,6 +140,8 @@ class FcHead(nn.Module):
 class SppNetwork(nn.Module):
     """Images of any size to logits: the convolutions, the pyramid over the whole map, the head.
 
+    A network without SPP is the same with one level of 6 x 6 bins, and takes maps of one size only.
+
     Attributes:
         backbone: the convolutions.
         pyramid: the pooling grid.
@@ -156,11 +158,19 @@ class SppNetwork(nn.Module):
         self.pyramid = pyramid
         self.head = head
 
+    @property
+    def fixed_map(self) -> tuple[int, int] | None:
+        """Height and width in cells of the only map that a network without SPP takes; None with SPP."""
+        return self.pyramid.fixed_map
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify preprocessed images `[N, 3, H, W]` of any size with at least one cell.
 
         Returns:
             Logits `[N, classes]` in the head's dtype.
+
+        Raises:
+            ConfigError: images of another size than a network without SPP was trained at.
         """
         maps = self.backbone(images)
         return cast("torch.Tensor", self.head(pool_full_maps(maps, self.pyramid)))

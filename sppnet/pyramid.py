@@ -3,12 +3,15 @@
 A level n divides a window of h x w cells into n x n bins: bin (i, j) takes the rows
 `[floor(i h / n), ceil((i + 1) h / n))` and likewise the columns (Appendix A). The paper's other rule, a sliding window
 of `ceil(a / n)` cells at steps of `floor(a / n)`, does not always give n x n outputs (a = 10, n = 6); where the map is
-13 x 13 the two are the same.
+13 x 13 the two are the same. So is the last pooling of a network without SPP, which is one level of 6 x 6 bins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +19,15 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from sppnet.errors import ConfigError
+
+Levels = tuple[int, ...] | Literal["none"]
+"""Levels of a pyramid, or `none` for a network without SPP."""
+
+NAMED_LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType({"spp6": (6, 3, 2, 1), "spp4": (4, 3, 2, 1)})
+"""The paper's pyramids: of 50 bins, and of 30 (section 3.1.1)."""
+
+WITHOUT_SPP = (6,)
+"""The last pooling of the paper's networks without SPP gives 6 x 6 bins: 3 / 2 on 13 cells, 3 / 3 on 18."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,14 @@ class Pyramid:
 
     Attributes:
         levels: n of each level's n x n bins; distinct. The paper's detector has (6, 3, 2, 1).
+        fixed_map: height and width in cells of the only map that a network without SPP takes; None with SPP.
 
     Raises:
         ConfigError: no levels, a level below 1 or not an integer, or one twice.
     """
 
     levels: tuple[int, ...] = (6, 3, 2, 1)
+    fixed_map: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         levels = tuple(self.levels)
@@ -81,6 +95,53 @@ class Pyramid:
         return plan
 
 
+def parse_levels(value: str | Sequence[int]) -> Levels:
+    """Read levels as a recipe gives them: a list, `spp6`, `spp4`, or `none`, which stays a name.
+
+    Raises:
+        ConfigError: an unknown name, or a list that is no pyramid.
+    """
+    if value == "none":
+        return "none"
+    if isinstance(value, str):
+        if value not in NAMED_LEVELS:
+            raise ConfigError(f"pyramid {value!r} is unknown: a list of levels, {', '.join(NAMED_LEVELS)} or none")
+        return NAMED_LEVELS[value]
+    return Pyramid(tuple(value)).levels
+
+
+def make_pyramid(levels: Levels, maps_hw: Sequence[tuple[int, int]]) -> Pyramid:
+    """Build the pyramid of a network that is trained on maps of the given sizes `(h, w)`, in cells.
+
+    Raises:
+        ConfigError: a level is finer than a map, or maps of several sizes for a network without SPP.
+    """
+    if levels != "none":
+        pyramid = Pyramid(levels)
+    elif len(set(maps_hw)) == 1:
+        pyramid = Pyramid(WITHOUT_SPP, fixed_map=maps_hw[0])
+    else:
+        found = " and ".join(_cells(hw) for hw in sorted(set(maps_hw)))
+        raise ConfigError(f"levels: a network without SPP takes maps of one size, not of {found} cells")
+    for map_hw in maps_hw:
+        check_levels(pyramid, map_hw)
+    return pyramid
+
+
+def check_levels(pyramid: Pyramid, map_hw: tuple[int, int]) -> None:
+    """Raise `ConfigError` if a level has more bins along an axis than the map has cells: bins would repeat them."""
+    finest = max(pyramid.levels)
+    if finest > min(map_hw):
+        raise ConfigError(
+            f"levels: {finest} x {finest} bins are finer than a map of {_cells(map_hw)} cells; take larger images "
+            "or coarser levels"
+        )
+
+
+def _cells(hw: tuple[int, int]) -> str:
+    return f"{hw[0]} x {hw[1]}"
+
+
 def bin_edges(length: int, n: int) -> NDArray[np.int64]:
     """Cells of each of the n bins along an axis of `length` cells, in integer arithmetic.
 
@@ -108,9 +169,14 @@ def pool_full_maps(maps: torch.Tensor, pyramid: Pyramid) -> torch.Tensor:
 
     Raises:
         ValueError: maps of another shape or without cells.
+        ConfigError: maps of another size than the only one that a network without SPP takes.
     """
     if maps.ndim != 4 or 0 in maps.shape[1:]:
         raise ValueError(f"maps must have shape [N, C, H, W] with at least one cell, not {list(maps.shape)}")
+    height, width = maps.shape[2:]
+    if pyramid.fixed_map not in (None, (height, width)):
+        wanted = _cells(pyramid.fixed_map)
+        raise ConfigError(f"a network without SPP takes maps of {wanted} cells only, not {_cells((height, width))}")
     pooled: dict[int, torch.Tensor] = {}
     for step in pyramid.plan():
         if step.source is None:

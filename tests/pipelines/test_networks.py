@@ -20,7 +20,7 @@ from pipelines.networks import (
 )
 from pipelines.workspace import Artifact, Output, Workspace
 from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.errors import ArtifactError
+from sppnet.errors import ArtifactError, ConfigError
 from sppnet.network import FcHead, SppNetwork
 from sppnet.pyramid import Pyramid
 from sppnet.weights import read_safetensors, state_digest
@@ -70,6 +70,16 @@ def test_the_mean_image_travels_with_the_backbone(network: SppNetwork, tmp_path:
     assert read_trained_head(artifact).labels == LABELS
     alone = encode_backbone(SMALL, network.backbone.trunk.state_dict(), mean_image=mean)
     assert torch.equal(read_backbone(publish(tmp_path, alone, "network-two")).mean_image, mean)
+
+
+def test_a_network_without_spp_stays_one(network: SppNetwork, tmp_path: Path) -> None:
+    pyramid = Pyramid((2, 1), fixed_map=(6, 6))
+    data = encode_network(network.backbone, network.head, pyramid, LABELS, CURVE, sizes=(112,))
+    found = read_network(publish(tmp_path, data)).network
+    assert found.pyramid == pyramid
+    assert found.fixed_map == (6, 6)
+    with pytest.raises(ConfigError, match="takes maps of 6 x 6 cells only"):
+        found(torch.zeros(1, 3, 180, 180))
 
 
 def test_a_network_without_a_head_is_no_trained_network(tmp_path: Path) -> None:

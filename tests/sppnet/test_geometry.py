@@ -132,7 +132,8 @@ def test_traced_squeezenet_is_its_gradient_footprint() -> None:
 def test_traced_torchvision_trunks_have_their_known_receptive_fields(name: str) -> None:
     from torchvision import models
 
-    model = getattr(models, name)(weights=None)
+    with torch.device("meta"):
+        model = getattr(models, name)(weights=None)
     trunk = nn.Sequential(*list(model.children())[:-2]) if name == "resnet18" else model.features
     known = {"resnet18": (435, 32), "vgg11_bn": (150, 32), "alexnet": (195, 32)}
     geometry = trace_geometry(trunk)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ConfigError
 from sppnet.network import FcHead, HeadSpec, SppNetwork
-from sppnet.pyramid import Pyramid, pool_full_maps
+from sppnet.pyramid import Pyramid, make_pyramid, pool_full_maps
 
 
 def make_network(dropout: float = 0.5) -> SppNetwork:
@@ -126,6 +126,20 @@ def test_wrong_head_for_the_pyramid_is_named() -> None:
     backbone = build_backbone(BackboneSpec("zf5", width=0.05))
     with pytest.raises(ConfigError, match=r"801.*50 bins x 16 channels = 800"):
         SppNetwork(backbone, Pyramid(), FcHead(801, (8, 8), 5))
+
+
+def test_a_network_without_spp_takes_one_size() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(BackboneSpec("zf5", width=0.05))
+    pyramid = make_pyramid("none", [backbone.map_hw((112, 112))])
+    network = SppNetwork(backbone, pyramid, FcHead(36 * 16, (8, 8), 5)).eval()
+    assert network.fixed_map == (6, 6)
+    assert make_network().fixed_map is None
+    with torch.inference_mode():
+        maps = network.backbone(images := torch.randn(2, 3, 112, 112))
+        torch.testing.assert_close(network(images), network.head(maps.flatten(2).transpose(1, 2)))
+        with pytest.raises(ConfigError, match="takes maps of 6 x 6 cells only, not 7 x 6"):
+            network(torch.randn(1, 3, 128, 112))
 
 
 def test_bfloat16_backbone_with_float32_head_is_close() -> None:

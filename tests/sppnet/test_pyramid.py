@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from sppnet.errors import ConfigError
-from sppnet.pyramid import Pyramid, bin_edges, pool_full_maps
+from sppnet.pyramid import Pyramid, bin_edges, check_levels, make_pyramid, parse_levels, pool_full_maps
 
 
 def test_bin_edges_equal_every_vector(shared: Path) -> None:
@@ -85,6 +85,43 @@ def test_gradient_equals_that_of_pooling_each_level() -> None:
     levels = [functional.adaptive_max_pool2d(maps, n).flatten(2) for n in (6, 3, 2, 1)]
     (each,) = torch.autograd.grad((torch.cat(levels, 2).transpose(1, 2) * weights).sum(), maps)
     torch.testing.assert_close(ours, each)
+
+
+def test_levels_by_name_or_list() -> None:
+    assert parse_levels("spp6") == parse_levels([6, 3, 2, 1]) == (6, 3, 2, 1)
+    assert parse_levels("spp4") == (4, 3, 2, 1)
+    assert parse_levels("none") == "none"
+    for wrong, message in (("spp5", "'spp5' is unknown: a list of levels, spp6, spp4 or none"), ([2, 2], "distinct")):
+        with pytest.raises(ConfigError, match=message):
+            parse_levels(wrong)
+
+
+@pytest.mark.parametrize(("cells", "kernel", "stride"), [(13, 3, 2), (18, 3, 3)])
+def test_without_spp_it_is_the_last_pooling_of_the_paper(cells: int, kernel: int, stride: int) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(2, 5, cells, cells)
+    pyramid = make_pyramid("none", [(cells, cells)])
+    assert (pyramid.levels, pyramid.fixed_map) == ((6,), (cells, cells))
+    pooled = pool_full_maps(maps, pyramid).transpose(1, 2).reshape(2, 5, 6, 6)
+    assert torch.equal(pooled, functional.max_pool2d(maps, kernel, stride))
+    with pytest.raises(ConfigError, match=f"takes maps of {cells} x {cells} cells only, not 10 x {cells}"):
+        pool_full_maps(maps[:, :, :10], pyramid)
+
+
+def test_without_spp_maps_have_one_size() -> None:
+    assert make_pyramid("none", [(13, 13), (13, 13)]).fixed_map == (13, 13)
+    with pytest.raises(ConfigError, match="without SPP takes maps of one size, not of 10 x 10 and 13 x 13 cells"):
+        make_pyramid("none", [(13, 13), (10, 10)])
+    assert make_pyramid((6, 3, 2, 1), [(13, 13), (10, 10)]) == Pyramid()
+
+
+def test_levels_finer_than_the_smallest_map_are_refused() -> None:
+    check_levels(Pyramid(), (6, 9))
+    with pytest.raises(ConfigError, match="levels: 6 x 6 bins are finer than a map of 9 x 5 cells"):
+        check_levels(Pyramid((1, 2, 3, 6)), (9, 5))
+    for levels in ((6, 1), "none"):
+        with pytest.raises(ConfigError, match="finer than a map of 5 x 5 cells"):
+            make_pyramid(levels, [(5, 5)])
 
 
 def test_errors() -> None:

@@ -1,0 +1,46 @@
+"""Fields that name a network: levels by name, backbones by architecture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.network_config import BackboneFields, LevelsField
+from sppnet.backbones import BackboneSpec
+from sppnet.errors import ConfigError
+from sppnet.images import TORCHVISION, UNIT_128
+
+
+class NetworkConfig(BackboneFields):
+    """A stage with both."""
+
+    levels: LevelsField = (6, 3, 2, 1)
+
+
+def make(**fields: Any) -> NetworkConfig:
+    return NetworkConfig.model_validate({"stage": "toy", "architecture": "zf5", **fields})
+
+
+def test_levels_by_name_are_the_same_config_as_by_list() -> None:
+    assert make(levels="spp4").semantic() == make(levels=[4, 3, 2, 1]).semantic()
+    assert make(levels="spp6") == make()
+    assert make(levels="none").levels == "none"
+    for levels in ("none", "spp4", [5, 1]):
+        config = make(levels=levels)
+        assert NetworkConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("levels", ["spp5", [2, 2], [], [0, 1], 6, [1.5], None])
+def test_wrong_levels_are_refused_under_their_name(levels: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        make(levels=levels)
+    assert {error["loc"][0] for error in caught.value.errors()} == {"levels"}
+
+
+def test_spec_of_the_fields() -> None:
+    assert make(width=0.5, cut="relu4").spec() == BackboneSpec("zf5", 0.5, "relu4", UNIT_128, response_norm=True)
+    assert make(preprocessing=TORCHVISION.to_dict()).spec().preprocessing == TORCHVISION
+    with pytest.raises(ConfigError, match="unknown 'zf6'"):
+        make(architecture="zf6").spec()
