@@ -11,9 +11,10 @@ from pydantic_core import PydanticCustomError
 from pipelines.datasets.folders import FoldersDataset
 from pipelines.datasets.plain import ImagesDataset
 from pipelines.datasets.sources import DatasetConfig
+from pipelines.datasets.tar_samples import TarsDataset
 from pipelines.datasets.voc import VocDataset
 
-_CONFIGS: tuple[type[DatasetConfig], ...] = (VocDataset, FoldersDataset, ImagesDataset)
+_CONFIGS: tuple[type[DatasetConfig], ...] = (VocDataset, FoldersDataset, ImagesDataset, TarsDataset)
 KINDS: Mapping[str, type[DatasetConfig]] = {config.model_fields["kind"].default: config for config in _CONFIGS}
 """Configs by the name of their kind."""
 

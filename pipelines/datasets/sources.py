@@ -134,9 +134,13 @@ def mixed(keys: Iterable[str]) -> list[str]:
 def key_of(path: str) -> str:
     """The key of a file: its path without the extension, with dots as `%2E` and percent signs as `%25`.
 
-    A tar member's name ends at its first dot, so a key can't have any. `path_of` undoes it.
+    `path_of` undoes it.
     """
-    stem = posixpath.splitext(path)[0]
+    return safe_key(posixpath.splitext(path)[0])
+
+
+def safe_key(stem: str) -> str:
+    """A name with dots as `%2E` and percent signs as `%25`: a tar member's name ends at its first dot."""
     return stem.replace("%", "%25").replace(".", "%2E")
 
 

@@ -1,0 +1,79 @@
+"""Names of tars: braces, globs, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.datasets.tar_names import expand_braces, find_tars
+from pipelines.store import open_store
+from sppnet.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("a-{000..002}.tar", ["a-000.tar", "a-001.tar", "a-002.tar"]),
+        ("a-{9..11}.tar", ["a-9.tar", "a-10.tar", "a-11.tar"]),
+        ("{x,y}/{0..1}", ["x/0", "x/1", "y/0", "y/1"]),
+        ("s3://bucket/{a,}b", ["s3://bucket/ab", "s3://bucket/b"]),
+    ],
+)
+def test_braces(pattern: str, names: list[str]) -> None:
+    assert expand_braces(pattern) == names
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_a_range_counts_both_ends(first: int, more: int) -> None:
+    names = expand_braces(f"t{{{first:03d}..{first + more:03d}}}")
+    assert [int(name[1:]) for name in names] == list(range(first, first + more + 1))
+    assert all(len(name) == 4 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{5..3}", "must count up"),
+        ("{0..99999999}", "at most 1000000"),
+        ("{abc}", "neither a range"),
+        ("{000..12", "do not close"),
+        ("a}", "do not close"),
+        ("{0..999}{0..9999}", "more than 1000000"),
+    ],
+)
+def test_bad_braces(pattern: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        expand_braces(pattern)
+
+
+def test_tars_on_a_disk(tmp_path: Path) -> None:
+    for name in ("b.tar", "a.tar", "a.txt", "x[1].tar", "deep/a.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    assert [(tar.name, tar.size) for tar in find_tars(["*.tar"], str(tmp_path))] == [
+        ("a.tar", 5),
+        ("b.tar", 5),
+        ("x[1].tar", 8),
+    ]
+    mixed = find_tars([f"{tmp_path}/deep/a.tar", "x[1].tar", "{b,a}.tar"], str(tmp_path))
+    assert [tar.read() for tar in mixed] == [b"deep/a.tar", b"x[1].tar", b"b.tar", b"a.tar"]
+    with pytest.raises(ConfigError, match=r"no tar matches .*/c.tar"):
+        find_tars(["{a,b,c}.tar"], str(tmp_path))
+    with pytest.raises(ConfigError, match=r"no tar matches .*/\*.tgz"):
+        find_tars(["*.tgz"], str(tmp_path))
+    with pytest.raises(ConfigError, match=r"a.tar is named twice"):
+        find_tars(["*.tar", "a.tar"], str(tmp_path))
+
+
+def test_tars_in_an_object_store() -> None:
+    store = open_store("memory://tar-names")
+    for number in range(3):
+        store.put(f"set/t-{number:02d}.tar", bytes(number))
+    tars = find_tars(["memory://tar-names/set/t-{00..02}.tar"])
+    assert [(tar.uri, tar.size) for tar in tars] == [(f"memory://tar-names/set/t-{n:02d}.tar", n) for n in range(3)]
+    assert find_tars(["set/*.tar"], "memory://tar-names/") == tars
+    assert tars[2].read() == bytes(2)
