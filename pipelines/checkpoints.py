@@ -50,6 +50,7 @@ class Checkpoints:
 
     def __init__(self, artifact: Artifact) -> None:
         self._store = artifact.store
+        self._artifact = artifact.name
         self._folder = f"{artifact.name}/{FOLDER}"
 
     def steps(self) -> list[int]:
@@ -61,10 +62,11 @@ class Checkpoints:
 
         Raises:
             ArtifactError: It is missing or damaged.
+            ConfigError: It is of another network or config, put here by hand: a fingerprint keeps those apart.
         """
         where = self._commit_name(step)
+        commit = self._read_commit(where)
         try:
-            commit = json.loads(self._store.read(where))
             data = self._store.read(f"{self._folder}/{commit['data']}")
             if content_digest(data) != commit["sha256"]:
                 raise ArtifactError(f"{where}: {commit['data']} is not what was committed ({len(data)} bytes)")
@@ -74,12 +76,15 @@ class Checkpoints:
 
     def curve(self, step: int) -> tuple[Mapping[str, Any], ...]:
         """Reads only what was logged up to a step; raises `ArtifactError` if it has no checkpoint."""
-        return tuple(json.loads(self._store.read(self._commit_name(step)))["curve"])
+        return tuple(self._read_commit(self._commit_name(step))["curve"])
 
     def latest(self) -> Checkpoint | None:
         """Reads the latest checkpoint that is whole.
 
         A damaged one is passed over with a warning and its commit removed, so that its step can be saved again.
+
+        Raises:
+            ConfigError: It is of another network or config.
         """
         for step in reversed(self.steps()):
             try:
@@ -103,7 +108,13 @@ class Checkpoints:
         name = f"step-{step:06d}-{uuid.uuid4().hex[:12]}.safetensors"
         data = write_safetensors(tensors)
         self._store.put(f"{self._folder}/{name}", data)
-        commit = {"step": step, "data": name, "sha256": content_digest(data), "curve": [dict(p) for p in curve]}
+        commit = {
+            "artifact": self._artifact,
+            "step": step,
+            "data": name,
+            "sha256": content_digest(data),
+            "curve": [dict(p) for p in curve],
+        }
         if not self._store.create(self._commit_name(step), canonical_json(commit).encode()):
             self._store.delete(f"{self._folder}/{name}")
 
@@ -125,6 +136,17 @@ class Checkpoints:
         steps = self.steps()
         kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
         return f"{kept}; lower the learning rate and run again"
+
+    def _read_commit(self, where: str) -> dict[str, Any]:
+        """A checkpoint's commit: `ArtifactError` for a damaged one, `ConfigError` for another training's."""
+        try:
+            commit: dict[str, Any] = json.loads(self._store.read(where))
+            owner = commit["artifact"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArtifactError(f"{where}: not a checkpoint ({error})") from error
+        if owner != self._artifact:
+            raise ConfigError(f"{where} is a checkpoint of {owner}, another network or config; remove it and run again")
+        return commit
 
     def _names(self) -> list[str]:
         return [entry.name.removeprefix(f"{self._folder}/") for entry in self._store.list(self._folder)]

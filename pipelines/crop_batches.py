@@ -1,151 +1,32 @@
 """Pre-training's batches: crops of images, each with the class of the object that it shows.
 
-Which examples a step takes depends on (seed, step) alone: every epoch goes through the shards in a permuted order, a
-group of shards at a time, and through the group's examples in a permuted order. So a worker needs only the shards of
-one group at hand.
+Images are decoded, resized and cut on several threads, some steps ahead. What a batch holds depends on (seed, step)
+alone, not on the threads nor on the number of workers that share it.
 """
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.datasets.annotations import Box, ImageAnnotation
-from pipelines.fingerprint import canonical_json
-from pipelines.shards import decode_record, read_images
-from pipelines.tars import ImageRecord
-from pipelines.workspace import Artifact
-from sppnet.augment import ColourJitter, TrainingCrops, resize_short_side
-from sppnet.errors import ArtifactError
+from pipelines.crop_examples import CropExample, EpochOrder, View
+from pipelines.datasets.annotations import Box
+from pipelines.image_cache import ImageCache, Pixels
+from sppnet.augment import ColourJitter, EpochSizes, Overlap, TrainingCrops
 from sppnet.seeds import derive_seed
 
-View = Literal["crop", "object", "image"]
-Pixels = npt.NDArray[np.uint8]
+Fallback = Literal["centre", "skip"]
+Labels = npt.NDArray[np.int64]
 
-_AHEAD = 3
+_AHEAD = 3  # batches, which bounds the memory
+_SHARDS_AHEAD = 16  # batches after which a shard that is being read must be there
+_CHUNK = 4  # samples that a thread cuts at a time
 _COLOUR_IMAGES, _COLOUR_PIXELS = 32, 500
-
-
-@dataclass(frozen=True, slots=True)
-class CropExample:
-    """What one training sample is cut from.
-
-    Attributes:
-        unit: The image's shard.
-        key: The image's key.
-        label: Its class.
-        box: The object, pixels of the stored image; the whole image for the view `image`.
-    """
-
-    unit: str
-    key: str
-    label: str
-    box: Box
-
-
-def examples_of(annotation: ImageAnnotation, view: View, *, difficult: bool) -> list[tuple[str, Box]]:
-    """Labels and boxes that an image offers: its subcategories, or its categories where it has none.
-
-    For the view `image` that is one, if all its objects are of one class, or else none.
-    """
-    found = [
-        (thing.subcategory or thing.category, thing.box)
-        for thing in annotation.objects
-        if difficult or not thing.difficult
-    ]
-    if view != "image":
-        return found
-    labels = {label for label, _ in found}
-    whole = (0.0, 0.0, float(annotation.width), float(annotation.height))
-    return [(label, whole) for label in labels] if len(labels) == 1 else []
-
-
-def encode_index(unit: str, examples: Iterable[CropExample]) -> bytes:
-    """Encodes a shard's examples."""
-    rows = [[example.key, example.label, list(example.box)] for example in examples]
-    return canonical_json({"unit": unit, "examples": rows}).encode()
-
-
-def decode_index(data: bytes, where: str) -> list[CropExample]:
-    """Decodes a shard's examples; raises `ArtifactError` naming `where` if the bytes are something else."""
-    try:
-        body = json.loads(data)
-        return [CropExample(body["unit"], key, label, tuple(box)) for key, label, box in body["examples"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{where}: not an index of examples ({error})") from error
-
-
-class EpochOrder:
-    """The order in which examples are taken, epoch after epoch, for ever."""
-
-    def __init__(self, examples: Sequence[CropExample], group: int, seed: int) -> None:
-        self._shards: dict[str, list[CropExample]] = {}
-        for example in examples:
-            self._shards.setdefault(example.unit, []).append(example)
-        self._units = sorted(self._shards)
-        self._group = group
-        self._seed = seed
-        self.size = len(examples)
-        self._epoch = lru_cache(maxsize=2)(self._order)
-
-    def take(self, start: int, count: int) -> list[CropExample]:
-        """The examples from a place of the endless sequence on."""
-        return [self._epoch(place // self.size)[place % self.size] for place in range(start, start + count)]
-
-    def _order(self, epoch: int) -> list[CropExample]:
-        rng = np.random.default_rng(derive_seed(self._seed, "epoch", epoch))
-        units = [self._units[i] for i in rng.permutation(len(self._units))]
-        ordered: list[CropExample] = []
-        for start in range(0, len(units), self._group):
-            pool = [example for unit in units[start : start + self._group] for example in self._shards[unit]]
-            ordered += [pool[i] for i in rng.permutation(len(pool))]
-        return ordered
-
-
-class ImageCache:
-    """Decoded images, the least lately used dropped first.
-
-    Args:
-        images: The images artifact.
-        short_side: What images are resized to, or None to keep them as stored.
-        max_bytes: Bound on the decoded pixels.
-        shards: How many shards' encoded bytes are kept.
-    """
-
-    def __init__(self, images: Artifact, short_side: int | None, max_bytes: int, shards: int) -> None:
-        self._images = images
-        self._short_side = short_side
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._decoded: OrderedDict[tuple[str, str], tuple[Pixels, tuple[int, int]]] = OrderedDict()
-        self._records = lru_cache(maxsize=shards)(self._read)
-
-    def get(self, unit: str, key: str) -> tuple[Pixels, tuple[int, int]]:
-        """The image, RGB `[H, W, 3]`, and the width and height of the stored one."""
-        name = (unit, key)
-        if name in self._decoded:
-            self._decoded.move_to_end(name)
-            return self._decoded[name]
-        record = self._records(unit)[key]
-        image = decode_record(record)
-        if self._short_side is not None:
-            image = resize_short_side(image, self._short_side)
-        self._decoded[name] = image, (record.annotation.width, record.annotation.height)
-        self._bytes += image.nbytes
-        while self._bytes > self._max_bytes and len(self._decoded) > 1:
-            self._bytes -= self._decoded.popitem(last=False)[1][0].nbytes
-        return self._decoded[name]
-
-    def _read(self, unit: str) -> Mapping[str, ImageRecord]:
-        return {record.key: record for record in read_images(self._images, unit)[0]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,27 +34,40 @@ class Cutter:
     """Cuts a sample out of an image.
 
     Attributes:
-        view: `crop`: a crop of fixed size that overlaps the object (section 4.4); `object`: the square around the
-            object with some context, resized; `image`: a crop of the whole image (section 3.1.1).
-        crops: Sizes, flips and colours.
-        min_overlap: Least part of the object inside a `crop`.
+        view: `crop`: a crop of fixed size that overlaps the object (section 4.5); `object`: the square around the
+            object with some context, resized; `image`: a crop of the whole image (section 3.1).
+        crops: Sizes, places, flips and colours.
+        min_overlap: Least overlap of a `crop` with its object.
+        overlap: Of the `object` the part inside, or the `iou` of both.
         context: Side of an `object`'s square over the object's longer side: drawn from this range.
         shift: How far an `object`'s square is moved at most, over its side.
     """
 
     view: View
     crops: TrainingCrops
-    min_overlap: float
-    context: tuple[float, float]
-    shift: float
+    min_overlap: float = 0.5
+    overlap: Overlap = "object"
+    context: tuple[float, float] = (1.0, 1.6)
+    shift: float = 0.1
+
+    def at_size(self, size: int) -> Cutter:
+        """The same crops for another size of the network's input, in pixels (section 2.3)."""
+        return replace(self, crops=replace(self.crops, network_size=size))
+
+    def reaches(self, image_hw: tuple[int, int], box: Box) -> bool:
+        """Tells whether any crop of an image, `(H, W)` pixels, overlaps the object's box in it enough."""
+        if self.view != "crop":
+            return True
+        found = self.crops.origins_around(image_hw, box, min_overlap=self.min_overlap, overlap=self.overlap)
+        return len(found) > 0
 
     def cut(self, image: Pixels, box: Box, rng: np.random.Generator) -> Pixels:
         """One random sample `[n, n, 3]`; `box` is in the pixels of `image`."""
         if self.view == "image":
             return self.crops.sample(image, rng)
         if self.view == "crop":
-            found = self.crops.sample_around(image, box, rng, min_overlap=self.min_overlap)
-            # An object larger than any crop: none holds so much of it.
+            found = self.crops.sample_around(image, box, rng, min_overlap=self.min_overlap, overlap=self.overlap)
+            # An object that no crop overlaps enough, such as one larger than any crop, and that was not skipped.
             return self.crops.finish(centre_crop(image, box, self.crops.size), rng) if found is None else found
         context = rng.uniform(*self.context)
         moved = rng.uniform(-self.shift, self.shift, 2)
@@ -212,63 +106,106 @@ def centre_crop(image: Pixels, box: Box, size: int) -> Pixels:
     return image[top : top + size, left : left + size]
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch whose samples are being cut."""
+
+    samples: Pixels
+    labels: Labels
+    parts: Sequence[Future[None]]
+
+    def wait(self) -> tuple[Pixels, Labels]:
+        for part in self.parts:
+            part.result()
+        return self.samples, self.labels
+
+
 class CropBatches:
-    """A worker's slices of all batches, some steps ahead on a thread.
+    """A worker's slices of all batches, some steps ahead on threads.
 
     Args:
         order: Which examples follow one another.
         cache: The images.
-        cutters: One per network size; epochs take turns with them (section 2.3).
+        cutter: Cuts the samples.
         labels: The classes, in the order of the network's outputs.
+        sizes: Size of the network's input in each epoch; a batch has that of the epoch in which it starts.
         batch: Examples of a batch over all workers.
         steps: Steps of the whole training.
         worker: This worker's rank, and how many there are.
         seed: Of the crops.
+        threads: How many threads decode and cut.
     """
 
     def __init__(
         self,
         order: EpochOrder,
         cache: ImageCache,
-        cutters: Sequence[Cutter],
+        cutter: Cutter,
         labels: Sequence[str],
         *,
+        sizes: EpochSizes,
         batch: int,
         steps: int,
         worker: tuple[int, int],
         seed: int,
+        threads: int = 1,
     ) -> None:
         self._order = order
         self._cache = cache
-        self._cutters = tuple(cutters)
+        self._cutter = cutter
         self._classes = {label: number for number, label in enumerate(labels)}
+        self._sizes = sizes
         self._batch = batch
         self._steps = steps
         self._slice = slice(worker[0], None, worker[1])
         self._seed = seed
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crop-batches")
-        self._pending: dict[int, Future[tuple[Pixels, npt.NDArray[np.int64]]]] = {}
+        self._planner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crop-planner")
+        self._cutters = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="crop-cutter")
+        self._pending: dict[int, Future[_Batch]] = {}
+        self._fetched: set[str] = set()
 
-    def batch(self, step: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    def batch(self, step: int) -> tuple[Pixels, Labels]:
         """This worker's slice of a step's batch: samples uint8 `[n, size, size, 3]` and classes `[n]`."""
         for number in range(step, min(step + _AHEAD, self._steps)):
             if number not in self._pending:
-                self._pending[number] = self._thread.submit(self._load, number)
-        return self._pending.pop(step).result()
+                self._pending[number] = self._planner.submit(self._start, number)
+        return self._pending.pop(step).result().wait()
 
-    def _load(self, step: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
-        start = step * self._batch
-        cutter = self._cutters[start // self._order.size % len(self._cutters)]
-        mine = list(enumerate(self._order.take(start, self._batch)))[self._slice]
-        samples = [
-            cutter.cut(*load_example(self._cache, example), np.random.default_rng(derive_seed(self._seed, step, place)))
-            for place, example in mine
-        ]
-        return np.stack(samples), np.array([self._classes[example.label] for _, example in mine], np.int64)
+    def wait(self) -> None:
+        """Waits until the batches that are being cut ahead are ready."""
+        for pending in list(self._pending.values()):
+            pending.result().wait()
 
     def close(self) -> None:
-        """Ends the thread after the batch at hand."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Ends the threads after the samples at hand."""
+        for pool in (self._planner, self._cutters):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _start(self, step: int) -> _Batch:
+        start = step * self._batch
+        size = self._sizes.of(start // self._order.size)
+        cutter = self._cutter.at_size(size)
+        mine = list(enumerate(self._order.take(start, self._batch)))[self._slice]
+        samples = np.empty((len(mine), size, size, 3), np.uint8)
+
+        def cut(first: int) -> None:
+            for row, (place, example) in enumerate(mine[first : first + _CHUNK], first):
+                rng = np.random.default_rng(derive_seed(self._seed, step, place))
+                samples[row] = cutter.cut(*load_example(self._cache, example), rng)
+
+        parts = [self._cutters.submit(cut, first) for first in range(0, len(mine), _CHUNK)]
+        self._fetch_ahead(step + _SHARDS_AHEAD)
+        labels = np.array([self._classes[example.label] for _, example in mine], np.int64)
+        return _Batch(samples, labels, parts)
+
+    def _fetch_ahead(self, step: int) -> None:
+        """Has the shards of a later batch read, once each, so that it need not wait for the storage."""
+        if step >= self._steps:
+            return
+        units = {example.unit for example in self._order.take(step * self._batch, self._batch)}
+        for unit in sorted(units - self._fetched):
+            self._cutters.submit(self._cache.fetch, unit)
+        self._fetched = units
 
 
 def load_example(cache: ImageCache, example: CropExample) -> tuple[Pixels, Box]:
@@ -280,7 +217,7 @@ def load_example(cache: ImageCache, example: CropExample) -> tuple[Pixels, Box]:
 
 
 def fit_colours(cache: ImageCache, examples: Sequence[CropExample], strength: float) -> ColourJitter | None:
-    """Principal components of some images' colours; None where colours are to stay."""
+    """Principal components of some images' colours, for a training without statistics; None where colours stay."""
     if not strength:
         return None
     rng = np.random.default_rng(0)

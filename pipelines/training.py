@@ -11,25 +11,38 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from pipelines.checkpoints import Checkpoint, Checkpoints
 from pipelines.networks import UNIT
-from pipelines.stage import RUNTIME, Phase, Resources, Stage, StageConfig, StageSpec, build_stage
+from pipelines.optimizer_state import load_training_tensors, make_sgd, training_tensors
+from pipelines.stage import Phase, Resources, Stage, StageSpec, build_stage
+from pipelines.training_config import Plateau, Rate, TrainingConfig
 from pipelines.workspace import Output
-from sppnet.errors import IncompleteError
+from sppnet.errors import ConfigError, IncompleteError
 from sppnet.seeds import derive_seed
-from sppnet.weights import load_state
+
+__all__ = [
+    "Curve",
+    "LocalWorker",
+    "Plateau",
+    "Rate",
+    "Task",
+    "Training",
+    "TrainingConfig",
+    "TrainingStage",
+    "Worker",
+    "compile_model",
+    "train_unit",
+]
 
 logger = logging.getLogger(__name__)
 
 Curve = list[Mapping[str, Any]]
-_MODEL, _MOMENTUM = "model.", "momentum."
 
 
 class Worker(Protocol):
@@ -83,91 +96,6 @@ class LocalWorker:
         logger.info("training %s", " ".join(f"{name}={value}" for name, value in point.items()))
 
 
-class Rate(BaseModel):
-    """A learning rate for a number of steps."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lr: Annotated[float, Field(gt=0)]
-    steps: Annotated[int, Field(ge=1)]
-
-
-class Plateau(BaseModel):
-    """Divides the learning rate where the held-out error has stopped falling (section 3.1: by 10, twice).
-
-    Attributes:
-        patience: Measurements without a new lowest error after which the rate is divided.
-        factor: What it is divided by.
-        divisions: How often at most.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    patience: Annotated[int, Field(ge=1)] = 5
-    factor: Annotated[float, Field(gt=1)] = 10.0
-    divisions: Annotated[int, Field(ge=0)] = 2
-
-    def divide(self, lr: float, errors: Iterable[float]) -> float:
-        """Returns the rate after these held-out errors, in the order in which they were measured."""
-        best, since, divided = math.inf, 0, 0
-        for error in errors:
-            best, since = (error, 0) if error < best else (best, since + 1)
-            if since >= self.patience and divided < self.divisions:
-                since, divided = 0, divided + 1
-        return float(lr / self.factor**divided)
-
-
-class TrainingConfig(StageConfig):
-    """What all training stages have in common.
-
-    Attributes:
-        schedule: Learning rates, each for a number of steps; their sum is the length of the training.
-        plateau: Divides the schedule's rate further where the held-out error stops falling.
-        momentum: Of SGD.
-        weight_decay: Of SGD, on all weights and biases.
-        bias_rate: Factor on the learning rate of biases (the authors' release has 2).
-        precision: Type in which layers compute; weights and momentum are float32 always.
-        measure_every: Steps between measurements on the held-out part.
-        checkpoint_every: Steps between checkpoints.
-        log_every: Steps between points of the curve.
-        workers: How many workers step together. Their number changes which dropout mask a sample gets, so runs
-            are equal to the last bit only for the same number.
-        cpus: CPUs of a worker.
-        gpus: GPUs of a worker.
-    """
-
-    schedule: Annotated[tuple[Rate, ...], Field(min_length=1)]
-    plateau: Plateau | None = None
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    bias_rate: Annotated[float, Field(gt=0)] = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    measure_every: Annotated[int, Field(ge=1)] = 200
-    checkpoint_every: Annotated[int, RUNTIME, Field(ge=1)] = 500
-    log_every: Annotated[int, RUNTIME, Field(ge=1)] = 20
-    workers: Annotated[int, RUNTIME, Field(ge=1)] = 1
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
-
-    @property
-    def steps(self) -> int:
-        """Length of the training."""
-        return sum(rate.steps for rate in self.schedule)
-
-    def rate(self, step: int, curve: Sequence[Mapping[str, Any]]) -> float:
-        """The learning rate of a step, 0-based, after a curve whose points may hold `held_out_error`."""
-        last = 0
-        lr = self.schedule[-1].lr
-        for part in self.schedule:
-            last += part.steps
-            if step < last:
-                lr = part.lr
-                break
-        if self.plateau is None:
-            return lr
-        return self.plateau.divide(lr, (point["held_out_error"] for point in curve if "held_out_error" in point))
-
-
 class Task(ABC):
     """What one worker trains, and on what.
 
@@ -202,7 +130,16 @@ C = TypeVar("C", bound=TrainingConfig)
 
 
 class TrainingStage(Stage[C]):
-    """A stage whose last phase is one unit that several workers make together."""
+    """A stage whose last phase is one unit that several workers make together.
+
+    Attributes:
+        seed: What all its seeds derive from: the run's, and for a further network of the same config its number.
+    """
+
+    def __init__(self, config: C, spec: StageSpec) -> None:
+        super().__init__(config, spec)
+        if config.seed:
+            self.seed = derive_seed(spec.seed, "network", config.seed)
 
     def training_phase(self) -> Phase:
         """The phase that trains."""
@@ -226,7 +163,10 @@ class TrainingStage(Stage[C]):
 
 
 class Training:
-    """One worker's part in a training, from the latest checkpoint to the end."""
+    """One worker's part in a training, from the latest checkpoint to the end.
+
+    `run` does all of it; `begin` and `advance` are its parts, for those that time single steps.
+    """
 
     def __init__(self, stage: TrainingStage[Any], worker: Worker) -> None:
         self.stage = stage
@@ -235,43 +175,49 @@ class Training:
         self.checkpoints = Checkpoints(stage.artifact)
         self.curve: Curve = []
         self._losses: list[float] = []
+        self._unread: tuple[int, torch.Tensor] | None = None
+        self._task: Task
+        self._model: nn.Module
+        self._optimizer: torch.optim.SGD
 
     def run(self) -> Output | None:
         """Trains until the last step. Returns rank 0's output, None on the other ranks.
 
         Raises:
+            ConfigError: The latest checkpoint is of another training, or `compile` finds no compiler.
             IncompleteError: The loss or a weight is not finite.
         """
-        stage, worker = self.stage, self.worker
-        torch.manual_seed(derive_seed(stage.seed, stage.name, "weights"))
-        task = stage.task(worker)
+        torch.manual_seed(derive_seed(self.stage.seed, self.stage.name, "weights"))
+        task = self.stage.task(self.worker)
         try:
-            optimizer = self._optimizer(task.model)
-            start = self._restore(task.model, optimizer)
-            model = worker.wrap(task.model).train()
-            for step in range(start, self.config.steps):
-                self._step(task, model, optimizer, step)
-                self._after(task, optimizer, step + 1)
-            return task.finish(self.curve) if worker.rank == 0 else None
+            for step in range(self.begin(task), self.config.steps):
+                self.advance(step)
+            return task.finish(self.curve) if self.worker.rank == 0 else None
         finally:
             task.close()
 
-    def _optimizer(self, model: nn.Module) -> torch.optim.SGD:
+    def begin(self, task: Task) -> int:
+        """Takes up a task where the latest checkpoint left it. Returns the step to go on with, 0-based."""
         config = self.config
-        groups = []
-        for bias in (False, True):
-            params = [p for name, p in model.named_parameters() if name.endswith("bias") == bias and p.requires_grad]
-            groups.append({"params": params, "factor": config.bias_rate if bias else 1.0})
-        # fused: one pass over the weights; the default's four cost half of a step of a 26-million-weight fc6.
-        return torch.optim.SGD(
-            [group for group in groups if group["params"]],
+        self._task = task
+        self._optimizer = make_sgd(
+            task.model,
             lr=config.schedule[0].lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            fused=True,
+            bias_rate=config.bias_rate,
         )
+        start = self._restore()
+        model = self.worker.wrap(task.model).train()
+        self._model = compile_model(model, self.worker.device) if config.compile else model
+        return start
 
-    def _restore(self, model: nn.Module, optimizer: torch.optim.SGD) -> int:
+    def advance(self, step: int) -> None:
+        """Does one step, and logs, measures and saves where it is time to."""
+        self._step(step)
+        self._after(step + 1)
+
+    def _restore(self) -> int:
         """Loads the latest checkpoint, rank 0's choice on all ranks: a lost attempt may be saving one right now."""
         worker = self.worker
         found: Checkpoint | None = self.checkpoints.latest() if worker.rank == 0 else None
@@ -279,59 +225,66 @@ class Training:
         if step == 0:
             return 0
         found = found or self.checkpoints.load(step)
-        load_state(model, found.tensors, f"checkpoint of step {step}", prefix=_MODEL, ignore=(_MOMENTUM,))
-        for name, parameter in model.named_parameters():
-            if _MOMENTUM + name in found.tensors:
-                buffer = torch.empty_like(parameter).copy_(found.tensors[_MOMENTUM + name])
-                optimizer.state[parameter]["momentum_buffer"] = buffer
+        load_training_tensors(self._task.model, self._optimizer, found.tensors, f"checkpoint of step {step}")
         self.curve = list(found.curve)
         logger.info("training resumes step=%d of=%d artifact=%s", step, self.config.steps, self.stage.artifact.name)
         return step
 
-    def _step(self, task: Task, model: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
+    def _step(self, step: int) -> None:
         lr = self.config.rate(step, self.curve)
-        for group in optimizer.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = lr * group["factor"]
         torch.manual_seed(derive_seed(self.stage.seed, self.stage.name, "step", step, self.worker.rank))
         lower = self.config.precision == "bfloat16"
         with torch.autocast(self.worker.device.type, dtype=torch.bfloat16, enabled=lower):
-            loss = task.loss(model, step)
-        value = float(loss.detach())
+            loss = self._task.loss(self._model, step)
+        self._read_loss()
+        self._unread = (step, loss.detach())
+        self._optimizer.zero_grad(set_to_none=True)
+        cast(Any, loss).backward()
+        self._optimizer.step()
+
+    def _read_loss(self) -> None:
+        """Checks the loss of the step before: by now the device has it, and has this step to go on with meanwhile."""
+        if self._unread is None:
+            return
+        step, loss = self._unread
+        self._unread = None
+        value = float(loss)
         if not math.isfinite(value):
             raise IncompleteError(
                 f"step {self.stage.spec.step}: training diverged, the loss of training step {step + 1} is {value}; "
                 f"{self.checkpoints.advice()}"
             )
         self._losses.append(value)
-        optimizer.zero_grad(set_to_none=True)
-        cast(Any, loss).backward()
-        optimizer.step()
 
-    def _after(self, task: Task, optimizer: torch.optim.SGD, done: int) -> None:
+    def _after(self, done: int) -> None:
         """Logs, measures and saves where it is time to, after `done` steps."""
         config, last = self.config, done == self.config.steps
         measures = last or done % config.measure_every == 0
         # The curve is cut at every checkpoint, so that no running mean is lost with a worker.
         saves = last or done % config.checkpoint_every == 0
         if measures or saves or done % config.log_every == 0:
-            self._log(task, optimizer, done, measures=measures)
+            self._read_loss()
+            self._log(done, measures=measures)
         if saves and self.worker.rank == 0:
-            self.checkpoints.save(done, self._state(task.model, optimizer), self.curve)
+            self.checkpoints.save(done, training_tensors(self._task.model, self._optimizer), self.curve)
             self.checkpoints.prune()
 
-    def _log(self, task: Task, optimizer: torch.optim.SGD, done: int, *, measures: bool) -> None:
+    def _log(self, done: int, *, measures: bool) -> None:
         mean = self.worker.mean(sum(self._losses) / len(self._losses))
         self._losses.clear()
         lr = self.config.rate(done - 1, self.curve)
         point: dict[str, Any] = {"step": done, "loss": round(mean, 6), "lr": lr}
         if measures:
-            point |= self._measure(task)
+            point |= self._measure()
         self.curve.append(point)
         if self.worker.rank == 0:
             self.worker.report(point)
 
-    def _measure(self, task: Task) -> dict[str, float]:
+    def _measure(self) -> dict[str, float]:
         """Rank 0's measurements on every rank: a plateau must divide the rate on all of them at once."""
+        task = self._task
         found: Mapping[str, float] = {}
         if self.worker.rank == 0:
             task.model.eval()
@@ -342,13 +295,19 @@ class Training:
         agreed = {} if math.isnan(error) else {"held_out_error": error}
         return {name: round(value, 6) for name, value in found.items()} | agreed
 
-    def _state(self, model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, torch.Tensor]:
-        state = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
-        for name, parameter in model.named_parameters():
-            buffer = optimizer.state[parameter].get("momentum_buffer") if parameter in optimizer.state else None
-            if buffer is not None:
-                state[_MOMENTUM + name] = buffer
-        return state
+
+def compile_model(model: nn.Module, device: torch.device) -> nn.Module:
+    """Returns the model with its steps compiled; its weights and their names stay those of `model`.
+
+    Raises:
+        ConfigError: `torch.compile` can't work here; the message says why.
+    """
+    try:  # a missing compiler shows at the first call only: let that be a call of nothing much
+        torch.compile(torch.neg)(torch.ones(2, device=device))
+        return cast(nn.Module, torch.compile(model))
+    except (RuntimeError, OSError, ImportError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"compile: torch.compile does not work on this worker ({why}); set compile: false") from error
 
 
 def train_unit(spec: StageSpec, unit: str, worker: Worker) -> None:

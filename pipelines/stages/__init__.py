@@ -11,6 +11,7 @@ _STAGES = {
     "ingest": "pipelines.stages.ingest:Ingest",
     "propose": "pipelines.stages.propose:Propose",
     "weights": "pipelines.stages.weights:ImportWeights",
+    "statistics": "pipelines.stages.statistics:Statistics",
     "pretrain": "pipelines.stages.pretrain:Pretrain",
     "extract": "pipelines.stages.extract:Extract",
     "finetune": "pipelines.stages.finetune:Finetune",
@@ -19,6 +20,7 @@ _STAGES = {
     "score": "pipelines.stages.score:Score",
     "evaluate": "pipelines.stages.evaluate:Evaluate",
     "classify": "pipelines.stages.classify:Classify",
+    "transfer": "pipelines.stages.transfer:Transfer",
     "activations": "pipelines.stages.activations:Activations",
 }
 

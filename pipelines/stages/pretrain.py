@@ -1,4 +1,4 @@
-"""pretrain: the whole network on crops of images, to tell subcategories apart (sections 2.3, 3.1.1 and 4.4)."""
+"""pretrain: the whole network on crops of images, to tell subcategories apart (sections 2.3, 3.1 and 4.5)."""
 
 from __future__ import annotations
 
@@ -8,38 +8,24 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional as F
 
-from pipelines.crop_batches import (
-    CropBatches,
-    CropExample,
-    Cutter,
-    EpochOrder,
-    ImageCache,
-    View,
-    decode_index,
-    encode_index,
-    examples_of,
-    fit_colours,
-    load_example,
-)
+from pipelines.crop_batches import Cutter, Fallback
+from pipelines.crop_examples import CropExample, View, decode_index, encode_index, examples_of
 from pipelines.manifest import Manifest
-from pipelines.networks import SUFFIX, encode_network
+from pipelines.pretraining import PretrainTask
 from pipelines.shards import read_images
 from pipelines.stage import RUNTIME, Input, Phase, StageConfig
-from pipelines.training import Curve, Plateau, Rate, Task, TrainingConfig, TrainingStage, Worker
+from pipelines.stages.statistics import read_statistics
+from pipelines.training import Plateau, Rate, Task, TrainingConfig, TrainingStage, Worker
 from pipelines.workspace import Output
-from sppnet.augment import TrainingCrops
+from sppnet.augment import ColourJitter, EpochSizes, Overlap, TrainingCrops, Where
 from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ConfigError
-from sppnet.images import Preprocessing, normalise_images
-from sppnet.network import FcHead, SppNetwork
+from sppnet.images import Preprocessing
 from sppnet.pyramid import Pyramid
 from sppnet.seeds import derive_seed
+from sppnet.statistics import PixelStatistics
 
 _INDEX = "index/"
 _HELD_OUT_RANGE = 1 << 63
@@ -51,19 +37,32 @@ class PretrainConfig(TrainingConfig):
 
     Attributes:
         images: The step that ingests.
+        statistics: A step whose statistics give the colours' components and the per-pixel mean. Without one, the
+            components are those of a few images, which serves as well where the colours are altered a little.
         split: Split to train on.
         subcategories: Classes to tell apart; by default all that the split's objects have, sorted. Objects without a
             subcategory count under their category.
         difficult: Whether objects marked difficult train.
-        view: What a sample shows. `crop`: a crop that overlaps the object by `min_overlap` (section 4.4); `object`:
+        view: What a sample shows. `crop`: a crop that overlaps the object by `min_overlap` (section 4.5); `object`:
             the square around the object with some context, resized; `image`: a crop of an image of one class.
-        short_side: What an image's short side is resized to before a `crop` or an `image` is cut.
+        short_side: What an image's short side is resized to before a `crop` or an `image` is cut; a smaller image is
+            enlarged.
         size: Sides of the crop as the network sees it, in pixels; epochs take turns (section 2.3: 224, 180).
-        min_overlap: Least part of the object inside a `crop`.
+        random_size: Draws the network's size instead, one for each epoch, uniformly from this closed range (section
+            2.3: 180 to 224). The paper doesn't say whether an epoch or an iteration has one size.
+        where: Which crops there are: the `five` of centre and corners, or at every pixel, `uniform`; by default
+            `five` for an `image` (section 3.1), `uniform` for a `crop` (section 4.5).
+        min_overlap: Least overlap of a `crop` with its object.
+        overlap: What that is, which the paper doesn't define: `object`, the part of the object inside the crop, or
+            `iou`, the intersection over union of both.
+        fallback: What becomes of an object that no `crop` overlaps enough, such as one larger than any: `centre`
+            takes the crop around its centre, `skip` leaves it out (the index's `skipped` counts those).
         context: Range of the side of an `object`'s square over the object's longer side.
         shift: How far that square is moved at most, over its side.
         flip: Whether half of the samples are mirrored.
         colour: Strength of the colour alteration, 0 for none.
+        mean: What is subtracted from pixels: the preprocessing's `constant`, or the `per-pixel` mean of `statistics`,
+            warped to the network's size.
         architecture: The backbone's name.
         width: Multiplies the channels of its layers.
         cut: The last module kept.
@@ -77,21 +76,28 @@ class PretrainConfig(TrainingConfig):
         held_out_samples: At most so many samples are measured on.
         shards: Shards whose samples are mixed.
         cache_bytes: Bound on the decoded images that a worker keeps.
+        threads: Threads of a worker that decode and cut; by default one for each of its `cpus`, two at least.
     """
 
     stage: Literal["pretrain"]
     images: Annotated[str, Input(("images",))]
+    statistics: Annotated[str | None, Input(("statistics",))] = None
     split: str = "train"
     subcategories: tuple[str, ...] | None = None
     difficult: bool = False
     view: View = "crop"
     short_side: Annotated[int, Field(ge=16)] = 256
     size: Annotated[tuple[Annotated[int, Field(ge=16)], ...], Field(min_length=1)] = (224,)
+    random_size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
+    where: Where | None = None
     min_overlap: Annotated[float, Field(gt=0, le=1)] = 0.5
+    overlap: Overlap = "object"
+    fallback: Fallback = "centre"
     context: tuple[float, float] = (1.0, 1.6)
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     flip: bool = True
     colour: Annotated[float, Field(ge=0)] = 0.1
+    mean: Literal["constant", "per-pixel"] = "constant"
     architecture: str = "zf5"
     width: Annotated[float, Field(gt=0)] = 1.0
     cut: str | None = None
@@ -107,11 +113,31 @@ class PretrainConfig(TrainingConfig):
     held_out_samples: Annotated[int, Field(ge=1)] = 512
     shards: Annotated[int, Field(ge=1)] = 4
     cache_bytes: Annotated[int, RUNTIME, Field(ge=1)] = 1 << 30
+    threads: Annotated[int | None, RUNTIME, Field(ge=1)] = None
 
     def spec(self) -> BackboneSpec:
         """The backbone that the config names; raises `ConfigError` for one that does not exist."""
         wanted = Preprocessing.from_dict(self.preprocessing) if self.preprocessing else None
         return BackboneSpec(self.architecture, self.width, self.cut, wanted, self.response_norm)
+
+    def cutter(self, colour: ColourJitter | None = None) -> Cutter:
+        """What cuts the samples, at the largest size, altering colours or not."""
+        crops = TrainingCrops(
+            short_side=max(self.short_side, *self.size),
+            size=max(self.size),
+            where=self.where or ("uniform" if self.view == "crop" else "five"),
+            flip=self.flip,
+            colour=colour,
+        )
+        return Cutter(self.view, crops, self.min_overlap, self.overlap, self.context, self.shift)
+
+    def epoch_sizes(self, seed: int) -> EpochSizes:
+        """The network's size in each epoch; `seed` is of those that are drawn."""
+        return EpochSizes(self.size, self.random_size, seed)
+
+    def network_sizes(self) -> tuple[int, ...]:
+        """Sizes to tell users of the network: the crop's own first, then the others or the ends of the range."""
+        return tuple(dict.fromkeys((max(self.size), *sorted(self.random_size or self.size, reverse=True))))
 
     def held_out(self, key: str) -> bool:
         """Tells whether an image is held out; depends on its key only."""
@@ -130,13 +156,14 @@ class Pretrain(TrainingStage[PretrainConfig]):
     def check(cls, config: PretrainConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """A network that exists and sees at least one cell, crops that fit their image, a batch for every worker."""
         backbone = build_backbone(config.spec())
-        for size in config.size:
-            backbone.map_hw((size, size))
         Pyramid(config.levels)
-        if config.view != "object" and max(config.size) > config.short_side:
-            raise ConfigError(f"size: {max(config.size)} is larger than short_side {config.short_side}")
+        _check_sizes(config)
+        for size in config.network_sizes():
+            backbone.map_hw((size, size))
         if not 0 < config.context[0] <= config.context[1]:
             raise ConfigError(f"context: {list(config.context)} is no range")
+        if config.mean == "per-pixel" and config.statistics is None:
+            raise ConfigError("mean: per-pixel needs `statistics`, a step that makes them")
         if config.workers > config.batch:
             raise ConfigError(f"workers: {config.workers} can't share a batch of {config.batch}")
 
@@ -154,15 +181,22 @@ class Pretrain(TrainingStage[PretrainConfig]):
         """Lists a shard's examples, or trains in this process."""
         if not unit.startswith(_INDEX):
             return super().run(unit)
-        shard = unit.removeprefix(_INDEX)
-        config = self.config
-        examples = [
-            CropExample(shard, record.key, label, box)
-            for record in read_images(self.input("images"), shard)[0]
-            for label, box in examples_of(record.annotation, config.view, difficult=config.difficult)
-            if config.subcategories is None or label in config.subcategories
-        ]
-        return Output(encode_index(shard, examples), ".json", len(examples), 0, metrics={"examples": len(examples)})
+        return self._index(unit.removeprefix(_INDEX))
+
+    def _index(self, shard: str) -> Output:
+        config, cutter = self.config, self.config.cutter()
+        examples, skipped = [], 0
+        for record in read_images(self.input("images"), shard)[0]:
+            image_hw = (record.annotation.height, record.annotation.width)
+            for label, box in examples_of(record.annotation, config.view, difficult=config.difficult):
+                if config.subcategories is not None and label not in config.subcategories:
+                    continue
+                if config.fallback == "skip" and not cutter.reaches(image_hw, box):
+                    skipped += 1
+                    continue
+                examples.append(CropExample(shard, record.key, label, box))
+        metrics = {"examples": len(examples)} | ({"skipped": skipped} if config.fallback == "skip" else {})
+        return Output(encode_index(shard, examples), ".json", len(examples), 0, metrics=metrics)
 
     @cached_property
     def examples(self) -> list[CropExample]:
@@ -194,92 +228,26 @@ class Pretrain(TrainingStage[PretrainConfig]):
             raise ConfigError(f"step {self.spec.step}: needs at least two distinct subcategories, got {list(found)}")
         return found
 
+    @cached_property
+    def statistics(self) -> PixelStatistics | None:
+        """The data set's statistics, if a step makes them."""
+        artifact = self.optional_input("statistics")
+        return read_statistics(artifact) if artifact else None
+
     def task(self, worker: Worker) -> Task:
         """Builds the network and its batches for a worker."""
         return PretrainTask(self, worker)
 
 
-class PretrainTask(Task):
-    """One worker's part of a pre-training."""
-
-    def __init__(self, stage: Pretrain, worker: Worker) -> None:
-        self._config = config = stage.config
-        self._worker = worker
-        self._labels = stage.classes()
-        backbone, pyramid = build_backbone(config.spec()), Pyramid(config.levels)
-        features = pyramid.bins * backbone.channels
-        head = FcHead(features, config.hidden, len(self._labels), config.dropout)
-        self.model: SppNetwork = SppNetwork(backbone, pyramid, head).to(worker.device)
-        short_side = None if config.view == "object" else config.short_side
-        self._cache = ImageCache(stage.input("images"), short_side, config.cache_bytes, config.shards + 1)
-        training = [example for example in stage.examples if not config.held_out(example.key)]
-        self._held_out_examples = [example for example in stage.examples if config.held_out(example.key)]
-        colour = fit_colours(self._cache, training, config.colour)
-        self._cutters = tuple(
-            Cutter(
-                config.view,
-                TrainingCrops(
-                    short_side=max(config.short_side, *config.size),
-                    size=max(config.size),
-                    flip=config.flip,
-                    network_size=size,
-                    colour=colour,
-                ),
-                config.min_overlap,
-                config.context,
-                config.shift,
-            )
-            for size in config.size
-        )
-        self._batches = CropBatches(
-            EpochOrder(training, config.shards, derive_seed(stage.seed, stage.name)),
-            self._cache,
-            self._cutters,
-            self._labels,
-            batch=config.batch,
-            steps=config.steps,
-            worker=(worker.rank, worker.world_size),
-            seed=derive_seed(stage.seed, stage.name, "crops"),
-        )
-
-    def loss(self, model: nn.Module, step: int) -> torch.Tensor:
-        """Softmax loss of this worker's samples."""
-        samples, labels = self._batches.batch(step)
-        logits = model(self._to_network(samples))
-        share = self._worker.world_size / self._config.batch
-        target = torch.from_numpy(labels).to(self._worker.device)
-        return F.cross_entropy(logits.float(), target, reduction="sum") * share
-
-    def _to_network(self, samples: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
-        return normalise_images(samples, self.model.backbone.preprocessing, self._worker.device)
-
-    @cached_property
-    def _held_out(self) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], torch.Tensor] | None:
-        chosen = [example for example in self._held_out_examples if example.label in self._labels]
-        chosen = chosen[: self._config.held_out_samples]
-        if not chosen:
-            return None
-        samples = [self._cutters[0].cut_centre(*load_example(self._cache, example)) for example in chosen]
-        return np.stack(samples), torch.tensor([self._labels.index(example.label) for example in chosen])
-
-    def measure(self) -> Mapping[str, float]:
-        """Accuracy on samples of held-out images."""
-        if self._held_out is None:
-            return {}
-        samples, labels = self._held_out
-        starts = range(0, len(samples), self._config.batch)
-        parts = [self.model(self._to_network(samples[at : at + self._config.batch])).argmax(1).cpu() for at in starts]
-        accuracy = float((torch.cat(parts) == labels).float().mean())
-        return {"held_out_error": 1 - accuracy, "held_out_accuracy": accuracy}
-
-    def finish(self, curve: Curve) -> Output:
-        """The network with what its classes are."""
-        model, config = self.model, self._config
-        data = encode_network(model.backbone, model.head, model.pyramid, self._labels, curve)
-        metrics = {"steps": config.steps, "classes": len(self._labels)}
-        metrics |= {name: value for name, value in curve[-1].items() if name not in ("step", "lr")}
-        return Output(data, SUFFIX, rows=len(model.state_dict()), done=0, metrics=metrics)
-
-    def close(self) -> None:
-        """Ends the thread that cuts."""
-        self._batches.close()
+def _check_sizes(config: PretrainConfig) -> None:
+    """Raises `ConfigError` for crops that their images can't hold, or sizes that contradict one another."""
+    largest = max(config.size)
+    if config.view != "object" and largest > config.short_side:
+        raise ConfigError(f"size: {largest} is larger than short_side {config.short_side}")
+    if config.random_size is None:
+        return
+    low, high = config.random_size
+    if len(config.size) > 1:
+        raise ConfigError(f"random_size: epochs take turns with sizes {list(config.size)} already; name one size")
+    if not low <= high <= largest:
+        raise ConfigError(f"random_size: {[low, high]} is no range up to the crop's size {largest}")

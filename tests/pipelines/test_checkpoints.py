@@ -10,7 +10,7 @@ import torch
 
 from pipelines.checkpoints import Checkpoints
 from pipelines.workspace import Artifact, Workspace
-from sppnet.errors import ArtifactError, IncompleteError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 
 @pytest.fixture
@@ -109,3 +109,14 @@ def test_weights_that_are_not_finite_are_never_saved(artifact: Artifact) -> None
     with pytest.raises(IncompleteError, match=r"model\.b .* after step 10; the last good checkpoint is that of step 5"):
         checkpoints.save(10, bad, [])
     assert checkpoints.steps() == [5]
+
+
+def test_anothers_checkpoint_is_refused_and_left_where_it_is(artifact: Artifact, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(artifact)
+    checkpoints.save(5, tensors(1.0), [])
+    (tmp_path / "head-abc").rename(tmp_path / "head-other")
+    other = Checkpoints(Workspace.open(str(tmp_path)).artifact("head-other"))
+    for look in (other.latest, lambda: other.load(5), lambda: other.curve(5)):
+        with pytest.raises(ConfigError, match=r"step-000005\.json is a checkpoint of head-abc, another network"):
+            look()
+    assert other.steps() == [5]

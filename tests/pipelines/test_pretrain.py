@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from tiny_workspace import BACKBONE, CATEGORIES, SIZE, make_annotation, make_spec, make_workspace
+from tiny_workspace import BACKBONE, CATEGORIES, make_annotation, make_spec, make_workspace
 
-from pipelines.crop_batches import (
-    CropBatches,
-    CropExample,
-    Cutter,
-    EpochOrder,
-    ImageCache,
-    centre_crop,
-    decode_index,
-    examples_of,
-    square_around,
-)
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.networks import has_head, read_backbone, read_trained_head
+from pipelines.crop_examples import decode_index
+from pipelines.networks import has_head, read_backbone, read_network, read_trained_head
+from pipelines.pretraining import PretrainTask
 from pipelines.stage import StageSpec, build_stage, run_unit
-from pipelines.stages.pretrain import Pretrain, PretrainConfig, PretrainTask
-from pipelines.training import LocalWorker, Rate, train_unit
+from pipelines.stages.pretrain import Pretrain, PretrainConfig
+from pipelines.stages.statistics import StatisticsConfig, read_statistics
+from pipelines.training import LocalWorker, Rate, Training, train_unit
 from pipelines.workspace import Workspace
-from sppnet.augment import TrainingCrops
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 UNITS = tuple(f"train/{number:06d}" for number in range(4))
 SUBCATEGORIES = tuple(f"{category}-{number}" for category in sorted(CATEGORIES) for number in range(2))
@@ -74,7 +62,10 @@ def make_config(**changes: Any) -> PretrainConfig:
 
 def pretrain_spec(workspace: Workspace, name: str, **changes: Any) -> StageSpec:
     """The spec of a step whose index is made."""
-    spec = make_spec(workspace, make_config(**changes), name, images="images-tiny")
+    inputs = {"images": "images-tiny"}
+    if "statistics" in changes:
+        inputs["statistics"] = changes["statistics"]
+    spec = make_spec(workspace, make_config(**changes), name, **inputs)
     for unit in build_stage(spec).phases()[0].units:
         run_unit(spec, unit)
     return spec
@@ -85,17 +76,6 @@ def trained(workspace: Workspace) -> StageSpec:
     spec = pretrain_spec(workspace, "network-whole")
     train_unit(spec, "model", LocalWorker(torch.device("cpu")))
     return spec
-
-
-def test_an_image_offers_its_objects_or_its_one_class() -> None:
-    disc, ring = ObjectAnnotation("disc", (1, 2, 30, 40), "disc-1"), ObjectAnnotation("ring", (5, 5, 50, 50))
-    hard = ObjectAnnotation("bar", (5, 5, 9, 9), difficult=True)
-    both, one = ImageAnnotation("a", 100, 80, (disc, ring, hard)), ImageAnnotation("b", 100, 80, (disc, disc, hard))
-    assert examples_of(both, "crop", difficult=False) == [("disc-1", (1, 2, 30, 40)), ("ring", (5, 5, 50, 50))]
-    assert examples_of(both, "object", difficult=True)[2] == ("bar", (5, 5, 9, 9))
-    assert examples_of(both, "image", difficult=False) == []
-    assert examples_of(one, "image", difficult=False) == [("disc-1", (0, 0, 100, 80))]
-    assert examples_of(one, "image", difficult=True) == []
 
 
 def test_the_index_lists_every_object_of_a_shard(workspace: Workspace) -> None:
@@ -111,97 +91,6 @@ def test_the_index_lists_every_object_of_a_shard(workspace: Workspace) -> None:
     assert [(row.key, row.label, row.box) for row in found] == wanted
     assert {row.unit for row in found} == set(UNITS)
     assert artifact.commit("index/train/000001").metrics["examples"] == sum(row.unit == UNITS[1] for row in found)
-    with pytest.raises(ArtifactError, match="not an index"):
-        decode_index(b"[]", "x")
-
-
-def test_an_epoch_takes_every_example_once_and_shards_in_groups() -> None:
-    examples = [CropExample(f"train/{n % 6:06d}", f"k{n}", "a", (0, 0, 1, 1)) for n in range(60)]
-    order = EpochOrder(examples, group=2, seed=5)
-    first, second = order.take(0, 60), order.take(60, 60)
-    assert Counter(first) == Counter(second) == Counter(examples)
-    assert first != second
-    assert order.take(50, 20) == first[50:] + second[:10]
-    assert [len({example.unit for example in first[at : at + 20]}) for at in (0, 20, 40)] == [2, 2, 2]
-    assert len({example.unit for example in first[:6]}) == 2
-    assert EpochOrder(list(reversed(examples)), 2, 5).size == 60
-    assert EpochOrder(examples, 2, 6).take(0, 60) != first
-
-
-def test_the_cache_is_bounded_and_resizes(workspace: Workspace) -> None:
-    nbytes = SIZE[0] * SIZE[1] * 3
-    cache = ImageCache(workspace.artifact("images-tiny"), None, max_bytes=2 * nbytes, shards=1)
-    image, size = cache.get(UNITS[0], "im000")
-    assert image.shape == (SIZE[1], SIZE[0], 3)
-    assert size == SIZE
-    for key in ("im001", "im002", "im003"):
-        cache.get(UNITS[0], key)
-    assert list(cache._decoded) == [(UNITS[0], "im002"), (UNITS[0], "im003")]
-    assert cache._bytes == 2 * nbytes
-    assert np.array_equal(cache.get(UNITS[0], "im000")[0], image)
-    small, size = ImageCache(workspace.artifact("images-tiny"), 60, 1, shards=1).get(UNITS[1], "im006")
-    assert (small.shape, size) == ((60, 80, 3), SIZE)
-
-
-def test_a_square_holds_the_object_and_stays_inside() -> None:
-    ramp = np.zeros((100, 200, 3), np.uint8)
-    ramp[:, :, 0], ramp[:, :, 1] = np.arange(200)[None], np.arange(100)[:, None]
-
-    def corners(crop: np.ndarray) -> list[int]:
-        return [*crop[0, 0, :2].tolist(), *crop[-1, -1, :2].tolist()]
-
-    assert corners(square_around(ramp, (80, 40, 120, 60), 1.5, (0, 0))) == [70, 20, 129, 79]
-    assert corners(square_around(ramp, (80, 40, 120, 60), 1.0, (0.25, -0.5))) == [90, 10, 129, 49]
-    assert corners(square_around(ramp, (0, 0, 40, 40), 1.5, (0, 0))) == [0, 0, 59, 59]
-    assert corners(square_around(ramp, (20, 10, 180, 90), 1.0, (0, 0))) == [20, 0, 179, 99]
-    assert corners(centre_crop(ramp, (80, 40, 120, 60), 40)) == [80, 30, 119, 69]
-    assert corners(centre_crop(ramp, (180, 0, 200, 20), 50)) == [150, 0, 199, 49]
-
-
-@pytest.mark.parametrize("view", ["crop", "object", "image"])
-def test_every_view_gives_samples_of_the_networks_size(view: Any) -> None:
-    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
-    crops = TrainingCrops(short_side=120, size=64, network_size=48)
-    cutter = Cutter(view, crops, min_overlap=0.5, context=(1.0, 1.5), shift=0.1)
-    rng = np.random.default_rng(1)
-    for box in ((10.0, 10.0, 60.0, 50.0), (0.0, 0.0, 160.0, 120.0), (150.0, 100.0, 160.0, 120.0)):
-        assert cutter.cut(image, box, rng).shape == (48, 48, 3)
-        assert np.array_equal(cutter.cut_centre(image, box), cutter.cut_centre(image, box))
-
-
-def make_batches(stage: Pretrain, worker: tuple[int, int], sizes: tuple[int, ...] = (48,)) -> CropBatches:
-    cutters = [
-        Cutter("object", TrainingCrops(short_side=64, size=64, network_size=size), 0.5, (1.0, 1.5), 0.1)
-        for size in sizes
-    ]
-    cache = ImageCache(stage.input("images"), None, 1 << 20, shards=3)
-    order = EpochOrder(stage.examples, 2, seed=1)
-    return CropBatches(order, cache, cutters, SUBCATEGORIES, batch=10, steps=20, worker=worker, seed=4)
-
-
-def test_workers_share_the_very_batch_of_one(workspace: Workspace, trained: StageSpec) -> None:
-    stage = build_stage(trained)
-    assert isinstance(stage, Pretrain)
-    whole, parts = make_batches(stage, (0, 1)), [make_batches(stage, (rank, 3)) for rank in range(3)]
-    for step in (0, 7):
-        samples, labels = whole.batch(step)
-        shared = [part.batch(step) for part in parts]
-        assert [len(classes) for _, classes in shared] == [4, 3, 3]
-        for rank, (pixels, classes) in enumerate(shared):
-            assert np.array_equal(pixels, samples[rank::3])
-            assert np.array_equal(classes, labels[rank::3])
-    for batches in (whole, *parts):
-        batches.close()
-
-
-def test_epochs_take_turns_with_the_sizes(workspace: Workspace, trained: StageSpec) -> None:
-    stage = build_stage(trained)
-    assert isinstance(stage, Pretrain)
-    batches = make_batches(stage, (0, 1), sizes=(48, 32))
-    sides = [batches.batch(step)[0].shape[1] for step in range(14)]
-    assert len(stage.examples) == 43  # 48 objects, 5 of them difficult
-    assert sides == [48] * 5 + [32] * 4 + [48] * 4 + [32]
-    batches.close()
 
 
 def test_it_publishes_a_whole_network(workspace: Workspace, trained: StageSpec) -> None:
@@ -279,4 +168,122 @@ def test_the_config_is_checked() -> None:
         Pretrain.check(make_config(size=(16,)), {})
     with pytest.raises(ConfigError, match="is no range"):
         Pretrain.check(make_config(context=(2.0, 1.0)), {})
+    with pytest.raises(ConfigError, match=r"take turns with sizes \[64, 48\] already"):
+        Pretrain.check(make_config(size=(64, 48), random_size=(48, 64)), {})
+    for wrong in ((48, 72), (60, 50)):
+        with pytest.raises(ConfigError, match=r"random_size: \[\d\d, \d\d\] is no range up to the crop's size 64"):
+            Pretrain.check(make_config(size=(64,), random_size=wrong), {})
+    with pytest.raises(ConfigError, match="per-pixel needs `statistics`"):
+        Pretrain.check(make_config(mean="per-pixel"), {})
+    with pytest.raises(ConfigError, match="workers: 30 can't share a batch of 24"):
+        Pretrain.check(make_config(workers=30), {})
     Pretrain.check(make_config(), {})
+    Pretrain.check(make_config(size=(64,), random_size=(48, 64)), {})
+
+
+def test_what_changes_speed_only_is_not_in_the_fingerprint() -> None:
+    one = make_config()
+    for field, value in {"threads": 5, "compile": True, "cache_bytes": 7, "workers": 2}.items():
+        assert one.semantic() == make_config(**{field: value}).semantic()
+    for field, value in {
+        "seed": 1,
+        "random_size": (32, 48),
+        "where": "uniform",
+        "overlap": "iou",
+        "mean": "per-pixel",
+    }.items():
+        assert one.semantic() != make_config(**{field: value}).semantic()
+
+
+def test_objects_that_no_crop_reaches_are_counted_and_left_out(workspace: Workspace) -> None:
+    changes = {"view": "crop", "short_side": 96, "size": (32,), "min_overlap": 0.7}
+    counts = {}
+    for fallback in ("centre", "skip"):
+        spec = pretrain_spec(workspace, f"network-{fallback}", fallback=fallback, **changes)
+        commits = [workspace.artifact(spec.artifact).commit(f"index/{unit}") for unit in UNITS]
+        counts[fallback] = [sum(commit.metrics.get(name, 0) for commit in commits) for name in ("examples", "skipped")]
+    # Objects are squares of 40 to 63 pixels at a short side of 120: a crop of 32 in 96 holds 0.7 of those up to 47.
+    boxes = [
+        thing.box
+        for number in range(24)
+        for thing in make_annotation(f"im{number:03d}", number).objects
+        if not thing.difficult
+    ]
+    small = sum(0.7 * (box[2] - box[0]) ** 2 <= (32 / 0.8) ** 2 for box in boxes)
+    assert counts == {"centre": [43, 0], "skip": [small, 43 - small]}
+    assert 0 < small < 43
+
+
+def test_another_seed_is_another_network_on_the_same_images(workspace: Workspace) -> None:
+    schedule = (Rate(lr=0.01, steps=3),)
+    networks, held_out = [], []
+    for name, seed in (("network-seed0", 0), ("network-seed1", 1), ("network-seed1b", 1)):
+        spec = pretrain_spec(workspace, name, seed=seed, schedule=schedule)
+        stage = build_stage(spec)
+        assert (stage.seed == spec.seed) == (seed == 0)
+        train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+        networks.append(workspace.artifact(name).read("model"))
+        held_out.append([example for example in stage.examples if stage.config.held_out(example.key)])
+    assert networks[0] != networks[1] == networks[2]
+    assert held_out[0] == held_out[1]
+
+
+def test_statistics_give_mean_and_colours(workspace: Workspace) -> None:
+    config = StatisticsConfig(stage="statistics", images="images", short_side=64, size=56)
+    spec = make_spec(workspace, config, "statistics-tiny", images="images-tiny")
+    for phase in build_stage(spec).phases():
+        for unit in phase.units:
+            run_unit(spec, unit)
+    statistics = read_statistics(workspace.artifact("statistics-tiny"))
+    changes = {"view": "image", "short_side": 64, "size": (64, 48), "colour": 0.1}
+    changes |= {"subcategories": ("bar-0", "disc-1"), "schedule": (Rate(lr=0.01, steps=2),)}
+    spec = pretrain_spec(workspace, "network-mean", statistics="statistics-tiny", mean="per-pixel", **changes)
+    train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+    trained = read_network(workspace.artifact("network-mean"))
+    mean = trained.network.backbone.mean_image
+    assert mean is not None
+    assert torch.equal(mean.flip(0), torch.from_numpy(statistics.mean_image))  # a BGR network
+    assert trained.sizes == (64, 48)
+    task = PretrainTask(build_stage(spec), LocalWorker(torch.device("cpu")))
+    assert task._cutter.crops.colour == statistics.colours(0.1)
+    plain = PretrainTask(
+        build_stage(pretrain_spec(workspace, "network-plain", **changes)), LocalWorker(torch.device("cpu"))
+    )
+    assert plain.model.backbone.mean_image is None
+    assert plain._cutter.crops.colour not in (None, statistics.colours(0.1))
+    samples = torch.randint(
+        0, 256, (2, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    ).numpy()
+    difference = (plain._to_network(samples) - task._to_network(samples)).mean((0, 2, 3)).flip(0) * 64
+    assert torch.allclose(difference, torch.from_numpy(statistics.mean_image).mean((1, 2)) - 128, atol=0.5)
+    for one in (task, plain):
+        one.close()
+
+
+def test_a_loss_that_is_not_finite_names_step_and_checkpoint(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = pretrain_spec(workspace, "network-nan", checkpoint_every=2, schedule=(Rate(lr=0.01, steps=9),))
+    loss = PretrainTask.loss
+    monkeypatch.setattr(
+        PretrainTask, "loss", lambda self, model, step: loss(self, model, step) * (float("nan") if step == 4 else 1)
+    )
+    expected = "the loss of training step 5 is nan; the last good checkpoint is that of step 4"
+    with pytest.raises(IncompleteError, match=expected):
+        train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+    assert "model" not in workspace.artifact("network-nan").committed()
+
+
+def test_a_checkpoint_of_another_training_is_refused(workspace: Workspace) -> None:
+    """By the engine it can't happen: fingerprints keep trainings apart. By hand it can."""
+    names = ("network-donor", "network-taker")
+    donor, taker = (pretrain_spec(workspace, name, schedule=(Rate(lr=0.01, steps=2),)) for name in names)
+    training = Training(build_stage(donor), LocalWorker(torch.device("cpu")))
+    assert training.run() is not None
+    store = workspace.store
+    for entry in store.list("network-donor/checkpoints"):
+        store.put(entry.name.replace(*names), store.read(entry.name))
+    with pytest.raises(
+        ConfigError, match=r"step-000002.json is a checkpoint of network-donor, another network or config"
+    ):
+        train_unit(taker, "model", LocalWorker(torch.device("cpu")))

@@ -17,7 +17,7 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.stage import StageConfig, StageSpec
 from pipelines.training import Curve, LocalWorker, Plateau, Rate, Task, Training, TrainingConfig, TrainingStage, Worker
 from pipelines.workspace import Output
-from sppnet.errors import IncompleteError
+from sppnet.errors import ConfigError, IncompleteError
 from sppnet.weights import read_safetensors, write_safetensors
 
 BATCH = 12
@@ -66,7 +66,7 @@ class Line(TrainingStage[LineConfig]):
         return self.last
 
 
-def make_line(root: Path, name: str = "head-line", seed: int = 1, **changes: Any) -> Line:
+def make_line(root: Path, name: str = "head-line", seed: int = 1, number: int = 0, **changes: Any) -> Line:
     fields: dict[str, Any] = {
         "schedule": (Rate(lr=0.1, steps=20), Rate(lr=0.01, steps=10)),
         "weight_decay": 0,
@@ -74,7 +74,7 @@ def make_line(root: Path, name: str = "head-line", seed: int = 1, **changes: Any
         "log_every": 5,
         "measure_every": 15,
     }
-    config = LineConfig(**{**fields, **changes})
+    config = LineConfig(**{**fields, "seed": number, **changes})
     return Line(config, StageSpec(str(root), "line", name, config.model_dump_json(), (), seed))
 
 
@@ -149,6 +149,42 @@ def test_a_loss_that_is_not_finite_stops_it_and_names_the_step(tmp_path: Path) -
         make_line(tmp_path, "head-first", explode_at=0).run("model")
 
 
+def test_the_last_steps_loss_is_checked_before_anything_is_published(tmp_path: Path) -> None:
+    stage = make_line(tmp_path, explode_at=29)
+    with pytest.raises(IncompleteError, match="the loss of training step 30 is nan"):
+        stage.run("model")
+    assert Checkpoints(stage.artifact).steps() == [16, 24]
+
+
+def test_a_networks_number_is_in_all_its_seeds(tmp_path: Path) -> None:
+    runs = [
+        weights(make_line(tmp_path, f"head-seed-{i}", seed=7, number=n).run("model")) for i, n in enumerate((0, 1, 1))
+    ]
+    assert not torch.equal(runs[0], runs[1])
+    assert torch.equal(runs[1], runs[2])
+    assert torch.equal(runs[0], weights(make_line(tmp_path, "head-plain", seed=7).run("model")))
+
+
+def test_a_compiled_model_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = weights(make_line(tmp_path).run("model"))
+    compiled: list[Any] = []
+    monkeypatch.setattr(torch, "compile", lambda what: (compiled.append(what), what)[1])
+    stage = make_line(tmp_path, "head-compiled", compile=True)
+    assert torch.equal(weights(stage.run("model")), plain)
+    assert compiled == [torch.neg, stage.last.model]
+
+
+def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> Any:
+        raise RuntimeError("no working C++ compiler found\nand much more")
+
+    monkeypatch.setattr(torch, "compile", lambda _: fail)
+    stage = make_line(tmp_path, compile=True)
+    with pytest.raises(ConfigError, match=r"compile: .* \(no working C\+\+ compiler found\); set compile: false"):
+        stage.run("model")
+    assert stage.last.closed
+
+
 def test_a_rate_far_too_high_is_reported_not_published(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="diverged"):
         make_line(tmp_path, schedule=(Rate(lr=1e30, steps=30),)).run("model")
@@ -158,8 +194,10 @@ def test_the_bias_has_its_own_rate(tmp_path: Path) -> None:
     stage = make_line(tmp_path, bias_rate=2.0, schedule=(Rate(lr=1e-3, steps=1),), momentum=0)
     torch.manual_seed(0)
     training = Training(stage, LocalWorker(CPU))
-    model = nn.Linear(2, 1)
-    optimizer = training._optimizer(model)
+    task = stage.task(training.worker)
+    model = task.model = nn.Linear(2, 1)
+    training.begin(task)
+    optimizer = training._optimizer
     assert [group["factor"] for group in optimizer.param_groups] == [1.0, 2.0]
     assert optimizer.param_groups[1]["params"] == [model.bias]
     before = {name: p.detach().clone() for name, p in model.named_parameters()}

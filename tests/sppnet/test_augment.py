@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppnet.augment import ColourJitter, TrainingCrops, crop_around_box, crop_origin, resize_short_side
+from sppnet.augment import (
+    ColourJitter,
+    EpochSizes,
+    TrainingCrops,
+    crop_origin,
+    five_origins,
+    overlapping_origins,
+    resize_short_side,
+)
 from sppnet.errors import ConfigError
 
 
@@ -97,47 +105,60 @@ def test_colour_shift_is_one_colour_clipped() -> None:
     width=st.integers(30, 80),
     size=st.integers(8, 30),
     overlap=st.sampled_from(["object", "iou"]),
+    where=st.sampled_from(["uniform", "five"]),
 )
-def test_crops_around_a_box_overlap_it(data: st.DataObject, height: int, width: int, size: int, overlap: str) -> None:
+def test_crops_that_overlap_a_box_are_all_that_do(
+    data: st.DataObject, height: int, width: int, size: int, overlap: str, where: str
+) -> None:
     x0, y0 = data.draw(st.integers(0, width - 2)), data.draw(st.integers(0, height - 2))
     x1, y1 = data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height))
-    inside = np.zeros((height, width, 3), dtype=np.uint8)
+    inside = np.zeros((height, width), dtype=np.uint8)
     inside[y0:y1, x0:x1] = 1
     area = (x1 - x0) * (y1 - y0)
-    rng = np.random.default_rng(0)
-    crop = crop_around_box(inside, (x0, y0, x1, y1), size, 0.5, rng, overlap=overlap)
+    found = overlapping_origins((height, width), (x0, y0, x1, y1), size, 0.5, overlap=overlap, where=where)
 
-    def share(covered: int) -> float:
+    def share(top: int, left: int) -> float:
+        covered = int(inside[top : top + size, left : left + size].sum())
         return covered / (area if overlap == "object" else area + size * size - covered)
 
-    if crop is None:
-        places = [(t, le) for t in range(height - size + 1) for le in range(width - size + 1)]
-        best = max(share(int(inside[t : t + size, le : le + size, 0].sum())) for t, le in places)
-        assert best < 0.5
+    if where == "five":
+        places = five_origins((height, width), size)
     else:
-        assert crop.shape == (size, size, 3)
-        assert share(int(crop[:, :, 0].sum())) >= 0.5
+        places = [(top, left) for top in range(height - size + 1) for left in range(width - size + 1)]
+    assert [tuple(origin) for origin in found.tolist()] == [place for place in places if share(*place) >= 0.5]
 
 
 def test_crops_around_a_box_are_uniform_over_all_that_fit() -> None:
     image = coordinates(12, 16)
     rng = np.random.default_rng(0)
-    places = []
-    for _ in range(3000):
-        crop = crop_around_box(image, (0, 0, 4, 4), 8, 1.0, rng)
-        assert crop is not None
-        places.append(tuple(crop[0, 0, :2].tolist()))
-    assert set(places) == {(0, 0)}
-    half = [crop_around_box(image, (4, 4, 8, 8), 8, 0.5, rng) for _ in range(3000)]
-    counts: dict[tuple[int, int], int] = {}
-    for crop in half:
-        assert crop is not None
-        key = (int(crop[0, 0, 0]), int(crop[0, 0, 1]))
-        counts[key] = counts.get(key, 0) + 1
+    crops = TrainingCrops(short_side=12, size=8, where="uniform", flip=False)
+    places = [crops.sample_around(image, (4, 4, 8, 8), rng)[0, 0, :2].tolist() for _ in range(3000)]
     # Rows 0..4 hold the object whole; columns 0..4 too, 5 three quarters of it, 6 half of it.
-    assert set(counts) == {(top, left) for top in range(5) for left in range(7)}
+    counts = {(top, left): places.count([top, left]) for top in range(5) for left in range(7)}
+    assert sum(counts.values()) == 3000
     assert min(counts.values()) > 50
     assert max(counts.values()) < 130
+    held = [crops.sample_around(image, (0, 0, 4, 4), rng, min_overlap=1.0) for _ in range(20)]
+    assert {tuple(crop[0, 0, :2].tolist()) for crop in held} == {(0, 0)}
+
+
+def test_epochs_take_turns_or_draw() -> None:
+    turns = EpochSizes((224, 180))
+    assert [turns.of(epoch) for epoch in range(5)] == [224, 180, 224, 180, 224]
+    drawn = EpochSizes((224,), (180, 224), seed=3)
+    sizes = [drawn.of(epoch) for epoch in range(2000)]
+    assert set(sizes) == set(range(180, 225))
+    assert max(sizes.count(size) for size in set(sizes)) < 2 * 2000 / 45
+    assert sizes == [EpochSizes((224,), (180, 224), seed=3).of(epoch) for epoch in range(2000)]
+    assert sizes[:20] != [EpochSizes((224,), (180, 224), seed=4).of(epoch) for epoch in range(20)]
+
+
+def test_components_have_their_sign_fixed() -> None:
+    covariance = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 1.0]]) / 100
+    jitter = ColourJitter.of_covariance(covariance)
+    vectors = np.array(jitter.eigenvectors)
+    np.testing.assert_allclose(vectors @ np.diag(jitter.eigenvalues) @ vectors.T, covariance, atol=1e-15)
+    assert (vectors[np.abs(vectors).argmax(0), range(3)] > 0).all()
 
 
 def test_sample_around_scales_the_box() -> None:
@@ -167,4 +188,4 @@ def test_image_smaller_than_the_crop() -> None:
     with pytest.raises(ConfigError, match="64 pixels from an image of 90 x 40"):
         crop_origin((40, 90), 64, "five", np.random.default_rng(0))
     with pytest.raises(ConfigError, match="overlap"):
-        crop_around_box(coordinates(9, 9), (0, 0, 2, 2), 4, 0.5, np.random.default_rng(0), overlap="area")
+        overlapping_origins((9, 9), (0, 0, 2, 2), 4, 0.5, overlap="area")
