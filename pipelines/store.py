@@ -57,6 +57,10 @@ class Store(ABC):
         """Returns the object's bytes; raises `ArtifactError` if there is none."""
 
     @abstractmethod
+    def read_range(self, name: str, start: int, size: int) -> bytes:
+        """Returns `size` bytes of the object from `start` on, fewer at its end; raises like `read`."""
+
+    @abstractmethod
     def put(self, name: str, data: bytes) -> None:
         """Publishes an object under a name that is used once."""
 
@@ -98,8 +102,14 @@ class LocalStore(Store):
 
     def read(self, name: str) -> bytes:
         """See `Store.read`."""
+        return self.read_range(name, 0, -1)
+
+    def read_range(self, name: str, start: int, size: int) -> bytes:
+        """See `Store.read_range`."""
         try:
-            return self._path(name).read_bytes()
+            with self._path(name).open("rb") as file:
+                file.seek(start)
+                return file.read(size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise ArtifactError(f"{self.uri}/{name} does not exist") from None
         except OSError as error:
@@ -216,6 +226,19 @@ class ObjectStore(Store):
                 raise ArtifactError(f"{self.uri}/{name} does not exist") from None
 
         return _retried(get, f"read {self.uri}/{name}")
+
+    def read_range(self, name: str, start: int, size: int) -> bytes:
+        """See `Store.read_range`."""
+
+        def get() -> bytes:
+            try:
+                return bytes(self._files.cat_file(self._full(name), start=start, end=start + size))
+            except FileNotFoundError as error:
+                if _is_refusal(error):
+                    raise
+                raise ArtifactError(f"{self.uri}/{name} does not exist") from None
+
+        return _retried(get, f"read {self.uri}/{name}") if size else b""
 
     def put(self, name: str, data: bytes) -> None:
         """See `Store.put`."""
