@@ -90,7 +90,9 @@ def test_ray_is_met_in_few_places() -> None:
 
 
 def test_arrow_is_met_in_few_places() -> None:
-    layouts = {f"pipelines/schemas/{name}.py" for name in ("parquet", "detection", "classification")}
+    layouts = {
+        f"pipelines/schemas/{name}.py" for name in ("parquet", "detection", "detections", "classification", "examples")
+    }
     assert importers("pyarrow") == {*layouts, "pipelines/store.py"}
 
 
@@ -106,9 +108,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
-FORBIDDEN = re.compile(
-    r"(.*\.cuda|torch\.load|torch\.save|.*\.to_pickle|.*\.read_pickle|eval|exec|os\.system|yaml\.unsafe_load|breakpoint)"
-)
+FORBIDDEN = re.compile(r"(.*\.cuda|.*\.to_pickle|.*\.read_pickle|eval|exec|os\.system|yaml\.unsafe_load|breakpoint)")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,6 +116,9 @@ def test_calls_that_are_never_made(name: str) -> None:
     for called, node in calls(ROOT / name):
         assert not FORBIDDEN.fullmatch(called), f"{name}:{node.lineno}: {called}"
         keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        if called in ("torch.load", "torch.save"):  # files exchanged with torchvision, tensors only
+            assert name == "sppnet/state_dicts.py", f"{name}:{node.lineno}: {called}"
+            assert called == "torch.save" or keywords["weights_only"] == "True", f"{name}:{node.lineno}: {called}"
         assert keywords.get("shell", "False") == "False", f"{name}:{node.lineno}: shell=True"
         assert keywords.get("allow_pickle", "False") == "False", f"{name}:{node.lineno}: allow_pickle"
 

@@ -5,23 +5,26 @@ Arrays are bytes because list-typed tensor columns write and read 5-20 times slo
 
 from pipelines.schemas.classification import SCORES, ScoresRow, decode_scores, encode_scores
 from pipelines.schemas.detection import (
-    DETECTIONS,
-    EXAMPLES,
     MAPS,
     WINDOWS,
-    DetectionRow,
-    Examples,
     MapRow,
     WindowsRow,
-    decode_detections,
-    decode_examples,
     decode_maps,
     decode_windows,
-    encode_detections,
-    encode_examples,
     encode_maps,
     encode_windows,
 )
+from pipelines.schemas.detections import (
+    DETECTIONS,
+    DetectionRow,
+    DetectionTable,
+    decode_detection_table,
+    decode_detections,
+    encode_detection_table,
+    encode_detections,
+    write_detections,
+)
+from pipelines.schemas.examples import EXAMPLES, Examples, ExamplesFile, decode_examples, encode_examples
 
 __all__ = [
     "DETECTIONS",
@@ -30,18 +33,23 @@ __all__ = [
     "SCORES",
     "WINDOWS",
     "DetectionRow",
+    "DetectionTable",
     "Examples",
+    "ExamplesFile",
     "MapRow",
     "ScoresRow",
     "WindowsRow",
+    "decode_detection_table",
     "decode_detections",
     "decode_examples",
     "decode_maps",
     "decode_scores",
     "decode_windows",
+    "encode_detection_table",
     "encode_detections",
     "encode_examples",
     "encode_maps",
     "encode_scores",
     "encode_windows",
+    "write_detections",
 ]

@@ -18,8 +18,10 @@ _STAGES = {
     "train-svms": "pipelines.stages.train_svms:TrainSvms",
     "train-regressors": "pipelines.stages.train_regressors:TrainRegressors",
     "score": "pipelines.stages.score:Score",
+    "combine": "pipelines.stages.combine:Combine",
     "evaluate": "pipelines.stages.evaluate:Evaluate",
     "classify": "pipelines.stages.classify:Classify",
+    "evaluate-classes": "pipelines.stages.evaluate_classes:EvaluateClasses",
     "transfer": "pipelines.stages.transfer:Transfer",
     "activations": "pipelines.stages.activations:Activations",
 }

@@ -6,23 +6,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from pydantic import Field
 
-from pipelines.detectors import Detector, read_detector
 from pipelines.examples import check_inputs
-from pipelines.manifest import Manifest
-from pipelines.schemas import DetectionRow, encode_detections
-from pipelines.shards import check_account, splits_units
+from pipelines.scoring import DetectorSource, Rules, ShardScorer
+from pipelines.shards import splits_units
 from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
-from pipelines.windowed import ShardInputs, WindowedImage
-from pipelines.workspace import Output, Quarantined
-from sppnet.boxes import nms
-from sppnet.errors import DataError
-
-Floats = npt.NDArray[np.float32]
+from pipelines.workspace import Output
 
 
 class ScoreConfig(StageConfig):
@@ -71,54 +61,19 @@ class Score(Stage[ScoreConfig]):
         check_inputs(config.images, scales, config.splits, inputs)
 
     @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
-    @cached_property
-    def _detector(self) -> Detector:
-        return read_detector(self.input("svms"), self.optional_input("regressors"), self.input("maps"))
+    def _scorer(self) -> ShardScorer:
+        config = self.config
+        source = DetectorSource(
+            self.input("windows"), self.input("maps"), self.input("svms"), self.optional_input("regressors")
+        )
+        rules = Rules(config.threshold, config.nms_iou, config.per_image)
+        return ShardScorer(self.input("images"), (source,), rules, self.name)
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""
         resources = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
-        return [Phase("score", splits_units(self._manifest, self.config.splits), resources)]
+        return [Phase("score", splits_units(self._scorer.manifest, self.config.splits), resources)]
 
     def run(self, unit: str) -> Output:
         """Scores the windows of a shard's images."""
-        parts = ShardInputs(self.input("images"), self.input("windows"), self.input("maps"), self._detector.scales)
-        images, earlier = parts.open(unit)
-        quarantined = list(earlier)
-        rows: list[DetectionRow] = []
-        done = windows = 0
-        for image in images:
-            try:
-                rows.extend(self._detect(image))
-            except DataError as error:
-                quarantined.append(Quarantined(image.key, error.reason, error.detail, self.name))
-                continue
-            done += 1
-            windows += len(image.windows)
-        check_account(unit, self._manifest.keys(unit), done, tuple(quarantined))
-        figures = {"images": done, "windows": windows}
-        return Output(encode_detections(rows), ".parquet", len(rows), done, tuple(quarantined), figures)
-
-    @torch.inference_mode()
-    def _detect(self, image: WindowedImage) -> list[DetectionRow]:
-        features = self._detector.features(image.maps, image.image_wh, image.windows)
-        scores = np.asarray(self._detector.svms.scores(features).cpu())
-        found: list[DetectionRow] = []
-        for index, category in enumerate(self._detector.svms.categories):
-            kept = self._keep(image.windows, scores[:, index])
-            boxes = image.windows[kept]
-            regressed = self._detector.regress(category, image.maps, image.image_wh, boxes)
-            for row, window in enumerate(kept):
-                better = None if regressed is None else tuple(float(v) for v in regressed[row])
-                x0, y0, x1, y1 = (float(v) for v in boxes[row])
-                score = float(scores[window, index])
-                found.append(DetectionRow(image.key, category, score, (x0, y0, x1, y1), better))  # type: ignore[arg-type]
-        return found
-
-    def _keep(self, windows: Floats, scores: Floats) -> npt.NDArray[np.int64]:
-        above = np.flatnonzero(scores > self.config.threshold)
-        kept = nms(windows[above], scores[above], self.config.nms_iou)[: self.config.per_image]
-        return above[kept]
+        return self._scorer.run(unit)

@@ -1,0 +1,102 @@
+"""combine: the detections of several detectors together, each image's scored windows united before suppression.
+
+Section 4.4: the models' scores are compared as they are, and a window is regressed by the model that it comes from.
+The windows are scored anew from the cached maps, since a step that scores keeps only what its own suppression left.
+A step with `splits: []` scores nothing of its own and can be combined all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pipelines.scoring import DetectorSource, Rules, ShardScorer
+from pipelines.shards import splits_units
+from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.workspace import Output
+from sppnet.errors import ConfigError
+
+
+class CombineConfig(StageConfig):
+    """Config of `combine`.
+
+    Attributes:
+        images: The step that ingests.
+        detections: The steps that score, each with a detector of its own; a step that combines stands for all of its.
+        splits: Splits to score.
+        threshold: Lower scores are dropped.
+        nms_iou: Of two detections of a category that overlap more, of any detector, the lower is suppressed.
+        per_image: At most so many detections an image and category.
+        gpus: GPUs a unit takes.
+        cpus: CPUs a unit takes.
+    """
+
+    stage: Literal["combine"]
+    images: Annotated[str, Input(("images",))]
+    detections: Annotated[tuple[str, ...], Input(("detections",)), Field(min_length=1)]
+    splits: Annotated[tuple[str, ...], COVERAGE] = ("val",)
+    threshold: float = -1.5
+    nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
+    per_image: Annotated[int, Field(ge=1)] = 100
+    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
+    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
+
+
+class Combine(Stage[CombineConfig]):
+    """Writes one Parquet file a shard, one row a detection, like `score`."""
+
+    name: ClassVar[str] = "combine"
+    makes: ClassVar[str] = "detections"
+    config_type: ClassVar[type[StageConfig]] = CombineConfig
+
+    @classmethod
+    def check(cls, config: CombineConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """The detections must be of the same images and splits."""
+        members: Any = inputs["detections"]
+        for step, scored in zip(config.detections, members, strict=True):
+            if scored.images != config.images:
+                raise ConfigError(
+                    f"detections: '{step}' scored the images of step '{scored.images}', not those of '{config.images}'"
+                )
+            if scored.splits:
+                require_subset(config.splits, scored.splits, f"detections: '{step}'", "split")
+
+    @cached_property
+    def _scorer(self) -> ShardScorer:
+        config = self.config
+        sources = [
+            source for detections in self.inputs("detections") for source in DetectorSource.of_detections(detections)
+        ]
+        rules = Rules(config.threshold, config.nms_iou, config.per_image)
+        return ShardScorer(self.input("images"), sources, rules, self.name)
+
+    def prepare(self) -> None:
+        """Checks that all detectors detect the same categories."""
+        first: frozenset[str] | None = None
+        for step, detections in zip(self.config.detections, self.inputs("detections"), strict=True):
+            for source in DetectorSource.of_detections(detections):
+                own = frozenset(source.info.categories)
+                if first is None:
+                    first = own
+                elif own != first:
+                    named = "; ".join(
+                        f"only '{name}' has {', '.join(sorted(more))}"
+                        for name, more in ((self.config.detections[0], first - own), (step, own - first))
+                        if more
+                    )
+                    raise ConfigError(
+                        f"step {self.spec.step}: detections: '{self.config.detections[0]}' and '{step}' "
+                        f"detect different categories: {named}"
+                    )
+
+    def phases(self) -> list[Phase]:
+        """One phase; a unit is a shard."""
+        resources = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
+        return [Phase("combine", splits_units(self._scorer.manifest, self.config.splits), resources)]
+
+    def run(self, unit: str) -> Output:
+        """Scores the windows of a shard's images with every detector."""
+        return self._scorer.run(unit)
