@@ -121,11 +121,10 @@ class ViewClassifier:
 
     Attributes:
         backbone: The convolutions, in evaluation mode, on `device`.
-        pyramid: The pooling levels.
+        pyramid: The pooling levels; with a `fixed_map` the network has no SPP and takes crops of one size.
         head: fc6-fc8, in evaluation mode, on `device`; None gives `pool5` only.
         sets: View sets by name.
         output: `scores` (softmax, averaged), or features of a layer, averaged: `pool5`, `fc6`, `fc7`.
-        fixed_map: Height and width of the only map that a network without SPP takes, in cells; None with SPP.
         precision: Type that the convolutions and fully-connected layers compute in.
         convention: Of the window mapping.
         device: Where to compute.
@@ -139,7 +138,6 @@ class ViewClassifier:
     head: FcHead | None
     sets: Mapping[str, ViewSet]
     output: Output = "scores"
-    fixed_map: tuple[int, int] | None = None
     precision: Precision = "float32"
     convention: Convention = "paper"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -161,14 +159,14 @@ class ViewClassifier:
     def _check(self, name: str, views: ViewSet) -> None:
         smallest = views.size if not views.needs_maps else min(views.all_scales)
         found = self.backbone.map_hw((smallest, smallest))
-        if self.fixed_map is None:
+        if self.pyramid.fixed_map is None:
             return
         if views.needs_maps:
             raise ConfigError(
                 f"views: '{name}' needs maps of any size, but a network without SPP takes crops of its own size only"
             )
-        if found != self.fixed_map:
-            shown, wanted = (" x ".join(map(str, hw)) for hw in (found, self.fixed_map))
+        if found != self.pyramid.fixed_map:
+            shown, wanted = (" x ".join(map(str, hw)) for hw in (found, self.pyramid.fixed_map))
             raise ConfigError(
                 f"views: crops of {views.size} pixels ('{name}') give maps of {shown} cells, but this network without "
                 f"SPP takes {wanted} only: use the size that it was trained at"

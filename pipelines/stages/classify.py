@@ -143,7 +143,7 @@ class Classify(Stage[ClassifyConfig]):
     def check(cls, config: ClassifyConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested, and the view sets must exist."""
         images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.splits, "splits", "split")
+        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
         if len(set(config.views)) != len(config.views):
             raise ConfigError(f"views: a set is named twice: {', '.join(config.views)}")
         for name in set(config.custom) & set(NAMED_VIEWS):

@@ -92,7 +92,7 @@ class Extract(Stage[ExtractConfig]):
     def check(cls, config: ExtractConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested."""
         images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.splits, "splits", "split")
+        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
 
     @cached_property
     def _manifest(self) -> Manifest:

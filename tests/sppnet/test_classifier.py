@@ -200,15 +200,15 @@ def backbone_map(backbone: Backbone, image: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def test_a_network_without_spp_takes_crops_of_its_own_size(network, image) -> None:
-    own = network.backbone.map_hw((SIZE, SIZE))
+    fixed = SppNetwork(network.backbone, Pyramid((3, 2, 1), network.backbone.map_hw((SIZE, SIZE))), network.head)
     sets = {"crops10": named_views("crops10", SIZE)}
-    (found,) = outputs(classifier(network, sets, fixed_map=own), image)
+    (found,) = outputs(classifier(fixed, sets), image)
     np.testing.assert_array_equal(found, outputs(classifier(network, sets), image)[0])
     for name in ("full", "maps10", "maps98"):
         with pytest.raises(ConfigError, match=f"views: '{name}' needs maps of any size, but a network without SPP"):
-            classifier(network, {name: named_views(name, SIZE)}, fixed_map=own)
+            classifier(fixed, {name: named_views(name, SIZE)})
     with pytest.raises(ConfigError, match=r"crops of 128 pixels \('crop'\) give maps of 7 x 7 cells.*takes 5 x 5 only"):
-        classifier(network, {"crop": named_views("crop", 128)}, fixed_map=own)
+        classifier(fixed, {"crop": named_views("crop", 128)})
 
 
 def test_what_a_network_can_not_give(network) -> None:

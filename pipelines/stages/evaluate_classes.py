@@ -1,0 +1,275 @@
+"""evaluate-classes: errors, accuracy by class and confusion of networks, ensembles and groups of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from pipelines.datasets.annotations import ImageAnnotation
+from pipelines.fingerprint import canonical_json
+from pipelines.manifest import Manifest
+from pipelines.schemas import decode_scores
+from pipelines.shards import read_images
+from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.stages.classify import ScoresInfo
+from pipelines.workspace import Output
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.evaluation.classification import ClassResult, Spread, check_labels, judge, spread
+
+UNIT = "metrics"
+_DIGITS = 6
+
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class EvaluateClassesConfig(StageConfig):
+    """Config of `evaluate-classes`.
+
+    Attributes:
+        images: The step that ingests, for the annotations.
+        scores: The steps that classify; a row of the result for each of their view sets.
+        split: The split that was classified.
+        truth: What an image's class is: the subcategory of its objects (or the category of those without one), or
+            always the category. Images of several classes, or of none, are counted and left out.
+        unknown: What to do about an image whose class a network does not tell apart: `error` names it, `skip` counts.
+        ensembles: Further rows by name: the mean of several steps' scores (paper section 3.1.6).
+        groups: Further rows by name: mean and standard deviation of the figures of several rows, such as one network
+            trained with several seeds. Members are steps or ensembles.
+    """
+
+    stage: Literal["evaluate-classes"]
+    images: Annotated[str, Input(("images",))]
+    scores: Annotated[tuple[str, ...], Input(("scores",)), Field(min_length=1)]
+    split: str = "val"
+    truth: Literal["subcategory", "category"] = "subcategory"
+    unknown: Literal["error", "skip"] = "error"
+    ensembles: Mapping[str, Names] = {}
+    groups: Mapping[str, Names] = {}
+
+
+@dataclass
+class _Row:
+    """Figures of one step or ensemble under one view set, as they add up over shards."""
+
+    name: str
+    views: str
+    members: tuple[str, ...]
+    result: ClassResult
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+Shard = Mapping[str, Mapping[str, npt.NDArray[np.floating[Any]]]]
+"""One step's scores of a shard, by view set and key."""
+
+
+class EvaluateClasses(Stage[EvaluateClassesConfig]):
+    """Writes one JSON object: rows of figures with accuracy by class and the confusions that occur."""
+
+    name: ClassVar[str] = "evaluate-classes"
+    makes: ClassVar[str] = "class-metrics"
+    config_type: ClassVar[type[StageConfig]] = EvaluateClassesConfig
+
+    @classmethod
+    def check(cls, config: EvaluateClassesConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """The split must have been classified into scores, in the same images; members must be rows."""
+        scores: Any = dict(zip(config.scores, inputs["scores"], strict=True))
+        for step, made in scores.items():
+            require_subset((config.split,), made.splits, "split", "split")
+            if made.images != config.images:
+                raise ConfigError(
+                    f"scores: '{step}' classified the images of step '{made.images}', not those of '{config.images}'"
+                )
+            if made.output != "scores":
+                raise ConfigError(f"scores: '{step}' holds features of {made.output}; classify with output: scores")
+        names = [*config.scores, *config.ensembles, *config.groups]
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise ConfigError(f"scores: '{name}' names more than one row")
+        for row, members in config.ensembles.items():
+            require_subset(members, config.scores, f"ensembles.{row}", "step")
+            if not _common_views([scores[member].views for member in members]):
+                raise ConfigError(f"ensembles.{row}: no view set is in all of {', '.join(members)}")
+        for row, members in config.groups.items():
+            require_subset(members, (*config.scores, *config.ensembles), f"groups.{row}", "row")
+
+    @classmethod
+    def external(cls, config: EvaluateClassesConfig) -> Mapping[str, Any]:
+        """The names of the steps: rows are called after them."""
+        return {"names": list(config.scores)}
+
+    @cached_property
+    def _units(self) -> tuple[str, ...]:
+        return Manifest.read(self.input("images")).units(self.config.split)
+
+    @cached_property
+    def _infos(self) -> dict[str, ScoresInfo]:
+        return {
+            step: ScoresInfo.read(artifact)
+            for step, artifact in zip(self.config.scores, self.inputs("scores"), strict=True)
+        }
+
+    def phases(self) -> list[Phase]:
+        """One unit."""
+        Manifest.read(self.input("images"))  # so that status knows when there is nothing to evaluate yet
+        return [Phase("evaluate", (UNIT,), keyed=False)]
+
+    def run(self, unit: str) -> Output:
+        """Judges every step's scores, shard by shard, against the same annotations."""
+        rows = self._empty_rows()
+        counts: Counter[str] = Counter()
+        for shard in self._units:
+            truth = self._truth(shard, counts)
+            scores = self._scores(shard)
+            for row in rows:
+                self._judge(row, truth, scores)
+        body = {
+            "split": self.config.split,
+            "truth": self.config.truth,
+            "images": {name: counts[name] for name in ("total", "several_classes", "no_class")},
+            "rows": [_row_body(row) for row in rows] + list(self._group_rows(rows)),
+        }
+        return Output(canonical_json(body).encode(), ".json", len(body["rows"]), 0)
+
+    def _empty_rows(self) -> list[_Row]:
+        """A row for each step or ensemble and view set; ensembles of networks with other labels are refused."""
+        rows = []
+        for name, members in {**{step: (step,) for step in self.config.scores}, **self.config.ensembles}.items():
+            infos = [self._infos[member] for member in members]
+            for member, info in zip(members, infos, strict=True):
+                _check_same(infos[0].labels, info.labels, f"ensembles.{name}", (members[0], member))
+            for views in _common_views([info.views for info in infos]):
+                rows.append(_Row(name, views, members, ClassResult.empty(infos[0].labels)))
+        return rows
+
+    def _truth(self, shard: str, counts: Counter[str]) -> dict[str, str]:
+        """The class of each image of a shard that has one."""
+        found: dict[str, str] = {}
+        for record in read_images(self.input("images"), shard)[0]:
+            classes = classes_of(record.annotation, self.config.truth)
+            counts["total"] += 1
+            if len(classes) == 1:
+                found[record.key] = classes[0]
+            else:
+                counts["several_classes" if classes else "no_class"] += 1
+        return found
+
+    def _scores(self, shard: str) -> dict[str, Shard]:
+        found: dict[str, Shard] = {}
+        for step, artifact in zip(self.config.scores, self.inputs("scores"), strict=True):
+            views: dict[str, dict[str, npt.NDArray[np.floating[Any]]]] = {}
+            for row in decode_scores(artifact.read(shard), f"{artifact.name}/{shard}"):
+                if len(row.values) != len(self._infos[step].labels):
+                    raise ArtifactError(f"{artifact.name}/{shard}: {row.key} has {len(row.values)} scores")
+                views.setdefault(row.views, {})[row.key] = row.values
+            found[step] = views
+        return found
+
+    def _judge(self, row: _Row, truth: Mapping[str, str], scores: Mapping[str, Shard]) -> None:
+        """Adds a shard's images to a row."""
+        parts = [scores[member].get(row.views, {}) for member in row.members]
+        index = {label: number for number, label in enumerate(row.result.labels)}
+        keys = []
+        for key, name in truth.items():
+            if any(key not in part for part in parts):
+                row.left_out["quarantined"] += 1
+            elif name in index:
+                keys.append(key)
+            elif self.config.unknown == "skip":
+                row.left_out["unknown_class"] += 1
+            else:
+                raise ConfigError(
+                    f"step {self.spec.step}: image {key} is of class '{name}', which '{row.name}' does not tell apart "
+                    f"({len(index)} classes); give the network's own data set, or set unknown: skip"
+                )
+        if keys:
+            stacked = np.array([[part[key] for key in keys] for part in parts], dtype=np.float64)
+            row.result += judge(stacked.mean(axis=0), [index[truth[key]] for key in keys], row.result.labels)
+
+    def _group_rows(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
+        """Mean and deviation over the members of each group, for every view set that all of them have."""
+        by_name: dict[str, dict[str, _Row]] = {}
+        for row in rows:
+            by_name.setdefault(row.name, {})[row.views] = row
+        for name, members in self.config.groups.items():
+            for views in _common_views([tuple(by_name[member]) for member in members]):
+                found = [by_name[member][views] for member in members]
+                for member, row in zip(members, found, strict=True):
+                    _check_same(found[0].result.labels, row.result.labels, f"groups.{name}", (members[0], member))
+                yield _group_body(name, views, members, [row.result for row in found])
+
+
+def classes_of(annotation: ImageAnnotation, truth: str) -> list[str]:
+    """The distinct classes of an image's objects: subcategories (or categories where there is none), or categories."""
+    named = [thing.subcategory if truth == "subcategory" else None for thing in annotation.objects]
+    return sorted({own or thing.category for own, thing in zip(named, annotation.objects, strict=True)})
+
+
+def _common_views(views: Sequence[tuple[str, ...]]) -> list[str]:
+    return [name for name in views[0] if all(name in other for other in views)]
+
+
+def _check_same(first: Sequence[str], other: Sequence[str], where: str, names: tuple[str, str]) -> None:
+    try:
+        check_labels(first, other, names)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _row_body(row: _Row) -> dict[str, Any]:
+    kind = "network" if row.members == (row.name,) else "ensemble"
+    figures = {name: None if value is None else Spread(value, None) for name, value in row.result.figures.items()}
+    described = {"name": row.name, "views": row.views, "kind": kind, "members": list(row.members)}
+    left_out = {name: row.left_out[name] for name in ("quarantined", "unknown_class")}
+    accuracies = {label: _rounded(value) for label, value in row.result.accuracies.items()}
+    return {
+        **described,
+        "images": row.result.images,
+        "left_out": left_out,
+        "figures": _figures(figures),
+        "classes": accuracies,
+        **_confusions(row.result),
+    }
+
+
+def _group_body(name: str, views: str, members: Sequence[str], results: Sequence[ClassResult]) -> dict[str, Any]:
+    total = sum(results[1:], results[0])
+    figures = {name: spread([result.figures[name] for result in results]) for name in total.figures}
+    accuracies = {label: spread([result.accuracies[label] for result in results]) for label in total.labels}
+    return {
+        "name": name,
+        "views": views,
+        "kind": "group",
+        "members": list(members),
+        "images": min(result.images for result in results),
+        "left_out": {},
+        "figures": _figures(figures),
+        "classes": {label: _rounded(found.mean) if found else None for label, found in accuracies.items()},
+        **_confusions(total),
+    }
+
+
+def _figures(figures: Mapping[str, Spread | None]) -> dict[str, Any]:
+    """Figures that there are, by name: mean, and deviation or null."""
+    return {
+        name: {part: _rounded(value) for part, value in asdict(figure).items()}
+        for name, figure in figures.items()
+        if figure is not None
+    }
+
+
+def _confusions(result: ClassResult) -> dict[str, Any]:
+    """The labels, and `[class, taken for, images]` of the entries that are not zero: a thousand classes have few."""
+    truth, taken = np.nonzero(result.confusion)
+    entries = np.stack([truth, taken, result.confusion[truth, taken]], axis=1)
+    return {"labels": list(result.labels), "confusion": entries.tolist()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
