@@ -217,6 +217,23 @@ def explain(
 
 
 @app.command()
+def export(
+    recipe: RecipeArgument,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step that trains or imports a network or a head.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to: a name ending in .safetensors or .pth.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a trained network or head as safetensors, or as a state dict with torchvision's names (.pth)."""
+    with _command("export", as_json) as result:
+        from jobs.export import export_weights
+
+        result.fields.update(export_weights(_engine(recipe, workspace, overrides), step, file))
+        make_console().print(f"{result.fields['tensors']} tensors, {result.fields['bytes']} bytes: {file}")
+
+
+@app.command()
 def report(
     recipe: RecipeArgument,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

@@ -16,7 +16,7 @@ from sppnet.pyramid import parse_levels
 
 def _parse_levels(value: Any) -> Any:
     if not isinstance(value, str | list | tuple):
-        return value  # pydantic says what it should be
+        raise ValueError("must be a list of levels or a name")
     try:
         return parse_levels(value)
     except ConfigError as error:

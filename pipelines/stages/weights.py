@@ -1,4 +1,4 @@
-"""weights: a backbone trained elsewhere, from a safetensors file."""
+"""weights: a backbone trained elsewhere, from a file or as torchvision publishes it."""
 
 from __future__ import annotations
 
@@ -6,44 +6,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
 
 from pipelines.fingerprint import content_digest
-from pipelines.networks import SUFFIX, TRUNK, UNIT, encode_backbone
+from pipelines.network_config import BackboneFields
+from pipelines.networks import HEAD, MEAN_IMAGE, SUFFIX, TRUNK, UNIT, encode_backbone
 from pipelines.stage import RUNTIME, Phase, Stage, StageConfig
 from pipelines.store import open_store
 from pipelines.workspace import Output
-from sppnet.backbones import BackboneSpec, build_backbone, load_backbone
+from sppnet.backbones import TORCHVISION_PREFIX, build_backbone, load_backbone
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.images import Preprocessing
-from sppnet.weights import read_safetensors
+from sppnet.state_dicts import read_weights
+from sppnet.torchvision_models import download_weights, published_weights
 
 
-class ImportWeightsConfig(StageConfig):
-    """Config of `weights`.
+class ImportWeightsConfig(BackboneFields):
+    """Config of `weights`; the weights come from `path` or from `torchvision`, one of the two.
 
     Attributes:
-        path: The safetensors file. Its content, not its path, is in the fingerprint. Tensors have the
-            architecture's own names, or those of a network that `pretrain` published.
-        architecture: A backbone's name.
-        width: Multiplies every layer's channels.
-        cut: The last module kept; by default the architecture's last convolution with its ReLU.
-        preprocessing: What the weights want of their pixels; by default the architecture's.
-        response_norm: Whether responses are normalised; by default the architecture's.
+        path: A safetensors file or a state dict saved by torch (`.pth`). Its content, not its path, is in the
+            fingerprint. Tensors have the architecture's own names, or those of a network that `pretrain` published
+            (whose mean image comes along). A classifier's tensors are ignored.
+        torchvision: Weights that torchvision publishes for a `torchvision:` architecture, such as `IMAGENET1K_V1`;
+            downloaded where the step runs. The file's name, which ends with its hash, is in the fingerprint.
     """
 
     stage: Literal["weights"]
-    path: Annotated[str, RUNTIME]
-    architecture: str
-    width: Annotated[float, Field(gt=0)] = 1.0
-    cut: str | None = None
-    preprocessing: Mapping[str, Any] | None = None
-    response_norm: bool | None = None
+    path: Annotated[str | None, RUNTIME] = None
+    torchvision: Annotated[str | None, RUNTIME, Field(min_length=1)] = None
 
-    def spec(self) -> BackboneSpec:
-        """The backbone that the config names; raises `ConfigError` for one that does not exist."""
-        wanted = Preprocessing.from_dict(self.preprocessing) if self.preprocessing else None
-        return BackboneSpec(self.architecture, self.width, self.cut, wanted, self.response_norm)
+    def source(self) -> str | tuple[str, str]:
+        """Where the weights are from: a path or URI, or a torchvision model and the name of its weights.
+
+        Raises:
+            ConfigError: Neither or both are given, or torchvision's weights for an architecture that is not its own.
+        """
+        if self.torchvision is None and self.path is not None:
+            return self.path
+        if self.torchvision is None or self.path is not None:
+            raise ConfigError("weights come from a path or from torchvision: give one of the two")
+        if not self.architecture.startswith(TORCHVISION_PREFIX):
+            raise ConfigError(
+                f"torchvision: publishes no weights for {self.architecture}; name {TORCHVISION_PREFIX}<name> as the "
+                "architecture, or give the file by path"
+            )
+        return self.architecture.removeprefix(TORCHVISION_PREFIX), self.torchvision
 
 
 class ImportWeights(Stage[ImportWeightsConfig]):
@@ -55,29 +63,46 @@ class ImportWeights(Stage[ImportWeightsConfig]):
 
     @classmethod
     def external(cls, config: ImportWeightsConfig) -> Mapping[str, Any]:
-        """Digest of the file's content."""
-        return {"weights": content_digest(_read(config.path))}
+        """Digest of the file's content, or what torchvision calls the file."""
+        source = config.source()
+        if isinstance(source, str):
+            return {"weights": content_digest(_read(source))}
+        entry = published_weights(*source)
+        return {"weights": f"{entry} {entry.url.rpartition('/')[2]}"}
 
     @classmethod
     def check(cls, config: ImportWeightsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Raises `ConfigError` for an architecture that does not exist."""
+        """Raises `ConfigError` for an architecture or published weights that do not exist."""
         config.spec()
+        source = config.source()
+        if not isinstance(source, str):
+            published_weights(*source)
 
     def phases(self) -> list[Phase]:
         """One unit."""
         return [Phase("import", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Reads the file and checks it; raises `ConfigError` naming the first wrong tensor."""
-        path = self.config.path
-        tensors = read_safetensors(_read(path), path)
+        """Reads the weights and checks them; raises `ConfigError` naming the first wrong tensor."""
+        tensors, where = self._tensors()
+        mean_image = tensors.pop(MEAN_IMAGE, None)
         backbone = build_backbone(self.config.spec())
         prefix = TRUNK if any(name.startswith(TRUNK) for name in tensors) else ""
-        load_backbone(backbone, tensors, path, prefix=prefix)
+        # A network's own head, as `sppnet export` writes it, is no part of a backbone.
+        trunk = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD)}
+        load_backbone(backbone, trunk, where, prefix=prefix)
+        backbone.mean_image = mean_image
         state = backbone.trunk.state_dict()
-        data = encode_backbone(backbone.spec, state)
-        parameters = sum(tensor.numel() for tensor in state.values())
+        data = encode_backbone(backbone.spec, state, mean_image=backbone.mean_image)
+        parameters = sum(parameter.numel() for parameter in backbone.trunk.parameters())
         return Output(data, SUFFIX, rows=len(state), done=0, metrics={"parameters": parameters})
+
+    def _tensors(self) -> tuple[dict[str, torch.Tensor], str]:
+        """The tensors by name, and where they are from."""
+        source = self.config.source()
+        if isinstance(source, str):
+            return read_weights(_read(source), source), source
+        return download_weights(*source), " ".join(source)
 
 
 def _read(path: str) -> bytes:

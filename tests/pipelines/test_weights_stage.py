@@ -72,6 +72,63 @@ def test_the_first_wrong_tensor_is_named(workspace: Workspace, tmp_path: Path) -
         run_import(workspace, path)
 
 
+@pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
+def test_a_state_dict_of_torchvisions_can_be_imported(
+    workspace: Workspace, tmp_path: Path, wrapper: str | None
+) -> None:
+    """The whole classifier's state: what the trunk doesn't need is ignored, nothing else may be there."""
+    from torchvision.models import mobilenet_v3_small
+
+    state = mobilenet_v3_small(weights=None).state_dict()
+    path = tmp_path / "mobilenet.pth"
+    torch.save(state if wrapper is None else {wrapper: state, "epoch": 3}, path)
+    config = ImportWeightsConfig(stage="weights", path=str(path), architecture="torchvision:mobilenet_v3_small")
+    commit = run_unit(make_spec(workspace, config, "network-mobile"), "model")
+    backbone = read_backbone(workspace.artifact("network-mobile"))
+    assert commit.metrics["parameters"] == sum(p.numel() for p in backbone.parameters()) == 927_008
+    found = backbone.trunk.state_dict()
+    assert all(torch.equal(found[name], state[name]) for name in found)
+    torch.save({**state, "features.99.weight": torch.ones(1)}, path)
+    with pytest.raises(ConfigError, match=r"mobilenet.pth: tensor 'features.99.weight' \[1\] is unexpected"):
+        run_unit(make_spec(workspace, config, "network-other"), "model")
+
+
+def test_the_mean_image_of_a_network_comes_along(workspace: Workspace, tmp_path: Path) -> None:
+    backbone = build_backbone(SMALL)
+    backbone.mean_image = torch.rand(3, 6, 6) * 255
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(encode_network(backbone, FcHead(5 * 8, (4, 4), 3), Pyramid((2, 1)), ("a", "b", "c"), []))
+    run_import(workspace, path)
+    assert torch.equal(read_backbone(workspace.artifact("network-imported")).mean_image, backbone.mean_image)
+
+
+def test_weights_that_torchvision_publishes(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planning asks for the name of the file only; the step downloads it."""
+    from torchvision.models import squeezenet1_1
+    from torchvision.models._api import WeightsEnum
+
+    def make(**fields: str) -> ImportWeightsConfig:
+        return ImportWeightsConfig(stage="weights", **{"architecture": "torchvision:squeezenet1_1", **fields})
+
+    config = make(torchvision="IMAGENET1K_V1")
+    ImportWeights.check(config, {})
+    named = {"weights": "SqueezeNet1_1_Weights.IMAGENET1K_V1 squeezenet1_1-b8a52dc0.pth"}
+    assert ImportWeights.external(config) == ImportWeights.external(make(torchvision="DEFAULT")) == named
+    assert config.semantic() == make(torchvision="DEFAULT").semantic()
+    state = squeezenet1_1(weights=None).state_dict()
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, **options: state)
+    run_unit(make_spec(workspace, config, "network-published"), "model")
+    found = read_backbone(workspace.artifact("network-published")).trunk.state_dict()
+    assert all(torch.equal(found[name], state[name]) for name in found)
+    with pytest.raises(ConfigError, match="no weights 'IMAGENET1K_V7' of squeezenet1_1"):
+        ImportWeights.check(make(torchvision="IMAGENET1K_V7"), {})
+    with pytest.raises(ConfigError, match="torchvision: publishes no weights for zf5; name torchvision:<name>"):
+        ImportWeights.check(make(torchvision="IMAGENET1K_V1", architecture="zf5"), {})
+    for both_or_none in (make(), make(path="x.pth", torchvision="IMAGENET1K_V1")):
+        with pytest.raises(ConfigError, match="give one of the two"):
+            ImportWeights.check(both_or_none, {})
+
+
 def test_content_not_path_is_in_the_fingerprint(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"abc")
