@@ -22,6 +22,9 @@ class DeviceBatches:
         device: Where it computes.
         steps: Steps of the whole training.
         ahead: Whether a thread does so one step ahead; by default not on a CPU, where it would take the network's.
+
+    Attributes:
+        crops: The samples.
     """
 
     def __init__(
@@ -33,7 +36,7 @@ class DeviceBatches:
         *,
         ahead: bool | None = None,
     ) -> None:
-        self._batches = batches
+        self.crops = batches
         self._normalise = normalise
         self._device = device
         self._steps = steps
@@ -60,16 +63,16 @@ class DeviceBatches:
         """Waits until everything that is made ahead is ready."""
         if self._next is not None:
             self._next[1].result()
-        self._batches.wait()
+        self.crops.wait()
 
     def close(self) -> None:
         """Ends the threads after the batches at hand."""
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
-        self._batches.close()
+        self.crops.close()
 
     def _load(self, step: int) -> Tensors:
-        samples, labels = self._batches.batch(step)
+        samples, labels = self.crops.batch(step)
         with torch.cuda.stream(self._stream):  # without a stream this does nothing
             tensors = self._normalise(samples), torch.from_numpy(labels).to(self._device)
         if self._stream is not None:

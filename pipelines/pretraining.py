@@ -22,7 +22,6 @@ from sppnet.augment import ColourJitter
 from sppnet.backbones import Backbone, build_backbone
 from sppnet.images import normalise_images
 from sppnet.network import FcHead, SppNetwork
-from sppnet.pyramid import Pyramid
 from sppnet.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -118,7 +117,8 @@ class PretrainTask(Task):
 def build_network(stage: Pretrain, classes: int) -> SppNetwork:
     """Builds the network of a stage's config with fresh weights, on the CPU, with its mean image if it has one."""
     config = stage.config
-    backbone, pyramid = build_backbone(config.spec()), Pyramid(config.levels)
+    backbone = build_backbone(config.spec())
+    pyramid = config.pyramid(backbone)
     if config.mean == "per-pixel" and stage.statistics is not None:
         backbone.mean_image = _in_channel_order(stage.statistics.mean_image, backbone)
     head = FcHead(pyramid.bins * backbone.channels, config.hidden, classes, config.dropout)

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipelines.crop_batches import Cutter, Fallback
 from pipelines.crop_examples import CropExample, View, decode_index, encode_index, examples_of
 from pipelines.manifest import Manifest
+from pipelines.network_config import BackboneFields, LevelsField
 from pipelines.pretraining import PretrainTask
 from pipelines.shards import read_images
 from pipelines.stage import RUNTIME, Input, Phase, StageConfig
@@ -20,10 +21,9 @@ from pipelines.stages.statistics import read_statistics
 from pipelines.training import Plateau, Rate, Task, TrainingConfig, TrainingStage, Worker
 from pipelines.workspace import Output
 from sppnet.augment import ColourJitter, EpochSizes, Overlap, TrainingCrops, Where
-from sppnet.backbones import BackboneSpec, build_backbone
+from sppnet.backbones import Backbone, build_backbone
 from sppnet.errors import ConfigError
-from sppnet.images import Preprocessing
-from sppnet.pyramid import Pyramid
+from sppnet.pyramid import NAMED_LEVELS, Pyramid, make_pyramid
 from sppnet.seeds import derive_seed
 from sppnet.statistics import PixelStatistics
 
@@ -32,7 +32,7 @@ _HELD_OUT_RANGE = 1 << 63
 _READERS = 16
 
 
-class PretrainConfig(TrainingConfig):
+class PretrainConfig(TrainingConfig, BackboneFields):
     """Config of `pretrain`; defaults are the paper's ZF-5, at a quarter of its 70 epochs.
 
     Attributes:
@@ -63,12 +63,8 @@ class PretrainConfig(TrainingConfig):
         colour: Strength of the colour alteration, 0 for none.
         mean: What is subtracted from pixels: the preprocessing's `constant`, or the `per-pixel` mean of `statistics`,
             warped to the network's size.
-        architecture: The backbone's name.
-        width: Multiplies the channels of its layers.
-        cut: The last module kept.
-        preprocessing: What becomes of pixels; by default the architecture's.
-        response_norm: Whether responses are normalised; by default the architecture's.
-        levels: Of the pyramid.
+        levels: Of the pyramid: a list, `spp6` or `spp4` by name, or `none` for a network without SPP, which takes one
+            size only.
         hidden: Outputs of fc6 and fc7.
         dropout: On the outputs of fc6 and fc7.
         batch: Samples of a batch, over all workers.
@@ -99,11 +95,7 @@ class PretrainConfig(TrainingConfig):
     colour: Annotated[float, Field(ge=0)] = 0.1
     mean: Literal["constant", "per-pixel"] = "constant"
     architecture: str = "zf5"
-    width: Annotated[float, Field(gt=0)] = 1.0
-    cut: str | None = None
-    preprocessing: Mapping[str, Any] | None = None
-    response_norm: bool | None = None
-    levels: tuple[int, ...] = (6, 3, 2, 1)
+    levels: LevelsField = NAMED_LEVELS["spp6"]
     hidden: tuple[int, int] = (4096, 4096)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     schedule: Annotated[tuple[Rate, ...], Field(min_length=1)] = (Rate(lr=1e-2, steps=175_000),)
@@ -115,10 +107,11 @@ class PretrainConfig(TrainingConfig):
     cache_bytes: Annotated[int, RUNTIME, Field(ge=1)] = 1 << 30
     threads: Annotated[int | None, RUNTIME, Field(ge=1)] = None
 
-    def spec(self) -> BackboneSpec:
-        """The backbone that the config names; raises `ConfigError` for one that does not exist."""
-        wanted = Preprocessing.from_dict(self.preprocessing) if self.preprocessing else None
-        return BackboneSpec(self.architecture, self.width, self.cut, wanted, self.response_norm)
+    def pyramid(self, backbone: Backbone) -> Pyramid:
+        """The pyramid on a backbone's maps; raises `ConfigError` if it is too fine for the smallest of them."""
+        low, high = self.random_size or (0, -1)
+        sizes = {*self.size, *range(low, high + 1)}
+        return make_pyramid(self.levels, sorted({backbone.map_hw((size, size)) for size in sizes}))
 
     def cutter(self, colour: ColourJitter | None = None) -> Cutter:
         """What cuts the samples, at the largest size, altering colours or not."""
@@ -154,12 +147,9 @@ class Pretrain(TrainingStage[PretrainConfig]):
 
     @classmethod
     def check(cls, config: PretrainConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """A network that exists and sees at least one cell, crops that fit their image, a batch for every worker."""
-        backbone = build_backbone(config.spec())
-        Pyramid(config.levels)
+        """A network that exists, levels no finer than its maps, crops that fit, and a batch for every worker."""
         _check_sizes(config)
-        for size in config.network_sizes():
-            backbone.map_hw((size, size))
+        config.pyramid(build_backbone(config.spec()))
         if not 0 < config.context[0] <= config.context[1]:
             raise ConfigError(f"context: {list(config.context)} is no range")
         if config.mean == "per-pixel" and config.statistics is None:

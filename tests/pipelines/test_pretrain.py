@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tiny_workspace import BACKBONE, CATEGORIES, make_annotation, make_spec, make_workspace
 
 from pipelines.crop_examples import decode_index
@@ -111,6 +112,15 @@ def test_it_publishes_a_whole_network(workspace: Workspace, trained: StageSpec) 
     assert commit.rows == len(backbone.trunk.state_dict()) + 6
 
 
+def test_pyramids_have_names_and_none_is_a_network_without(workspace: Workspace) -> None:
+    assert make_config(levels="spp4").semantic() == make_config(levels=[4, 3, 2, 1]).semantic()
+    spec = pretrain_spec(workspace, "network-nospp", levels="none", size=(112,), schedule=(Rate(lr=0.01, steps=1),))
+    train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+    trained = read_network(workspace.artifact("network-nospp"))
+    assert (trained.network.pyramid.levels, trained.network.pyramid.fixed_map) == ((6,), (6, 6))
+    assert trained.sizes == (112,)
+
+
 def test_it_learns_classes_apart(workspace: Workspace) -> None:
     changes = {"subcategories": ("bar-0", "disc-0", "ring-0"), "width": 1 / 8, "hidden": (64, 64), "dropout": 0}
     schedule = (Rate(lr=0.01, steps=80),)
@@ -166,6 +176,14 @@ def test_the_config_is_checked() -> None:
         Pretrain.check(make_config(architecture="zf9", width=1), {})
     with pytest.raises(ConfigError, match="too short for one cell"):
         Pretrain.check(make_config(size=(16,)), {})
+    finer = "levels: 3 x 3 bins are finer than a map of 2 x 2 cells"
+    for changes in ({"size": (48,)}, {"size": (64, 48)}, {"size": (64,), "random_size": (48, 64)}):
+        with pytest.raises(ConfigError, match=finer):
+            Pretrain.check(make_config(levels=(3, 1), **changes), {})
+    with pytest.raises(ConfigError, match="without SPP takes maps of one size, not of 6 x 6 and 7 x 7 cells"):
+        Pretrain.check(make_config(levels="none", size=(128, 112)), {})
+    with pytest.raises(ValidationError, match="pyramid 'spp5' is unknown"):
+        make_config(levels="spp5")
     with pytest.raises(ConfigError, match="is no range"):
         Pretrain.check(make_config(context=(2.0, 1.0)), {})
     with pytest.raises(ConfigError, match=r"take turns with sizes \[64, 48\] already"):
