@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sppnet.errors import ConfigError, DataError
+from sppnet.evaluation.classification import ClassResult, judge
 from sppnet.evaluation.curves import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, CategoryResult, summarise
 from sppnet.seeds import derive_seed
 from sppnet.svm import train_svm
@@ -165,10 +166,10 @@ def draw_split(
     return ClassSplit(np.concatenate(train).astype(np.int64), np.concatenate(test).astype(np.int64))
 
 
-def split_predictions(
+def judge_split(
     features: NDArray[np.float32], labels: Sequence[str], split: ClassSplit, settings: SvmSettings | None = None
-) -> list[str]:
-    """Trains one SVM a class on a split's training images, and names the class of each of its test images.
+) -> ClassResult:
+    """Trains one SVM a class on a split's training images, and judges the scores of its test images.
 
     Args:
         features: `[n, d]` normalised features of all images.
@@ -177,12 +178,13 @@ def split_predictions(
         settings: Of the SVMs.
 
     Returns:
-        The class of the highest score for each row of `split.test`; the alphabetically first of equals.
+        Of the classes in alphabetical order.
     """
+    classes = sorted(set(labels))
+    own = np.array([classes.index(label) for label in labels])
     train, test = features[split.train], features[split.test]
-    own = np.array([labels[row] for row in split.train])
-    classes = sorted(set(own.tolist()))
-    scores = np.stack(
-        [one_vs_rest_scores(train, np.where(own == name, PRESENT, ABSENT), test, settings) for name in classes], axis=1
-    )
-    return [classes[best] for best in scores.argmax(axis=1)]
+    scores = [
+        one_vs_rest_scores(train, np.where(own[split.train] == number, PRESENT, ABSENT), test, settings)
+        for number in range(len(classes))
+    ]
+    return judge(np.stack(scores, axis=1), own[split.test], classes)

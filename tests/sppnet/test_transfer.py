@@ -15,10 +15,10 @@ from sppnet.evaluation.transfer import (
     PRESENT,
     SvmSettings,
     draw_split,
+    judge_split,
     l2_normalise,
     one_vs_rest_scores,
     presence,
-    split_predictions,
     voc07_class_ap,
 )
 
@@ -140,4 +140,11 @@ def test_predictions_of_classes_that_can_be_told_apart():
     directions = {"ant": [1, 0, 0], "bee": [0, 1, 0], "cat": [0, 0, 1]}
     features = l2_normalise(np.array([directions[name] for name in labels]) + 0.2 * rng.random((36, 3)))
     split = draw_split([str(i) for i in range(36)], labels, 6, 50, 0)
-    assert split_predictions(features, labels, split) == [labels[row] for row in split.test]
+    result = judge_split(features, labels, split)
+    assert result.labels == ("ant", "bee", "cat")
+    np.testing.assert_array_equal(result.confusion, np.diag([6, 6, 6]))
+    features[:12] = features[12:24]  # every bee looks like an ant, so that the two can't be told apart
+    result = judge_split(features, labels, split)
+    assert result.accuracies["cat"] == 1
+    assert result.confusion[:2, :2].sum() == 12
+    assert 0 < result.mean_accuracy < 1

@@ -1,0 +1,238 @@
+"""transfer: how well a network's features serve another data set (sections 3.2 and 3.3), with linear SVMs on them.
+
+Phases: `gather` (a shard: what its images show, and which of them have every feature), `fit` (for each set of features,
+a category of VOC07 or a split of Caltech101) and `metrics` (one unit), whose rows are those of `evaluate-classes`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pipelines.class_metrics import UNIT
+from pipelines.fingerprint import canonical_json
+from pipelines.manifest import Manifest
+from pipelines.schemas import decode_scores
+from pipelines.shards import check_account, read_images, splits_units
+from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, StageSpec, require_subset
+from pipelines.stages.classify import ScoresInfo
+from pipelines.tars import ImageRecord
+from pipelines.transfer_protocols import Floats, ImageLabels, Protocol
+from pipelines.workspace import Output, Quarantined
+from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.evaluation.transfer import SvmSettings, l2_normalise
+from sppnet.seeds import derive_seed
+
+
+class TransferConfig(StageConfig):
+    """Config of `transfer`.
+
+    Attributes:
+        images: The step that ingests.
+        features: The steps that classify, with features of a layer as their output; a row of the result for each of
+            them and each of its view sets.
+        protocol: What is learned and how it is judged.
+        c: Cost of an example within an SVM's margin.
+        positive_weight: Factor on the cost of positives.
+        bias_scale: Value of the constant feature whose weight is the bias.
+        cpus: CPUs a unit takes.
+    """
+
+    stage: Literal["transfer"]
+    images: Annotated[str, Input(("images",))]
+    features: Annotated[tuple[str, ...], Input(("scores",)), Field(min_length=1)]
+    protocol: Protocol
+    c: Annotated[float, Field(gt=0)] = 1.0
+    positive_weight: Annotated[float, Field(gt=0)] = 1.0
+    bias_scale: Annotated[float, Field(gt=0)] = 1.0
+    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _FeatureSet:
+    """One set of features: the classify step, its place among the inputs, the view set."""
+
+    step: str
+    place: int
+    views: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.step}/{self.views}"
+
+
+class Transfer(Stage[TransferConfig]):
+    """Writes JSON: what images show, figures per category or split, and the result."""
+
+    name: ClassVar[str] = "transfer"
+    makes: ClassVar[str] = "class-metrics"
+    seeded: ClassVar[bool] = True
+    config_type: ClassVar[type[StageConfig]] = TransferConfig
+
+    def __init__(self, config: TransferConfig, spec: StageSpec) -> None:
+        super().__init__(config, spec)
+        self._kept: tuple[str, Floats] | None = None
+
+    @classmethod
+    def check(cls, config: TransferConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """Features, not scores, of the same images and of every split that is read."""
+        classified: Any = inputs["features"]
+        if len(set(config.features)) != len(config.features):
+            raise ConfigError(f"features: a step is named twice: {', '.join(config.features)}")
+        for step, made in zip(config.features, classified, strict=True):
+            if made.images != config.images:
+                raise ConfigError(
+                    f"features: '{step}' classified the images of step '{made.images}', not those of '{config.images}'"
+                )
+            if made.output == "scores":
+                raise ConfigError(f"features: '{step}' makes class scores; set its output to pool5, fc6 or fc7")
+            require_subset(config.protocol.splits, made.splits, "protocol", "split")
+
+    @classmethod
+    def external(cls, config: TransferConfig) -> Mapping[str, Any]:
+        """The names of the steps: rows are called after them."""
+        return {"names": list(config.features)}
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return Manifest.read(self.input("images"))
+
+    @cached_property
+    def _shards(self) -> tuple[str, ...]:
+        return splits_units(self._manifest, self.config.protocol.splits)
+
+    @cached_property
+    def _sets(self) -> tuple[_FeatureSet, ...]:
+        pairs = enumerate(zip(self.config.features, self.inputs("features"), strict=True))
+        return tuple(
+            _FeatureSet(step, place, views)
+            for place, (step, artifact) in pairs
+            for views in ScoresInfo.read(artifact).views
+        )
+
+    @cached_property
+    def _fits(self) -> dict[str, tuple[_FeatureSet, str]]:
+        """What each unit of the fit phase is about; the parts of a set of features follow one another."""
+        parts = self.config.protocol.parts(self._manifest.categories)
+        return {f"fit/{features.name}/{part}": (features, part) for features in self._sets for part in parts}
+
+    def prepare(self) -> None:
+        """Checks the categories that the protocol names."""
+        where = f"step {self.spec.step}: protocol"
+        require_subset(self.config.protocol.named, self._manifest.categories, where, "category")
+
+    def phases(self) -> list[Phase]:
+        """Gather, a unit a shard; fit, a unit a set of features and category or split; the result."""
+        images = sum(map(self._manifest.count, self.config.protocol.splits))
+        longest = max(ScoresInfo.read(artifact).dimension for artifact in self.inputs("features"))
+        # A unit holds one set of features and the part of it that is trained on.
+        needs = Resources(cpus=self.config.cpus, memory_bytes=8 * images * longest)
+        return [
+            Phase("gather", tuple(f"gather/{shard}" for shard in self._shards)),
+            Phase("fit", tuple(self._fits), needs, keyed=False),
+            Phase("metrics", (UNIT,), keyed=False),
+        ]
+
+    def run(self, unit: str) -> Output:
+        """Runs a unit of any phase."""
+        phase, _, rest = unit.partition("/")
+        if phase == "gather":
+            return self._gather(rest)
+        if unit == UNIT:
+            body = self._metrics()
+            return Output(canonical_json(body).encode(), ".json", len(body["rows"]), 0)
+        features, part = self._fits[unit]
+        try:
+            figures = self._fit(features, part)
+        except (DataError, ConfigError) as error:
+            raise ConfigError(f"step {self.spec.step}: {features.name}, {part}: {error}") from error
+        return Output(canonical_json(figures).encode(), ".json", 1, 0)
+
+    # --- gather -------------------------------------------------------------------------------------------------
+
+    def _gather(self, shard: str) -> Output:
+        records, earlier = read_images(self.input("images"), shard)
+        aside = {entry.key: entry for entry in earlier}
+        for artifact in self.inputs("features"):
+            for entry in artifact.commit(shard).quarantined:
+                aside.setdefault(entry.key, entry)
+        rows = []
+        for record in records:
+            if record.key in aside:
+                continue
+            image = _labels(record, shard)
+            try:
+                self.config.protocol.takes(image)
+            except DataError as error:
+                aside[record.key] = Quarantined(record.key, error.reason, error.detail, self.name)
+                continue
+            rows.append(asdict(image))
+        check_account(shard, self._manifest.keys(shard), len(rows), tuple(aside.values()))
+        data = canonical_json({"images": rows}).encode()
+        return Output(data, ".json", len(rows), len(rows), tuple(aside.values()))
+
+    @cached_property
+    def _images(self) -> tuple[ImageLabels, ...]:
+        """All images that are used, in the order of the shards."""
+        found = []
+        for shard in self._shards:
+            for row in json.loads(self.artifact.read(f"gather/{shard}"))["images"]:
+                labels = ImageLabels(row["key"], row["split"], tuple(row["categories"]), tuple(row["difficult"]))
+                if self.config.protocol.takes(labels):
+                    found.append(labels)
+        return tuple(found)
+
+    # --- fit ----------------------------------------------------------------------------------------------------
+
+    def _fit(self, features: _FeatureSet, part: str) -> dict[str, Any]:
+        config = self.config
+        # One seed a part, whatever the features: all are judged on the same random splits.
+        seed = derive_seed(self.seed, self.name, part)
+        settings = SvmSettings(config.c, config.positive_weight, config.bias_scale, seed)
+        return config.protocol.fit(self._images, self._features(features), part, settings, seed)
+
+    def _features(self, features: _FeatureSet) -> Floats:
+        """One set's features of all images, `[n, d]`, each of norm 1; the last set is kept for the next unit."""
+        if self._kept is None or self._kept[0] != features.name:
+            self._kept = None  # never two sets at once
+            self._kept = (features.name, l2_normalise(self._read(features)))
+        return self._kept[1]
+
+    def _read(self, features: _FeatureSet) -> Floats:
+        artifact = self.inputs("features")[features.place]
+        place = {(image.split, image.key): row for row, image in enumerate(self._images)}
+        values = np.empty((len(place), ScoresInfo.read(artifact).dimension), dtype=np.float32)
+        for shard in self._shards:
+            split = shard.split("/", maxsplit=1)[0]
+            for row in decode_scores(artifact.read(shard), f"{artifact.name}/{shard}"):
+                at = place.pop((split, row.key), None) if row.views == features.views else None
+                if at is not None:
+                    values[at] = row.values
+        if place:
+            raise ArtifactError(f"{artifact.name}: image {min(place)[1]} has neither features nor a reason")
+        return values
+
+    # --- the result ---------------------------------------------------------------------------------------------
+
+    def _metrics(self) -> dict[str, Any]:
+        protocol = self.config.protocol
+        found: dict[_FeatureSet, dict[str, Any]] = {}
+        for unit, (features, part) in self._fits.items():
+            found.setdefault(features, {})[part] = json.loads(self.artifact.read(unit))
+        rows = [
+            {"name": features.step, "views": features.views, "kind": "features", **protocol.row(figures)}
+            for features, figures in found.items()
+        ]
+        return {"split": protocol.splits[-1], "protocol": protocol.kind, "rows": rows}
+
+
+def _labels(record: ImageRecord, shard: str) -> ImageLabels:
+    objects = record.annotation.objects
+    categories, difficult = tuple(thing.category for thing in objects), tuple(thing.difficult for thing in objects)
+    return ImageLabels(record.key, shard.split("/", maxsplit=1)[0], categories, difficult)
