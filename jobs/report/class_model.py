@@ -53,7 +53,8 @@ class ClassRow:
         members: Networks or splits that the figures are means over.
         classes: Accuracy (or AP) of each class, 0..1; None without images of it.
         labels: The classes of the confusion matrix, in its order; empty without one.
-        confusion: Images of each class (row) by the class they were given (column).
+        confusion: Its entries that are not zero: class, class that it was taken for (both as places in `labels`),
+            images.
     """
 
     name: str
@@ -63,7 +64,7 @@ class ClassRow:
     members: int
     classes: Mapping[str, float | None]
     labels: tuple[str, ...] = ()
-    confusion: tuple[tuple[float, ...], ...] = ()
+    confusion: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

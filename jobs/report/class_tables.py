@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class Confusion:
 
     truth: str
     taken_for: str
-    count: float
+    count: int
     share: float
 
 
@@ -123,11 +124,13 @@ def row_name(row: ClassRow, evaluation: ClassEvaluation) -> str:
 
 def confusions(row: ClassRow) -> tuple[Confusion, ...]:
     """The most frequent confusions of two classes, by count."""
-    found = []
-    for truth, counts in zip(row.labels, row.confusion, strict=True):
-        total = sum(counts)
-        for other, count in zip(row.labels, counts, strict=True):
-            if other != truth and count > 0:
-                found.append(Confusion(truth, other, count, count / total))
+    totals: Counter[int] = Counter()
+    for truth, _, images in row.confusion:
+        totals[truth] += images
+    found = [
+        Confusion(row.labels[truth], row.labels[taken], images, images / totals[truth])
+        for truth, taken, images in row.confusion
+        if truth != taken
+    ]
     found.sort(key=lambda entry: (-entry.count, -entry.share, entry.truth, entry.taken_for))
     return tuple(found[:_CONFUSIONS])

@@ -6,10 +6,12 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.report.class_model import ClassEvaluation
+from jobs.report.class_reader import read_class_evaluation
 from jobs.report.filters import make_filter_gallery
 from jobs.report.gallery import Limits, Source, make_gallery
 from jobs.report.model import (
@@ -24,6 +26,7 @@ from jobs.report.model import (
     Training,
 )
 from jobs.report.page import render
+from pipelines.class_metrics import UNIT as CLASS_UNIT
 from pipelines.engine import Engine, PlannedStep
 from pipelines.networks import UNIT as MODEL
 from pipelines.stages.activations import UNIT as ACTIVATIONS
@@ -37,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 METRICS = "metrics"
 """Kind of artifact, and its unit, that evaluate steps make."""
+CLASS_METRICS = "class-metrics"
+"""Kind of artifact that steps which judge classes make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,12 @@ class _Evaluated:
     commit: Commit
     evaluation: Evaluation
     iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    commit: Commit
+    evaluation: ClassEvaluation
 
 
 def write_report(engine: Engine, limits: Limits | None = None) -> str:
@@ -70,10 +81,14 @@ def collect(engine: Engine, run_name: str | None = None, *, limits: Limits | Non
     """
     notes: list[str] = []
     evaluated = list(_evaluations(engine, notes))
+    judged = list(_class_evaluations(engine, notes))
     return RunReport(
-        info=_info(engine, run_name or engine.recipe.name, evaluated),
+        info=_info(
+            engine, run_name or engine.recipe.name, [*(e.commit for e in evaluated), *(j.commit for j in judged)]
+        ),
         evaluations=tuple(entry.evaluation for entry in evaluated),
         gallery=_gallery(engine, evaluated[-1], limits, notes) if evaluated else None,
+        classes=tuple(entry.evaluation for entry in judged),
         filters=tuple(_filter_galleries(engine, notes)),
         training=tuple(_trainings(engine, notes)),
         stages=tuple(
@@ -92,15 +107,15 @@ def collect(engine: Engine, run_name: str | None = None, *, limits: Limits | Non
     )
 
 
-def _info(engine: Engine, run_name: str, evaluated: list[_Evaluated]) -> RunInfo:
-    last = evaluated[-1].commit if evaluated else None
+def _info(engine: Engine, run_name: str, commits: Sequence[Commit]) -> RunInfo:
+    last = max(commits, key=lambda commit: commit.created, default=None)
     return RunInfo(
         name=run_name,
         recipe=engine.recipe.source,
         workspace=engine.workspace.store.uri,
         made=time.time(),
         finished=last.created if last else None,
-        hosts=tuple(dict.fromkeys(entry.commit.host for entry in evaluated)),
+        hosts=tuple(dict.fromkeys(commit.host for commit in commits)),
         versions=last.versions if last else library_versions(),
     )
 
@@ -117,6 +132,19 @@ def _evaluations(engine: Engine, notes: list[str]) -> Iterator[_Evaluated]:
             notes.append(f"Step {step.name} can't be shown: {error}")
             continue
         yield _Evaluated(step, commit, evaluation, iou)
+
+
+def _class_evaluations(engine: Engine, notes: list[str]) -> Iterator[_Judged]:
+    for step in engine.steps:
+        artifact = engine.workspace.artifact(step.spec.artifact)
+        if artifact.kind != CLASS_METRICS or CLASS_UNIT not in artifact.committed():
+            continue
+        try:
+            commit = artifact.commit(CLASS_UNIT)
+            data = artifact.read_commit(commit)
+            yield _Judged(commit, read_class_evaluation(data, step.name, f"{artifact.name}/{CLASS_UNIT}"))
+        except ArtifactError as error:
+            notes.append(f"Step {step.name} can't be shown: {error}")
 
 
 def read_evaluation(data: bytes, step: str, where: str) -> tuple[Evaluation, float]:

@@ -31,16 +31,16 @@ _LONGEST = 26  # letters of a name that are shown
 _CONTRAST = 0.42  # exponent: a confusion of 2 % must be seen beside one of 40 %
 
 
-def heat_map(labels: Sequence[str], counts: Sequence[Sequence[float]], label: str) -> Markup:
+def heat_map(labels: Sequence[str], entries: Sequence[tuple[int, int, int]], label: str) -> Markup:
     """Draws a confusion matrix, each row as fractions of its sum: green what is right, orange what is not.
 
     Args:
         labels: `n` classes.
-        counts: `[n][n]` images, truth by what they were taken for.
+        entries: Class, class that it was taken for, images; entries without images may be missing.
         label: What the picture shows, for screen readers.
     """
-    shares = row_shares(counts)
     n = len(labels)
+    shares = row_shares(entries, n)
     named = n <= NAMES_UP_TO
     side = max(8, min(_CELL, _SIDE // max(n, 1))) * n if named else _WITHOUT_NAMES
     cell = side / max(n, 1)
@@ -56,11 +56,12 @@ def heat_map(labels: Sequence[str], counts: Sequence[Sequence[float]], label: st
     return head.format(whole, label) + Markup("\n").join(parts) + Markup("</svg>")
 
 
-def row_shares(counts: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """The counts as fractions of their row's sum, `[n, n]`; a row without images stays zero."""
-    array = np.asarray(counts, dtype=np.float64)
-    totals = array.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.divide(array, totals, out=np.zeros_like(array), where=totals > 0)
+def row_shares(entries: Sequence[tuple[int, int, int]], n: int) -> NDArray[np.float64]:
+    """A confusion matrix as fractions of its rows' sums, `[n, n]`; a row without images stays zero."""
+    counts = np.zeros((n, n))
+    for truth, taken, images in entries:
+        counts[truth, taken] += images
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return shares
 
 
