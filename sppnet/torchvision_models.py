@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from http.client import HTTPException
 from typing import Any, cast
 
 import torch
@@ -65,7 +66,7 @@ def download_weights(name: str, weights: str) -> dict[str, torch.Tensor]:
     entry = published_weights(name, weights)
     try:
         return dict(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
-    except (OSError, RuntimeError) as error:  # RuntimeError: the file's hash is another
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the file's hash is another
         reason = " ".join(str(error).split())
         raise ConfigError(f"{entry} can't be downloaded from {entry.url}: {reason}; give the file by path") from error
 

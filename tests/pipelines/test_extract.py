@@ -10,7 +10,7 @@ import pytest
 import torch
 from chain import BACKBONE, SCALES, accounts, add_image, equal_bytes, make_steps, write_weights
 
-from pipelines.networks import read_backbone
+from pipelines.networks import encode_backbone, read_backbone
 from pipelines.schemas import decode_maps
 from pipelines.stages.extract import read_backbone_info
 from pipelines.tars import decode_images
@@ -28,7 +28,8 @@ def random_weights(chain) -> dict[str, torch.Tensor]:
 
 @torch.inference_mode()
 def expected_map(backbone, record, scale: int, dtype: torch.dtype = torch.float16) -> np.ndarray:
-    image = prepare_image(decode_image(record.data), scale, backbone.preprocessing)
+    mean = backbone.mean_image
+    image = prepare_image(decode_image(record.data), scale, backbone.preprocessing, mean_image=mean)
     return backbone(image)[0].permute(1, 2, 0).contiguous().to(dtype).numpy()
 
 
@@ -46,6 +47,24 @@ def test_maps_are_the_backbones(chain, scale: int, shard: str) -> None:
         assert row.image_wh == (record.annotation.width, record.annotation.height)
         assert row.map.shape == (*backbone.map_hw(prepare_shape(record, scale)), 32)
         assert equal_bytes(row.map, expected)
+
+
+def test_a_mean_image_is_subtracted_at_every_scale(chain, tmp_path) -> None:
+    backbone = build_backbone(BACKBONE).eval()
+    backbone.trunk.load_state_dict(random_weights(chain))
+    backbone.mean_image = torch.linspace(0, 255, 3 * 64 * 64).reshape(3, 64, 64)
+    path = tmp_path / "mean.safetensors"
+    trunk = backbone.trunk.state_dict()
+    path.write_bytes(encode_backbone(BACKBONE, trunk, mean_image=backbone.mean_image))
+    copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS).changed(network={"path": str(path)})
+    copy.run()
+    record = next(decode_images(chain.artifact("images").read("val/000001"), "val/000001"))
+    for scale in SCALES:
+        unit = f"s{scale:04d}/val/000001"
+        row = next(decode_maps(copy.artifact("maps").read(unit), unit))
+        assert equal_bytes(row.map, expected_map(backbone, record, scale))
+        plain = next(decode_maps(chain.artifact("maps").read(unit), unit))
+        assert not equal_bytes(row.map, plain.map)
 
 
 def prepare_shape(record, scale: int) -> tuple[int, int]:

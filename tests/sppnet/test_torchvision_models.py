@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from http.client import IncompleteRead
 from typing import Any
 from urllib.error import URLError
 
@@ -25,12 +26,19 @@ def test_models_are_built_by_name() -> None:
 
 def test_published_weights_are_found_by_name() -> None:
     assert published_weights("alexnet", "IMAGENET1K_V1") is AlexNet_Weights.IMAGENET1K_V1
-    with pytest.raises(ConfigError, match="no weights 'IMAGENET1K_V2' of alexnet, it has: IMAGENET1K_V1, DEFAULT, did you"):
+    with pytest.raises(
+        ConfigError, match="no weights 'IMAGENET1K_V2' of alexnet, it has: IMAGENET1K_V1, DEFAULT, did you"
+    ):
         published_weights("alexnet", "IMAGENET1K_V2")
 
 
 @pytest.mark.parametrize(
-    "error", [URLError("no route to host"), RuntimeError('invalid hash value (expected "7be5be79", got "0")')]
+    "error",
+    [
+        URLError("no route to host"),
+        IncompleteRead(b"first part", 10),
+        RuntimeError('invalid hash value (expected "7be5be79", got "0")'),
+    ],
 )
 def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(self: WeightsEnum, *args: Any, **kwargs: Any) -> None:
@@ -38,7 +46,9 @@ def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch, error: E
         raise error
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", refuse)
-    with pytest.raises(ConfigError, match=r"AlexNet_Weights.IMAGENET1K_V1 can't be downloaded .*(route|hash)"):
+    with pytest.raises(
+        ConfigError, match=r"AlexNet_Weights.IMAGENET1K_V1 can't be downloaded .*(route|IncompleteRead|hash)"
+    ):
         download_weights("alexnet", "IMAGENET1K_V1")
 
 
