@@ -110,7 +110,7 @@ def _executor(local: bool, address: str | None, cpus: int | None) -> Executor:
 
 def _run(engine: Engine, make_executor: Callable[[], Executor], result: _Result) -> None:
     from jobs.report.collect import write_report
-    from jobs.results import run_result
+    from jobs.results import class_table, run_result
     from pipelines.executor import DeferredExecutor
 
     start = time.perf_counter()
@@ -134,6 +134,8 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: _Result)
     result.fields["report"] = write_report(engine)
     for name, row in result.fields["steps"].items():
         console.print(f"{name}: VOC07 mAP {_percent(row['voc07_map'])}, area mAP {_percent(row['area_map'])}")
+    if result.fields["classes"]:
+        console.print(class_table(result.fields["classes"]))
     console.print(f"report: {result.fields['report']}")
 
 

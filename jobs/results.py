@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.table import Table
+
+from jobs.report import figures
+from jobs.report.class_model import METRICS, Metric
+from pipelines import class_metrics
 from pipelines.engine import Engine, StepSummary
 from pipelines.stages.evaluate import UNIT
 
@@ -17,6 +22,28 @@ def metric_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[dict[s
         if summary.stage == "evaluate":
             rows.extend(json.loads(engine.workspace.artifact(summary.artifact).read(UNIT))["rows"])
     return rows
+
+
+def class_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[dict[str, Any]]:
+    """Rows of every step that judges classes, in the order of the recipe: one a network or feature and view set."""
+    rows: list[dict[str, Any]] = []
+    for summary in summaries:
+        artifact = engine.workspace.artifact(summary.artifact)
+        if artifact.kind == "class-metrics":
+            found = json.loads(artifact.read(class_metrics.UNIT))["rows"]
+            rows.extend({"step": summary.step, **row} for row in found)
+    return rows
+
+
+def class_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for each row: what it is, its views, and its figures in percent with their deviation."""
+    names = list(dict.fromkeys(name for row in rows for name in row["figures"]))
+    table = Table("step", "row", "views", "images", *(f"{METRICS.get(name, Metric(name)).title}, %" for name in names))
+    for row in rows:
+        found = [row["figures"].get(name) for name in names]
+        cells = [figures.spread(f["mean"], f["deviation"]) if f else figures.NONE for f in found]
+        table.add_row(row["step"], row["name"], row["views"], figures.count(row["images"]), *cells)
+    return table
 
 
 def run_result(engine: Engine, summaries: Sequence[StepSummary], seconds: float) -> dict[str, Any]:
@@ -39,6 +66,10 @@ def run_result(engine: Engine, summaries: Sequence[StepSummary], seconds: float)
         "voc07_map": last.get("voc07_map"),
         "area_map": last.get("area_map"),
         "steps": steps,
+        "classes": [
+            {field: row[field] for field in ("step", "name", "views", "images", "figures")}
+            for row in class_rows(engine, summaries)
+        ],
         "stages": {
             summary.step: {
                 "artifact": summary.artifact,

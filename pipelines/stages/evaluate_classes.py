@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from pipelines.class_metrics import UNIT, confusions_body, figures_body, rounded
 from pipelines.datasets.annotations import ImageAnnotation
 from pipelines.fingerprint import canonical_json
 from pipelines.manifest import Manifest
@@ -21,10 +22,7 @@ from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
 from pipelines.stages.classify import ScoresInfo
 from pipelines.workspace import Output
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.evaluation.classification import ClassResult, Spread, check_labels, judge, spread
-
-UNIT = "metrics"
-_DIGITS = 6
+from sppnet.evaluation.classification import ClassResult, check_labels, judge, spread
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -223,24 +221,22 @@ def _check_same(first: Sequence[str], other: Sequence[str], where: str, names: t
 
 
 def _row_body(row: _Row) -> dict[str, Any]:
-    kind = "network" if row.members == (row.name,) else "ensemble"
-    figures = {name: None if value is None else Spread(value, None) for name, value in row.result.figures.items()}
-    described = {"name": row.name, "views": row.views, "kind": kind, "members": list(row.members)}
-    left_out = {name: row.left_out[name] for name in ("quarantined", "unknown_class")}
-    accuracies = {label: _rounded(value) for label, value in row.result.accuracies.items()}
+    accuracies = {label: rounded(value) for label, value in row.result.accuracies.items()}
     return {
-        **described,
+        "name": row.name,
+        "views": row.views,
+        "kind": "network" if row.members == (row.name,) else "ensemble",
+        "members": list(row.members),
         "images": row.result.images,
-        "left_out": left_out,
-        "figures": _figures(figures),
+        "left_out": {name: row.left_out[name] for name in ("quarantined", "unknown_class")},
+        "figures": figures_body({name: [value] for name, value in row.result.figures.items()}),
         "classes": accuracies,
-        **_confusions(row.result),
+        **confusions_body(row.result),
     }
 
 
 def _group_body(name: str, views: str, members: Sequence[str], results: Sequence[ClassResult]) -> dict[str, Any]:
     total = sum(results[1:], results[0])
-    figures = {name: spread([result.figures[name] for result in results]) for name in total.figures}
     accuracies = {label: spread([result.accuracies[label] for result in results]) for label in total.labels}
     return {
         "name": name,
@@ -249,27 +245,7 @@ def _group_body(name: str, views: str, members: Sequence[str], results: Sequence
         "members": list(members),
         "images": min(result.images for result in results),
         "left_out": {},
-        "figures": _figures(figures),
-        "classes": {label: _rounded(found.mean) if found else None for label, found in accuracies.items()},
-        **_confusions(total),
+        "figures": figures_body({name: [result.figures[name] for result in results] for name in total.figures}),
+        "classes": {label: rounded(found.mean) if found else None for label, found in accuracies.items()},
+        **confusions_body(total),
     }
-
-
-def _figures(figures: Mapping[str, Spread | None]) -> dict[str, Any]:
-    """Figures that there are, by name: mean, and deviation or null."""
-    return {
-        name: {part: _rounded(value) for part, value in asdict(figure).items()}
-        for name, figure in figures.items()
-        if figure is not None
-    }
-
-
-def _confusions(result: ClassResult) -> dict[str, Any]:
-    """The labels, and `[class, taken for, images]` of the entries that are not zero: a thousand classes have few."""
-    truth, taken = np.nonzero(result.confusion)
-    entries = np.stack([truth, taken, result.confusion[truth, taken]], axis=1)
-    return {"labels": list(result.labels), "confusion": entries.tolist()}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, _DIGITS)

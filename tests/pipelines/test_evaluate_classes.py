@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.class_metrics import UNIT
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.manifest import Manifest
 from pipelines.recipe import parse_recipe
 from pipelines.schemas import ScoresRow, encode_scores
 from pipelines.stage import StageSpec, build_stage
-from pipelines.stages.evaluate_classes import UNIT, EvaluateClassesConfig, classes_of
+from pipelines.stages.evaluate_classes import EvaluateClassesConfig, classes_of
 from pipelines.tars import ImageRecord, encode_images
 from pipelines.workspace import Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError
