@@ -82,16 +82,6 @@ class DetectionTable:
         columns = (self.image, self.category, self.scores, self.boxes, self.regressed)
         return DetectionTable(self.keys, self.categories, *(column[rows] for column in columns))
 
-    def in_terms_of(self, keys: Sequence[str], categories: Sequence[str], where: str) -> DetectionTable:
-        """The same detections with other indices.
-
-        Raises:
-            ArtifactError: A key or category of the table is not among them; the message names it and `where`.
-        """
-        image = _lookup(self.keys, keys, f"{where}: image")[self.image]
-        category = _lookup(self.categories, categories, f"{where}: category")[self.category]
-        return DetectionTable(tuple(keys), tuple(categories), image, category, self.scores, self.boxes, self.regressed)
-
     def rows(self) -> Iterator[DetectionRow]:
         """One by one."""
         columns = (self.image, self.category, self.scores, self.boxes, self.regressed, self.has_regressed)
@@ -114,14 +104,6 @@ class DetectionTable:
             boxes=np.array([row.box for row in rows], dtype=np.float32).reshape(-1, 4),
             regressed=np.array([row.regressed or none for row in rows], dtype=np.float32).reshape(-1, 4),
         )
-
-
-def _lookup(names: Sequence[str], known: Sequence[str], what: str) -> npt.NDArray[np.int32]:
-    places = {name: number for number, name in enumerate(known)}
-    for name in names:
-        if name not in places:
-            raise ArtifactError(f"{what} {name!r} is not among the {len(places)} known")
-    return np.array([places[name] for name in names], dtype=np.int32)
 
 
 def encode_detections(rows: Sequence[DetectionRow]) -> bytes:

@@ -1,8 +1,9 @@
-"""evaluate: average precision per category for one or several sets of detections (VOC's protocols)."""
+"""evaluate: average precision per category for one or several sets of detections (VOC's and ILSVRC DET's protocols)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,20 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.detectors import FeatureInfo
+from pipelines.detections import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
 from pipelines.fingerprint import canonical_json
 from pipelines.manifest import Manifest
-from pipelines.schemas import DetectionRow, decode_detections
 from pipelines.shards import read_images
 from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
 from pipelines.workspace import Artifact, Output
-from sppnet.boxes import nms
 from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import CategoryResult, Detections, GroundTruth
+from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
 
 UNIT = "metrics"
 CURVE_POINTS = 200
+
+Protocol = Literal["voc", "det"]
 
 
 class EvaluateConfig(StageConfig):
@@ -33,16 +35,36 @@ class EvaluateConfig(StageConfig):
         images: The step that ingests, for the annotations.
         detections: The steps that score; one row of the result each, a second one where boxes were regressed.
         split: The split that was scored.
-        iou: Overlap from which a detection is right.
+        protocol: `voc`: both average precisions of VOC; `det`: ILSVRC DET's, with its own overlaps for small
+            objects, no difficult ones, and images left out for the categories that they don't judge.
+        iou: Overlap from which a detection is right by VOC's rule.
         nms_iou: Regressed boxes are suppressed once more at this overlap, as in the release.
+        top_per_set: Only so many detections of a category over the split count, the best: a number, or `5/image`
+            for 5 x the split's images; all by default.
     """
 
     stage: Literal["evaluate"]
     images: Annotated[str, Input(("images",))]
     detections: Annotated[tuple[str, ...], Input(("detections",)), Field(min_length=1)]
     split: str = "val"
+    protocol: Protocol = "voc"
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
+    top_per_set: TopPerSetField = None
+
+
+@dataclass
+class _Truth:
+    """The objects of one category, and the images that don't judge it, by their numbers."""
+
+    images: list[int] = field(default_factory=list)
+    boxes: list[tuple[float, ...]] = field(default_factory=list)
+    difficult: list[bool] = field(default_factory=list)
+    ignored: list[int] = field(default_factory=list)
+
+    def objects(self) -> GroundTruth:
+        """As the evaluation takes them."""
+        return GroundTruth.of(np.array(self.images, np.int64), self.boxes, self.difficult)
 
 
 class Evaluate(Stage[EvaluateConfig]):
@@ -62,6 +84,8 @@ class Evaluate(Stage[EvaluateConfig]):
                 raise ConfigError(
                     f"detections: '{step}' scored the images of step '{scored.images}', not those of '{config.images}'"
                 )
+        if config.protocol == "det" and config.iou != 0.5:
+            raise ConfigError("iou: the protocol det has overlaps of its own; leave it out")
 
     @classmethod
     def external(cls, config: EvaluateConfig) -> Mapping[str, Any]:
@@ -69,8 +93,8 @@ class Evaluate(Stage[EvaluateConfig]):
         return {"names": list(config.detections)}
 
     @cached_property
-    def _units(self) -> tuple[str, ...]:
-        return Manifest.read(self.input("images")).units(self.config.split)
+    def _manifest(self) -> Manifest:
+        return Manifest.read(self.input("images"))
 
     def phases(self) -> list[Phase]:
         """One unit."""
@@ -83,35 +107,39 @@ class Evaluate(Stage[EvaluateConfig]):
         rows: list[dict[str, Any]] = []
         for step, artifact in zip(self.config.detections, self.inputs("detections"), strict=True):
             rows.extend(self._rows(step, artifact, truth))
-        body = {"split": self.config.split, "iou": self.config.iou, "rows": rows}
+        config = self.config
+        body = {"split": config.split, "protocol": config.protocol, "iou": config.iou, "rows": rows}
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
-    def _ground_truth(self) -> dict[str, GroundTruth]:
-        keys: dict[str, list[str]] = {}
-        boxes: dict[str, list[tuple[float, ...]]] = {}
-        difficult: dict[str, list[bool]] = {}
-        for unit in self._units:
+    def _ground_truth(self) -> dict[str, _Truth]:
+        found: dict[str, _Truth] = {}
+        split = self.config.split
+        keys = (key for unit in self._manifest.units(split) for key in self._manifest.keys(unit))
+        numbers = {key: number for number, key in enumerate(keys)}
+        for unit in self._manifest.units(split):
             for record in read_images(self.input("images"), unit)[0]:
-                for found in record.annotation.objects:
-                    keys.setdefault(found.category, []).append(record.key)
-                    boxes.setdefault(found.category, []).append(found.box)
-                    difficult.setdefault(found.category, []).append(found.difficult)
-        return {category: GroundTruth.of(keys[category], boxes[category], difficult[category]) for category in keys}
+                number = numbers[record.key]
+                for thing in record.annotation.objects:
+                    entry = found.setdefault(thing.category, _Truth())
+                    entry.images.append(number)
+                    entry.boxes.append(thing.box)
+                    entry.difficult.append(thing.difficult)
+                for category in record.annotation.ignored:
+                    found.setdefault(category, _Truth()).ignored.append(number)
+        return found
 
-    def _rows(self, step: str, artifact: Artifact, truth: Mapping[str, GroundTruth]) -> Iterator[dict[str, Any]]:
-        found: dict[str, list[DetectionRow]] = {}
-        regressed = False
-        for unit in self._units:
-            for row in decode_detections(artifact.read(unit), f"{artifact.name}/{unit}"):
-                found.setdefault(row.category, []).append(row)
-                regressed |= row.regressed is not None
-        categories = _categories(artifact)
-        for kind in ("windows", "regressed") if regressed else ("windows",):
+    def _rows(self, step: str, artifact: Artifact, truth: Mapping[str, _Truth]) -> Iterator[dict[str, Any]]:
+        detected = DetectionSet(artifact, self._manifest, self.config.split)
+        limit = parse_top_per_set(self.config.top_per_set, len(detected.keys))
+        tables = list(detected.best(limit))
+        regressed = any(table.has_regressed.any() for table in tables)
+        kinds: tuple[Boxes, ...] = ("windows", "regressed") if regressed else ("windows",)
+        for kind in kinds:
             figures = {}
-            for category in categories:
-                detections = self._detections(found.get(category, []), kind)
-                objects = truth.get(category) or GroundTruth.of([], [], [])
-                figures[category] = _figures(evaluate_voc(objects, detections, self.config.iou))
+            for category, table in zip(detected.categories, tables, strict=True):
+                final = final_boxes(table, kind, self.config.nms_iou)
+                judged = Detections.of(final.image.astype(np.int64), final.boxes, final.scores)
+                figures[category] = self._judge(truth.get(category, _Truth()), judged)
             yield {
                 "name": step if kind == "windows" else f"{step}+bb",
                 "detections": artifact.name,
@@ -121,29 +149,12 @@ class Evaluate(Stage[EvaluateConfig]):
                 "categories": figures,
             }
 
-    def _detections(self, rows: Sequence[DetectionRow], kind: str) -> Detections:
-        boxes = np.array([row.box if kind == "windows" else row.regressed or row.box for row in rows]).reshape(-1, 4)
-        scores = np.array([row.score for row in rows], dtype=np.float64)
-        keys = [row.key for row in rows]
-        if kind == "regressed":
-            kept = _suppressed(keys, boxes, scores, self.config.nms_iou)
-            boxes, scores, keys = boxes[kept], scores[kept], [keys[i] for i in kept]
-        return Detections.of(keys, boxes, scores)
-
-
-def _suppressed(
-    keys: Sequence[str], boxes: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], iou: float
-) -> npt.NDArray[np.int64]:
-    by_image: dict[str, list[int]] = {}
-    for row, key in enumerate(keys):
-        by_image.setdefault(key, []).append(row)
-    kept = [np.asarray(rows)[nms(boxes[rows], scores[rows], iou)] for rows in by_image.values()]
-    return np.sort(np.concatenate(kept)) if kept else np.zeros(0, dtype=np.int64)
-
-
-def _categories(detections: Artifact) -> tuple[str, ...]:
-    """The categories that were scored, found or not, from the SVMs that the detections were made with."""
-    return FeatureInfo.read(Artifact(detections.store, detections.inputs("svms")[0])).categories
+    def _judge(self, truth: _Truth, found: Detections) -> dict[str, Any]:
+        if self.config.protocol == "det":
+            result = evaluate_det(truth.objects(), found, truth.ignored)
+        else:
+            result = evaluate_voc(truth.objects(), found, self.config.iou)
+        return _figures(result, self.config.protocol)
 
 
 def _mean(figures: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
@@ -151,8 +162,8 @@ def _mean(figures: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
     return round(float(np.mean(values)), 6) if values else None
 
 
-def _figures(result: CategoryResult) -> dict[str, Any]:
-    """Plain values of a category; an average precision without positives is null."""
+def _figures(result: CategoryResult, protocol: Protocol) -> dict[str, Any]:
+    """Plain values of a category; an average precision without positives is null, as is VOC07's by DET's rule."""
 
     def number(value: float) -> float | None:
         return None if np.isnan(value) else round(value, 6)
@@ -162,7 +173,7 @@ def _figures(result: CategoryResult) -> dict[str, Any]:
     total = result.precision + result.recall
     harmonic = np.divide(2 * result.precision * result.recall, total, out=np.zeros_like(total), where=total > 0)
     return {
-        "voc07_ap": number(result.voc07_ap),
+        "voc07_ap": number(result.voc07_ap) if protocol == "voc" else None,
         "area_ap": number(result.area_ap),
         "positives": result.positives,
         "detections": result.detections,
