@@ -17,6 +17,7 @@ from pipelines.datasets.sources import (
     RawImage,
     Reader,
     Shards,
+    as_tuple,
     check_keys,
     checked_categories,
     cut,
@@ -30,10 +31,6 @@ from pipelines.datasets.sources import (
 from pipelines.store import LocalStore, open_store
 from sppnet.errors import ConfigError, DataError
 from sppnet.images import probe_size
-
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 def _as_table(value: Any) -> Any:
@@ -87,7 +84,7 @@ class FoldersDataset(DatasetConfig):
     split_files: Mapping[str, str] | None = None
     categories: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()
-    boxes: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    boxes: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     first_pixel: Literal[0, 1] = 0
     classes: Annotated[ClassColumns | None, BeforeValidator(_as_table)] = None
     bad_boxes: Literal["quarantine", "whole-image"] = "quarantine"

@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from pipelines.datasets.det import DetDataset
 from pipelines.datasets.folders import FoldersDataset
 from pipelines.datasets.plain import ImagesDataset
 from pipelines.datasets.sources import DatasetConfig
 from pipelines.datasets.tar_samples import TarsDataset
 from pipelines.datasets.voc import VocDataset
 
-_CONFIGS: tuple[type[DatasetConfig], ...] = (VocDataset, FoldersDataset, ImagesDataset, TarsDataset)
+_CONFIGS: tuple[type[DatasetConfig], ...] = (VocDataset, FoldersDataset, ImagesDataset, TarsDataset, DetDataset)
 KINDS: Mapping[str, type[DatasetConfig]] = {config.model_fields["kind"].default: config for config in _CONFIGS}
 """Configs by the name of their kind."""
 

@@ -111,6 +111,11 @@ class DatasetConfig(BaseModel, ABC):
         """The data set; raises `ConfigError` for a root that names no store."""
 
 
+def as_tuple(value: Any) -> Any:
+    """A single string as a tuple of one, for fields that take one or several; anything else as it is."""
+    return (value,) if isinstance(value, str) else value
+
+
 def split_of(unit: str) -> str:
     """The split of a shard `<split>/<number>`."""
     return unit.rsplit("/", 1)[0]

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.datasets.file_names import FoundFile, find_files, read_file
 from pipelines.datasets.sources import (
     IMAGE_EXTENSIONS,
     DatasetConfig,
     RawImage,
     Shards,
+    as_tuple,
     check_keys,
     checked_categories,
     number_of,
@@ -23,9 +25,7 @@ from pipelines.datasets.sources import (
     safe_key,
     split_of,
 )
-from pipelines.datasets.tar_names import TarFile, find_tars
 from pipelines.fingerprint import content_digest
-from pipelines.store import open_store
 from pipelines.tars import read_samples
 from sppnet.errors import ConfigError, DataError
 from sppnet.images import probe_size
@@ -37,7 +37,7 @@ _HASHED_BYTES = 1 << 28
 def _as_lists(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {split: (names,) if isinstance(names, str) else names for split, names in value.items()}
+    return {split: as_tuple(names) for split, names in value.items()}
 
 
 class TarsDataset(DatasetConfig):
@@ -114,7 +114,7 @@ class Tars:
         tars = [tar for tars in self._tars.values() for tar in tars]
         small = sum(tar.size for tar in tars) <= _HASHED_BYTES
 
-        def row(tar: TarFile) -> list[Any]:
+        def row(tar: FoundFile) -> list[Any]:
             return [tar.name, tar.size, content_digest(tar.read()) if small else None]
 
         return {
@@ -156,27 +156,26 @@ class Tars:
     def _given(self) -> tuple[str, ...] | None:
         config = self._config
         if config.categories_file is not None:
-            text = open_store(config.root or ".").read(config.categories_file)
-            return parse_categories(text, config.categories_file)
+            return parse_categories(read_file(config.categories_file, config.root), config.categories_file)
         return None if config.categories is None else checked_categories(config.categories, "categories")
 
     @cached_property
-    def _tars(self) -> dict[str, tuple[TarFile, ...]]:
-        return {split: find_tars(patterns, self._config.root) for split, patterns in self._config.splits.items()}
+    def _tars(self) -> dict[str, tuple[FoundFile, ...]]:
+        return {split: find_files(patterns, self._config.root) for split, patterns in self._config.splits.items()}
 
     @cached_property
-    def _index(self) -> dict[TarFile, tuple[tuple[str, ...], frozenset[str]]]:
+    def _index(self) -> dict[FoundFile, tuple[tuple[str, ...], frozenset[str]]]:
         """Keys and labels of every tar."""
         tars = list(dict.fromkeys(tar for tars in self._tars.values() for tar in tars))
         with ThreadPoolExecutor(_READERS) as pool:
             return dict(zip(tars, pool.map(_index_of, tars), strict=True))
 
 
-def _read(tar: TarFile) -> dict[str, dict[str, bytes]]:
+def _read(tar: FoundFile) -> dict[str, dict[str, bytes]]:
     return {safe_key(name): members for name, members in read_samples(tar.read(), tar.uri).items()}
 
 
-def _index_of(tar: TarFile) -> tuple[tuple[str, ...], frozenset[str]]:
+def _index_of(tar: FoundFile) -> tuple[tuple[str, ...], frozenset[str]]:
     samples = _read(tar)
     return tuple(samples), frozenset(label for key, members in samples.items() for label in _labels(key, members))
 

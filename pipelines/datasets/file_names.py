@@ -1,4 +1,4 @@
-"""Names of many tars in one: `{000..123}`, `{a,b}` and globs, on a disk or in an object store."""
+"""Names of many files in one: `{000..123}`, `{a,b}` and globs, on a disk or in an object store."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class TarFile:
-    """A tar that exists.
+class FoundFile:
+    """A file that exists.
 
     Attributes:
         folder: Folder or object-store prefix.
@@ -74,33 +74,40 @@ def _alternatives(inside: str, pattern: str) -> list[str]:
     return [f"{number:0{width}d}" for number in range(first, last + 1)]
 
 
-def find_tars(patterns: Iterable[str], root: str = "") -> tuple[TarFile, ...]:
-    """The tars that patterns name, in the order of the patterns; those of a glob are sorted.
+def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]:
+    """The files that patterns name, in the order of the patterns; those of a glob are sorted.
 
     Args:
         patterns: Paths or URIs with braces and, in the file's name, `*`, `?` or `[...]`.
         root: What paths that are not absolute are relative to.
 
     Raises:
-        ConfigError: A name or a glob that nothing matches, or a tar that is named twice.
+        ConfigError: A name or a glob that nothing matches, or a file that is named twice.
     """
     listing = lru_cache(maxsize=None)(_listing)
-    found: dict[str, TarFile] = {}
-    for name in (name for pattern in patterns for name in expand_braces(pattern)):
-        absolute = "://" in name or posixpath.isabs(name) or name.startswith("~") or not root
-        folder, file = posixpath.split(name if absolute else f"{root.rstrip('/')}/{name}")
-        sizes = listing(folder or ".")
-        # An exact name may have brackets of its own.
-        matches = [file] if file in sizes else fnmatch.filter(sizes, file)
-        if not matches:
-            raise ConfigError(f"no tar matches {folder or '.'}/{file}")
-        for match in matches:
-            tar = TarFile(folder or ".", match, sizes[match])
-            if tar.uri in found:
-                raise ConfigError(f"{tar.uri} is named twice")
-            found[tar.uri] = tar
+    found: dict[str, FoundFile] = {}
+    for pattern in patterns:
+        many = any(mark in pattern for mark in "{*?[")
+        for name in expand_braces(pattern):
+            absolute = "://" in name or posixpath.isabs(name) or name.startswith("~") or not root
+            folder, file = posixpath.split(name if absolute else f"{root.rstrip('/')}/{name}")
+            sizes = listing(folder or ".", "" if many else file)
+            # An exact name may have brackets of its own.
+            matches = [file] if file in sizes else fnmatch.filter(sizes, file)
+            if not matches:
+                raise ConfigError(f"no file matches {folder or '.'}/{file}")
+            for match in matches:
+                one = FoundFile(folder or ".", match, sizes[match])
+                if one.uri in found:
+                    raise ConfigError(f"{one.uri} is named twice")
+                found[one.uri] = one
     return tuple(found.values())
 
 
-def _listing(folder: str) -> dict[str, int]:
-    return {entry.name: entry.size for entry in open_store(folder).list() if "/" not in entry.name}
+def read_file(path: str, root: str = "") -> bytes:
+    """The bytes of one file by path or URI, relative to `root`; raises `ConfigError` if there is none."""
+    return find_files([path], root)[0].read()
+
+
+def _listing(folder: str, prefix: str) -> dict[str, int]:
+    return {entry.name: entry.size for entry in open_store(folder).list(prefix) if "/" not in entry.name}

@@ -1,4 +1,4 @@
-"""Names of tars: braces, globs, and what is refused."""
+"""Names of many files: braces, globs, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.datasets.tar_names import expand_braces, find_tars
+from pipelines.datasets.file_names import expand_braces, find_files
 from pipelines.store import open_store
 from sppnet.errors import ConfigError
 
@@ -54,26 +54,26 @@ def test_tars_on_a_disk(tmp_path: Path) -> None:
     for name in ("b.tar", "a.tar", "a.txt", "x[1].tar", "deep/a.tar"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    assert [(tar.name, tar.size) for tar in find_tars(["*.tar"], str(tmp_path))] == [
+    assert [(tar.name, tar.size) for tar in find_files(["*.tar"], str(tmp_path))] == [
         ("a.tar", 5),
         ("b.tar", 5),
         ("x[1].tar", 8),
     ]
-    mixed = find_tars([f"{tmp_path}/deep/a.tar", "x[1].tar", "{b,a}.tar"], str(tmp_path))
+    mixed = find_files([f"{tmp_path}/deep/a.tar", "x[1].tar", "{b,a}.tar"], str(tmp_path))
     assert [tar.read() for tar in mixed] == [b"deep/a.tar", b"x[1].tar", b"b.tar", b"a.tar"]
-    with pytest.raises(ConfigError, match=r"no tar matches .*/c.tar"):
-        find_tars(["{a,b,c}.tar"], str(tmp_path))
-    with pytest.raises(ConfigError, match=r"no tar matches .*/\*.tgz"):
-        find_tars(["*.tgz"], str(tmp_path))
+    with pytest.raises(ConfigError, match=r"no file matches .*/c.tar"):
+        find_files(["{a,b,c}.tar"], str(tmp_path))
+    with pytest.raises(ConfigError, match=r"no file matches .*/\*.tgz"):
+        find_files(["*.tgz"], str(tmp_path))
     with pytest.raises(ConfigError, match=r"a.tar is named twice"):
-        find_tars(["*.tar", "a.tar"], str(tmp_path))
+        find_files(["*.tar", "a.tar"], str(tmp_path))
 
 
 def test_tars_in_an_object_store() -> None:
-    store = open_store("memory://tar-names")
+    store = open_store("memory://file-names")
     for number in range(3):
         store.put(f"set/t-{number:02d}.tar", bytes(number))
-    tars = find_tars(["memory://tar-names/set/t-{00..02}.tar"])
-    assert [(tar.uri, tar.size) for tar in tars] == [(f"memory://tar-names/set/t-{n:02d}.tar", n) for n in range(3)]
-    assert find_tars(["set/*.tar"], "memory://tar-names/") == tars
+    tars = find_files(["memory://file-names/set/t-{00..02}.tar"])
+    assert [(tar.uri, tar.size) for tar in tars] == [(f"memory://file-names/set/t-{n:02d}.tar", n) for n in range(3)]
+    assert find_files(["set/*.tar"], "memory://file-names/") == tars
     assert tars[2].read() == bytes(2)
