@@ -10,6 +10,8 @@ from pipelines.stage import Stage
 _STAGES = {
     "ingest": "pipelines.stages.ingest:Ingest",
     "propose": "pipelines.stages.propose:Propose",
+    "import-windows": "pipelines.stages.import_windows:ImportWindows",
+    "recall": "pipelines.stages.recall:Recall",
     "weights": "pipelines.stages.weights:ImportWeights",
     "statistics": "pipelines.stages.statistics:Statistics",
     "pretrain": "pipelines.stages.pretrain:Pretrain",

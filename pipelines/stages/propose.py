@@ -1,22 +1,85 @@
-"""propose: windows per image, by selective search (fast mode, the authors' parameters)."""
+"""propose: windows per image, by selective search (fast mode, the authors' parameters), EdgeBoxes, or both."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.fingerprint import content_digest
 from pipelines.manifest import Manifest
+from pipelines.outside import read_outside
 from pipelines.schemas import WindowsRow, encode_windows
 from pipelines.shards import check_account, decode_record, read_images, splits_units
 from pipelines.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
 from pipelines.tars import ImageRecord
 from pipelines.workspace import Output, Quarantined
-from sppnet.errors import DataError
-from sppnet.proposals import selective_search
+from sppnet.edge_boxes import edge_boxes
+from sppnet.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
+from sppnet.errors import ConfigError, DataError
+from sppnet.proposals import Windows, join_windows
 from sppnet.seeds import derive_seed
+from sppnet.selective_search import selective_search
+
+Method: TypeAlias = Literal["selective-search", "edge-boxes"]
+EDGE_BOXES_WINDOWS = 2000
+"""Windows of EdgeBoxes where `max_windows` says nothing."""
+_MODEL = "edge_boxes.model: the model of structured edges"
+
+
+class SelectiveSearchOptions(BaseModel):
+    """Options of selective search.
+
+    Attributes:
+        k: Sizes of the graph segmentations, in pixels.
+        sigma: Smoothing before them, in pixels.
+        resize_width: Search in the image resized to this width, in pixels (R-CNN on ILSVRC: 500); not by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (50, 100)
+    sigma: Annotated[float, Field(gt=0)] = 0.8
+    resize_width: Annotated[int, Field(ge=1)] | None = None
+
+
+class EdgeBoxesOptions(BaseModel):
+    """Options of EdgeBoxes; defaults are the authors'.
+
+    Attributes:
+        model: File with the model of structured edges; without one, edges are plain gradients. Its content, not its
+            path, is in the fingerprint.
+        alpha: IoU of neighbouring windows of the sliding search.
+        beta: IoU above which a window is suppressed by a better one.
+        eta: What `beta` is multiplied by after every window that is kept, while it is above 0.5.
+        min_score: Windows of lower scores are dropped.
+        min_area: Of the smallest windows that are searched, in square pixels.
+        max_aspect: Of a window's sides, either way.
+        gamma: How fast the affinity of two groups of edges falls with their angle.
+        kappa: How much larger windows must have more edges.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = None
+    alpha: Annotated[float, Field(gt=0, le=0.95)] = 0.65
+    beta: Annotated[float, Field(gt=0, le=1)] = 0.75
+    eta: Annotated[float, Field(gt=0, le=1)] = 1.0
+    min_score: Annotated[float, Field(gt=0)] = 0.01
+    min_area: Annotated[float, Field(ge=100)] = 1000.0
+    max_aspect: Annotated[float, Field(ge=1)] = 3.0
+    gamma: Annotated[float, Field(gt=0)] = 2.0
+    kappa: Annotated[float, Field(gt=0)] = 1.5
+
+    @property
+    def edges(self) -> EdgeKind:
+        """The kind of edges."""
+        return "structured" if self.model else "gradient"
 
 
 class ProposeConfig(StageConfig):
@@ -25,19 +88,32 @@ class ProposeConfig(StageConfig):
     Attributes:
         images: The step that ingests.
         splits: Splits to propose windows for.
-        method: How windows are proposed.
-        k: Sizes of the graph segmentations, in pixels.
+        methods: How windows are proposed. The windows of several methods come method after method, each once.
         min_side: Windows with a shorter side, in pixels, are dropped.
-        max_windows: At most so many windows an image, those of the highest priority; all by default.
+        max_windows: At most so many windows an image and method, those of the highest rank; by default all of
+            selective search, and 2,000 of EdgeBoxes.
+        selective_search: Options of that method.
+        edge_boxes: Options of that method.
     """
 
     stage: Literal["propose"]
     images: Annotated[str, Input(("images",))]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
-    method: Literal["selective-search"] = "selective-search"
-    k: tuple[int, ...] = (50, 100)
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("selective-search",)
     min_side: Annotated[int, Field(ge=1)] = 20
     max_windows: Annotated[int, Field(ge=1)] | None = None
+    selective_search: SelectiveSearchOptions = SelectiveSearchOptions()
+    edge_boxes: EdgeBoxesOptions = EdgeBoxesOptions()
+
+    def semantic(self) -> dict[str, Any]:
+        """The part that changes the result: the methods' own options, and of the model what kind of edges it gives."""
+        found = super().semantic()
+        found["edge_boxes"].pop("model")
+        found["edge_boxes"]["edges"] = self.edge_boxes.edges
+        for method in ("selective-search", "edge-boxes"):
+            if method not in self.methods:
+                found.pop(method.replace("-", "_"))
+        return found
 
 
 class Propose(Stage[ProposeConfig]):
@@ -45,6 +121,7 @@ class Propose(Stage[ProposeConfig]):
 
     name: ClassVar[str] = "propose"
     makes: ClassVar[str] = "windows"
+    schema: ClassVar[int] = 2
     seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = ProposeConfig
 
@@ -53,10 +130,35 @@ class Propose(Stage[ProposeConfig]):
         """The splits must be ingested."""
         images: Any = inputs["images"][0]
         require_subset(config.splits, images.dataset.splits, "splits", "split")
+        if len(set(config.methods)) < len(config.methods):
+            raise ConfigError(f"methods: each at most once, got {', '.join(config.methods)}")
+
+    @classmethod
+    def external(cls, config: ProposeConfig) -> Mapping[str, Any]:
+        """Digest of the model's content, if there is one."""
+        model = config.edge_boxes.model
+        if model is None or "edge-boxes" not in config.methods:
+            return {}
+        return {"edge_model": content_digest(read_outside(model, _MODEL))}
 
     @cached_property
     def _manifest(self) -> Manifest:
         return Manifest.read(self.input("images"))
+
+    @cached_property
+    def _edges(self) -> EdgeDetector:
+        model = self.config.edge_boxes.model
+        if model is None:
+            return gradient_edges
+        data = read_outside(model, _MODEL)
+        # OpenCV reads a file only, and tells by its name whether it is compressed.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, PurePosixPath(model).name)
+            path.write_bytes(data)
+            try:
+                return StructuredEdges(path)
+            except ConfigError as error:
+                raise ConfigError(f"step {self.spec.step}: edge_boxes.model {model}: {error}") from error
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""
@@ -67,11 +169,16 @@ class Propose(Stage[ProposeConfig]):
         records, earlier = read_images(self.input("images"), unit)
         rows: list[WindowsRow] = []
         quarantined = list(earlier)
+        found: dict[str, int] = dict.fromkeys(self.config.methods, 0)
         for record in records:
             try:
-                rows.append(self._propose(record))
+                row, counts = self._propose(record)
             except DataError as error:
                 quarantined.append(Quarantined(record.key, error.reason, error.detail, self.name))
+                continue
+            rows.append(row)
+            for method, count in counts.items():
+                found[method] += count
         check_account(unit, self._manifest.keys(unit), len(rows), tuple(quarantined))
         return Output(
             data=encode_windows(rows),
@@ -79,18 +186,34 @@ class Propose(Stage[ProposeConfig]):
             rows=len(rows),
             done=len(rows),
             quarantined=tuple(quarantined),
-            metrics={"windows": sum(len(row.windows) for row in rows)},
+            metrics={"windows": sum(len(row.windows) for row in rows), **found},
         )
 
-    def _propose(self, record: ImageRecord) -> WindowsRow:
+    def _propose(self, record: ImageRecord) -> tuple[WindowsRow, dict[Method, int]]:
         image = decode_record(record)
-        windows = selective_search(
+        search = {"selective-search": self._selective_search, "edge-boxes": self._edge_boxes}
+        parts = {method: search[method](image, record.key) for method in self.config.methods}
+        windows = join_windows(list(parts.values()))
+        if len(windows) == 0:
+            methods = " and ".join(method.replace("-", " ") for method in self.config.methods)
+            raise DataError("no-windows", f"{methods} found no window of at least {self.config.min_side} px")
+        counts = {method: len(part) for method, part in parts.items()}
+        return WindowsRow(record.key, image.shape[1], image.shape[0], windows), counts
+
+    def _selective_search(self, image: npt.NDArray[Any], key: str) -> Windows:
+        return selective_search(
             image,
-            k=self.config.k,
             min_side=self.config.min_side,
             max_windows=self.config.max_windows,
-            seed=derive_seed(self.seed, self.name, record.key),
+            seed=derive_seed(self.seed, self.name, key),
+            **self.config.selective_search.model_dump(),
         )
-        if len(windows) == 0:
-            raise DataError("no-windows", f"selective search found no window of at least {self.config.min_side} px")
-        return WindowsRow(record.key, image.shape[1], image.shape[0], windows)
+
+    def _edge_boxes(self, image: npt.NDArray[Any], key: str) -> Windows:
+        return edge_boxes(
+            image,
+            detector=self._edges,
+            min_side=self.config.min_side,
+            max_windows=self.config.max_windows or EDGE_BOXES_WINDOWS,
+            **self.config.edge_boxes.model_dump(exclude={"model"}),
+        )

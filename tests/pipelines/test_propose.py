@@ -10,8 +10,8 @@ from pipelines.schemas import decode_windows
 from pipelines.tars import decode_images
 from sppnet.errors import ConfigError
 from sppnet.images import decode_image
-from sppnet.proposals import selective_search
 from sppnet.seeds import derive_seed
+from sppnet.selective_search import selective_search
 
 
 def test_windows_are_those_of_selective_search(chain) -> None:
@@ -50,7 +50,7 @@ def test_every_key_is_done_or_quarantined(chain) -> None:
 def test_the_seed_and_the_parameters_change_the_artifact(chain) -> None:
     name = chain.step("windows").spec.artifact
     assert chain.changed(windows={"min_side": 24}).step("windows").spec.artifact != name
-    assert chain.changed(windows={"k": [50]}).step("windows").spec.artifact != name
+    assert chain.changed(windows={"selective_search": {"k": [50]}}).step("windows").spec.artifact != name
     fewer = chain.only("images", "windows").changed(windows={"splits": ["train"]})
     assert fewer.step("windows").spec.artifact == name
     reseeded = chain.changed(seed=1)

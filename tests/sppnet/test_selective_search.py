@@ -8,7 +8,7 @@ import pytest
 from scipy.io import loadmat
 
 from sppnet.errors import ConfigError
-from sppnet.proposals import selective_search
+from sppnet.selective_search import selective_search
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,0 +1,179 @@
+"""recall: how many objects the windows of one or several steps overlap, against IoU and the number of windows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from pipelines.datasets.annotations import ObjectAnnotation
+from pipelines.fingerprint import canonical_json
+from pipelines.manifest import Manifest
+from pipelines.schemas import decode_windows
+from pipelines.shards import read_images
+from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.workspace import Artifact, Output
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps
+
+UNIT = "recall"
+"""The unit that joins all shards' sums."""
+_SUMS = "sums/"
+ByCategory = dict[str, RecallSums]
+
+
+class RecallConfig(StageConfig):
+    """Config of `recall`.
+
+    Attributes:
+        images: The step that ingests, for the annotations.
+        windows: The steps that propose; one row of the result each.
+        split: The split whose objects are looked for. Difficult ones are left out.
+        ious: Overlaps from which an object is found.
+        counts: How many of an image's first windows are looked at; all of them are always looked at too.
+    """
+
+    stage: Literal["recall"]
+    images: Annotated[str, Input(("images",))]
+    windows: Annotated[tuple[str, ...], Input(("windows",)), Field(min_length=1)]
+    split: str = "val"
+    ious: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = IOUS
+    counts: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = COUNTS
+
+
+class Recall(Stage[RecallConfig]):
+    """Writes the sums of every shard, then one JSON object."""
+
+    name: ClassVar[str] = "recall"
+    makes: ClassVar[str] = "recall"
+    config_type: ClassVar[type[StageConfig]] = RecallConfig
+
+    @classmethod
+    def check(cls, config: RecallConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """Windows of the split must have been proposed, for the same images."""
+        windows: Any = inputs["windows"]
+        for step, proposed in zip(config.windows, windows, strict=True):
+            if proposed.images != config.images:
+                raise ConfigError(
+                    f"windows: '{step}' is of the images of step '{proposed.images}', not of '{config.images}'"
+                )
+            require_subset((config.split,), proposed.splits, "split", "split")
+
+    @classmethod
+    def external(cls, config: RecallConfig) -> Mapping[str, Any]:
+        """The names of the steps: rows are called after them."""
+        return {"names": list(config.windows)}
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return Manifest.read(self.input("images"))
+
+    @cached_property
+    def _counts(self) -> tuple[int | None, ...]:
+        return (*self.config.counts, None)
+
+    def phases(self) -> list[Phase]:
+        """The sums, a unit a shard, then their join."""
+        shards = tuple(_SUMS + unit for unit in self._manifest.units(self.config.split))
+        return [Phase("sums", shards, keyed=False), Phase("join", (UNIT,), keyed=False)]
+
+    def run(self, unit: str) -> Output:
+        """Counts a shard's objects, or joins all counts."""
+        return self._join() if unit == UNIT else self._sum(unit.removeprefix(_SUMS))
+
+    def _sum(self, shard: str) -> Output:
+        objects: dict[str, tuple[ObjectAnnotation, ...]] = {}
+        difficult = 0
+        for record in read_images(self.input("images"), shard)[0]:
+            ignored = record.annotation.ignored
+            judged = [thing for thing in record.annotation.objects if thing.category not in ignored]
+            objects[record.key] = tuple(thing for thing in judged if not thing.difficult)
+            difficult += len(judged) - len(objects[record.key])
+        rows = [self._row(artifact, shard, objects) for artifact in self.inputs("windows")]
+        body = {"images": len(objects), "difficult": difficult, "rows": rows}
+        return Output(canonical_json(body).encode(), ".json", sum(map(len, objects.values())), 0)
+
+    def _row(self, artifact: Artifact, shard: str, objects: Mapping[str, Sequence[ObjectAnnotation]]) -> dict[str, Any]:
+        found = {row.key: row.windows for row in decode_windows(artifact.read(shard), f"{artifact.name}/{shard}")}
+        overlaps: dict[str, list[npt.NDArray[np.float64]]] = {}
+        for key, things in objects.items():
+            # An image that was set aside for want of windows misses its objects.
+            windows = found.get(key, np.zeros((0, 4), np.float32))
+            best = best_overlaps([thing.box for thing in things], windows, self._counts)
+            for thing, row in zip(things, best, strict=True):
+                overlaps.setdefault(thing.category, []).append(row)
+        sums = {category: RecallSums.of(np.stack(rows), self.config.ious) for category, rows in overlaps.items()}
+        counted = [len(found[key]) for key in objects if key in found]
+        return {"images": len(counted), "windows": sum(counted), "categories": _encode(sums)}
+
+    def _join(self) -> Output:
+        parts = [self._read(unit) for unit in self.phases()[0].units]
+        rows = []
+        for number, (step, artifact) in enumerate(zip(self.config.windows, self.inputs("windows"), strict=True)):
+            own = [part["rows"][number] for part in parts]
+            rows.append({"name": step, "windows": artifact.name, **self._figures(own)})
+        body = {
+            "split": self.config.split,
+            "images": sum(part["images"] for part in parts),
+            "difficult": sum(part["difficult"] for part in parts),
+            "ious": list(self.config.ious),
+            "rows": rows,
+        }
+        return Output(canonical_json(body).encode(), ".json", len(rows), 0)
+
+    def _read(self, unit: str) -> dict[str, Any]:
+        try:
+            body: dict[str, Any] = json.loads(self.artifact.read(unit))
+        except ValueError as error:
+            raise ArtifactError(f"{self.artifact.name}/{unit}: not sums of recall ({error})") from error
+        return body
+
+    def _figures(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """One row of the result, from all shards in order."""
+        groups: dict[str, list[RecallSums]] = {}
+        for part in parts:
+            for category, sums in _decode(part["categories"]):
+                groups.setdefault(category, []).append(sums)
+        categories = {category: RecallSums.added(groups[category]) for category in sorted(groups)}
+        shape = (len(self._counts), len(self.config.ious))
+        nothing = RecallSums(0, np.zeros(shape, np.int64), np.zeros(shape[0]))
+        whole = RecallSums.added([nothing, *categories.values()])
+        images = sum(part["images"] for part in parts)
+        windows = sum(part["windows"] for part in parts)
+        return {
+            "objects": whole.objects,
+            "images_with_windows": images,
+            "windows_per_image": round(windows / images, 2) if images else None,
+            "curves": self._curves(whole),
+            "categories": {name: {"objects": s.objects, "curves": self._curves(s)} for name, s in categories.items()},
+        }
+
+    def _curves(self, sums: RecallSums) -> list[dict[str, Any]]:
+        recall, average = sums.recall(), sums.average_recall()
+        if not sums.objects:
+            return []
+        return [
+            {
+                "windows": count,
+                "recall": [round(float(value), 6) for value in recall[place]],
+                "average_recall": round(float(average[place]), 6),
+            }
+            for place, count in enumerate(self._counts)
+        ]
+
+
+def _encode(sums: ByCategory) -> dict[str, Any]:
+    return {
+        category: {"objects": found.objects, "hits": found.hits.tolist(), "excess": found.excess.tolist()}
+        for category, found in sorted(sums.items())
+    }
+
+
+def _decode(body: Mapping[str, Any]) -> Iterable[tuple[str, RecallSums]]:
+    for category, found in body.items():
+        yield category, RecallSums(found["objects"], np.array(found["hits"]), np.array(found["excess"]))
