@@ -11,6 +11,7 @@ from sppnet.errors import ConfigError
 _MEASURES = {
     "pool": "jobs.bench.pool:run",
     "rcnn": "jobs.bench.rcnn:run",
+    "views": "jobs.bench.views:run",
 }
 
 
