@@ -235,6 +235,53 @@ def export(
         make_console().print(f"{result.fields['tensors']} tensors, {result.fields['bytes']} bytes: {file}")
 
 
+FormatOption = Annotated[str, typer.Option("--format", help="parquet, coco, voc (comp4 files) or det (submission).")]
+BoxesOption = Annotated[str, typer.Option(help="windows, regressed, or best: regressed if there are regressors.")]
+ThresholdOption = Annotated[float | None, typer.Option(help="Write only detections with a higher score.")]
+TopPerSetOption = Annotated[
+    str | None, typer.Option(metavar="N|N/image", help="Keep a category's best N over the split, or N x its images.")
+]
+NumbersOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Numbers of images and categories: a list such as DET's val.txt, or COCO JSON."),
+]
+
+
+@app.command("export-detections")
+def export_detections(
+    recipe: RecipeArgument,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step that scores or combines.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Where to: a folder or s3://bucket/prefix.")],
+    file_format: FormatOption = "parquet",
+    split: Annotated[str | None, typer.Option(help="Which split, if the step scores several.")] = None,
+    boxes: BoxesOption = "best",
+    threshold: ThresholdOption = None,
+    top_per_set: TopPerSetOption = None,
+    numbers: NumbersOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what a step found as Parquet, COCO results, VOC comp4 files or an ILSVRC DET submission."""
+    with _command("export-detections", as_json) as result:
+        from jobs.export_detections import export_detections as write
+
+        engine = _engine(recipe, workspace, overrides)
+        fields = write(
+            engine,
+            step,
+            out,
+            file_format=file_format,
+            split=split,
+            boxes=boxes,
+            threshold=threshold,
+            top_per_set=top_per_set,
+            numbers=numbers,
+        )
+        result.fields.update(fields)
+        make_console().print(f"{fields['detections']} detections ({fields['boxes']}): {', '.join(fields['files'][:3])}")
+
+
 @app.command()
 def report(
     recipe: RecipeArgument,

@@ -1,0 +1,109 @@
+"""`sppnet export-detections`: what a step found, as Parquet, COCO results, VOC comp4 files or a DET submission."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sppnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine, PlannedStep
+    from pipelines.outputs.numbers import Numbers
+
+KIND = "detections"
+
+
+def export_detections(
+    engine: Engine,
+    step: str,
+    out: str,
+    *,
+    file_format: str,
+    split: str | None = None,
+    boxes: str = "best",
+    threshold: float | None = None,
+    top_per_set: str | None = None,
+    numbers: str | None = None,
+) -> dict[str, Any]:
+    """Writes the detections of one split of a run.
+
+    Args:
+        engine: The recipe in its workspace.
+        step: A step that makes detections.
+        out: A folder or an object-store prefix.
+        file_format: One of `pipelines.outputs.export.FORMATS`.
+        split: Which split; needed if the step scores several.
+        boxes: `windows`, `regressed`, or `best`.
+        threshold: Only detections with a higher score.
+        top_per_set: A number, or `5/image`.
+        numbers: A file with the numbers of images and categories, see `Numbers.parse`.
+
+    Returns:
+        Format, split, files, and how many detections they hold.
+
+    Raises:
+        ConfigError: No such step, split or format; the split was not scored; numbers are missing.
+        ArtifactError: A shard is missing or corrupt.
+    """
+    from pipelines.detections import DetectionSet
+    from pipelines.manifest import Manifest
+    from pipelines.outputs.export import ExportOptions, check_format, export
+
+    planned = detection_step(engine, step)
+    images = engine.workspace.artifact(dict(planned.spec.inputs)["images"][0])
+    options = ExportOptions(
+        check_format(file_format),
+        boxes=_check_boxes(boxes),
+        nms_iou=planned.config.nms_iou,  # type: ignore[attr-defined]
+        threshold=threshold,
+        top_per_set=top_per_set,
+        numbers=read_numbers(numbers) if numbers else None,
+    )
+    chosen = _split(planned, split)
+    detected = DetectionSet(engine.workspace.artifact(planned.spec.artifact), Manifest.read(images), chosen)
+    written = export(detected, images, options, out)
+    return {
+        "step": step,
+        "format": options.format,
+        "split": chosen,
+        "boxes": written.boxes,
+        "detections": written.detections,
+        "files": list(written.files),
+    }
+
+
+def detection_step(engine: Engine, name: str) -> PlannedStep:
+    """A step that makes detections; raises `ConfigError` naming those that do."""
+    found = [step for step in engine.steps if engine.workspace.artifact(step.spec.artifact).kind == KIND]
+    for step in found:
+        if step.name == name:
+            return step
+    known = ", ".join(step.name for step in found) or "none"
+    raise ConfigError(f"no step '{name}' makes detections in recipe {engine.recipe.source}; those that do: {known}")
+
+
+def read_numbers(path: str) -> Numbers:
+    """Reads a file with numbers; raises `ConfigError` if it can't be read or is something else."""
+    from pipelines.outputs.numbers import Numbers
+
+    try:
+        return Numbers.parse(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise ConfigError(f"numbers: {path} can't be read: {error.strerror}") from error
+
+
+def _check_boxes(boxes: str) -> Literal["windows", "regressed", "best"]:
+    for known in ("windows", "regressed", "best"):
+        if boxes == known:
+            return known
+    raise ConfigError(f"boxes: {boxes!r} is not one of windows, regressed, best")
+
+
+def _split(planned: PlannedStep, split: str | None) -> str:
+    splits: tuple[str, ...] = planned.config.splits  # type: ignore[attr-defined]
+    if split is None and len(splits) == 1:
+        return splits[0]
+    if split not in splits:
+        raise ConfigError(f"split: step '{planned.name}' scores {', '.join(splits) or 'none'}, not {split}; name one")
+    return split
