@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from sppnet.errors import ConfigError
 
 _MEASURES = {
     "pool": "jobs.bench.pool:run",
+    "pretrain": "jobs.bench.pretrain:run",
     "rcnn": "jobs.bench.rcnn:run",
     "views": "jobs.bench.views:run",
 }
@@ -20,21 +22,27 @@ def measure_names() -> list[str]:
     return sorted(_MEASURES)
 
 
-def measure(name: str, repeats: int) -> list[dict[str, Any]]:
+def measure(name: str, repeats: int, **options: Any) -> list[dict[str, Any]]:
     """Runs a measure.
 
     Args:
         name: One of `measure_names()`.
         repeats: Timed repetitions of each side.
+        **options: Further arguments of the measure, such as `device`; one that is None has its default.
 
     Returns:
         One row a case: the figure, its peer's, and their `ratio`.
 
     Raises:
-        ConfigError: There is no such measure.
+        ConfigError: There is no such measure, or it has no such option.
     """
     if name not in _MEASURES:
         raise ConfigError(f"no measure '{name}'; there are: {', '.join(measure_names())}")
     module, function = _MEASURES[name].split(":")
     run: Callable[..., list[dict[str, Any]]] = getattr(import_module(module), function)
-    return run(repeats=repeats)
+    given = {option: value for option, value in options.items() if value is not None}
+    known = signature(run).parameters
+    for option in given:
+        if option not in known:
+            raise ConfigError(f"measure '{name}' has no option '{option}'; it has: {', '.join(known)}")
+    return run(repeats=repeats, **given)

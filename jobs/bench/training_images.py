@@ -1,0 +1,74 @@
+"""Images for the benchmarks of training: drawn ones of a photograph's size and bytes, or those of a folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.manifest import Manifest
+from pipelines.tars import ImageRecord, encode_images
+from pipelines.workspace import Artifact, Output
+from sppnet.errors import ConfigError, DataError
+from sppnet.images import probe_size
+
+DRAWN_HW = (375, 500)
+_CLASSES = 10
+_QUALITY = 90
+_SHARD = 64
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
+
+def make_images(count: int, seed: int = 0) -> list[ImageRecord]:
+    """Draws JPEGs of 500 x 375 pixels in ten classes: soft colours with fine grain, about 90 kB each."""
+    import cv2
+    from PIL import Image
+
+    records = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        soft = cv2.resize(rng.uniform(0, 255, (6, 8, 3)), DRAWN_HW[::-1], interpolation=cv2.INTER_CUBIC)
+        grain = rng.normal(0, 12, (*DRAWN_HW, 1))
+        pixels = np.clip(soft + grain, 0, 255).astype(np.uint8)
+        sink = io.BytesIO()
+        Image.fromarray(pixels).save(sink, "JPEG", quality=_QUALITY)
+        records.append(_record(f"{number:06d}", "jpg", sink.getvalue(), f"class{number % _CLASSES}"))
+    return records
+
+
+def read_folder(folder: Path, count: int) -> list[ImageRecord]:
+    """Reads at most `count` images below a folder, spread evenly; the folder that an image lies in is its class.
+
+    Raises:
+        ConfigError: There are no readable images of two classes.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    chosen = [paths[place * len(paths) // count] for place in range(count)] if len(paths) > count else paths
+    records = []
+    for number, path in enumerate(chosen):
+        try:
+            records.append(_record(f"{number:06d}", path.suffix[1:].lower(), path.read_bytes(), path.parent.name))
+        except DataError:
+            continue  # a benchmark may leave out what no training could read
+    if len({record.annotation.objects[0].category for record in records}) < 2:
+        raise ConfigError(f"images: {folder} has no images of two classes, in a folder each")
+    return records
+
+
+def write_images(artifact: Artifact, records: list[ImageRecord]) -> None:
+    """Writes records as an `images` artifact with a split `train`."""
+    by_key = {record.key: record for record in records}
+    categories = sorted({record.annotation.objects[0].category for record in records})
+    manifest = Manifest.cut({"train": list(by_key)}, categories, _SHARD)
+    manifest.write(artifact)
+    for unit in manifest.units("train"):
+        own = [by_key[key] for key in manifest.keys(unit)]
+        artifact.publish(unit, Output(encode_images(own), ".tar", len(own), len(own)), 0)
+
+
+def _record(key: str, extension: str, data: bytes, category: str) -> ImageRecord:
+    width, height = probe_size(data)
+    thing = ObjectAnnotation(category, (0.0, 0.0, float(width), float(height)))
+    return ImageRecord(key, extension, data, ImageAnnotation(key, width, height, (thing,)))
