@@ -35,6 +35,10 @@ from sppnet.images import probe_size
 _READERS = 16
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) else value
+
+
 class DetSplit(BaseModel):
     """One split.
 
@@ -84,7 +88,7 @@ class DetDataset(DatasetConfig):
     """
 
     kind: Literal["det"] = "det"
-    layout: Layout = "2015"
+    layout: Annotated[Layout, BeforeValidator(_as_text)] = "2015"
     splits: Annotated[Mapping[str, DetSplit], Field(min_length=1)]
     synsets: str
     subcategories: Literal["leaf", "leaf-only", "none"] = "leaf"

@@ -10,12 +10,20 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.datasets.det import DetDataset
 from pipelines.datasets.folders import FoldersDataset
+from pipelines.datasets.joined import JoinedDataset
 from pipelines.datasets.plain import ImagesDataset
 from pipelines.datasets.sources import DatasetConfig
 from pipelines.datasets.tar_samples import TarsDataset
 from pipelines.datasets.voc import VocDataset
 
-_CONFIGS: tuple[type[DatasetConfig], ...] = (VocDataset, FoldersDataset, ImagesDataset, TarsDataset, DetDataset)
+_CONFIGS: tuple[type[DatasetConfig], ...] = (
+    VocDataset,
+    FoldersDataset,
+    ImagesDataset,
+    TarsDataset,
+    DetDataset,
+    JoinedDataset,
+)
 KINDS: Mapping[str, type[DatasetConfig]] = {config.model_fields["kind"].default: config for config in _CONFIGS}
 """Configs by the name of their kind."""
 

@@ -166,6 +166,10 @@ def test_an_image_twice_in_a_list_but_not_in_two(root: Path, shared: Path) -> No
         opened(root, shared).fetch("val/000000", "ILSVRC2012_val_00000001")
 
 
+def test_a_layout_may_look_like_a_number(root: Path, shared: Path) -> None:
+    assert opened(root, shared, layout=int(root.name)).describe() == opened(root, shared).describe()
+
+
 def test_at_most_so_many_positives_a_category(root: Path, shared: Path) -> None:
     split = {"lists": "lists/train_pos_*.txt", "images": "train", "max_positives_per_category": 1}
     assert opened(root, shared, splits={"train": split}).shards("train", 9) == ((next(iter(IMAGES)),),)
