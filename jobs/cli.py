@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from jobs.console import EventLog, Observers, ProgressObserver, make_console, set_up_logging
+from jobs.console import make_console, set_up_logging
 from jobs.recipes import find_recipe
+from jobs.running import make_missing
 from sppnet.errors import SppError
 
 if TYPE_CHECKING:
@@ -111,25 +112,10 @@ def _executor(local: bool, address: str | None, cpus: int | None) -> Executor:
 def _run(engine: Engine, make_executor: Callable[[], Executor], result: _Result) -> None:
     from jobs.report.collect import write_report
     from jobs.results import class_table, run_result
-    from pipelines.executor import DeferredExecutor
 
     start = time.perf_counter()
     console = make_console()
-    events = EventLog(engine.workspace, engine.recipe.name)
-    progress = ProgressObserver(console)
-    engine.workspace.check_writable()
-    engine.workspace.store.put(f"runs/{engine.recipe.name}/recipe.yaml", engine.recipe.to_yaml().encode())
-    events.record("run_started", recipe=engine.recipe.source)
-    executor = DeferredExecutor(make_executor)
-    try:
-        summaries = engine.run(executor, Observers(progress, events))
-    except SppError as error:
-        events.record("run_failed", error=str(error), exit_code=error.exit_code)
-        raise
-    finally:
-        progress.close()
-        executor.close()
-        events.flush()
+    summaries = make_missing(engine, make_executor, console)
     result.fields.update(run_result(engine, summaries, time.perf_counter() - start))
     result.fields["report"] = write_report(engine)
     for name, row in result.fields["steps"].items():
@@ -245,6 +231,53 @@ NumbersOption = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Numbers of images and categories: a list such as DET's val.txt, or COCO JSON."),
 ]
+
+
+@app.command()
+def classify(
+    corpus: Annotated[
+        str, typer.Argument(metavar="CORPUS", help="Folder of images, tars, or step:NAME of the recipe.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix for the results.")],
+    recipe: Annotated[str | None, typer.Option(help="Recipe whose trained network is used.")] = None,
+    step: Annotated[str | None, typer.Option(help="Its step that makes the network, if there are several.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights of a backbone instead: pool5 features only.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="The backbone that the weights are of.")] = None,
+    output: Annotated[str, typer.Option(help="scores, or features of a layer: pool5, fc6, fc7.")] = "scores",
+    views: Annotated[
+        list[str] | None, typer.Option(help="crop, full (default), crops10, maps10, maps96, maps98; repeatable.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Side of a view in pixels; default: as trained.")] = None,
+    scale: Annotated[int | None, typer.Option(min=1, help="Short side of the image; default: 8/7 of the size.")] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    max_quarantined: Annotated[float, typer.Option(min=0, max=1, help="Fraction of images that may fail.")] = 0.5,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    local: LocalOption = False,
+    address: AddressOption = None,
+    cpus: CpusOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write class scores or features of any images, with a trained network, as Parquet. Run it again: it goes on."""
+    with _command("classify", as_json, verbose) as result:
+        from jobs.classify import Request, classify_engine, write_out
+
+        request = Request(
+            corpus=corpus,
+            recipe=find_recipe(recipe) if recipe else None,
+            overrides=overrides or (),
+            step=step,
+            weights=weights,
+            backbone={"architecture": architecture} if architecture else {},
+            fields={"output": output, "views": views or ["full"], "size": size, "scale": scale, "precision": precision},
+            max_quarantined=max_quarantined,
+        )
+        engine = classify_engine(request, workspace)
+        make_missing(engine, lambda: _executor(local, address, cpus), make_console())
+        result.fields.update(out=out, **write_out(engine, out))
+        found = result.fields
+        make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
 
 
 @app.command("export-detections")

@@ -3,7 +3,7 @@
 Arrays are bytes because list-typed tensor columns write and read 5-20 times slower; each row says its own shape.
 """
 
-from pipelines.schemas.classification import SCORES, ScoresRow, decode_scores, encode_scores
+from pipelines.schemas.classification import SCORES, ScoresRow, decode_scores, encode_plain_scores, encode_scores
 from pipelines.schemas.detection import (
     MAPS,
     WINDOWS,
@@ -49,6 +49,7 @@ __all__ = [
     "encode_detections",
     "encode_examples",
     "encode_maps",
+    "encode_plain_scores",
     "encode_scores",
     "encode_windows",
     "write_detections",

@@ -60,3 +60,24 @@ def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
     for values in found:
         values.flags.writeable = False
     return [ScoresRow(*row) for row in zip(keys, views, found, strict=True)]
+
+
+def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str]) -> bytes:
+    """Encodes outputs for other programs: `values` is a list, and `label` names the highest score.
+
+    Args:
+        rows: Outputs of one type.
+        labels: What scores stand for, in order; empty for features, whose `label` is null.
+    """
+    dtype = pa.from_numpy_dtype(rows[0].values.dtype) if rows else pa.float32()
+    sizes = np.cumsum([0, *(row.values.size for row in rows)], dtype=np.int32)
+    flat = np.concatenate([row.values for row in rows]) if rows else np.zeros(0, np.float32)
+    table = pa.table(
+        {
+            "key": pa.array([row.key for row in rows], pa.string()),
+            "views": pa.array([row.views for row in rows], pa.string()),
+            "label": pa.array([labels[int(row.values.argmax())] if labels else None for row in rows], pa.string()),
+            "values": pa.ListArray.from_arrays(sizes, pa.array(flat, dtype)),
+        }
+    )
+    return write_tables([table], table.schema)

@@ -243,6 +243,17 @@ class TestScores:
         found = [np.frombuffer(raw, "float32").tolist() for raw in table.column("values").to_pylist()]
         assert found == [[0.25, 0.5, 0.25], [0.25, 0.5, 0.25]]
 
+    def test_rows_for_other_programs_have_lists_and_labels(self) -> None:
+        rows = [ScoresRow("a", "full", np.array(v, np.float32)) for v in ([0.25, 0.75], [0.5, 0.5])]
+        table = read(schemas.encode_plain_scores(rows, ("ant", "bee"))).read().to_pydict()
+        values = [[0.25, 0.75], [0.5, 0.5]]
+        assert table == {"key": ["a", "a"], "views": ["full", "full"], "label": ["bee", "ant"], "values": values}
+        half = ScoresRow("a", "full", np.array([1.5, 2], np.float16))
+        found = read(schemas.encode_plain_scores([half], ())).read()
+        assert found.to_pylist() == [{"key": "a", "views": "full", "label": None, "values": [1.5, 2.0]}]
+        assert found.schema.field("values").type == pa.list_(pa.float16())
+        assert read(schemas.encode_plain_scores([], ("ant",))).read().num_rows == 0
+
     def test_values_are_read_only_and_of_their_type(self) -> None:
         (row,) = schemas.decode_scores(schemas.encode_scores([ScoresRow("a", "full", np.ones(3, np.float16))]), "here")
         with pytest.raises(ValueError, match="read-only"):
