@@ -19,12 +19,14 @@ DET_FILE = "det_submission_{split}.txt"
 
 def one_based(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """VOC's and ILSVRC's corners of 0-based half-open boxes `[n, 4]`: `xmin ymin xmax ymax`, inclusive."""
-    return boxes.astype(np.float64) + _FIRST_PIXEL
+    corners: npt.NDArray[np.float64] = boxes.astype(np.float64) + _FIRST_PIXEL
+    return corners
 
 
 def zero_based(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """The inverse of `one_based`."""
-    return (corners - _FIRST_PIXEL).astype(np.float32)
+    boxes: npt.NDArray[np.float32] = (corners - _FIRST_PIXEL).astype(np.float32)
+    return boxes
 
 
 def lines(table: DetectionTable, names: Iterable[str]) -> Iterator[str]:
