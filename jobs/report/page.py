@@ -96,8 +96,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (figures.percent, figures.count, figures.size, figures.duration, figures.rate, figures.when):
+    for function in (figures.percent, figures.count, figures.significant, figures.size, figures.duration):
         environment.filters[function.__name__] = function
+    environment.filters |= {"rate": figures.rate, "when": figures.when}
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals["metrics"] = METRICS
     environment.globals["colour_and_dash"] = colour_and_dash

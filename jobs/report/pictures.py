@@ -30,7 +30,7 @@ HEIGHT = 360
 
 _MAX_WIDTH = 640
 _FIELD_HEIGHT, _FIELD_WIDTH = 150, 230
-_DARKER = 0.45
+_DARKER = 0.3
 _CROP = 220  # longer side of a failure's crop
 _CONTEXT = 0.25  # of the box, around it: enough to see what it is
 _QUALITY = 78
