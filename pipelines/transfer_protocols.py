@@ -15,9 +15,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.class_metrics import confusions_body, figures_body, rounded
-from sppnet.errors import DataError
+from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.classification import ClassResult
 from sppnet.evaluation.transfer import (
+    PRESENT,
     SvmSettings,
     draw_split,
     judge_split,
@@ -100,10 +101,13 @@ class Voc07Protocol(BaseModel):
             seed: Of random splits; there are none here.
 
         Raises:
-            DataError: `one-class`: no training image shows the category, or all do.
+            ConfigError: No training image shows the category.
+            DataError: `one-class`: all training images show it.
         """
         labels = np.array([presence(image.categories, image.difficult, part) for image in images])
         tested = np.array([image.split == self.test for image in images])
+        if not (labels[~tested] == PRESENT).any():
+            raise ConfigError(f"no image of {', '.join(self.train)} shows it; leave it out of protocol.categories")
         scores = one_vs_rest_scores(values[~tested], labels[~tested], values[tested], settings)
         result = voc07_class_ap(scores, labels[tested])
         ap = None if np.isnan(result.voc07_ap) else rounded(result.voc07_ap)

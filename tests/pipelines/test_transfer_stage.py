@@ -177,7 +177,7 @@ def test_a_category_that_no_training_image_shows_is_named(voc: Chain):
     stage._images = tuple(
         type(i)(i.key, i.split, tuple("car" for _ in i.categories), i.difficult) for i in stage._images
     )
-    with pytest.raises(ConfigError, match=r"step transfer: pool5/crop, house: one-class: 0 positives"):
+    with pytest.raises(ConfigError, match=r"transfer: pool5/crop, house: no image of train shows it; leave it out"):
         stage.run("fit/pool5/crop/house")
 
 
