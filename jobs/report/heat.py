@@ -26,7 +26,7 @@ _SIDE = 1000  # of a matrix of many classes
 _WITHOUT_NAMES = 640
 _CELL = 38  # of a matrix of few
 _GAP = 6
-_LETTER = 0.58  # width of a letter, in font sizes
+_LETTER = 0.68  # width of a letter, in font sizes
 _LONGEST = 26  # letters of a name that are shown
 _CONTRAST = 0.42  # exponent: a confusion of 2 % must be seen beside one of 40 %
 
