@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import io
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -10,16 +13,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pipelines.manifest import Manifest
-from pipelines.schemas import Examples, decode_examples, encode_examples
+from pipelines.schemas import Examples, ExamplesFile, encode_examples
 from pipelines.shards import check_account
 from pipelines.stage import StageConfig, require_subset
+from pipelines.store import Store
 from pipelines.windowed import ShardInputs, WindowedImage
 from pipelines.workspace import Artifact, Output, Quarantined
-from sppnet.errors import ConfigError, DataError
+from sppnet.errors import ArtifactError, ConfigError, DataError
 
-PerImage = Callable[[WindowedImage], tuple[list[Examples], Mapping[str, float]]]
+PerImage = Callable[[WindowedImage], Mapping[str, float]]
+Collected = Callable[[], Sequence[Examples]]
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -68,6 +74,32 @@ def join_examples(category: str, parts: Sequence[Examples]) -> Examples:
     )
 
 
+def half_features(features: torch.Tensor) -> npt.NDArray[np.float16]:
+    """Features as they are stored; `DataError` `nan-features` if one is not finite or too large for float16."""
+    values = features.to(torch.float16).cpu().numpy()
+    # A row's largest and smallest value are finite only if the row is: no mask of all values is made.
+    if values.size and not (np.isfinite(values.max()) and np.isfinite(values.min())):
+        raise DataError("nan-features", "a feature is not a finite float16 number")
+    return values
+
+
+class ExampleGroups:
+    """Collects examples by category, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, list[Examples]] = {}
+
+    def add(self, groups: Sequence[Examples]) -> None:
+        """Adds an image's examples."""
+        for group in groups:
+            if len(group):
+                self._groups.setdefault(group.category, []).append(group)
+
+    def joined(self) -> list[Examples]:
+        """All that was added, one a category, categories sorted."""
+        return [join_examples(category, parts) for category, parts in sorted(self._groups.items())]
+
+
 @dataclass(frozen=True)
 class TrainingShards:
     """The shards of a training split, and what is gathered from them.
@@ -109,34 +141,37 @@ class TrainingShards:
                 hint = f"did you mean '{near[0]}'?" if near else f"they have: {', '.join(known)}"
                 raise ConfigError(f"step {step}: categories: the images have no '{category}'; {hint}")
 
-    def run(self, shard: str, per_image: PerImage) -> Output:
-        """Gathers examples from a shard's images, category by category, images in order.
+    @property
+    def images_count(self) -> int:
+        """Images of the split, those set aside included."""
+        return sum(len(self.manifest.keys(unit)) for unit in self.units)
+
+    def run(self, shard: str, per_image: PerImage, collected: Collected) -> Output:
+        """Gathers examples from a shard's images, images in order.
 
         Args:
             shard: `<split>/<number>`.
-            per_image: Gives an image's examples, one group a category, and figures to be summed.
+            per_image: Adds an image's examples to a collection unless it raises, and gives figures to be summed.
+            collected: Gives the collection at the end, one group a category.
         """
         images, earlier = ShardInputs(self.images, self.windows, self.maps, self.scales).open(shard)
         quarantined = list(earlier)
-        groups: dict[str, list[Examples]] = {}
         figures: dict[str, float] = {}
         done = 0
         for image in images:
             try:
-                found, counted = per_image(image)
+                check_windows(image)
+                counted = per_image(image)
             except DataError as error:
                 quarantined.append(Quarantined(image.key, error.reason, error.detail, self.stage))
                 continue
             done += 1
-            for group in found:
-                if len(group.keys):
-                    groups.setdefault(group.category, []).append(group)
             for name, value in counted.items():
                 figures[name] = figures.get(name, 0) + value
         check_account(shard, self.manifest.keys(shard), done, tuple(quarantined))
-        joined = [join_examples(category, parts) for category, parts in sorted(groups.items())]
-        rows = sum(len(group.keys) for group in joined)
-        return Output(encode_examples(joined), ".parquet", rows, done, tuple(quarantined), figures)
+        groups = collected()
+        rows = sum(len(group) for group in groups)
+        return Output(encode_examples(groups), ".parquet", rows, done, tuple(quarantined), figures)
 
     def mean_norm(self, artifact: Artifact, phase: str = "gather") -> float:
         """Mean norm of the sampled features, from the figures `norm_sum` and `norm_count` of a phase's commits."""
@@ -144,24 +179,72 @@ class TrainingShards:
         total = sum(float(commit.metrics.get("norm_sum", 0)) for commit in commits)
         return total / max(1.0, sum(float(commit.metrics.get("norm_count", 0)) for commit in commits))
 
-    def read(self, artifact: Artifact, phase: str, categories: Sequence[str], dimension: int) -> dict[str, Examples]:
-        """Reads several categories' examples of a phase from all shards, in the order of the shards."""
-        parts: dict[str, list[Examples]] = {category: [] for category in categories}
-        for shard in self.units:
-            unit = f"{phase}/{shard}"
-            data = artifact.read(unit)
-            for category in categories:
-                part = decode_examples(data, f"{artifact.name}/{unit}", category)
-                if len(part.keys):
-                    parts[category].append(part)
-        return {
-            category: join_examples(category, found) if found else _no_examples(category, dimension)
-            for category, found in parts.items()
-        }
+    def files(self, artifact: Artifact, phases: Sequence[str]) -> Iterator[list[ExamplesFile]]:
+        """Opens the examples of some phases, one list a shard, shards in order, the next while one is at work.
+
+        Only what is then read of a file is fetched.
+        """
+        wanted = [[f"{phase}/{shard}" for phase in phases] for shard in self.units]
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="examples") as thread:
+            ahead = deque(thread.submit(self._open, artifact, units) for units in wanted[:1])
+            for place in range(len(wanted)):
+                if place + 1 < len(wanted):
+                    ahead.append(thread.submit(self._open, artifact, wanted[place + 1]))
+                yield ahead.popleft().result()
+
+    @staticmethod
+    def _open(artifact: Artifact, units: Sequence[str]) -> list[ExamplesFile]:
+        return [open_examples(artifact, unit) for unit in units]
 
 
-def _no_examples(category: str, dimension: int) -> Examples:
-    return make_examples(category, "", [], [], np.zeros((0, 4)), np.zeros((0, dimension), np.float16))
+def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:
+    """Opens a unit's examples; its bytes are fetched as they are read."""
+    commit = artifact.commit(unit)
+    if commit.data is None:
+        raise ArtifactError(f"{artifact.name}/{unit} has no data")
+    source = _ObjectFile(artifact.store, f"{artifact.name}/{commit.data}", commit.size)
+    return ExamplesFile(source, f"{artifact.name}/{unit}")
+
+
+class _ObjectFile(io.RawIOBase):
+    """An object of a store as a file whose parts are fetched when they are read."""
+
+    def __init__(self, store: Store, name: str, size: int) -> None:
+        self._store = store
+        self._name = name
+        self._size = size
+        self._place = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Place of the next byte."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves to a place, see `io.IOBase.seek`."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Fetches the next bytes."""
+        end = self._size if size < 0 else min(self._size, self._place + size)
+        data = self._store.read_range(self._name, self._place, max(0, end - self._place))
+        self._place += len(data)
+        return data
+
+
+def check_windows(image: WindowedImage) -> None:
+    """Raises `DataError` `bad-windows` where a window is not four finite numbers."""
+    if not np.isfinite(image.windows).all():
+        raise DataError("bad-windows", "a window's corner is not a finite number")
 
 
 def check_inputs(

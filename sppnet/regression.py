@@ -16,14 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.svm import check_finite
+from sppnet.ridge import RowBlocks, solve_ridge
 
 if TYPE_CHECKING:
     import torch
 
 _WHITENING_FLOOR = 0.001
-_BLOCK = 4096
-"""Rows or columns of the features that are in float64 at one time."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def _times(
 
 
 def train_regressor(
-    features: NDArray[Any],
+    features: NDArray[Any] | RowBlocks,
     windows: ArrayLike,
     targets: ArrayLike,
     *,
@@ -107,7 +105,8 @@ def train_regressor(
     """Trains the regressor of one category.
 
     Args:
-        features: `[n, d]` raw features of the windows, float16 or float32.
+        features: `[n, d]` raw features of the windows, float16 or float32; as blocks, they are never all in memory
+            where there are more of them than features.
         windows: `[n, 4]` pixels.
         targets: `[n, 4]` pixels: the object that each window overlaps most.
         ridge: weight of the regularisation; R-CNN 1000, the authors' release 4000.
@@ -127,16 +126,18 @@ def train_regressor(
             raise ConfigError(f"{name} must be greater than 0, not {value}")
     source = np.asarray(windows, dtype=np.float64).reshape(-1, 4)
     goal = np.asarray(targets, dtype=np.float64).reshape(-1, 4)
-    if features.ndim != 2 or len(features) != len(source):
-        raise DataError("bad-features", f"features {list(features.shape)} do not go with {len(source)} windows")
-    rows = np.flatnonzero(paired_iou(source, goal) > min_iou)
-    if len(rows) == 0:
+    if not isinstance(features, RowBlocks):
+        if features.ndim != 2:
+            raise DataError("bad-features", f"features {list(features.shape)} are not [n, d]")
+        features = RowBlocks.of(features)
+    if features.rows != len(source):
+        raise DataError("bad-features", f"{features.rows} features do not go with {len(source)} windows")
+    kept = paired_iou(source, goal) > min_iou
+    if not kept.any():
         raise DataError("no-examples", f"none of {len(source)} windows overlaps its object by more than {min_iou}")
-    examples = features if len(rows) == len(features) else features[rows]
-    check_finite(examples)
-    deltas = encode_boxes(source[rows], goal[rows])
+    deltas = encode_boxes(source[kept], goal[kept])
     mean, whitening, inverse = _whitening(deltas)
-    weights = solve_ridge(examples, (deltas - mean) @ whitening, ridge, feature_scale)
+    weights = solve_ridge(features.select(kept), (deltas - mean) @ whitening, ridge, feature_scale)
     return BoxRegressor(weights.astype(np.float32), mean, inverse)
 
 
@@ -147,87 +148,6 @@ def _whitening(deltas: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     variances, vectors = np.linalg.eigh(centred.T @ centred / len(deltas))
     deviations = np.sqrt(np.maximum(variances, 0.0) + _WHITENING_FLOOR)
     return mean, (vectors / deviations) @ vectors.T, (vectors * deviations) @ vectors.T
-
-
-def solve_ridge(
-    features: NDArray[Any],
-    outputs: NDArray[np.float64],
-    ridge: float,
-    feature_scale: float = 1.0,
-    *,
-    dual: bool | None = None,
-) -> NDArray[np.float64]:
-    """Ridge regression with a constant feature 1: `(X^T X + ridge I)^-1 X^T Y`, `X = [scale * features, 1]`.
-
-    The equal `X^T (X X^T + ridge I)^-1 Y` is cheaper with fewer examples than features. Either Gram matrix
-    is summed and factored in float64; the features are only ever converted block by block.
-
-    Args:
-        features: `[n, d]` of any float type.
-        outputs: float64 `[n, m]`.
-        ridge: weight of the regularisation, of the bias too.
-        feature_scale: factor on the features.
-        dual: which form to solve; by default whichever has the smaller Gram matrix.
-
-    Returns:
-        float64 `[d + 1, m]` for the features as given, the bias row last.
-    """
-    if dual is None:
-        dual = features.shape[0] < features.shape[1]
-    solve = _solve_dual if dual else _solve_primal
-    weights = solve(features, outputs, ridge, feature_scale)
-    weights[:-1] *= feature_scale
-    return weights
-
-
-def _solve_dual(
-    features: NDArray[Any], outputs: NDArray[np.float64], ridge: float, feature_scale: float
-) -> NDArray[np.float64]:
-    n, d = features.shape
-    gram = np.full((n, n), 1.0, order="F")
-    for s in range(0, d, _BLOCK):
-        gram = _add_gram(gram, features[:, s : s + _BLOCK].astype(np.float64).T * feature_scale)
-    combination = _solve_positive(gram, outputs, ridge)
-    weights = np.empty((d + 1, outputs.shape[1]))
-    for s in range(0, d, _BLOCK):
-        block = features[:, s : s + _BLOCK].astype(np.float64)
-        weights[s : s + block.shape[1]] = feature_scale * (block.T @ combination)
-    weights[d] = combination.sum(axis=0)
-    return weights
-
-
-def _solve_primal(
-    features: NDArray[Any], outputs: NDArray[np.float64], ridge: float, feature_scale: float
-) -> NDArray[np.float64]:
-    n, d = features.shape
-    gram, product = np.zeros((d + 1, d + 1), order="F"), np.zeros((d + 1, outputs.shape[1]))
-    for s in range(0, n, _BLOCK):
-        block = np.ones((min(_BLOCK, n - s), d + 1))
-        np.multiply(features[s : s + _BLOCK], feature_scale, out=block[:, :d], dtype=np.float64)
-        gram = _add_gram(gram, block)
-        product += block.T @ outputs[s : s + _BLOCK]
-    return _solve_positive(gram, product, ridge)
-
-
-def _add_gram(gram: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`gram + block^T block` in place, in the lower triangle only: half the arithmetic and no copy."""
-    from scipy.linalg.blas import dsyrk
-
-    # BLAS counts columns first: it sees a C-ordered block transposed already.
-    by_columns = block.flags.f_contiguous
-    operand, transposed = (block, 1) if by_columns else (np.ascontiguousarray(block).T, 0)
-    result: NDArray[np.float64] = dsyrk(1.0, operand, beta=1.0, c=gram, trans=transposed, lower=1, overwrite_c=1)
-    return result
-
-
-def _solve_positive(gram: NDArray[np.float64], right: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """`(gram + ridge I)^-1 right` by Cholesky; only the lower triangle is read, and `gram` is overwritten."""
-    from scipy.linalg import cho_factor, cho_solve
-
-    gram[np.diag_indices_from(gram)] += ridge
-    factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    solution: NDArray[np.float64] = cho_solve(factor, right, check_finite=False)
-    return solution
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FeatureName = Literal["pool5", "fc6", "fc7"]
-Solver = Literal["dual", "liblinear"]
+Solver = Literal["dual-cd", "liblinear"]
+"""Our dual coordinate descent, or scikit-learn's liblinear."""
 MEAN_NORM = 20.0
 """Mean L2 norm of the scaled features."""
 
@@ -61,7 +63,7 @@ def train_svm(
     max_iter: int = 1000,
     tolerance: float = 1e-4,
     seed: int = 0,
-    solver: Solver = "dual",
+    solver: Solver = "dual-cd",
 ) -> tuple[NDArray[np.float32], float]:
     """Trains one category's SVM.
 
@@ -77,7 +79,7 @@ def train_svm(
         tolerance: relative duality gap to reach. liblinear has no such criterion: its own, the largest
             violation, gets the same number.
         seed: of the order in which examples are visited.
-        solver: `dual`, or `liblinear` for scikit-learn's (which copies the features to float64).
+        solver: `dual-cd`, or `liblinear` for scikit-learn's (which copies the features to float64).
 
     Returns:
         The weights, float32 `[d]`, and the bias.
@@ -91,7 +93,7 @@ def train_svm(
 
         X, y, _ = _problem(features, labels, C, positive_weight, bias_scale)
         return solve_liblinear(X, y, C, positive_weight, bias_scale, max_iter, tolerance, seed)
-    if solver != "dual":
+    if solver != "dual-cd":
         raise ConfigError(f"solver: {solver!r} is not one of {', '.join(get_args(Solver))}")
     solution = solve_svm(
         features,
@@ -251,6 +253,18 @@ class LinearSvms:
         """Weights `[k, d]` that take raw features, and the biases `[k]`: scores are `x @ weights.T + biases`."""
         return self.weights * np.float32(self.feature_scale), self.biases
 
+    @cached_property
+    def _placed(self) -> dict[torch.device, tuple[torch.Tensor, torch.Tensor]]:
+        return {}
+
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Folded weights and biases on a device, sent there once: scoring is called for each image."""
+        import torch
+
+        if device not in self._placed:
+            self._placed[device] = tuple(torch.from_numpy(array).to(device) for array in self.folded())  # type: ignore[assignment]
+        return self._placed[device]
+
     def scores(self, x: ArrayOrTensor) -> ArrayOrTensor:
         """Scores of raw (unscaled) features.
 
@@ -262,12 +276,12 @@ class LinearSvms:
         """
         if x.shape[-1] != self.weights.shape[1]:
             raise DataError("bad-features", f"SVMs of {self.weights.shape[1]} features got {x.shape[-1]}")
-        weights, biases = self.folded()
         if isinstance(x, np.ndarray):
+            weights, biases = self.folded()
             return np.asarray(x, dtype=np.float32) @ weights.T + biases
         import torch
 
-        w, b = torch.from_numpy(weights).to(x.device), torch.from_numpy(biases).to(x.device)
+        w, b = self._on(x.device)
         # On the CPU a few rows at a time: a whole image's half floats widened at once would leave every cache.
         rows = _ROWS_AT_ONCE if x.device.type == "cpu" else max(1, len(x))
         return torch.cat([torch.addmm(b, part.float(), w.T) for part in torch.split(x, rows)])

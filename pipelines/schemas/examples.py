@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +115,7 @@ class ExamplesFile:
         ArtifactError: The bytes are something else.
     """
 
-    def __init__(self, data: bytes | BinaryIO, where: str, dtype: npt.DTypeLike = np.float16) -> None:
+    def __init__(self, data: bytes | io.RawIOBase, where: str, dtype: npt.DTypeLike = np.float16) -> None:
         self._file = open_tables(data, EXAMPLES, where)
         self._where = where
         self._dtype = dtype

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from typing import IO, BinaryIO
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,7 +42,7 @@ def stream_tables(
             writer.write_table(table)
 
 
-def open_tables(data: bytes | BinaryIO, schema: pa.Schema, where: str) -> pq.ParquetFile:
+def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq.ParquetFile:
     """Opens what `write_tables` gave, whole or, from a file, only those parts that are then read.
 
     Raises:

@@ -1,8 +1,13 @@
-"""train-regressors: box regression a category, on pooled conv5 (section 4.1, after R-CNN's appendix C)."""
+"""train-regressors: box regression a category, on pooled conv5 (section 4.1, after R-CNN's appendix C).
+
+Memory of a solve: where a category has fewer examples than features, n examples as they are stored (two bytes a
+value) and their n x n Gram matrix; else the d x d Gram matrix of the features (in float64: 1.3 GB for 12,800), to
+which examples are added as they stream by, so that their number costs no memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
@@ -12,15 +17,17 @@ import torch
 from pydantic import Field
 
 from pipelines.detectors import FeatureInfo, backbone_digest
-from pipelines.examples import TrainingShards, check_inputs, make_examples
+from pipelines.examples import ExampleGroups, half_features, join_examples, make_examples
 from pipelines.schemas import Examples
-from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.schemas.examples import no_examples
+from pipelines.stage import Phase, StageConfig
+from pipelines.window_training import WindowTrainingConfig, WindowTrainingStage
 from pipelines.windowed import WindowedImage
 from pipelines.workspace import Output
-from sppnet.errors import ConfigError, DataError
-from sppnet.features import WindowFeatures
-from sppnet.geometry import Convention
+from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.mining import name_fraction
 from sppnet.regression import BoxRegressors, train_regressor
+from sppnet.ridge import RowBlocks, ridge_bytes
 from sppnet.sampling import label_windows
 from sppnet.seeds import derive_seed
 from sppnet.svm import feature_scale
@@ -28,68 +35,36 @@ from sppnet.weights import write_safetensors
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
-class TrainRegressorsConfig(StageConfig):
+class TrainRegressorsConfig(WindowTrainingConfig):
     """Config of `train-regressors`.
 
     Attributes:
-        images: The step that ingests.
-        windows: The step that proposes.
-        maps: The step that extracts.
-        split: Split to train on.
-        categories: Categories to train.
-        scales: Short sides that windows choose from.
-        convention: Of window mapping and scale rule.
-        levels: Of the pyramid.
         min_iou: Windows that overlap their object at least so much are examples.
-        ridge: Weight of the squared norm (R-CNN 1000; the SPP-net release 4000).
-        mean_norm: Features are scaled to this mean norm, on which `ridge` rests.
-        per_object: At most so many windows an object, taken at random, which bounds memory; the object itself is
-            an example too.
-        difficult: Whether objects marked difficult are targets.
+        ridge: Weight of the squared norm (R-CNN 1000; the SPP-net release 4000); it rests on `mean_norm`.
+        per_object: At most so many windows an object, taken at random; the object itself is an example too.
+        max_examples: At most so many examples a category, drawn by the hash of their names.
         min_examples: A category with fewer examples gets no regressor.
-        gpus: GPUs a unit that pools takes.
-        cpus: CPUs a unit takes.
     """
 
     stage: Literal["train-regressors"]
-    images: Annotated[str, Input(("images",))]
-    windows: Annotated[str, Input(("windows",))]
-    maps: Annotated[str, Input(("maps",))]
-    split: str = "train"
-    categories: Annotated[tuple[str, ...], Field(min_length=1)]
-    scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
-    convention: Convention = "paper"
-    levels: tuple[int, ...] = (6, 3, 2, 1)
     min_iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
     ridge: Annotated[float, Field(gt=0)] = 1000.0
-    mean_norm: Annotated[float, Field(gt=0)] = 20.0
     per_object: Annotated[int, Field(ge=1)] = 20
-    difficult: bool = False
+    max_examples: Annotated[int, Field(ge=1)] = 50_000
     min_examples: Annotated[int, Field(ge=1)] = 10
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
 
-class TrainRegressors(Stage[TrainRegressorsConfig]):
+class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
     """Writes the examples of every shard, then one safetensors file a category."""
 
     name: ClassVar[str] = "train-regressors"
     makes: ClassVar[str] = "regressors"
-    seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = TrainRegressorsConfig
 
-    @classmethod
-    def check(cls, config: TrainRegressorsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The scales must be extracted."""
-        check_inputs(config.images, config.scales, (config.split,), inputs)
-
-    def prepare(self) -> None:
-        """Checks the categories, and records what the regressors are trained on."""
-        self._shards.check_categories(self.config.categories, self.spec.step)
-        self._info().write(self.artifact)
-
+    @cached_property
     def _info(self) -> FeatureInfo:
         return FeatureInfo(
             categories=self.config.categories,
@@ -99,45 +74,52 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
             levels=self.config.levels,
             head=None,
             backbone=backbone_digest(self.input("maps")),
-            units=tuple(f"solve/{category}" for category in self.config.categories),
+            units=self._solved,
         )
 
-    @cached_property
-    def _shards(self) -> TrainingShards:
-        inputs = (self.input("images"), self.input("windows"), self.input("maps"))
-        return TrainingShards(*inputs, self.config.scales, self.config.split, self.name)
-
-    @cached_property
-    def _features(self) -> WindowFeatures:
-        return self._info().extractor(self.input("maps"), self.workspace)
+    @property
+    def _solved(self) -> tuple[str, ...]:
+        return tuple(f"solve/{category}" for category in self.config.categories)
 
     def phases(self) -> list[Phase]:
         """Gather a shard's examples, then solve a category."""
         gather = tuple(f"gather/{shard}" for shard in self._shards.units)
-        resources = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
-        solve = Phase("solve", self._info().units, Resources(cpus=self.config.cpus), keyed=False)
-        return [Phase("gather", gather, resources), solve]
+        solve = Phase("solve", self._solved, self._solving(self._solve_bytes()), keyed=False)
+        return [Phase("gather", gather, self._pooling()), solve]
+
+    def _solve_bytes(self) -> int:
+        """Peak memory of a solve by the config's bounds, bytes; 0 before there are maps."""
+        try:
+            dimension = self._features.dimension
+        except ArtifactError:
+            return 0
+        # Ten objects of a category an image are more than any data set has on average.
+        most = 10 * self._shards.images_count * (self.config.per_object + 1)
+        return ridge_bytes(min(self.config.max_examples, most), dimension)
 
     def run(self, unit: str) -> Output:
         """Runs a unit of either phase."""
         phase, _, rest = unit.partition("/")
-        return self._shards.run(rest, self._gather) if phase == "gather" else self._solve(rest)
+        if phase == "solve":
+            return self._solve(rest)
+        found = ExampleGroups()
+        return self._shards.run(rest, lambda image: self._gather(image, found), found.joined)
 
-    def _gather(self, image: WindowedImage) -> tuple[list[Examples], dict[str, float]]:
-        names = self.config.categories
-        wanted = [o for o in image.annotation.objects if o.category in names]
+    @torch.inference_mode()
+    def _gather(self, image: WindowedImage, found: ExampleGroups) -> dict[str, float]:
+        wanted = [o for o in image.annotation.objects if o.category in self.config.categories]
         objects = [o for o in wanted if self.config.difficult or not o.difficult]
         if not objects:
-            return [], {}
+            return {}
         boxes = np.array([o.box for o in objects], dtype=np.float32)
         candidates = np.concatenate([boxes, image.windows])
         # Labelled by object, so that each window knows which one it is to become.
         overlap, nearest = label_windows(candidates, boxes, np.arange(len(boxes)))
         chosen = self._choose(image.key, len(boxes), overlap, nearest)
         pooled = self._features.pooled(image.maps, image.image_wh, candidates[chosen])
-        values = pooled.to(torch.float16).cpu().numpy()
+        values = half_features(pooled)
         groups = []
-        for category in names:
+        for category in dict.fromkeys(o.category for o in objects):
             rows = np.flatnonzero([objects[nearest[row]].category == category for row in chosen])
             windows = chosen[rows] - len(boxes)
             targets = boxes[nearest[chosen[rows]]]
@@ -146,7 +128,8 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
                 make_examples(category, image.key, windows, scores, candidates[chosen[rows]], values[rows], targets)
             )
         norms = torch.linalg.vector_norm(pooled.float(), dim=1)
-        return groups, {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
+        found.add(groups)
+        return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
     def _choose(self, key: str, objects: int, overlap: Floats, nearest: Integers) -> Integers:
         rng = np.random.default_rng(derive_seed(self.seed, self.name, key))
@@ -158,13 +141,13 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
         return np.array(chosen, dtype=np.int64)
 
     def _solve(self, category: str) -> Output:
-        found = self._shards.read(self.artifact, "gather", (category,), self._features.dimension)[category]
-        figures = {"examples": len(found.keys)}
-        if len(found.keys) < self.config.min_examples:
+        found, chosen = self._choose_examples(category)
+        figures = {"examples": len(found)}
+        if len(found) < self.config.min_examples:
             return Output(None, "", 0, 0, metrics=figures)
         try:
             regressor = train_regressor(
-                found.features,
+                RowBlocks(len(found), self._features.dimension, lambda: self._features_of(category, chosen)),
                 found.boxes,
                 found.targets,
                 ridge=self.config.ridge,
@@ -175,3 +158,21 @@ class TrainRegressors(Stage[TrainRegressorsConfig]):
             raise ConfigError(f"step {self.spec.step}: box regressor of '{category}': {error}") from error
         tensors, metadata = BoxRegressors((category,), (regressor,)).to_tensors()
         return Output(write_safetensors(tensors, metadata), ".safetensors", 1, 0, metrics=figures)
+
+    def _choose_examples(self, category: str) -> tuple[Examples, list[Bools]]:
+        """A category's examples without features, and which rows of each shard they are."""
+        files = self._shards.files(self.artifact, ["gather"])
+        parts = [(file.read((category,), features=False) or [no_examples(category, 0)])[0] for (file,) in files]
+        names = [name for part in parts for name in part.names()]
+        fractions = np.array([name_fraction(self.seed, key, window) for key, window in names])
+        kept = np.zeros(len(names), dtype=bool)
+        kept[np.argsort(fractions, kind="stable")[: self.config.max_examples]] = True
+        masks = np.split(kept, np.cumsum([len(part) for part in parts])[:-1])
+        return join_examples(category, [part.select(mask) for part, mask in zip(parts, masks, strict=True)]), masks
+
+    def _features_of(self, category: str, chosen: list[Bools]) -> Iterator[npt.NDArray[np.float16]]:
+        """The chosen examples' features, a shard at a time."""
+        for (file,), mask in zip(self._shards.files(self.artifact, ["gather"]), chosen, strict=True):
+            if mask.any():
+                (part,) = file.read((category,))
+                yield part.features[mask]

@@ -3,12 +3,23 @@
 Phases: `gather` (a shard's ground-truth windows and random negatives), `solve-0` (a category), then for each round
 `mine-r` (a shard: windows that the last round's SVMs take for an object) and `solve-r`. Every unit has a commit, so a
 run resumes between and inside rounds, and nothing depends on how many workers there are or on the order of shards.
+
+No actors hold shards: a unit is a stateless task, and what is worth keeping (the head, a round's SVMs) is cached in
+the process that runs it, so a lost node loses only the units at hand. Maps are read from storage once a phase, which
+actors would save only where the memory of the cluster holds all maps.
+
+Equal to the last bit for any number of workers: pool5 features, all drawing and choosing, and the solver. fc6 and fc7,
+scores and the Gram matrices of box regression are sums by BLAS, whose order, and with it the last bits, may change
+with its number of threads and the kind of processor; workers that differ in neither give equal bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -17,107 +28,166 @@ import torch
 from pydantic import Field
 
 from pipelines.detectors import FeatureInfo, backbone_digest, read_svms
-from pipelines.examples import TrainingShards, check_inputs, join_examples, make_examples
+from pipelines.examples import ExampleGroups, half_features, make_examples
+from pipelines.fingerprint import canonical_json
 from pipelines.networks import read_head_levels
 from pipelines.schemas import Examples
-from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.stage import Input, Phase, StageConfig
+from pipelines.svm_examples import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
+from pipelines.svm_mining import HardExamples, Miner, NegativeRule
+from pipelines.window_training import WindowTrainingConfig, WindowTrainingStage
 from pipelines.windowed import WindowedImage
-from pipelines.workspace import Output
-from sppnet.boxes import iou_matrix, nms
-from sppnet.errors import ConfigError, DataError
-from sppnet.features import Layer, Precision, WindowFeatures
-from sppnet.geometry import Convention
-from sppnet.mining import evict, initial_negatives
+from pipelines.workspace import Artifact, Output
+from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.features import Layer, Precision
+from sppnet.mining import Dedupe, initial_negatives, name_fraction, sampled_fraction
 from sppnet.seeds import derive_seed
-from sppnet.svm import LinearSvms, feature_scale, train_svm
+from sppnet.svm import LinearSvms, Solver, feature_scale, train_svm
 from sppnet.weights import write_safetensors
 
-SHARED = ""
-"""Group of the random negatives, which serve every category."""
-Bools = npt.NDArray[np.bool_]
+logger = logging.getLogger(__name__)
+
+_MEMORY = "memory.json"
+_ROUNDS_KEPT = 2  # of SVMs in memory: stragglers of one round may still run while the next one starts
+Count = Annotated[int, Field(ge=1)]
 
 
-class TrainSvmsConfig(StageConfig):
+class TrainSvmsConfig(WindowTrainingConfig):
     """Config of `train-svms`; defaults are the paper's, where it names none the release's.
 
     Attributes:
-        images: The step that ingests.
-        windows: The step that proposes.
-        maps: The step that extracts.
         head: The step that fine-tunes; needed for fc6 and fc7.
-        split: Split to train on.
-        categories: Categories to train.
         features: `pool5`, `fc6` or `fc7`.
-        scales: Short sides that windows choose from.
-        convention: Of window mapping and scale rule.
-        levels: Of the pyramid, for pool5; fc features take their head's.
         precision: Type in which fc6 and fc7 compute, here and when windows are scored.
+        solver: `dual-cd`, our dual coordinate descent, or `liblinear`, scikit-learn's, in twice the memory.
         c: Cost of a negative within the margin.
         positive_weight: Factor on the cost of positives.
         bias_scale: Value of the constant feature whose weight is the bias.
-        mean_norm: Features are scaled to this mean norm.
-        difficult: Whether objects marked difficult are positives.
         negative_iou: A window that overlaps an object of the category more is no negative.
-        dedupe_iou: Of two hard negatives of an image that overlap more, the lower-scored is dropped; null keeps all.
+        strict: Whether a negative must overlap by less than `negative_iou`, as in the authors' release.
+        dedupe: Negatives of an image that are left out: of two that overlap by more than `dedupe_iou` the later
+            random or the lower-scored hard one (`overlap`), those with an earlier one's cells and scale
+            (`response-box`, the release's rule), or `none`.
+        dedupe_iou: See `dedupe`.
         random_negatives: Random negatives an image that start the training.
         rounds: Rounds of hard negatives.
         hard_threshold: Negatives that score more are hard.
-        hard_per_image: At most so many hard negatives an image, category and round.
-        evict_threshold: Random negatives that score less are left out after the first round.
-        gpus: GPUs a unit that pools takes.
-        cpus: CPUs a unit takes.
+        hard_per_image: At most so many hard negatives an image, category and round; null takes all.
+        evict_threshold: Cached negatives that score less are left out after each round; null keeps them.
+        max_positives: At most so many positives a category, drawn by the hash of their names; null takes all.
+        max_random_negatives: At most so many random negatives a category, drawn likewise.
+        max_object_negatives: At most so many objects of other categories as negatives, drawn likewise.
+        max_hard_negatives: At most so many mined negatives a category: the latest round's first, then the hardest.
+        hard_share: A shard gives a category at most this many times its share of `max_hard_negatives`, the hardest,
+            which bounds what a mined shard takes in memory and storage.
     """
 
     stage: Literal["train-svms"]
-    images: Annotated[str, Input(("images",))]
-    windows: Annotated[str, Input(("windows",))]
-    maps: Annotated[str, Input(("maps",))]
     head: Annotated[str | None, Input(("head",))] = None
-    split: str = "train"
-    categories: Annotated[tuple[str, ...], Field(min_length=1)]
     features: Layer = "pool5"
-    scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
-    convention: Convention = "paper"
-    levels: tuple[int, ...] = (6, 3, 2, 1)
     precision: Precision = "float32"
+    solver: Solver = "dual-cd"
     c: Annotated[float, Field(gt=0)] = 0.001
     positive_weight: Annotated[float, Field(gt=0)] = 2.0
     bias_scale: Annotated[float, Field(gt=0)] = 10.0
-    mean_norm: Annotated[float, Field(gt=0)] = 20.0
-    difficult: bool = False
-    negative_iou: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    dedupe_iou: Annotated[float, Field(gt=0, le=1)] | None = 0.7
-    random_negatives: Annotated[int, Field(ge=1)] = 20
+    negative_iou: Annotated[float, Field(ge=0, le=1)] = 0.3
+    strict: bool = False
+    dedupe: Dedupe = "overlap"
+    dedupe_iou: Annotated[float, Field(gt=0, le=1)] = 0.7
+    random_negatives: Count = 20
     rounds: Annotated[int, Field(ge=0, le=9)] = 1
     hard_threshold: float = -1.0
-    hard_per_image: Annotated[int, Field(ge=1)] = 30
-    evict_threshold: float = -1.2
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
+    hard_per_image: Count | None = 30
+    evict_threshold: float | None = -1.2
+    max_positives: Count | None = None
+    max_random_negatives: Count = 30_000
+    max_object_negatives: Annotated[int, Field(ge=0)] = 20_000
+    max_hard_negatives: Count = 50_000
+    hard_share: Annotated[float, Field(ge=1)] = 4.0
+
+    def limits(self) -> SetLimits:
+        """The bounds on a category's training set."""
+        return SetLimits(
+            self.max_positives, self.max_random_negatives, self.max_object_negatives, self.max_hard_negatives
+        )
+
+    def rule(self) -> NegativeRule:
+        """Which windows are negatives."""
+        return NegativeRule(
+            max_iou=self.negative_iou,
+            strict=self.strict,
+            dedupe=self.dedupe,
+            dedupe_iou=self.dedupe_iou,
+            threshold=self.hard_threshold,
+            per_image=self.hard_per_image,
+        )
+
+    def shard_limit(self, shards: int) -> int:
+        """Hard negatives that one of so many shards gives a category at most."""
+        return math.ceil(self.hard_share * self.max_hard_negatives / max(1, shards))
 
 
-class TrainSvms(Stage[TrainSvmsConfig]):
+class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
     """Writes the examples of every shard and round, and one safetensors file a category and round."""
 
     name: ClassVar[str] = "train-svms"
     makes: ClassVar[str] = "svms"
-    seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = TrainSvmsConfig
 
     @classmethod
     def check(cls, config: TrainSvmsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """A head where the features need one, and scales that are extracted."""
+        """A head where the features need one, scales that are extracted, and thresholds that go together."""
         if (config.features == "pool5") == bool(config.head):
             raise ConfigError(f"head: features {config.features} {'take no' if config.head else 'need a'} head")
-        check_inputs(config.images, config.scales, (config.split,), inputs)
+        if config.evict_threshold is not None and config.evict_threshold > config.hard_threshold:
+            raise ConfigError(
+                f"evict_threshold: {config.evict_threshold} is above hard_threshold {config.hard_threshold}: "
+                "what is mined would leave at once"
+            )
+        super().check(config, inputs)
 
     def prepare(self) -> None:
-        """Checks the categories, and records what the SVMs are trained on."""
-        self._shards.check_categories(self.config.categories, self.spec.step)
-        last = f"solve-{self.config.rounds}"
-        self._info(tuple(f"{last}/{category}" for category in self.config.categories)).write(self.artifact)
+        """Checks the categories and the head, records what the SVMs are trained on, and tells what memory it takes."""
+        super().prepare()
+        head = self.optional_input("head")
+        if head is not None and _trained_on(head, self) != self._info.backbone:
+            raise ConfigError(
+                f"step {self.spec.step}: the maps are of another backbone than those that head {head.name} was tuned on"
+            )
+        if not self._memory():
+            self._record_memory()
 
-    def _info(self, units: tuple[str, ...]) -> FeatureInfo:
+    def _record_memory(self) -> None:
+        """Keeps beside the SVMs what memory the units take by the config's bounds, and logs it."""
+        config, shards, dimension = self.config, self._shards, self._features.dimension
+        per_image = config.hard_per_image
+        rows = config.limits().rows(
+            shards.images_count, config.random_negatives, None if per_image is None else config.rounds * per_image
+        )
+        limit = config.shard_limit(len(shards.units))
+        if per_image is not None:
+            limit = min(limit, per_image * max((len(shards.manifest.keys(unit)) for unit in shards.units), default=0))
+        memory = {
+            "solve_bytes": solve_bytes(rows, dimension),
+            "mine_bytes": mine_bytes(len(config.categories), limit, dimension),
+        }
+        logger.info("step=%s peak memory of a unit, inputs apart: %s", self.spec.step, memory)
+        self.artifact.store.create(f"{self.artifact.name}/{_MEMORY}", canonical_json(memory).encode())
+
+    def _memory(self) -> dict[str, int]:
+        """What `_record_memory` recorded; empty before."""
+        try:
+            found: dict[str, int] = json.loads(self.artifact.store.read(f"{self.artifact.name}/{_MEMORY}"))
+        except ArtifactError:
+            return {}
+        return found
+
+    def _solved(self, number: int) -> tuple[str, ...]:
+        """The units that solve a round."""
+        return tuple(f"solve-{number}/{category}" for category in self.config.categories)
+
+    @cached_property
+    def _info(self) -> FeatureInfo:
         head = self.optional_input("head")
         return FeatureInfo(
             categories=self.config.categories,
@@ -128,172 +198,118 @@ class TrainSvms(Stage[TrainSvmsConfig]):
             head=head.name if head else None,
             precision=self.config.precision,
             backbone=backbone_digest(self.input("maps")),
-            units=units,
+            units=self._solved(self.config.rounds),
         )
-
-    @cached_property
-    def _shards(self) -> TrainingShards:
-        inputs = (self.input("images"), self.input("windows"), self.input("maps"))
-        return TrainingShards(*inputs, self.config.scales, self.config.split, self.name)
-
-    @cached_property
-    def _features(self) -> WindowFeatures:
-        return self._info(()).extractor(self.input("maps"), self.workspace)
 
     def phases(self) -> list[Phase]:
         """Gather, solve, and for each round mine and solve."""
         shards = self._shards.units
-        pools = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
-        solves = Resources(cpus=self.config.cpus)
-
-        def solve(number: int) -> Phase:
-            units = tuple(f"solve-{number}/{category}" for category in self.config.categories)
-            return Phase(f"solve-{number}", units, solves, keyed=False)
-
-        phases = [Phase("gather", tuple(f"gather/{shard}" for shard in shards), pools), solve(0)]
-        for number in range(1, self.config.rounds + 1):
-            phases.append(Phase(f"mine-{number}", tuple(f"mine-{number}/{shard}" for shard in shards), pools))
-            phases.append(solve(number))
+        solves = self._solving(self._memory().get("solve_bytes", 0))
+        phases = [Phase("gather", tuple(f"gather/{shard}" for shard in shards), self._pooling())]
+        for number in range(self.config.rounds + 1):
+            if number:
+                phases.append(Phase(f"mine-{number}", tuple(f"mine-{number}/{s}" for s in shards), self._pooling()))
+            phases.append(Phase(f"solve-{number}", self._solved(number), solves, keyed=False))
         return phases
 
     def run(self, unit: str) -> Output:
         """Runs a unit of any phase."""
         phase, _, rest = unit.partition("/")
-        if phase == "gather":
-            return self._shards.run(rest, self._gather)
         kind, _, number = phase.partition("-")
-        if kind == "mine":
-            return self._shards.run(rest, self._miner(int(number)))
-        return self._solve(int(number), rest)
+        if kind == "gather":
+            return self._gather(rest)
+        return self._mine(int(number), rest) if kind == "mine" else self._solve(int(number), rest)
 
     # --- gather -------------------------------------------------------------------------------------------------
 
+    def _gather(self, shard: str) -> Output:
+        found = ExampleGroups()
+        return self._shards.run(shard, lambda image: self._gather_image(image, found), found.joined)
+
     @torch.inference_mode()
-    def _gather(self, image: WindowedImage) -> tuple[list[Examples], dict[str, float]]:
+    def _gather_image(self, image: WindowedImage, found: ExampleGroups) -> dict[str, float]:
         objects = [o for o in image.annotation.objects if o.category in self.config.categories]
         boxes = np.array([o.box for o in objects], dtype=np.float32).reshape(-1, 4)
         chosen = self._random_negatives(image, boxes)
         features = self._features(image.maps, image.image_wh, np.concatenate([boxes, image.windows[chosen]]))
-        values = features.to(torch.float16).cpu().numpy()
-        groups = []
-        for category in self.config.categories:
+        values = half_features(features)
+        groups: list[Examples] = []
+        for category in dict.fromkeys(o.category for o in objects):
             rows = [i for i, o in enumerate(objects) if o.category == category]
             # Difficult objects that are no positives are kept all the same: other objects near them are no negatives.
             scores = [float(self.config.difficult or not objects[i].difficult) for i in rows]
             groups.append(make_examples(category, image.key, [-1 - i for i in rows], scores, boxes[rows], values[rows]))
-        groups.append(
-            make_examples(SHARED, image.key, chosen, np.zeros(len(chosen)), image.windows[chosen], values[len(boxes) :])
-        )
+        negatives = values[len(boxes) :]
+        groups.append(make_examples(SHARED, image.key, chosen, np.zeros(len(chosen)), image.windows[chosen], negatives))
+        found.add(groups)
         norms = torch.linalg.vector_norm(features[len(boxes) :].float(), dim=1)
-        return groups, {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
+        return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
     def _random_negatives(self, image: WindowedImage, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        free = np.arange(len(image.windows))
-        if len(boxes):
-            free = np.flatnonzero(iou_matrix(image.windows, boxes).max(axis=1) <= self.config.negative_iou)
+        """Draws an image's random negatives: fewer where all images together would give more than are wanted."""
+        config = self.config
+        free = config.rule().free(image, boxes, self._features)
         rng = np.random.default_rng(derive_seed(self.seed, self.name, image.key))
-        return free[initial_negatives(len(free), self.config.random_negatives, rng)]
+        drawn = free[initial_negatives(len(free), config.random_negatives, rng)]
+        most = config.random_negatives * self._shards.images_count
+        fraction = sampled_fraction(config.max_random_negatives, most)
+        return drawn[[name_fraction(self.seed, image.key, int(window)) < fraction for window in drawn]]
 
     # --- mine ---------------------------------------------------------------------------------------------------
 
-    def _miner(self, number: int) -> _Miner:
-        units = tuple(f"solve-{number - 1}/{category}" for category in self.config.categories)
-        return _Miner(self.config, self._features, read_svms(self.artifact, units))
+    def _mine(self, number: int, shard: str) -> Output:
+        limit = self.config.shard_limit(len(self._shards.units))
+        miner, found = self._miners(number), HardExamples(self.config.categories, limit)
+        return self._shards.run(shard, lambda image: miner.mine(image, found), found.joined)
+
+    @cached_property
+    def _miners(self) -> Callable[[int], Miner]:
+        """A round's miner, its SVMs read once a process however many shards follow."""
+
+        def read(number: int) -> Miner:
+            return Miner(self.config.rule(), self._features, read_svms(self.artifact, self._solved(number - 1)))
+
+        return lru_cache(maxsize=_ROUNDS_KEPT)(read)
 
     # --- solve --------------------------------------------------------------------------------------------------
 
     def _solve(self, number: int, category: str) -> Output:
-        positives, negatives = self._examples(number, category)
-        if len(positives.keys) == 0:
+        config = self.config
+        last = read_svms(self.artifact, (f"solve-{number - 1}/{category}",)) if number else None
+        builder = SetBuilder(
+            self._shards,
+            self.artifact,
+            config.categories,
+            config.limits(),
+            config.negative_iou,
+            config.strict,
+            self.seed,
+        )
+        examples = builder.build(category, number, last, config.evict_threshold)
+        if not examples.positives:
             raise ConfigError(
-                f"step {self.spec.step}: category '{category}' has no object in split '{self.config.split}'; "
+                f"step {self.spec.step}: category '{category}' has no object in split '{config.split}'; "
                 "remove it from categories"
             )
-        features = np.concatenate([positives.features, negatives.features]).astype(np.float32)
-        labels = np.r_[np.ones(len(positives.keys)), -np.ones(len(negatives.keys))]
         try:
-            scale = feature_scale([self._shards.mean_norm(self.artifact)], self.config.mean_norm)
-            features *= np.float32(scale)
+            scale = feature_scale([self._shards.mean_norm(self.artifact)], config.mean_norm)
+            np.multiply(examples.features, np.float32(scale), out=examples.features)
             weights, bias = train_svm(
-                features,
-                labels,
-                C=self.config.c,
-                positive_weight=self.config.positive_weight,
-                bias_scale=self.config.bias_scale,
+                examples.features,
+                examples.labels,
+                C=config.c,
+                positive_weight=config.positive_weight,
+                bias_scale=config.bias_scale,
                 seed=derive_seed(self.seed, self.name, category, number) % 2**31,
+                solver=config.solver,
             )
         except DataError as error:
             raise ConfigError(f"step {self.spec.step}: SVM of '{category}': {error}") from error
-        svms = LinearSvms.of({category: (weights, bias)}, scale, self.config.features)
-        figures = {"positives": len(positives.keys), "negatives": len(negatives.keys)}
+        svms = LinearSvms.of({category: (weights, bias)}, scale, config.features)
+        figures = {"positives": examples.positives, "negatives": len(examples.labels) - examples.positives}
         return Output(write_safetensors(*svms.to_tensors()), ".safetensors", 1, 0, metrics=figures)
 
-    def _examples(self, number: int, category: str) -> tuple[Examples, Examples]:
-        """The positives, and the negatives of all rounds up to `number`, each window once."""
-        gathered = self._read("gather", (*self.config.categories, SHARED))
-        objects = gathered[category]
-        positives = objects.select(objects.scores > 0)
-        negatives = [self._kept_random(number, category, gathered[SHARED]), *self._other_objects(category, gathered)]
-        negatives += [self._read(f"mine-{r}", (category,))[category] for r in range(1, number + 1)]
-        joined = join_examples(category, negatives)
-        return positives, joined.select(joined.first_of_each_window())
 
-    def _kept_random(self, number: int, category: str, shared: Examples) -> Examples:
-        if number == 0 or len(shared.keys) == 0:
-            return shared
-        last = read_svms(self.artifact, (f"solve-{number - 1}/{category}",))
-        return shared.select(~evict(last.scores(shared.features)[:, 0], self.config.evict_threshold))
-
-    def _other_objects(self, category: str, gathered: Mapping[str, Examples]) -> Iterator[Examples]:
-        """Objects of the other categories are negatives too, unless they overlap one of this category."""
-        objects = gathered[category]
-        own: dict[str, list[int]] = {}
-        for row, key in enumerate(objects.keys):
-            own.setdefault(key, []).append(row)
-        for other in self.config.categories:
-            if other != category:
-                found = gathered[other]
-                yield found.select(self._clear_of(found, objects, own))
-
-    def _clear_of(self, found: Examples, objects: Examples, own: Mapping[str, Sequence[int]]) -> Bools:
-        clear = np.ones(len(found.keys), dtype=bool)
-        for row, key in enumerate(found.keys):
-            if key in own:
-                overlap = iou_matrix(found.boxes[row : row + 1], objects.boxes[list(own[key])])
-                clear[row] = overlap.max() <= self.config.negative_iou
-        return clear
-
-    def _read(self, phase: str, categories: tuple[str, ...]) -> dict[str, Examples]:
-        return self._shards.read(self.artifact, phase, categories, self._features.dimension)
-
-
-class _Miner:
-    """Takes an image's hard negatives for all categories at once."""
-
-    def __init__(self, config: TrainSvmsConfig, features: WindowFeatures, svms: LinearSvms) -> None:
-        self._config = config
-        self._features = features
-        self._svms = svms
-
-    @torch.inference_mode()
-    def __call__(self, image: WindowedImage) -> tuple[list[Examples], dict[str, float]]:
-        features = self._features(image.maps, image.image_wh, image.windows)
-        scores = np.asarray(self._svms.scores(features).cpu())
-        groups = []
-        for index, category in enumerate(self._svms.categories):
-            rows = self._hard(image, category, scores[:, index])
-            values = features[torch.from_numpy(rows)].to(torch.float16).cpu().numpy()
-            groups.append(make_examples(category, image.key, rows, scores[rows, index], image.windows[rows], values))
-        return groups, {"windows": len(image.windows), "hard": sum(len(group.keys) for group in groups)}
-
-    def _hard(self, image: WindowedImage, category: str, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        boxes = np.array([o.box for o in image.annotation.objects if o.category == category]).reshape(-1, 4)
-        hard = scores > self._config.hard_threshold
-        if len(boxes):
-            hard &= iou_matrix(image.windows, boxes).max(axis=1) <= self._config.negative_iou
-        rows = np.flatnonzero(hard)
-        if self._config.dedupe_iou is None:
-            order = np.argsort(-scores[rows], kind="stable")
-        else:
-            order = nms(image.windows[rows], scores[rows], self._config.dedupe_iou)
-        return rows[order][: self._config.hard_per_image]
+def _trained_on(head: Artifact, stage: TrainSvms) -> str:
+    """Identity of the backbone whose maps a head was fine-tuned on."""
+    return backbone_digest(stage.workspace.artifact(head.inputs("maps")[0]))

@@ -11,11 +11,13 @@ from chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
 from pipelines.detectors import FeatureInfo, read_svms
 from pipelines.executor import LocalExecutor
 from pipelines.schemas import Examples, decode_examples
-from pipelines.stages.train_svms import SHARED
+from pipelines.svm_examples import SHARED
 from pipelines.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import iou_matrix, nms
 from sppnet.errors import ConfigError
 from sppnet.features import WindowFeatures
+from sppnet.mining import name_fraction
+from sppnet.sampling import svm_negatives
 from sppnet.seeds import derive_seed
 from sppnet.svm import train_svm
 
@@ -75,7 +77,9 @@ class TestGather:
                 own = [row for row in found if row[0] == image.key]
                 objects = boxes_of(image, *CATEGORIES)
                 overlap = iou_matrix(image.windows, objects).max(axis=1, initial=0)
-                assert len(own) == min(20, int((overlap <= 0.3).sum()))
+                assert len(own) == min(20, len(svm_negatives(image.windows, objects)))
+                apart = iou_matrix(*[np.array([row[2] for row in own])] * 2)
+                assert (apart[~np.eye(len(own), dtype=bool)] <= 0.7).all()
                 assert len({window for _, window, *_ in own}) == len(own)
                 for _, window, box, feature, _ in own:
                     assert overlap[window] <= 0.3
@@ -84,9 +88,7 @@ class TestGather:
 
     def test_they_are_drawn_by_the_images_key(self, chain, images) -> None:
         image = images["train/000001"][0]
-        free = np.flatnonzero(
-            iou_matrix(image.windows, boxes_of(image, *CATEGORIES)).max(axis=1, initial=0) <= 0.3
-        )  # fmt: skip
+        free = svm_negatives(image.windows, boxes_of(image, *CATEGORIES), max_iou=0.3, dedupe_iou=0.7)
         rng = np.random.default_rng(derive_seed(0, "train-svms", image.key))
         expected = free[np.sort(rng.choice(len(free), 20, replace=False))]
         found = [row[1] for row in rows(examples(chain, "gather", SHARED, ["train/000001"])) if row[0] == image.key]
@@ -133,7 +135,7 @@ def test_mined_negatives_are_just_those_of_the_rule(chain, images, features, num
 
 
 def test_mining_without_dedupe_takes_the_best(chain, images, features) -> None:
-    stage = chain.changed(svms={"dedupe_iou": None, "hard_per_image": 5}).stage("svms")
+    stage = chain.changed(svms={"dedupe": "none", "hard_per_image": 5}).stage("svms")
     stage.artifact = chain.artifact("svms")  # with the SVMs that are there
     output = stage.run("mine-1/train/000000")
     svms = read_svms(chain.artifact("svms"), ["solve-0/car"])
@@ -149,23 +151,29 @@ def test_mining_without_dedupe_takes_the_best(chain, images, features) -> None:
 
 def assemble(chain: Chain, number: int, category: str) -> tuple[np.ndarray, np.ndarray]:
     """The training set of a category and round, put together from the committed files by the rules alone."""
+
+    def drawn(found: list) -> list:
+        return sorted(found, key=lambda row: (name_fraction(0, row[0], row[1]), row[0], row[1]))
+
     own = rows(examples(chain, "gather", category))
-    positives = [feature for *_, feature, score in own if score > 0]
-    random = rows(examples(chain, "gather", SHARED))
-    if number:
-        last = read_svms(chain.artifact("svms"), (f"solve-{number - 1}/{category}",))
-        values = last.scores(np.stack([row[3] for row in random]))[:, 0]
-        random = [row for row, score in zip(random, values, strict=True) if score >= -1.2]
     others = [row for other in CATEGORIES if other != category for row in rows(examples(chain, "gather", other))]
     others = [
         row for row in others
         if all(iou_matrix(row[2][None], box[None])[0, 0] <= 0.3 for key, _, box, _, _ in own if key == row[0])
     ]  # fmt: skip
-    mined = [row for r in range(1, number + 1) for row in rows(examples(chain, f"mine-{r}", category))]
-    negatives: dict[tuple[str, int], np.ndarray] = {}
-    for key, window, _, feature, _ in (*random, *others, *mined):
-        negatives.setdefault((key, window), feature)
-    return np.stack(positives), np.stack(list(negatives.values()))
+    hard: dict[tuple[str, int], tuple] = {}
+    for r in range(number, 0, -1):  # the latest round's first, then by falling score; each window once
+        mined = sorted(rows(examples(chain, f"mine-{r}", category)), key=lambda row: (-row[4], row[0], row[1]))
+        for row in mined:
+            hard.setdefault(row[:2], row)
+    random = [row for row in rows(examples(chain, "gather", SHARED)) if row[:2] not in hard]
+    negatives = [*drawn(random), *drawn(others), *hard.values()]
+    if number:
+        last = read_svms(chain.artifact("svms"), (f"solve-{number - 1}/{category}",))
+        values = last.scores(np.stack([row[3] for row in negatives]))[:, 0]
+        negatives = [row for row, score in zip(negatives, values, strict=True) if score >= -1.2]
+    positives = drawn([row for row in own if row[4] > 0])
+    return np.stack([row[3] for row in positives]), np.stack([row[3] for row in negatives])
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.regression import BoxRegressor, BoxRegressors, solve_ridge, train_regressor
+from sppnet.regression import BoxRegressor, BoxRegressors, train_regressor
+from sppnet.ridge import solve_ridge
 
 
 def random_windows(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
@@ -36,7 +37,7 @@ def test_primal_equals_dual_equals_the_textbook(n: int, d: int, ridge: float, se
 
 
 def test_primal_equals_dual_over_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sppnet.regression._BLOCK", 64)
+    monkeypatch.setattr("sppnet.ridge._BLOCK", 64)
     rng = np.random.default_rng(0)
     wide = rng.random((20, 200)).astype(np.float16)
     tall = rng.random((150, 30)).astype(np.float32)

@@ -34,7 +34,7 @@ def test_reaches_liblinears_objective(n: int, d: int, positives: int, signal: fl
     x, y = problem(n, d, positives, signal=signal)
     reference = solve_liblinear(x, y.astype(float), C, 2.0, 10.0, 100_000, 1e-5, 0)
     lowest = svm_objective(x, y, *reference, C=C)
-    for solver in ("dual", "liblinear"):
+    for solver in ("dual-cd", "liblinear"):
         w, b = train_svm(x, y, C=C, solver=solver)  # type: ignore[arg-type]
         assert w.shape == (d,)
         assert w.dtype == np.float32
@@ -106,7 +106,7 @@ def test_not_converged_is_reported_in_gap_and_log(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("label", [1, -1])
-@pytest.mark.parametrize("solver", ["dual", "liblinear"])
+@pytest.mark.parametrize("solver", ["dual-cd", "liblinear"])
 def test_one_class_is_an_error(label: int, solver: str) -> None:
     with pytest.raises(DataError, match="one-class"):
         train_svm(np.ones((3, 2), np.float32), [label] * 3, solver=solver)  # type: ignore[arg-type]
