@@ -44,6 +44,8 @@ class DeviceBatches:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upload") if ahead else None
         # A stream of its own: a copy in the network's would wait for all that the network still has to do.
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(device))  # the mean image, if there is one
         self._next: tuple[int, Future[Tensors]] | None = None
 
     def batch(self, step: int) -> Tensors:

@@ -162,6 +162,23 @@ class TrainingStage(Stage[C]):
         return output
 
 
+class _StepLoss:
+    """The loss of a step, 0-based, on its way from the device: asking for it at once would leave the device idle."""
+
+    def __init__(self, step: int, loss: torch.Tensor) -> None:
+        self.step = step
+        self._value = loss.detach().to("cpu", non_blocking=True)
+        self._ready: torch.cuda.Event | None = None
+        if loss.is_cuda:
+            self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._ready.record(torch.cuda.current_stream(loss.device))
+
+    def read(self) -> float:
+        if self._ready is not None:
+            self._ready.synchronize()
+        return float(self._value)
+
+
 class Training:
     """One worker's part in a training, from the latest checkpoint to the end.
 
@@ -175,7 +192,7 @@ class Training:
         self.checkpoints = Checkpoints(stage.artifact)
         self.curve: Curve = []
         self._losses: list[float] = []
-        self._unread: tuple[int, torch.Tensor] | None = None
+        self._unread: _StepLoss | None = None
         self._task: Task
         self._model: nn.Module
         self._optimizer: torch.optim.SGD
@@ -239,7 +256,7 @@ class Training:
         with torch.autocast(self.worker.device.type, dtype=torch.bfloat16, enabled=lower):
             loss = self._task.loss(self._model, step)
         self._read_loss()
-        self._unread = (step, loss.detach())
+        self._unread = _StepLoss(step, loss)
         self._optimizer.zero_grad(set_to_none=True)
         cast(Any, loss).backward()
         self._optimizer.step()
@@ -248,9 +265,8 @@ class Training:
         """Checks the loss of the step before: by now the device has it, and has this step to go on with meanwhile."""
         if self._unread is None:
             return
-        step, loss = self._unread
+        step, value = self._unread.step, self._unread.read()
         self._unread = None
-        value = float(loss)
         if not math.isfinite(value):
             raise IncompleteError(
                 f"step {self.stage.spec.step}: training diverged, the loss of training step {step + 1} is {value}; "
@@ -304,7 +320,8 @@ def compile_model(model: nn.Module, device: torch.device) -> nn.Module:
     """
     try:  # a missing compiler shows at the first call only: let that be a call of nothing much
         torch.compile(torch.neg)(torch.ones(2, device=device))
-        return cast(nn.Module, torch.compile(model))
+        # Dropout masks as without: a runtime field may change the last bits of a result, not what is drawn.
+        return cast(nn.Module, torch.compile(model, options={"fallback_random": True}))
     except (RuntimeError, OSError, ImportError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"compile: torch.compile does not work on this worker ({why}); set compile: false") from error

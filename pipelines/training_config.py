@@ -61,7 +61,8 @@ class TrainingConfig(StageConfig):
         log_every: Steps between points of the curve.
         workers: How many workers step together. Their number changes which dropout mask a sample gets, so runs
             are equal to the last bit only for the same number.
-        compile: Whether the model's steps run through `torch.compile`, which needs a compiler on the workers.
+        compile: Whether the model's steps run through `torch.compile`, which needs a compiler on the workers and
+            takes a minute or more to start; what it computes is the same but for rounding.
         cpus: CPUs of a worker.
         gpus: GPUs of a worker.
     """

@@ -168,10 +168,10 @@ def test_a_networks_number_is_in_all_its_seeds(tmp_path: Path) -> None:
 def test_a_compiled_model_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = weights(make_line(tmp_path).run("model"))
     compiled: list[Any] = []
-    monkeypatch.setattr(torch, "compile", lambda what: (compiled.append(what), what)[1])
+    monkeypatch.setattr(torch, "compile", lambda what, **options: (compiled.append((what, options)), what)[1])
     stage = make_line(tmp_path, "head-compiled", compile=True)
     assert torch.equal(weights(stage.run("model")), plain)
-    assert compiled == [torch.neg, stage.last.model]
+    assert compiled == [(torch.neg, {}), (stage.last.model, {"options": {"fallback_random": True}})]
 
 
 def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
