@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipelines.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
 from pipelines.fingerprint import canonical_json
@@ -22,11 +22,15 @@ from pipelines.tars import ImageRecord
 from pipelines.workspace import Artifact, Output, Quarantined
 from sppnet.classifier import PreparedImage, ViewClassifier
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.pyramid import Pyramid
+from sppnet.pyramid import NAMED_LEVELS, Pyramid
 from sppnet.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
 
 _INFO = "output.json"
 Side = Annotated[int, Field(ge=1, le=9999)]
+
+
+def _list_of_levels(value: Any) -> Any:
+    return NAMED_LEVELS.get(value, value) if isinstance(value, str) else value
 
 
 class CustomViews(BaseModel):
@@ -64,7 +68,8 @@ class ClassifyConfig(ConvolvingConfig):
         scales: Short sides in pixels of `maps96` and `maps98`; by default the paper's six, in proportion likewise.
         custom: View sets of one's own, by name.
         output: `scores` (softmax), or the features of a layer: `pool5`, `fc6`, `fc7`; averaged over the views.
-        levels: Pyramid of `pool5` features; by default the network's own, or (6, 3, 2, 1) if it has none.
+        levels: Pyramid of `pool5` features, a list, `spp6` or `spp4`; by default the network's own, or (6, 3, 2, 1) if
+            it has none.
         dtype: Type of stored features; scores are always float32.
         convention: Of the mapping from windows to cells.
         batch: Images whose views go through the fully-connected layers together.
@@ -80,7 +85,7 @@ class ClassifyConfig(ConvolvingConfig):
     scales: Annotated[tuple[Side, ...], Field(min_length=1)] | None = None
     custom: Mapping[str, CustomViews] = {}
     output: Literal["scores", "pool5", "fc6", "fc7"] = "scores"
-    levels: tuple[int, ...] | None = None
+    levels: Annotated[tuple[int, ...] | None, BeforeValidator(_list_of_levels)] = None
     dtype: Literal["float16", "float32"] = "float32"
     convention: Literal["paper", "released"] = "paper"
     batch: Annotated[int, RUNTIME, Field(ge=1)] = 8
@@ -150,6 +155,8 @@ class Classify(Stage[ClassifyConfig]):
             raise ConfigError(f"custom: '{name}' is the name of a built-in view set")
         if config.levels is not None and config.output != "pool5":
             raise ConfigError(f"levels: is for pool5 features only; {config.output} has the network's own")
+        if config.levels is not None:
+            Pyramid(config.levels)
         if config.size is not None:
             config.view_sets(config.size)
 

@@ -214,6 +214,8 @@ def recipe_with(**fields):
         ({"size": 64, "views": ["mine"], "custom": {"mine": {}}}, "views: 'mine': a view set without views"),
         ({"size": 64, "views": ["m"], "custom": {"m": {"scales": [80], "positions": 4}}}, "positions: must be one of"),
         ({"levels": [2, 1]}, "levels: is for pool5 features only; scores has the network's own"),
+        ({"levels": [2, 2], "output": "pool5"}, "pyramid levels must be distinct integers"),
+        ({"levels": "none", "output": "pool5"}, "levels: input should be a valid tuple"),
         ({"views": []}, "views: tuple should have at least 1 item"),
         ({"output": "fc8"}, "output: input should be 'scores', 'pool5', 'fc6' or 'fc7'"),
     ],
@@ -221,6 +223,10 @@ def recipe_with(**fields):
 def test_configs_that_can_not_be(fields: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recipe_with(**fields)
+
+
+def test_levels_by_name() -> None:
+    assert recipe_with(output="pool5", levels="spp4").steps["scores"].levels == (4, 3, 2, 1)
 
 
 def test_what_changes_the_artifact() -> None:
