@@ -9,18 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chain import Chain, write_weights
+from PIL import Image
 
 from pipelines.class_metrics import UNIT
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.manifest import Manifest
+from pipelines.networks import encode_network
 from pipelines.recipe import parse_recipe
 from pipelines.schemas import ScoresRow, encode_scores
 from pipelines.stage import StageSpec, build_stage
 from pipelines.stages.evaluate_classes import EvaluateClassesConfig, classes_of
 from pipelines.tars import ImageRecord, encode_images
 from pipelines.workspace import Output, Workspace
+from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import judge
+from sppnet.network import FcHead
+from sppnet.pyramid import Pyramid
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox")
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "ant", "bee")  # of im0 .. im7
@@ -214,6 +220,53 @@ def test_scores_of_another_length_are_told(workspace: Workspace) -> None:
     make_scores(workspace, "a", random_scores(0, classes=4))
     with pytest.raises(ArtifactError, match=r"scores-a/val/000000: im0 has 4 scores"):
         evaluate(workspace, "a")
+
+
+def test_class_folders_through_the_engine(tmp_path: Path) -> None:
+    """Ingest, a network, classify and evaluate by one recipe; the report of each row adds up to its images."""
+    for number in range(12):
+        path = tmp_path / "data" / "val" / LABELS[number % 3] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (70 + number, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    spec = BackboneSpec("zf5", width=1 / 32)
+    read = {"stage": "classify", "images": "images", "network": "network", "size": 64}
+    steps = {
+        "images": {
+            "stage": "ingest",
+            "dataset": {"kind": "folders", "root": str(tmp_path / "data"), "splits": ["val"]},
+        },
+        "network": {
+            "stage": "weights",
+            "path": str(write_weights(tmp_path / "w.safetensors", spec)),
+            "architecture": "zf5",
+            "width": spec.width,
+        },
+        "one": {**read, "views": ["crop", "maps10"]},
+        "two": {**read, "views": ["maps10"], "precision": "bfloat16"},
+        "top": {
+            "stage": "evaluate-classes",
+            "images": "images",
+            "scores": ["one", "two"],
+            "ensembles": {"both": ["one", "two"]},
+            "groups": {"pair": ["one", "two"]},
+        },
+    }
+    made = Chain(tmp_path / "data", steps, tmp_path / "workspace")
+    backbone = build_backbone(spec).eval()
+    head = FcHead(5 * backbone.channels, (6, 5), 3).eval()
+    data = encode_network(backbone, head, Pyramid((2, 1)), LABELS[:3], [], sizes=(64,))
+    made.artifact("network").publish("model", Output(data, ".safetensors", 1, 0), 0)
+    summaries = made.run()
+    assert (summaries["one"].keys, summaries["one"].done, summaries["one"].rows) == (12, 12, 24)
+    body = json.loads(made.artifact("top").read(UNIT))
+    assert [(row["name"], row["views"]) for row in body["rows"]] == [
+        ("one", "crop"), ("one", "maps10"), ("two", "maps10"), ("both", "maps10"), ("pair", "maps10")
+    ]  # fmt: skip
+    for row in body["rows"]:
+        assert row["images"] == 12
+        assert sum(count for *_, count in row["confusion"]) == (24 if row["kind"] == "group" else 12)
+        assert sum(row["classes"].values()) / 3 == pytest.approx(row["figures"]["mean_accuracy"]["mean"], abs=1e-5)
 
 
 def recipe_with(scores: Mapping[str, Any] | None = None, **fields: Any):
