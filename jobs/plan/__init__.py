@@ -1,0 +1,1 @@
+"""`sppnet plan`: what a recipe would cost before it is run."""

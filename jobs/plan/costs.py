@@ -1,0 +1,200 @@
+"""What each stage of a recipe costs: one function a stage, from its config and the corpus."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.plan.corpus import Corpus, Rates
+from pipelines.recipe import Recipe
+from pipelines.stage import StageConfig
+from sppnet.backbones import BackboneSpec, build_backbone
+from sppnet.costs import HALF, head_macs, map_cost
+from sppnet.pyramid import Pyramid
+
+_HEAD = (4096, 4096)
+_BACKWARD = 3
+"""A training step costs the forward pass about three times."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One step of a plan.
+
+    Attributes:
+        step: Its name in the recipe.
+        stage: Its stage.
+        units: Units of work (shards, shards x scales, categories); 0 where they are not counted.
+        images: Images it looks at, once per pass.
+        macs: Multiply-accumulates.
+        read: Bytes of raw maps it reads back.
+        written: Bytes it stores.
+        seconds: Of one worker.
+    """
+
+    step: str
+    stage: str
+    units: int = 0
+    images: int = 0
+    macs: float = 0.0
+    read: float = 0.0
+    written: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Costs of a recipe's steps on a corpus."""
+
+    recipe: Recipe
+    corpus: Corpus
+    rates: Rates
+
+    def steps(self) -> list[StepCost]:
+        """Every step's cost, in the recipe's order; a stage that costs next to nothing has zeros."""
+        return [self._cost(name, config) for name, config in self.recipe.steps.items()]
+
+    def _cost(self, name: str, config: StageConfig) -> StepCost:
+        counting: Mapping[str, Callable[[Any], Mapping[str, float]]] = {
+            "ingest": self._ingest,
+            "propose": self._propose,
+            "pretrain": self._pretrain,
+            "extract": self._extract,
+            "finetune": self._finetune,
+            "train-svms": self._train_svms,
+            "train-regressors": self._train_regressors,
+            "score": self._score,
+        }
+        found = dict(counting[config.stage](config)) if config.stage in counting else {}
+        seconds = found.pop("seconds", 0.0)
+        seconds += found.get("macs", 0.0) / self.rates.macs + found.get("read", 0.0) / self.rates.read
+        units, images = int(found.pop("units", 0)), int(found.pop("images", 0))
+        return StepCost(name, config.stage, units, images, seconds=seconds, **found)
+
+    # --- the parts that several stages share --------------------------------------------------------------------
+
+    @property
+    def _image_hw(self) -> tuple[int, int]:
+        return self.corpus.size_wh[1], self.corpus.size_wh[0]
+
+    def _shards(self, images_step: str, images: int) -> int:
+        config: Any = self.recipe.steps[images_step]
+        return math.ceil(images / int(config.shard_size))
+
+    def _backbone(self, step: str) -> BackboneSpec:
+        config: Any = self.recipe.steps[step]
+        spec: BackboneSpec = config.spec()
+        return spec
+
+    def _map_bytes(self, maps_step: str, scales: tuple[int, ...]) -> float:
+        """Raw bytes of one image's maps."""
+        config: Any = self.recipe.steps[maps_step]
+        spec = self._backbone(config.backbone)
+        return float(sum(map_cost(spec, self._image_hw, scale).bytes for scale in scales))
+
+    def _pooled(self, maps_step: str, levels: tuple[int, ...]) -> int:
+        """Length of a pooled vector."""
+        config: Any = self.recipe.steps[maps_step]
+        channels = map_cost(self._backbone(config.backbone), (224, 224)).shape[2]
+        return Pyramid(levels).bins * channels
+
+    def _features(self, config: Any) -> tuple[int, int]:
+        """Length of the features of SVMs, and the MACs of a window up to them."""
+        pooled = self._pooled(config.maps, config.levels)
+        if config.features == "pool5":
+            return pooled, 0
+        head: Any = self.recipe.steps[config.head]
+        hidden = head.hidden or _HEAD
+        sizes = (pooled, *hidden[: 1 if config.features == "fc6" else 2])
+        return sizes[-1], head_macs(sizes)
+
+    # --- the stages -----------------------------------------------------------------------------------------------
+
+    def _ingest(self, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(*config.dataset.splits)
+        units = math.ceil(images / config.shard_size)
+        return {"units": units, "images": images, "written": float(images * self.corpus.image_bytes)}
+
+    def _propose(self, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(*config.splits)
+        larger = self.corpus.size_wh[0] * self.corpus.size_wh[1] / (500 * 375)
+        written = float(images * self.corpus.windows * 16)
+        units = self._shards(config.images, images)
+        return {"units": units, "images": images, "written": written, "seconds": images * larger / self.rates.proposals}
+
+    def _pretrain(self, config: Any) -> Mapping[str, float]:
+        spec = config.spec()
+        costs = [map_cost(spec, (side, side)) for side in config.size]
+        convolutions = sum(cost.macs for cost in costs) / len(costs)
+        bins = config.pyramid(build_backbone(spec)).bins
+        samples = config.steps * config.batch
+        macs = convolutions + head_macs((bins * costs[0].shape[2], *config.hidden, 1000))
+        return {"units": 1, "images": samples, "macs": float(_BACKWARD * samples * macs)}
+
+    def _extract(self, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(*config.splits)
+        spec = self._backbone(config.backbone)
+        costs = [map_cost(spec, self._image_hw, scale) for scale in config.scales]
+        return {
+            "units": self._shards(config.images, images) * len(config.scales),
+            "images": images,
+            "macs": float(images * sum(cost.macs for cost in costs)),
+            "written": images * sum(cost.bytes for cost in costs) * self.rates.compression,
+        }
+
+    def _finetune(self, config: Any) -> Mapping[str, float]:
+        pooled = self._pooled(config.maps, config.levels)
+        macs = head_macs((pooled, *(config.hidden or _HEAD), len(config.categories) + 1))
+        images: Any = self.recipe.steps[config.images]
+        chunks = math.ceil(config.steps / config.chunk)
+        seen = min(chunks * config.shards * images.shard_size, chunks * self.corpus.count(config.split))
+        return {
+            "units": 1,
+            "images": seen,
+            "macs": float(_BACKWARD * config.steps * config.batch * macs),
+            "read": seen * self._map_bytes(config.maps, config.scales),
+        }
+
+    def _train_svms(self, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(config.split)
+        length, macs = self._features(config)
+        categories = len(config.categories)
+        mined = images * self.corpus.windows * (macs + length * categories)
+        gathered = images * config.random_negatives * macs
+        rows = images * (config.random_negatives + config.rounds * min(config.hard_per_image, 5) * categories)
+        return {
+            "units": self._shards(config.images, images) * (1 + config.rounds) + categories * (1 + config.rounds),
+            "images": images * (1 + config.rounds),
+            "macs": float(gathered + config.rounds * mined),
+            "read": (1 + config.rounds) * images * self._map_bytes(config.maps, config.scales),
+            "written": float(rows * length * HALF) * self.rates.compression,
+        }
+
+    def _train_regressors(self, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(config.split)
+        length = self._pooled(config.maps, config.levels)
+        return {
+            "units": self._shards(config.images, images) + len(config.categories),
+            "images": images,
+            "macs": float(len(config.categories) * length**3 / 3),
+            "read": images * self._map_bytes(config.maps, config.scales),
+        }
+
+    def _score(self, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(*config.splits)
+        svms: Any = self.recipe.steps[config.svms]
+        length, macs = self._features(svms)
+        found = images * self.corpus.windows * (macs + length * len(svms.categories))
+        scales = set(svms.scales)
+        if config.regressors:
+            regressors: Any = self.recipe.steps[config.regressors]
+            scales |= set(regressors.scales)
+        return {
+            "units": self._shards(config.images, images),
+            "images": images,
+            "macs": float(found),
+            "read": images * self._map_bytes(config.maps, tuple(scales)),
+            "written": float(images * 100 * 40),
+        }

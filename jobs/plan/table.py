@@ -1,0 +1,99 @@
+"""A plan for people and programs: the table of `sppnet plan`, its totals, and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from jobs.plan.corpus import Corpus, Rates, measure_rates
+from jobs.plan.costs import Planner, StepCost
+from pipelines.recipe import Recipe
+from pipelines.stages.ingest import IngestConfig
+from sppnet.errors import ConfigError
+
+_HOUR = 3600.0
+
+
+def parse_images(given: Sequence[str]) -> dict[str, int]:
+    """Reads `SPLIT=N` options; raises `ConfigError` for anything else."""
+    found = {}
+    for text in given:
+        split, equals, number = text.partition("=")
+        if not (split and equals and number.isdigit() and int(number) > 0):
+            raise ConfigError(f"--images {text}: expected SPLIT=N, such as train=5011")
+        found[split] = int(number)
+    return found
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads `WIDTHxHEIGHT`; raises `ConfigError` for anything else."""
+    width, times, height = text.partition("x")
+    if not (times and width.isdigit() and height.isdigit() and min(int(width), int(height)) > 0):
+        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT, such as 500x375")
+    return int(width), int(height)
+
+
+def listed_images(recipe: Recipe) -> dict[str, int]:
+    """Counts the images of every ingest step's splits from the data set's own lists."""
+    found: dict[str, int] = {}
+    for config in recipe.steps.values():
+        if isinstance(config, IngestConfig):
+            data = config.dataset.open()
+            for split in data.splits:
+                found[split] = sum(len(keys) for keys in data.shards(split, config.shard_size))
+    return found
+
+
+def make_plan(recipe: Recipe, corpus: Corpus, rates: Rates | None = None) -> tuple[list[StepCost], Rates]:
+    """Every step's cost, at rates that are given or measured here."""
+    rates = rates or measure_rates()
+    return Planner(recipe, corpus, rates).steps(), rates
+
+
+def plan_fields(costs: Sequence[StepCost], workers: int, price: float) -> dict[str, Any]:
+    """The plan as plain values: steps, and totals in worker hours, wall hours and money."""
+    hours = sum(cost.seconds for cost in costs) / _HOUR
+    return {
+        "steps": [asdict(cost) for cost in costs],
+        "worker_hours": round(hours, 4),
+        "hours": round(hours / workers, 4),
+        "cost": round(hours * price, 2),
+        "bytes": sum(cost.written for cost in costs),
+    }
+
+
+def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
+    """One row a step."""
+    table = Table(
+        "step", "stage", "units", "images", "GMAC", "reads", "stores", "worker hours", title=f"rates: {rates.where}"
+    )
+    for cost in costs:
+        cells = (
+            _count(cost.units),
+            _count(cost.images),
+            _count(cost.macs / 1e9),
+            _bytes(cost.read),
+            _bytes(cost.written),
+        )
+        table.add_row(cost.step, cost.stage, *cells, f"{cost.seconds / _HOUR:.3g}" if cost.seconds else "")
+    return table
+
+
+def check_budget(fields: Mapping[str, Any], budget: float | None) -> None:
+    """Raises `ConfigError` where a plan costs more than its budget."""
+    if budget is not None and fields["cost"] > budget:
+        raise ConfigError(f"the plan costs {fields['cost']:.2f}, more than the budget of {budget:.2f}")
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value else ""
+
+
+def _bytes(value: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e3:.3g} kB" if value else ""

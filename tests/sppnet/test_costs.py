@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import torch
+
+from sppnet.backbones import BackboneSpec, build_backbone
+from sppnet.costs import head_macs, map_cost
+
+ZF5_224 = (
+    96 * 3 * 49 * 112 * 112
+    + 256 * 96 * 25 * 27 * 27
+    + 384 * 256 * 9 * 13 * 13
+    + 384 * 384 * 9 * 13 * 13
+    + 256 * 384 * 9 * 13 * 13
+)
+
+
+def test_zf5_at_224_costs_what_its_shapes_say() -> None:
+    cost = map_cost(BackboneSpec("zf5", response_norm=False), (224, 224))
+    assert cost.macs == ZF5_224
+    assert cost.shape == (13, 13, 256)
+    assert cost.bytes == 13 * 13 * 256 * 2
+
+
+def test_the_map_of_an_image_at_a_scale_has_the_size_of_the_real_one() -> None:
+    spec = BackboneSpec("zf5", width=0.125)
+    cost = map_cost(spec, (375, 500), 480)
+    with torch.inference_mode():
+        real = build_backbone(spec).eval()(torch.zeros(1, 3, 480, 640))
+    assert cost.shape == (*real.shape[2:], real.shape[1])
+
+
+def test_two_scales_cost_as_their_areas() -> None:
+    """The paper's section 4.3: time goes with the number of pixels."""
+    spec = BackboneSpec("zf5")
+    ratio = map_cost(spec, (375, 500), 1200).macs / map_cost(spec, (375, 500), 480).macs
+    assert 0.97 * 6.25 < ratio < 1.03 * 6.25
+
+
+def test_the_papers_head_has_68_million_macs_before_fc8() -> None:
+    assert head_macs((12800, 4096, 4096)) == 12800 * 4096 + 4096 * 4096
+    assert head_macs((12800,)) == 0
