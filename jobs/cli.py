@@ -158,7 +158,7 @@ def demo(
 ) -> None:
     """Draw the embedded data set beside a local workspace and run the whole detection chain on it."""
     with _command("demo", as_json, verbose) as result:
-        from jobs.demo import draw_dataset
+        from jobs.demo.scenes import draw_dataset
 
         # A remote workspace holds the artifacts; the drawn photographs stay on this machine's disk.
         folder = Path("demo-data" if "://" in workspace else workspace).resolve() / "demo-data"
@@ -280,6 +280,52 @@ def classify(
         make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
 
 
+@app.command()
+def score(
+    corpus: Annotated[
+        str, typer.Argument(metavar="CORPUS", help="Folder of images, tars, or step:NAME of the recipe.")
+    ],
+    recipe: Annotated[str, typer.Option(help="Recipe whose trained detector is used.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder or s3://bucket/prefix for the results.")],
+    detector: Annotated[
+        str | None, typer.Option(help="Its step that scores or combines, if there are several.")
+    ] = None,
+    file_format: FormatOption = "parquet",
+    boxes: BoxesOption = "best",
+    threshold: ThresholdOption = None,
+    top_per_set: TopPerSetOption = None,
+    numbers: NumbersOption = None,
+    max_quarantined: Annotated[float, typer.Option(min=0, max=1, help="Fraction of images that may fail.")] = 0.5,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    local: LocalOption = False,
+    address: AddressOption = None,
+    cpus: CpusOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write what a trained detector finds in any images. Run it again after any failure: it goes on."""
+    with _command("score", as_json, verbose) as result:
+        from jobs.export_detections import export_options
+        from jobs.score import Request, score_engine, write_out
+
+        options = export_options(file_format, boxes, threshold, top_per_set, numbers)
+        request = Request(
+            corpus=corpus,
+            recipe=find_recipe(recipe),
+            overrides=overrides or (),
+            detector=detector,
+            max_quarantined=max_quarantined,
+        )
+        engine = score_engine(request, workspace)
+        make_missing(engine, lambda: _executor(local, address, cpus), make_console())
+        result.fields.update(out=out, **write_out(engine, out, options))
+        found = result.fields
+        make_console().print(
+            f"{found['detections']} detections in {found['images']} images, {found['quarantined']} set aside: {out}"
+        )
+
+
 @app.command("export-detections")
 def export_detections(
     recipe: RecipeArgument,
@@ -298,19 +344,11 @@ def export_detections(
     """Write what a step found as Parquet, COCO results, VOC comp4 files or an ILSVRC DET submission."""
     with _command("export-detections", as_json) as result:
         from jobs.export_detections import export_detections as write
+        from jobs.export_detections import export_options
 
         engine = _engine(recipe, workspace, overrides)
-        fields = write(
-            engine,
-            step,
-            out,
-            file_format=file_format,
-            split=split,
-            boxes=boxes,
-            threshold=threshold,
-            top_per_set=top_per_set,
-            numbers=numbers,
-        )
+        options = export_options(file_format, boxes, threshold, top_per_set, numbers)
+        fields = write(engine, step, out, options, split)
         result.fields.update(fields)
         make_console().print(f"{fields['detections']} detections ({fields['boxes']}): {', '.join(fields['files'][:3])}")
 

@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs.demo import draw_dataset
+from jobs.demo.scenes import draw_dataset
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
 from pipelines.engine import Engine, PlannedStep, StepSummary

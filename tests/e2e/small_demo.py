@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from jobs.demo import draw_dataset
+from jobs.demo.scenes import draw_dataset
 from pipelines.engine import Engine
 from pipelines.manifest import Manifest
 from pipelines.recipe import load_recipe

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jobs.drawing import Canvas, shade
-from jobs.shapes_made import MADE
-from jobs.shapes_nature import NATURE
-from jobs.textures import Rng, colour, near
+from jobs.demo.drawing import Canvas, shade
+from jobs.demo.shapes_made import MADE
+from jobs.demo.shapes_nature import NATURE
+from jobs.demo.textures import Rng, colour, near
 
 SUBCATEGORIES: dict[str, dict[str, Callable[[Rng], Canvas]]] = dict(sorted((MADE | NATURE).items()))
 """How each subcategory of each category is drawn."""

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.drawing import SIDE, draw_sprite
-from jobs.shapes import DISTRACTORS, SUBCATEGORIES
+from jobs.demo.drawing import SIDE, draw_sprite
+from jobs.demo.shapes import DISTRACTORS, SUBCATEGORIES
 
 KINDS = [(category, name) for category, kinds in SUBCATEGORIES.items() for name in kinds]
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from jobs import demo
-from jobs.demo import CATEGORIES, draw_dataset, draw_image
-from jobs.shapes import SUBCATEGORIES
+from jobs.demo import scenes
+from jobs.demo.scenes import CATEGORIES, draw_dataset, draw_image
+from jobs.demo.shapes import SUBCATEGORIES
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import VocFolder
 from sppnet.errors import ConfigError
@@ -86,14 +86,14 @@ def test_another_data_set_is_never_overwritten(drawn: Path, tmp_path: Path) -> N
 
 
 def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = demo.draw_image
+    real = scenes.draw_image
 
     def stop(key: str, *rest: object) -> tuple[bytes, ImageAnnotation]:
         if key == "val_00000":
             raise KeyboardInterrupt
         return real(key, *rest)
 
-    monkeypatch.setattr(demo, "draw_image", stop)
+    monkeypatch.setattr(scenes, "draw_image", stop)
     with pytest.raises(KeyboardInterrupt):
         draw_dataset(tmp_path / "demo", train=1, val=1, size=(64, 80))
     assert list(tmp_path.iterdir()) == []
@@ -124,12 +124,14 @@ def test_bad_numbers(tmp_path: Path, bad: dict) -> None:
 def test_boxes_are_tight_around_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a flat ground, no camera and one object, the box is that of the pixels that differ."""
     flat = 128
-    monkeypatch.setattr(demo, "background", lambda rng, h, w: np.full((h, w, 3), flat, np.uint8))
-    monkeypatch.setattr(demo, "_photograph", lambda rng, scene: np.round(scene).clip(0, 255).astype(np.uint8))
-    arrange = demo._arrange
-    monkeypatch.setattr(demo, "_arrange", lambda *a: [t for t in arrange(*a) if t.category][:1])
-    lay = demo._lay
-    monkeypatch.setattr(demo, "_lay", lambda scene, owner, thing, number, shadow: lay(scene, owner, thing, number, 0.0))
+    monkeypatch.setattr(scenes, "background", lambda rng, h, w: np.full((h, w, 3), flat, np.uint8))
+    monkeypatch.setattr(scenes, "_photograph", lambda rng, scene: np.round(scene).clip(0, 255).astype(np.uint8))
+    arrange = scenes._arrange
+    monkeypatch.setattr(scenes, "_arrange", lambda *a: [t for t in arrange(*a) if t.category][:1])
+    lay = scenes._lay
+    monkeypatch.setattr(
+        scenes, "_lay", lambda scene, owner, thing, number, shadow: lay(scene, owner, thing, number, 0.0)
+    )
     monkeypatch.setattr(cv2, "imencode", lambda _, image, __: (True, np.ascontiguousarray(image)))
     for seed in range(12):
         data, annotation = draw_image("k", seed)
@@ -159,23 +161,23 @@ def test_boxes_lie_inside_and_flags_follow_their_sizes() -> None:
 
 def test_covered_objects_lose_their_hidden_part() -> None:
     square = np.full((40, 40, 4), 255, np.float32)
-    below = demo._Placed(square, 10, 10, "car", "van")
+    below = scenes._Placed(square, 10, 10, "car", "van")
     owner = np.full((80, 80), -1, np.int16)
     scene = np.zeros((80, 80, 3), np.float32)
-    demo._lay(scene, owner, below, 0, 0.0)
-    demo._lay(scene, owner, demo._Placed(square, 10, 30), 1, 0.0)
-    assert demo._annotate(below, owner == 0) == ObjectAnnotation(
+    scenes._lay(scene, owner, below, 0, 0.0)
+    scenes._lay(scene, owner, scenes._Placed(square, 10, 30), 1, 0.0)
+    assert scenes._annotate(below, owner == 0) == ObjectAnnotation(
         "car", (10, 10, 50, 30), "van", difficult=False, truncated=True
     )
-    demo._lay(scene, owner, demo._Placed(square, 10, -14), 2, 0.0)
-    assert demo._annotate(below, owner == 0) is None
+    scenes._lay(scene, owner, scenes._Placed(square, 10, -14), 2, 0.0)
+    assert scenes._annotate(below, owner == 0) is None
 
 
 def test_an_object_past_the_border_is_truncated() -> None:
-    thing = demo._Placed(np.full((40, 40, 4), 255, np.float32), -25, 60, "car", "van")
+    thing = scenes._Placed(np.full((40, 40, 4), 255, np.float32), -25, 60, "car", "van")
     owner = np.full((100, 80), -1, np.int16)
-    demo._lay(np.zeros((100, 80, 3), np.float32), owner, thing, 0, 0.3)
+    scenes._lay(np.zeros((100, 80, 3), np.float32), owner, thing, 0, 0.3)
     # 15 of 40 columns are left: less than 45 percent, so it is difficult too.
-    assert demo._annotate(thing, owner == 0) == ObjectAnnotation(
+    assert scenes._annotate(thing, owner == 0) == ObjectAnnotation(
         "car", (0, 60, 15, 100), "van", difficult=True, truncated=True
     )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jobs.textures import Colour, Rng, noise
+from jobs.demo.textures import Colour, Rng, noise
 
 SIDE = 288
 """Pixels of a sprite's side."""

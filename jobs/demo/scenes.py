@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jobs.drawing import SIDE, Sprite, draw_sprite
-from jobs.shapes import DISTRACTORS, SUBCATEGORIES
-from jobs.textures import Rng, background, noise
+from jobs.demo.drawing import SIDE, Sprite, draw_sprite
+from jobs.demo.shapes import DISTRACTORS, SUBCATEGORIES
+from jobs.demo.textures import Rng, background, noise
 from pipelines.datasets.annotations import Box, ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
 from sppnet.errors import ConfigError

@@ -1,0 +1,1 @@
+"""The drawn data set of `sppnet demo`: what its scenes show, and how they are drawn."""
