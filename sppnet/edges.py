@@ -100,9 +100,11 @@ class StructuredEdges:
             whole = _is_forest(cv2.FileStorage(str(model), cv2.FILE_STORAGE_READ))
             self._forest: Any = cv2.ximgproc.createStructuredEdgeDetection(str(model)) if whole else None
         except (cv2.error, SystemError) as error:
-            raise ConfigError(f"structured edges: {model} can't be read as a model: {_first_line(error)}") from error
+            raise ConfigError(
+                f"structured edges: {model.name} can't be read as a model: {_first_line(error)}"
+            ) from error
         if self._forest is None:
-            raise ConfigError(f"structured edges: {model} holds no forest with {', '.join(_PARTS)}")
+            raise ConfigError(f"structured edges: {model.name} holds no forest with {', '.join(_PARTS)}")
 
     def __call__(self, image: Image) -> Edges:
         """Edges of a uint8 `[H, W, 3]` RGB image; raises `ConfigError` for another shape or type."""
@@ -142,7 +144,7 @@ def thin(strength: Floats, orientation: Floats) -> Floats:
 def _is_forest(file: Any) -> bool:
     """Whether a model has its parts: OpenCV divides by the number of trees, and ends the process if it is 0."""
     options = file.getNode("options")
-    if not file.isOpened() or options.empty():
+    if not file.isOpened() or not options.isMap():
         return False
     numbers = [options.getNode(name) for name in _OPTIONS]
     if not all(node.isInt() and node.real() >= 1 for node in numbers):

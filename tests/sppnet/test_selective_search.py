@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from drawn_scenes import scene
 from scipy.io import loadmat
 
 from sppnet.errors import ConfigError
@@ -17,15 +18,6 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     joint = np.clip(high - low, 0, None).prod(-1)
     area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
     return joint / (area_a[:, None] + area_b[None] - joint)
-
-
-def scene(height: int = 120, width: int = 160, seed: int = 0) -> np.ndarray:
-    """A noisy ground with two plain rectangles at [20, 30, 70, 80) and [90, 10, 150, 110)."""
-    rng = np.random.default_rng(seed)
-    image = np.full((height, width, 3), (90, 110, 60), np.float64)
-    image[30:80, 20:70] = (200, 40, 40)
-    image[10:110, 90:150] = (40, 60, 190)
-    return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 
 
 def read_demo(shared: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
