@@ -19,6 +19,10 @@ _BACKWARD = 3
 """A training step costs the forward pass about three times."""
 
 
+_REGRESSED = 5
+"""Windows of an image, about, that overlap an object of one category enough to train its regressor."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepCost:
     """One step of a plan.
@@ -175,10 +179,12 @@ class Planner:
     def _train_regressors(self, config: Any) -> Mapping[str, float]:
         images = self.corpus.count(config.split)
         length = self._pooled(config.maps, config.levels)
+        examples = _REGRESSED * images
+        primal, dual = examples * length**2 + length**3 / 3, examples**2 * length + examples**3 / 3
         return {
             "units": self._shards(config.images, images) + len(config.categories),
             "images": images,
-            "macs": float(len(config.categories) * length**3 / 3),
+            "macs": float(len(config.categories) * min(primal, dual)),
             "read": images * self._map_bytes(config.maps, config.scales),
         }
 

@@ -49,7 +49,7 @@ def listed_images(recipe: Recipe) -> dict[str, int]:
 
 def make_plan(recipe: Recipe, corpus: Corpus, rates: Rates | None = None) -> tuple[list[StepCost], Rates]:
     """Every step's cost, at rates that are given or measured here."""
-    rates = rates or measure_rates()
+    rates = measure_rates() if rates is None else rates
     return Planner(recipe, corpus, rates).steps(), rates
 
 

@@ -63,7 +63,7 @@ class ImportWindows(Stage[ImportWindowsConfig]):
     def check(cls, config: ImportWindowsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested."""
         images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.splits, "splits", "split")
+        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
 
     @classmethod
     def external(cls, config: ImportWindowsConfig) -> Mapping[str, Any]:

@@ -129,7 +129,7 @@ class Propose(Stage[ProposeConfig]):
     def check(cls, config: ProposeConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested."""
         images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.splits, "splits", "split")
+        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
         if len(set(config.methods)) < len(config.methods):
             raise ConfigError(f"methods: each at most once, got {', '.join(config.methods)}")
 

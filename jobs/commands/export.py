@@ -1,0 +1,71 @@
+"""Commands that write what a run has made for other programs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.commands.options import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    WorkspaceOption,
+    command,
+    open_engine,
+)
+from jobs.console import make_console
+
+FormatOption = Annotated[str, typer.Option("--format", help="parquet, coco, voc (comp4 files) or det (submission).")]
+BoxesOption = Annotated[str, typer.Option(help="windows, regressed, or best: regressed if there are regressors.")]
+ThresholdOption = Annotated[float | None, typer.Option(help="Write only detections with a higher score.")]
+TopPerSetOption = Annotated[
+    str | None, typer.Option(metavar="N|N/image", help="Keep a category's best N over the split, or N x its images.")
+]
+NumbersOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Numbers of images and categories: a list such as DET's val.txt, or COCO JSON."),
+]
+
+
+def export(
+    recipe: RecipeArgument,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step that trains or imports a network or a head.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to: a name ending in .safetensors or .pth.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a trained network or head as safetensors, or as a state dict with torchvision's names (.pth)."""
+    with command("export", as_json) as result:
+        from jobs.export import export_weights
+
+        result.fields.update(export_weights(open_engine(recipe, workspace, overrides), step, file))
+        make_console().print(f"{result.fields['tensors']} tensors, {result.fields['bytes']} bytes: {file}")
+
+
+def export_detections(
+    recipe: RecipeArgument,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step that scores or combines.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Where to: a folder or s3://bucket/prefix.")],
+    file_format: FormatOption = "parquet",
+    split: Annotated[str | None, typer.Option(help="Which split, if the step scores several.")] = None,
+    boxes: BoxesOption = "best",
+    threshold: ThresholdOption = None,
+    top_per_set: TopPerSetOption = None,
+    numbers: NumbersOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what a step found as Parquet, COCO results, VOC comp4 files or an ILSVRC DET submission."""
+    with command("export-detections", as_json) as result:
+        from jobs.export_detections import export_detections as write
+        from jobs.export_detections import export_options
+
+        engine = open_engine(recipe, workspace, overrides)
+        options = export_options(file_format, boxes, threshold, top_per_set, numbers)
+        fields = write(engine, step, out, options, split)
+        result.fields.update(fields)
+        make_console().print(f"{fields['detections']} detections ({fields['boxes']}): {', '.join(fields['files'][:3])}")

@@ -1,0 +1,126 @@
+"""Commands that look at a recipe, a workspace or this machine, and make nothing but the report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from jobs.commands.options import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    WorkspaceOption,
+    command,
+    open_engine,
+)
+from jobs.console import make_console
+from jobs.recipes import find_recipe
+
+
+def plan(
+    recipe: RecipeArgument,
+    images: Annotated[
+        list[str] | None, typer.Option(metavar="SPLIT=N", help="Images of a split; default: the data set's lists.")
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of a typical image, pixels.")] = "500x375",
+    windows: Annotated[int, typer.Option(min=1, help="Windows of an image.")] = 2000,
+    macs: Annotated[
+        float | None, typer.Option(metavar="N", help="Multiply-accumulates a worker does a second; default: measured.")
+    ] = None,
+    read: Annotated[float, typer.Option(metavar="BYTES", help="Bytes of maps a worker reads a second.")] = 1e9,
+    workers: Annotated[int, typer.Option(min=1, help="Workers side by side.")] = 1,
+    price: Annotated[float, typer.Option(min=0, help="Of a worker hour.")] = 0.0,
+    budget: Annotated[float | None, typer.Option(min=0, help="Fail if the plan costs more.")] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a recipe costs before it is run: shards, images, operations, bytes, hours, money."""
+    with command("plan", as_json) as result:
+        from jobs.plan.corpus import Corpus, Rates
+        from jobs.plan.table import check_budget, listed_images, make_plan, parse_images, parse_size, plan_fields
+        from jobs.plan.table import plan_table as table
+        from pipelines.recipe import load_recipe
+
+        loaded = load_recipe(find_recipe(recipe), overrides or ())
+        counts = parse_images(images) if images else listed_images(loaded)
+        rates = None if macs is None else Rates(macs, read)
+        costs, used = make_plan(loaded, Corpus(counts, parse_size(size), windows), rates)
+        console = make_console()
+        console.print(table(costs, used))
+        fields = plan_fields(costs, workers, price)
+        result.fields.update(fields)
+        total = f"{fields['worker_hours']:.3g} worker hours, {fields['hours']:.3g} on {workers} worker"
+        console.print(f"{total}{'s' * (workers > 1)}, cost {fields['cost']:.2f}, stores {fields['bytes'] / 1e9:.3g} GB")
+        check_budget(fields, budget)
+
+
+def status(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what of a recipe is committed, missing and quarantined, at what rate, and what failed why."""
+    with command("status", as_json) as result:
+        from jobs.status import status_table
+
+        engine = open_engine(recipe, workspace, overrides)
+        table, fields = status_table(engine)
+        make_console().print(table)
+        result.fields.update(fields)
+
+
+def explain(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell why each step would run: what differs from the artifacts that the workspace holds."""
+    with command("explain", as_json) as result:
+        from jobs.status import explain_steps
+
+        rows = explain_steps(open_engine(recipe, workspace, overrides))
+        console = make_console()
+        for row in rows:
+            console.print(f"{row['step']}: {row['state']}")
+            for change in row["changes"]:
+                console.print(f"    {change}")
+        result.fields["steps"] = rows
+
+
+def report(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the HTML report of what is there: tables, curves, pictures, timings, quarantine."""
+    with command("report", as_json) as result:
+        from jobs.report.collect import write_report
+
+        result.fields["report"] = write_report(open_engine(recipe, workspace, overrides))
+        make_console().print(f"report: {result.fields['report']}")
+
+
+def doctor(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check versions, devices, storage rights, shared memory, disk and Ray, and say what to mend."""
+    with command("doctor", as_json) as result:
+        from jobs.doctor import examine
+        from sppnet.errors import ConfigError
+
+        checks = examine(workspace)
+        table = Table("check", "state", "finding")
+        for check in checks:
+            table.add_row(check.name, check.state, check.finding)
+        make_console().print(table)
+        result.fields["checks"] = [check.to_json() for check in checks]
+        failed = [check.name for check in checks if check.state == "fail"]
+        if failed:
+            raise ConfigError(f"doctor: {', '.join(failed)} failed; see the findings above")

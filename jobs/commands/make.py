@@ -1,0 +1,87 @@
+"""`sppnet run` and `sppnet demo`: making a recipe's artifacts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.commands.options import (
+    DEFAULT_WORKSPACE,
+    AddressOption,
+    CpusOption,
+    JsonOption,
+    LocalOption,
+    RecipeArgument,
+    Result,
+    SetOption,
+    VerboseOption,
+    WorkspaceOption,
+    command,
+    make_executor,
+    open_engine,
+)
+from jobs.console import make_console
+from jobs.running import make_missing
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
+    from pipelines.executor import Executor
+
+
+def run(
+    recipe: RecipeArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    local: LocalOption = False,
+    address: AddressOption = None,
+    cpus: CpusOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make everything of a recipe that is missing, then the report. Run it again after any failure: it goes on."""
+    with command("run", as_json, verbose) as result:
+        engine = open_engine(recipe, workspace, overrides)
+        _run(engine, lambda: make_executor(local, address, cpus), result)
+
+
+def demo(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    local: LocalOption = False,
+    address: AddressOption = None,
+    cpus: CpusOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Draw the embedded data set beside a local workspace and run the whole detection chain on it."""
+    with command("demo", as_json, verbose) as result:
+        from jobs.demo.scenes import draw_dataset
+
+        # A remote workspace holds the artifacts; the drawn photographs stay on this machine's disk.
+        folder = Path("demo-data" if "://" in workspace else workspace).resolve() / "demo-data"
+        draw_dataset(folder)
+        engine = open_engine("demo", workspace, [f"images.dataset.root={json.dumps(str(folder))}", *(overrides or [])])
+        _run(engine, lambda: make_executor(local, address, cpus), result)
+
+
+def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) -> None:
+    from jobs.report.collect import write_report
+    from jobs.results import class_table, run_result
+
+    start = time.perf_counter()
+    console = make_console()
+    summaries = make_missing(engine, make_executor, console)
+    result.fields.update(run_result(engine, summaries, time.perf_counter() - start))
+    result.fields["report"] = write_report(engine)
+    for name, row in result.fields["steps"].items():
+        console.print(f"{name}: VOC07 mAP {_percent(row['voc07_map'])}, area mAP {_percent(row['area_map'])}")
+    if result.fields["classes"]:
+        console.print(class_table(result.fields["classes"]))
+    console.print(f"report: {result.fields['report']}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
