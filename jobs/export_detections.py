@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,22 +10,42 @@ from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.engine import Engine, PlannedStep
+    from pipelines.outputs.export import ExportOptions
     from pipelines.outputs.numbers import Numbers
 
 KIND = "detections"
 
 
+def export_options(
+    file_format: str, boxes: str, threshold: float | None, top_per_set: str | None, numbers: str | None
+) -> ExportOptions:
+    """Options as they are typed, checked before anything is run.
+
+    Args:
+        file_format: One of `pipelines.outputs.export.FORMATS`.
+        boxes: `windows`, `regressed`, or `best`.
+        threshold: Only detections with a higher score.
+        top_per_set: A number, or `5/image`.
+        numbers: A file with the numbers of images and categories, see `Numbers.parse`.
+
+    Raises:
+        ConfigError: One of them is something else, or the file can't be read.
+    """
+    from pipelines.detections import parse_top_per_set
+    from pipelines.outputs.export import ExportOptions, check_format
+
+    parse_top_per_set(top_per_set, 1)
+    return ExportOptions(
+        check_format(file_format),
+        boxes=_check_boxes(boxes),
+        threshold=threshold,
+        top_per_set=top_per_set,
+        numbers=_read_numbers(numbers) if numbers else None,
+    )
+
+
 def export_detections(
-    engine: Engine,
-    step: str,
-    out: str,
-    *,
-    file_format: str,
-    split: str | None = None,
-    boxes: str = "best",
-    threshold: float | None = None,
-    top_per_set: str | None = None,
-    numbers: str | None = None,
+    engine: Engine, step: str, out: str, options: ExportOptions, split: str | None = None
 ) -> dict[str, Any]:
     """Writes the detections of one split of a run.
 
@@ -32,37 +53,26 @@ def export_detections(
         engine: The recipe in its workspace.
         step: A step that makes detections.
         out: A folder or an object-store prefix.
-        file_format: One of `pipelines.outputs.export.FORMATS`.
+        options: What to write; regressed boxes are suppressed at the step's own overlap.
         split: Which split; needed if the step scores several.
-        boxes: `windows`, `regressed`, or `best`.
-        threshold: Only detections with a higher score.
-        top_per_set: A number, or `5/image`.
-        numbers: A file with the numbers of images and categories, see `Numbers.parse`.
 
     Returns:
         Format, split, files, and how many detections they hold.
 
     Raises:
-        ConfigError: No such step, split or format; the split was not scored; numbers are missing.
+        ConfigError: No such step or split; the split was not scored; numbers are missing.
         ArtifactError: A shard is missing or corrupt.
     """
     from pipelines.detections import DetectionSet
     from pipelines.manifest import Manifest
-    from pipelines.outputs.export import ExportOptions, check_format, export
+    from pipelines.outputs.export import export
 
     planned = detection_step(engine, step)
+    config: Any = planned.config
     images = engine.workspace.artifact(dict(planned.spec.inputs)["images"][0])
-    options = ExportOptions(
-        check_format(file_format),
-        boxes=_check_boxes(boxes),
-        nms_iou=planned.config.nms_iou,  # type: ignore[attr-defined]
-        threshold=threshold,
-        top_per_set=top_per_set,
-        numbers=read_numbers(numbers) if numbers else None,
-    )
     chosen = _split(planned, split)
     detected = DetectionSet(engine.workspace.artifact(planned.spec.artifact), Manifest.read(images), chosen)
-    written = export(detected, images, options, out)
+    written = export(detected, images, replace(options, nms_iou=config.nms_iou), out)
     return {
         "step": step,
         "format": options.format,
@@ -83,7 +93,7 @@ def detection_step(engine: Engine, name: str) -> PlannedStep:
     raise ConfigError(f"no step '{name}' makes detections in recipe {engine.recipe.source}; those that do: {known}")
 
 
-def read_numbers(path: str) -> Numbers:
+def _read_numbers(path: str) -> Numbers:
     """Reads a file with numbers; raises `ConfigError` if it can't be read or is something else."""
     from pipelines.outputs.numbers import Numbers
 

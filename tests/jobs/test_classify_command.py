@@ -17,7 +17,7 @@ from chain import write_weights
 from in_process import Outcome, sppnet
 from PIL import Image
 
-from jobs.classify import LEDGER
+from jobs.corpus import LEDGER
 from pipelines.engine import Engine
 from pipelines.networks import UNIT, encode_network
 from pipelines.recipe import load_recipe
@@ -166,7 +166,7 @@ def test_another_result_is_not_written_over(trained: Path, corpus: Path) -> None
     assert classify(trained, corpus).code == 0
     other = classify(trained, corpus, "--views", "crop")
     assert other.code == 2
-    assert other.json["error"].endswith("holds the results of another network, corpus or views; give another folder")
+    assert other.json["error"].endswith("holds the results of another command, model or corpus; give another folder")
 
 
 def test_too_many_bad_images_fail(trained: Path, corpus: Path) -> None:

@@ -175,7 +175,7 @@ def test_members_must_fit(ensemble: Chain) -> None:
     more = {**steps, "more": steps["images"], "all": {**steps["all"], "images": "more"}}
     with pytest.raises(ConfigError, match="detections: 'both' scored the images of step 'images', not those of 'more'"):
         Chain(ensemble.data, more, ensemble.root)
-    with pytest.raises(ConfigError, match="both.detections: 'full': split train is not among those of its input: val"):
+    with pytest.raises(ConfigError, match=r"both.detections: 'full': split train is not among those of its input: val"):
         ensemble.changed(both={"splits": ["train"]})
     with pytest.raises(ConfigError, match=r"steps.metrics.split: split val is not among"):
         ensemble.changed(metrics={"detections": ["second"]})
