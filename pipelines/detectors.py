@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 
 from pipelines.fingerprint import canonical_json
-from pipelines.networks import read_head
-from pipelines.stages.extract import read_backbone_info
+from pipelines.map_info import read_backbone_info
+from pipelines.networks import read_backbone, read_head
 from pipelines.workspace import Artifact, Workspace
+from sppnet.crops import CropFeatures
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.features import Layer, Precision, WindowFeatures
 from sppnet.geometry import Convention
@@ -78,18 +79,21 @@ class FeatureInfo:
             raise ConfigError(f"{maps.name} holds maps of another backbone than the detector was trained on")
         info = read_backbone_info(maps)
         place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        head = read_head(workspace.artifact(self.head)).to(place).eval() if self.head else None
-        return WindowFeatures(
-            geometry=info.geometry,
-            channels=info.channels,
-            pyramid=Pyramid(self.levels),
-            scales=self.scales,
-            layer=self.layer,
-            convention=self.convention,
-            head=head,
-            precision=self.precision,
-            device=place,
-        )
+        fields: dict[str, Any] = {
+            "geometry": info.geometry,
+            "channels": info.channels,
+            "pyramid": Pyramid(self.levels),
+            "scales": self.scales,
+            "layer": self.layer,
+            "convention": self.convention,
+            "head": read_head(workspace.artifact(self.head)).to(place).eval() if self.head else None,
+            "precision": self.precision,
+            "device": place,
+        }
+        if info.crops is None:
+            return WindowFeatures(**fields)
+        backbone = read_backbone(workspace.artifact(info.crops.network)).to(place).eval()
+        return CropFeatures(**fields, backbone=backbone, context=info.crops.context, convolutions=info.crops.precision)
 
 
 def backbone_digest(maps: Artifact) -> str:

@@ -22,7 +22,7 @@ class WindowTrainingConfig(StageConfig):
     Attributes:
         images: The step that ingests.
         windows: The step that proposes.
-        maps: The step that extracts.
+        maps: The step that extracts, or one of R-CNN's crops.
         split: Split to train on.
         categories: Categories to train.
         scales: Short sides that windows choose from.
@@ -36,7 +36,7 @@ class WindowTrainingConfig(StageConfig):
 
     images: Annotated[str, Input(("images",))]
     windows: Annotated[str, Input(("windows",))]
-    maps: Annotated[str, Input(("maps",))]
+    maps: Annotated[str, Input(("maps", "crops"))]
     split: str = "train"
     categories: Annotated[tuple[str, ...], Field(min_length=1)]
     scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.datasets.annotations import ImageAnnotation
+from pipelines.map_info import CROPS
 from pipelines.schemas import MapRow, decode_maps, decode_windows
-from pipelines.shards import map_unit, read_images
+from pipelines.shards import decode_record, map_unit, read_images
 from pipelines.workspace import Artifact, Commit, Quarantined
 from sppnet.errors import ArtifactError
 
@@ -24,7 +25,7 @@ class WindowedImage:
         key: The image's key.
         annotation: Its size and objects.
         windows: `[n, 4]` float32 half-open pixels.
-        maps: `[H, W, C]` by scale, read-only.
+        maps: `[H, W, C]` by scale, read-only; for crops the image itself, RGB uint8, by their size.
     """
 
     key: str
@@ -45,7 +46,7 @@ class ShardInputs:
     Attributes:
         images: The images artifact.
         windows: The windows artifact.
-        maps: The maps artifact.
+        maps: The maps artifact, or that of crops.
         scales: Scales to read, short sides in pixels.
     """
 
@@ -53,6 +54,11 @@ class ShardInputs:
     windows: Artifact
     maps: Artifact
     scales: tuple[int, ...]
+
+    @property
+    def _of_crops(self) -> bool:
+        """Whether windows are cropped from the image itself, which then stands in place of its maps."""
+        return self.maps.name.startswith(f"{CROPS}-")
 
     def open(self, unit: str) -> tuple[Iterator[WindowedImage], tuple[Quarantined, ...]]:
         """Opens a shard.
@@ -67,7 +73,8 @@ class ShardInputs:
         Raises:
             ArtifactError: A part is missing or corrupt.
         """
-        commits = [self.windows.commit(unit), *(self.maps.commit(map_unit(scale, unit)) for scale in self.scales)]
+        stored = () if self._of_crops else self.scales
+        commits = [self.windows.commit(unit), *(self.maps.commit(map_unit(scale, unit)) for scale in stored)]
         aside: dict[str, Quarantined] = {}
         for commit in commits:
             for entry in commit.quarantined:
@@ -77,14 +84,17 @@ class ShardInputs:
     def _join(self, unit: str, aside: frozenset[str], commits: Sequence[Commit]) -> Iterator[WindowedImage]:
         rows_of_windows = decode_windows(self.windows.read_commit(commits[0]), f"{self.windows.name}/{unit}")
         windows = {row.key: row.windows for row in rows_of_windows}
-        pairs = zip(self.scales, commits[1:], strict=True)
+        pairs = () if self._of_crops else zip(self.scales, commits[1:], strict=True)
         readers = {scale: self._maps(commit, aside) for scale, commit in pairs}
         for record in read_images(self.images, unit)[0]:
             if record.key in aside:
                 continue
             if record.key not in windows:
                 raise ArtifactError(f"{self.windows.name}/{unit}: image {record.key} has neither windows nor a reason")
+            maps: dict[int, npt.NDArray[Any]]
             maps = {scale: self._map_of(record.key, scale, unit, reader) for scale, reader in readers.items()}
+            if self._of_crops:
+                maps = dict.fromkeys(self.scales, decode_record(record))
             yield WindowedImage(record.key, record.annotation, windows[record.key], maps)
 
     def _maps(self, commit: Commit, aside: frozenset[str]) -> Iterator[MapRow]:

@@ -8,7 +8,7 @@ convolutions of crops, or one of the image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ import torch
 
 from sppnet.backbones import Backbone
 from sppnet.errors import ConfigError, DataError
-from sppnet.features import WindowFeatures
+from sppnet.features import Array, Precision, WindowFeatures
 from sppnet.images import Preprocessing, normalise_images
 from sppnet.pyramid import pool_full_maps
 
@@ -99,41 +99,51 @@ def mean_colour(preprocessing: Preprocessing) -> tuple[int, int, int]:
     return levels[0], levels[1], levels[2]
 
 
-@dataclass(frozen=True)
-class CropFeatures:
+@dataclass(frozen=True, kw_only=True)
+class CropFeatures(WindowFeatures):
     """Turns the pixels of an image and windows of it into feature vectors, a crop a window.
 
+    It stands where features of cached maps do: `maps` then holds the image itself, RGB, uint8 `[H, W, 3]`, under the
+    crops' side, which is the only one of `scales`.
+
     Attributes:
-        features: Pyramid, layer, head and device; its geometry and scales are not used.
-        backbone: The convolutions, in evaluation mode, on `features.device`.
-        size: Side of the warped crops, pixels.
+        backbone: The convolutions, in evaluation mode, on `device`.
         context: Pixels around the window in the crop.
-        precision: Type in which the convolutions compute: `float32` or `bfloat16`.
+        convolutions: Type in which the convolutions compute.
         batch: Crops that are convolved at once.
     """
 
-    features: WindowFeatures
     backbone: Backbone
-    size: int = SIZE
     context: int = CONTEXT
-    precision: str = "float32"
+    convolutions: Precision = "float32"
     batch: int = 64
 
     @property
-    def dimension(self) -> int:
-        """Length of a feature vector."""
-        return self.features.dimension
+    def size(self) -> int:
+        """Side of the warped crops, pixels."""
+        return self.scales[0]
 
     @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8], windows: NDArray[np.floating]) -> torch.Tensor:
-        """Features `[n, dimension]` of windows `[n, 4]`, half-open pixels of an RGB image uint8 `[H, W, 3]`.
+    def pooled(
+        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: NDArray[np.floating]
+    ) -> torch.Tensor:
+        """Pools the crop of each window.
+
+        Args:
+            maps: The image, RGB, uint8 `[H, W, 3]`, under `size`.
+            image_wh: Its width and height, pixels.
+            windows: `[n, 4]` half-open pixels of the image.
+
+        Returns:
+            float16 `[n, bins * C]`, on `device`.
 
         Raises:
             DataError: `bad-window`, or `nan-features` where a crop's map holds values that are not finite.
         """
-        parts = [self.features.upper(self._pooled(crops)) for crops in self._crops(image, windows)]
+        image = np.asarray(maps[self.size], dtype=np.uint8)
+        parts = [self._pooled_crops(crops) for crops in self._crops(image, windows)]
         if not parts:
-            return torch.zeros((0, self.dimension), device=self.features.device)
+            return torch.zeros((0, self.channels * self.pyramid.bins), dtype=torch.float16, device=self.device)
         return torch.cat(parts)
 
     def _crops(self, image: NDArray[np.uint8], windows: NDArray[np.floating]) -> Iterator[NDArray[np.uint8]]:
@@ -148,13 +158,14 @@ class CropFeatures:
                     pending.append(thread.submit(warp_windows, *args))
                 yield pending.pop(0).result()
 
-    def _pooled(self, crops: NDArray[np.uint8]) -> torch.Tensor:
-        device = self.features.device
-        inputs = normalise_images(crops, self.backbone.preprocessing, device, mean_image=self.backbone.mean_image)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            maps = self.backbone(inputs)
+    def _pooled_crops(self, crops: NDArray[np.uint8]) -> torch.Tensor:
+        backbone = self.backbone
+        inputs = normalise_images(crops, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
+        lower = self.convolutions == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower):
+            maps = backbone(inputs)
         # Half precision as in the cache: the two ways then differ in what is convolved only.
-        pooled = pool_full_maps(maps.half().float(), self.features.pyramid).flatten(1)
+        pooled = pool_full_maps(maps.half().float(), self.pyramid).flatten(1)
         if not bool(torch.isfinite(pooled).all()):
             raise DataError("nan-features", "a crop's map holds values that are not finite")
         return pooled.half()

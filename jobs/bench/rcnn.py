@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jobs.bench.pool import IMAGE_HW, proposal_windows, seconds
 from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.crops import CropFeatures
+from sppnet.crops import SIZE, CropFeatures
 from sppnet.features import Layer, Precision, WindowFeatures
 from sppnet.images import prepare_image
 from sppnet.network import FcHead
@@ -63,17 +63,20 @@ class _Sides:
         self.backbone = build_backbone(BackboneSpec("zf5")).to(device).eval()
         pyramid = Pyramid()
         head = FcHead(pyramid.bins * self.backbone.channels, HIDDEN, 21).to(device).eval() if layer != "pool5" else None
-        self.features = WindowFeatures(
-            geometry=self.backbone.geometry,
-            channels=self.backbone.channels,
-            pyramid=pyramid,
-            scales=scales,
-            layer=layer,
-            head=head,
-            precision=precision,
-            device=device,
-        )
-        self.crops = CropFeatures(self.features, self.backbone, precision=precision)
+        shared: dict[str, Any] = {
+            "geometry": self.backbone.geometry,
+            "channels": self.backbone.channels,
+            "pyramid": pyramid,
+            "layer": layer,
+            "head": head,
+            "precision": precision,
+            "device": device,
+        }
+        self.features = WindowFeatures(scales=scales, **shared)
+        self.crops = CropFeatures(scales=(SIZE,), backbone=self.backbone, convolutions=precision, **shared)
+
+    def theirs(self, image: NDArray[np.uint8], boxes: NDArray[np.float64]) -> torch.Tensor:
+        return self.crops({SIZE: image}, (image.shape[1], image.shape[0]), boxes)
 
     @torch.inference_mode()
     def ours(self, image: NDArray[np.uint8], boxes: NDArray[np.float64]) -> torch.Tensor:
@@ -91,12 +94,12 @@ def _row(
 ) -> dict[str, Any]:
     part = boxes[np.linspace(0, len(boxes) - 1, crops).astype(int)]
     sides.ours(image, boxes)
-    sides.crops(image, part)
+    sides.theirs(image, part)
     scaled = len(boxes) / crops
     pairs = [
         (
             seconds(lambda: sides.ours(image, boxes), sides.device),
-            scaled * seconds(lambda: sides.crops(image, part), sides.device),
+            scaled * seconds(lambda: sides.theirs(image, part), sides.device),
         )
         for _ in range(repeats)
     ]

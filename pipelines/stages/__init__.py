@@ -16,6 +16,7 @@ _STAGES = {
     "statistics": "pipelines.stages.statistics:Statistics",
     "pretrain": "pipelines.stages.pretrain:Pretrain",
     "extract": "pipelines.stages.extract:Extract",
+    "crops": "pipelines.stages.crops:Crops",
     "finetune": "pipelines.stages.finetune:Finetune",
     "train-svms": "pipelines.stages.train_svms:TrainSvms",
     "train-regressors": "pipelines.stages.train_regressors:TrainRegressors",

@@ -18,10 +18,11 @@ from pydantic import Field
 
 from pipelines.fingerprint import canonical_json
 from pipelines.manifest import Manifest
+from pipelines.map_info import BackboneInfo, read_backbone_info
 from pipelines.schemas import decode_maps
 from pipelines.shards import check_account, map_unit, splits_units
 from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
-from pipelines.stages.extract import BackboneInfo, Scale, read_backbone_info
+from pipelines.stages.extract import Scale
 from pipelines.workspace import Output, Quarantined
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.receptive import check_filters, receptive_field_boxes, strongest_cells

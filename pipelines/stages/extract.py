@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,20 +11,18 @@ import torch
 from pydantic import Field
 
 from pipelines.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
-from pipelines.fingerprint import canonical_json
 from pipelines.manifest import Manifest
+from pipelines.map_info import BackboneInfo
 from pipelines.networks import read_backbone
 from pipelines.schemas import MapRow, encode_maps
 from pipelines.shards import check_account, map_unit, read_images, splits_units
 from pipelines.stage import COVERAGE, Input, Phase, Resources, Stage, StageConfig, require_subset
 from pipelines.tars import ImageRecord
-from pipelines.workspace import Artifact, Output, Quarantined
-from sppnet.backbones import Backbone, BackboneSpec
-from sppnet.errors import ArtifactError, DataError
-from sppnet.geometry import Geometry
+from pipelines.workspace import Output, Quarantined
+from sppnet.backbones import Backbone
+from sppnet.errors import DataError
 from sppnet.images import prepare_image
 
-_INFO = "backbone.json"
 Scale = Annotated[int, Field(ge=1, le=9999)]
 
 
@@ -47,38 +43,6 @@ class ExtractConfig(ConvolvingConfig):
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
     scales: Annotated[tuple[Scale, ...], COVERAGE, Field(min_length=1)] = (688,)
     dtype: Literal["float16", "float32"] = "float16"
-
-
-@dataclass(frozen=True, slots=True)
-class BackboneInfo:
-    """What readers of maps need to know of the backbone that made them.
-
-    Attributes:
-        spec: The backbone.
-        geometry: Receptive field, stride and padding of a cell.
-        channels: Channels of a map.
-    """
-
-    spec: BackboneSpec
-    geometry: Geometry
-    channels: int
-
-
-def read_backbone_info(maps: Artifact) -> BackboneInfo:
-    """Reads which backbone made the maps; raises `ArtifactError` if the artifact does not tell."""
-    name = f"{maps.name}/{_INFO}"
-    data = maps.store.read(name)
-    try:
-        body = json.loads(data)
-        geometry = body["geometry"]
-        released = geometry.pop("released", None)
-        return BackboneInfo(
-            spec=BackboneSpec.from_dict(body["spec"]),
-            geometry=Geometry(**geometry, released=tuple(released) if released else None),
-            channels=int(body["channels"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{maps.store.uri}/{name} is corrupt: {error}") from error
 
 
 class Extract(Stage[ExtractConfig]):
@@ -112,13 +76,7 @@ class Extract(Stage[ExtractConfig]):
         backbone = read_backbone(self.input("backbone"))
         for scale in self.config.scales:
             backbone.map_hw((scale, scale))
-        body: dict[str, Any] = {
-            "spec": backbone.spec.to_dict(),
-            "geometry": asdict(backbone.geometry),
-            "channels": backbone.channels,
-        }
-        text = canonical_json(json.loads(json.dumps(body)))
-        self.artifact.store.create(f"{self.artifact.name}/{_INFO}", text.encode())
+        BackboneInfo.of(backbone).write(self.artifact)
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard at a scale. The largest scales come first, so that none is left for last."""

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from pipelines.examples import check_inputs
 from pipelines.manifest import Manifest
+from pipelines.map_info import BackboneInfo, read_backbone_info
 from pipelines.networks import SUFFIX, TrainedHead, encode_head, read_trained_head
 from pipelines.stage import Input, StageConfig
-from pipelines.stages.extract import BackboneInfo, read_backbone_info
 from pipelines.training import Curve, Rate, Task, TrainingConfig, TrainingStage, Worker
 from pipelines.window_batches import BACKGROUND, ChunkPlanner, SamplingRule, WindowBatches, WindowPooler
 from pipelines.windowed import ShardInputs

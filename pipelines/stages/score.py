@@ -21,7 +21,7 @@ class ScoreConfig(StageConfig):
     Attributes:
         images: The step that ingests.
         windows: The step that proposes.
-        maps: The step that extracts.
+        maps: The step that extracts, or one of R-CNN's crops.
         svms: The step that trained the SVMs.
         regressors: The step that trained box regressors; none by default.
         splits: Splits to score.
@@ -35,7 +35,7 @@ class ScoreConfig(StageConfig):
     stage: Literal["score"]
     images: Annotated[str, Input(("images",))]
     windows: Annotated[str, Input(("windows",))]
-    maps: Annotated[str, Input(("maps",))]
+    maps: Annotated[str, Input(("maps", "crops"))]
     svms: Annotated[str, Input(("svms",))]
     regressors: Annotated[str | None, Input(("regressors",))] = None
     splits: Annotated[tuple[str, ...], COVERAGE] = ("val",)

@@ -12,7 +12,7 @@ from pipelines.engine import summarise
 from pipelines.manifest import Manifest
 from pipelines.schemas import decode_maps
 from pipelines.stages.activations import UNIT, decode_activations
-from pipelines.stages.extract import read_backbone_info
+from pipelines.map_info import read_backbone_info
 from sppnet.errors import ArtifactError, ConfigError
 
 FILTERS = (3, 0, 17, 30)

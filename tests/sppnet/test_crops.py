@@ -6,10 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppnet.backbones import BackboneSpec, build_backbone
+from sppnet.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.crops import CropFeatures, mean_colour, warp_windows
 from sppnet.errors import ConfigError, DataError
-from sppnet.features import WindowFeatures
 from sppnet.images import SQUEEZENET_CAFFE, TORCHVISION, normalise_images
 from sppnet.pyramid import Pyramid, pool_full_maps
 
@@ -77,29 +76,38 @@ def test_the_fill_is_the_networks_mean() -> None:
     assert mean_colour(TORCHVISION) == (124, 116, 104)
 
 
+def crop_features(backbone: Backbone, levels: tuple[int, ...], batch: int = 64) -> CropFeatures:
+    return CropFeatures(
+        geometry=backbone.geometry,
+        channels=backbone.channels,
+        pyramid=Pyramid(levels),
+        scales=(163,),
+        backbone=backbone,
+        context=8,
+        batch=batch,
+    )
+
+
 def test_features_are_those_of_the_crops_one_by_one() -> None:
     torch.manual_seed(0)
     backbone = build_backbone(BackboneSpec("zf5", width=0.125)).eval()
-    pyramid = Pyramid((3, 1))
-    features = WindowFeatures(backbone.geometry, backbone.channels, pyramid, (240,))
-    crops = CropFeatures(features, backbone, size=163, context=8, batch=2)
+    crops = crop_features(backbone, (3, 1), batch=2)
     image = np.random.default_rng(0).integers(0, 256, (90, 140, 3), dtype=np.uint8)
     windows = np.array([[0, 0, 140, 90], [10, 10, 60, 70], [100, 50, 140, 90], [3, 4, 30, 40], [20, 0, 90, 33]], float)
-    found = crops(image, windows)
+    found = crops({163: image}, (140, 90), windows)
     assert found.shape == (5, crops.dimension) == (5, 10 * 32)
     fill = mean_colour(backbone.preprocessing)
     for row, window in zip(found, windows, strict=True):
         pixels = normalise_images(warp_windows(image, window[None], fill, 163, 8), backbone.preprocessing)
         with torch.inference_mode():
-            expected = pool_full_maps(backbone(pixels).half().float(), pyramid).flatten(1)[0]
+            expected = pool_full_maps(backbone(pixels).half().float(), Pyramid((3, 1))).flatten(1)[0]
         torch.testing.assert_close(row.float(), expected, rtol=2e-3, atol=1e-3)
-    assert crops(image, np.zeros((0, 4))).shape == (0, 320)
+    assert crops({163: image}, (140, 90), np.zeros((0, 4))).shape == (0, 320)
 
 
 def test_values_that_are_not_finite_are_found() -> None:
     backbone = build_backbone(BackboneSpec("zf5", width=0.125)).eval()
     with torch.no_grad():
         next(backbone.parameters()).fill_(float("nan"))
-    features = WindowFeatures(backbone.geometry, backbone.channels, Pyramid((1,)), (240,))
     with pytest.raises(DataError, match="not finite"):
-        CropFeatures(features, backbone, size=163)(gradient(), np.array([[0.0, 0.0, 50.0, 50.0]]))
+        crop_features(backbone, (1,))({163: gradient()}, (120, 80), np.array([[0.0, 0.0, 50.0, 50.0]]))
