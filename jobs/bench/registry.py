@@ -22,13 +22,12 @@ def measure_names() -> list[str]:
     return sorted(_MEASURES)
 
 
-def measure(name: str, repeats: int, **options: Any) -> list[dict[str, Any]]:
+def measure(name: str, **options: Any) -> list[dict[str, Any]]:
     """Runs a measure.
 
     Args:
         name: One of `measure_names()`.
-        repeats: Timed repetitions of each side.
-        **options: Further arguments of the measure, such as `device`; one that is None has its default.
+        **options: Arguments of the measure, such as `repeats` and `device`; one that is None has its default.
 
     Returns:
         One row a case: the figure, its peer's, and their `ratio`.
@@ -44,5 +43,5 @@ def measure(name: str, repeats: int, **options: Any) -> list[dict[str, Any]]:
     known = signature(run).parameters
     for option in given:
         if option not in known:
-            raise ConfigError(f"measure '{name}' has no option '{option}'; it has: {', '.join(known)}")
-    return run(repeats=repeats, **given)
+            raise ConfigError(f"bench {name}: no option '{option}'; there are: {', '.join(known)}")
+    return run(**given)

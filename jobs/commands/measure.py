@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from jobs.commands.options import JsonOption, command
 from jobs.console import make_console
+from sppnet.errors import ConfigError
 
 
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which measure; 'list' names them.")],
-    repeats: Annotated[int, typer.Option(min=1, help="Timed repetitions of each side.")] = 7,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Timed repetitions of each side; default: the measure's own.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="An argument of the measure; repeatable."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure this project beside its peer, in one run on the same inputs."""
@@ -24,10 +32,26 @@ def bench(
             result.fields["measures"] = measure_names()
             make_console().print("\n".join(measure_names()))
             return
-        rows = measure(name, repeats)
+        rows = measure(name, **{"repeats": repeats, "device": device, **_values(options or [])})
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = Table(*columns)
         for row in rows:
             table.add_row(*(f"{row[c]:.4g}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns))
         make_console().print(table)
         result.fields["measures"] = rows
+
+
+def _values(options: list[str]) -> dict[str, Any]:
+    """Reads `NAME=VALUE` options; values are YAML."""
+    import yaml
+
+    found = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not (name and equals):
+            raise ConfigError(f"--option {option}: expected NAME=VALUE")
+        try:
+            found[name.replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--option {option}: {value} is no YAML value") from None
+    return found

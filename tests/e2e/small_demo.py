@@ -55,7 +55,7 @@ def overrides(data: Path, scales: tuple[int, ...] = SCALES, **more: Any) -> list
         "network.hidden": [64, 64],
         "network.schedule": [{"lr": 0.01, "steps": 20}],
         "network.batch": 16,
-        "network.size": [96],
+        "network.size": [112],
         "network.short_side": 128,
         "network.checkpoint_every": 10,
         "maps.scales": list(scales),

@@ -119,7 +119,7 @@ def test_the_bare_crop_is_one_of_the_five() -> None:
 
 def test_the_registry_knows_it_and_its_options() -> None:
     assert "pretrain" in measure_names()
-    with pytest.raises(ConfigError, match="measure 'pretrain' has no option 'windows'; it has: repeats, images, ray"):
-        measure("pretrain", 1, windows=3)
+    with pytest.raises(ConfigError, match="bench pretrain: no option 'windows'; there are: repeats, images, ray"):
+        measure("pretrain", repeats=1, windows=3)
     with pytest.raises(ConfigError, match="has no images of two classes"):
-        measure("pretrain", 1, images="nowhere", ray=None)
+        measure("pretrain", repeats=1, images="nowhere", ray=None)
