@@ -21,6 +21,7 @@ from sppnet.errors import ArtifactError
 from sppnet.seeds import derive_seed
 
 View = Literal["crop", "object", "image"]
+Classes = Literal["subcategory", "subcategory-only", "category"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,25 @@ class CropExample:
     box: Box
 
 
-def examples_of(annotation: ImageAnnotation, view: View, *, difficult: bool) -> list[tuple[str, Box]]:
-    """Labels and boxes that an image offers: its subcategories, or its categories where it has none.
+def examples_of(
+    annotation: ImageAnnotation, view: View, *, difficult: bool, classes: Classes = "subcategory"
+) -> list[tuple[str, Box]]:
+    """Labels and boxes that an image offers.
 
     For the view `image` that is one, if all its objects are of one class, or else none.
+
+    Args:
+        annotation: The image's.
+        view: What a sample shows.
+        difficult: Whether objects marked difficult count.
+        classes: `subcategory`: an object's subcategory, or its category where it has none; `subcategory-only`: an
+            object without a subcategory is no example; `category`: its category.
     """
-    found = [
-        (thing.subcategory or thing.category, thing.box)
-        for thing in annotation.objects
-        if difficult or not thing.difficult
-    ]
+    things = [thing for thing in annotation.objects if difficult or not thing.difficult]
+    if classes == "subcategory-only":
+        things = [thing for thing in things if thing.subcategory is not None]
+    fine = classes != "category"
+    found = [((thing.subcategory if fine else None) or thing.category, thing.box) for thing in things]
     if view != "image":
         return found
     labels = {label for label, _ in found}

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.crop_batches import Cutter, Fallback
-from pipelines.crop_examples import CropExample, View, decode_index, encode_index, examples_of
+from pipelines.crop_examples import Classes, CropExample, View, decode_index, encode_index, examples_of
 from pipelines.manifest import Manifest
 from pipelines.network_config import BackboneFields, LevelsField
 from pipelines.pretraining import PretrainTask
@@ -40,8 +40,9 @@ class PretrainConfig(TrainingConfig, BackboneFields):
         statistics: A step whose statistics give the colours' components and the per-pixel mean. Without one, the
             components are those of a few images, which serves as well where the colours are altered a little.
         split: Split to train on.
-        subcategories: Classes to tell apart; by default all that the split's objects have, sorted. Objects without a
-            subcategory count under their category.
+        classes: What an example's class is: its object's `subcategory` (or the category of an object without one),
+            that or nothing (`subcategory-only`), or its `category`: the 499-way and the 200-way pre-training of DET.
+        subcategories: Classes to tell apart; by default all that the split's examples have, sorted.
         difficult: Whether objects marked difficult train.
         view: What a sample shows. `crop`: a crop that overlaps the object by `min_overlap` (section 4.5); `object`:
             the square around the object with some context, resized; `image`: a crop of an image of one class.
@@ -79,6 +80,7 @@ class PretrainConfig(TrainingConfig, BackboneFields):
     images: Annotated[str, Input(("images",))]
     statistics: Annotated[str | None, Input(("statistics",))] = None
     split: str = "train"
+    classes: Classes = "subcategory"
     subcategories: tuple[str, ...] | None = None
     difficult: bool = False
     view: View = "crop"
@@ -178,7 +180,9 @@ class Pretrain(TrainingStage[PretrainConfig]):
         examples, skipped = [], 0
         for record in read_images(self.input("images"), shard)[0]:
             image_hw = (record.annotation.height, record.annotation.width)
-            for label, box in examples_of(record.annotation, config.view, difficult=config.difficult):
+            for label, box in examples_of(
+                record.annotation, config.view, difficult=config.difficult, classes=config.classes
+            ):
                 if config.subcategories is not None and label not in config.subcategories:
                     continue
                 if config.fallback == "skip" and not cutter.reaches(image_hw, box):

@@ -18,6 +18,10 @@ def test_an_image_offers_its_objects_or_its_one_class() -> None:
     hard = ObjectAnnotation("bar", (5, 5, 9, 9), difficult=True)
     both, one = ImageAnnotation("a", 100, 80, (disc, ring, hard)), ImageAnnotation("b", 100, 80, (disc, disc, hard))
     assert examples_of(both, "crop", difficult=False) == [("disc-1", (1, 2, 30, 40)), ("ring", (5, 5, 50, 50))]
+    by_category = examples_of(both, "crop", difficult=False, classes="category")
+    assert [label for label, _ in by_category] == ["disc", "ring"]
+    only = examples_of(both, "crop", difficult=False, classes="subcategory-only")
+    assert only == [("disc-1", (1, 2, 30, 40))]
     assert examples_of(both, "object", difficult=True)[2] == ("bar", (5, 5, 9, 9))
     assert examples_of(both, "image", difficult=False) == []
     assert examples_of(one, "image", difficult=False) == [("disc-1", (0, 0, 100, 80))]
