@@ -18,7 +18,7 @@ class Corpus:
     """The images of a plan.
 
     Attributes:
-        images: How many images a split has.
+        images: How many images a split has, by `split`, or by `step.split` where steps that ingest differ.
         size_wh: Width and height of a typical one, pixels.
         windows: Windows of an image.
         image_bytes: Mean bytes of an encoded image.
@@ -29,15 +29,20 @@ class Corpus:
     windows: int = 2000
     image_bytes: int = 110_000
 
-    def count(self, *splits: str) -> int:
-        """Images of some splits. Raises `ConfigError` for a split whose size is not known."""
-        for split in splits:
-            if split not in self.images:
-                known = ", ".join(self.images) or "none"
-                raise ConfigError(
-                    f"plan: the size of split '{split}' is not known (known: {known}); give it: --images {split}=N"
-                )
-        return sum(self.images[split] for split in splits)
+    def count(self, step: str, *splits: str) -> int:
+        """Images of some splits of a step that ingests.
+
+        Raises:
+            ConfigError: The size of a split is not known.
+        """
+        return sum(self._count(step, split) for split in splits)
+
+    def _count(self, step: str, split: str) -> int:
+        for name in (f"{step}.{split}", split):
+            if name in self.images:
+                return self.images[name]
+        known = ", ".join(self.images) or "none"
+        raise ConfigError(f"the size of split '{split}' is not known (known: {known}); give it: --images {split}=N")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Planner:
         return [self._cost(name, config) for name, config in self.recipe.steps.items()]
 
     def _cost(self, name: str, config: StageConfig) -> StepCost:
-        counting: Mapping[str, Callable[[Any], Mapping[str, float]]] = {
+        counting: Mapping[str, Callable[[str, Any], Mapping[str, float]]] = {
             "ingest": self._ingest,
             "propose": self._propose,
             "pretrain": self._pretrain,
@@ -71,7 +71,7 @@ class Planner:
             "train-regressors": self._train_regressors,
             "score": self._score,
         }
-        found = dict(counting[config.stage](config)) if config.stage in counting else {}
+        found = dict(counting[config.stage](name, config)) if config.stage in counting else {}
         seconds = found.pop("seconds", 0.0)
         seconds += found.get("macs", 0.0) / self.rates.macs + found.get("read", 0.0) / self.rates.read
         units, images = int(found.pop("units", 0)), int(found.pop("images", 0))
@@ -92,9 +92,24 @@ class Planner:
         spec: BackboneSpec = config.spec()
         return spec
 
+    def _windows(self, step: str) -> int:
+        """Windows of an image that a step proposes or imports."""
+        config: Any = self.recipe.steps[step]
+        most = getattr(config, "max_windows", None)
+        methods = len(getattr(config, "methods", ("one",)))
+        return methods * (self.corpus.windows if most is None else min(most, self.corpus.windows))
+
+    def _hidden(self, config: Any) -> tuple[int, ...]:
+        """Outputs of fc6 and fc7 of a step that fine-tunes or pre-trains."""
+        if config.hidden is None and getattr(config, "init", None):
+            return self._hidden(self.recipe.steps[config.init])
+        return tuple(config.hidden or _HEAD)
+
     def _map_bytes(self, maps_step: str, scales: tuple[int, ...]) -> float:
-        """Raw bytes of one image's maps."""
+        """Raw bytes of one image's maps; none are stored for crops."""
         config: Any = self.recipe.steps[maps_step]
+        if config.stage == "crops":
+            return 0.0
         spec = self._backbone(config.backbone)
         return float(sum(map_cost(spec, self._image_hw, scale).bytes for scale in scales))
 
@@ -107,28 +122,35 @@ class Planner:
     def _features(self, config: Any) -> tuple[int, int]:
         """Length of the features of SVMs, and the MACs of a window up to them."""
         pooled = self._pooled(config.maps, config.levels)
+        maps: Any = self.recipe.steps[config.maps]
+        crop = map_cost(self._backbone(maps.backbone), (maps.size, maps.size)).macs if maps.stage == "crops" else 0
         if config.features == "pool5":
-            return pooled, 0
-        head: Any = self.recipe.steps[config.head]
-        hidden = head.hidden or _HEAD
+            return pooled, crop
+        hidden = self._hidden(self.recipe.steps[config.head])
         sizes = (pooled, *hidden[: 1 if config.features == "fc6" else 2])
-        return sizes[-1], head_macs(sizes)
+        return sizes[-1], crop + head_macs(sizes)
 
     # --- the stages -----------------------------------------------------------------------------------------------
 
-    def _ingest(self, config: Any) -> Mapping[str, float]:
-        images = self.corpus.count(*config.dataset.splits)
+    def _ingest(self, name: str, config: Any) -> Mapping[str, float]:
+        # Kinds of data sets name their splits as a list or as a mapping; some have none to name.
+        named = tuple(getattr(config.dataset, "splits", None) or ())
+        own = [key.removeprefix(f"{name}.") for key in self.corpus.images if key.startswith(f"{name}.")]
+        images = self.corpus.count(name, *(named or own))
         units = math.ceil(images / config.shard_size)
         return {"units": units, "images": images, "written": float(images * self.corpus.image_bytes)}
 
-    def _propose(self, config: Any) -> Mapping[str, float]:
-        images = self.corpus.count(*config.splits)
+    def _propose(self, name: str, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(config.images, *config.splits)
         larger = self.corpus.size_wh[0] * self.corpus.size_wh[1] / (500 * 375)
-        written = float(images * self.corpus.windows * 16)
-        units = self._shards(config.images, images)
-        return {"units": units, "images": images, "written": written, "seconds": images * larger / self.rates.proposals}
+        return {
+            "units": self._shards(config.images, images),
+            "images": images,
+            "written": float(images * self._windows(name) * 16),
+            "seconds": len(config.methods) * images * larger / self.rates.proposals,
+        }
 
-    def _pretrain(self, config: Any) -> Mapping[str, float]:
+    def _pretrain(self, name: str, config: Any) -> Mapping[str, float]:
         spec = config.spec()
         costs = [map_cost(spec, (side, side)) for side in config.size]
         convolutions = sum(cost.macs for cost in costs) / len(costs)
@@ -137,8 +159,8 @@ class Planner:
         macs = convolutions + head_macs((bins * costs[0].shape[2], *config.hidden, 1000))
         return {"units": 1, "images": samples, "macs": float(_BACKWARD * samples * macs)}
 
-    def _extract(self, config: Any) -> Mapping[str, float]:
-        images = self.corpus.count(*config.splits)
+    def _extract(self, name: str, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(config.images, *config.splits)
         spec = self._backbone(config.backbone)
         costs = [map_cost(spec, self._image_hw, scale) for scale in config.scales]
         return {
@@ -148,12 +170,12 @@ class Planner:
             "written": images * sum(cost.bytes for cost in costs) * self.rates.compression,
         }
 
-    def _finetune(self, config: Any) -> Mapping[str, float]:
+    def _finetune(self, name: str, config: Any) -> Mapping[str, float]:
         pooled = self._pooled(config.maps, config.levels)
-        macs = head_macs((pooled, *(config.hidden or _HEAD), len(config.categories) + 1))
+        macs = head_macs((pooled, *self._hidden(config), len(config.categories) + 1))
         images: Any = self.recipe.steps[config.images]
         chunks = math.ceil(config.steps / config.chunk)
-        seen = min(chunks * config.shards * images.shard_size, chunks * self.corpus.count(config.split))
+        seen = min(chunks * config.shards * images.shard_size, chunks * self.corpus.count(config.images, config.split))
         return {
             "units": 1,
             "images": seen,
@@ -161,11 +183,11 @@ class Planner:
             "read": seen * self._map_bytes(config.maps, config.scales),
         }
 
-    def _train_svms(self, config: Any) -> Mapping[str, float]:
-        images = self.corpus.count(config.split)
+    def _train_svms(self, name: str, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(config.images, config.split)
         length, macs = self._features(config)
         categories = len(config.categories)
-        mined = images * self.corpus.windows * (macs + length * categories)
+        mined = images * self._windows(config.windows) * (macs + length * categories)
         gathered = images * config.random_negatives * macs
         rows = images * (config.random_negatives + config.rounds * min(config.hard_per_image, 5) * categories)
         return {
@@ -176,8 +198,8 @@ class Planner:
             "written": float(rows * length * HALF) * self.rates.compression,
         }
 
-    def _train_regressors(self, config: Any) -> Mapping[str, float]:
-        images = self.corpus.count(config.split)
+    def _train_regressors(self, name: str, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(config.images, config.split)
         length = self._pooled(config.maps, config.levels)
         examples = _REGRESSED * images
         primal, dual = examples * length**2 + length**3 / 3, examples**2 * length + examples**3 / 3
@@ -188,11 +210,11 @@ class Planner:
             "read": images * self._map_bytes(config.maps, config.scales),
         }
 
-    def _score(self, config: Any) -> Mapping[str, float]:
-        images = self.corpus.count(*config.splits)
+    def _score(self, name: str, config: Any) -> Mapping[str, float]:
+        images = self.corpus.count(config.images, *config.splits)
         svms: Any = self.recipe.steps[config.svms]
         length, macs = self._features(svms)
-        found = images * self.corpus.windows * (macs + length * len(svms.categories))
+        found = images * self._windows(config.windows) * (macs + length * len(svms.categories))
         scales = set(svms.scales)
         if config.regressors:
             regressors: Any = self.recipe.steps[config.regressors]

@@ -18,7 +18,7 @@ _HOUR = 3600.0
 
 
 def parse_images(given: Sequence[str]) -> dict[str, int]:
-    """Reads `SPLIT=N` options; raises `ConfigError` for anything else."""
+    """Reads `SPLIT=N` and `STEP.SPLIT=N` options; raises `ConfigError` for anything else."""
     found = {}
     for text in given:
         split, equals, number = text.partition("=")
@@ -37,13 +37,13 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def listed_images(recipe: Recipe) -> dict[str, int]:
-    """Counts the images of every ingest step's splits from the data set's own lists."""
+    """Counts the images of every ingest step's splits from the data set's own lists, by `step.split`."""
     found: dict[str, int] = {}
-    for config in recipe.steps.values():
+    for step, config in recipe.steps.items():
         if isinstance(config, IngestConfig):
             data = config.dataset.open()
             for split in data.splits:
-                found[split] = sum(len(keys) for keys in data.shards(split, config.shard_size))
+                found[f"{step}.{split}"] = sum(len(keys) for keys in data.shards(split, config.shard_size))
     return found
 
 

@@ -56,7 +56,7 @@ class TrainSvmsConfig(WindowTrainingConfig):
     """Config of `train-svms`; defaults are the paper's, where it names none the release's.
 
     Attributes:
-        head: The step that fine-tunes; needed for fc6 and fc7.
+        head: The step that fine-tunes, or pre-trains where fc6 and fc7 are wanted as they are; not for pool5.
         features: `pool5`, `fc6` or `fc7`.
         precision: Type in which fc6 and fc7 compute, here and when windows are scored.
         solver: `dual-cd`, our dual coordinate descent, or `liblinear`, scikit-learn's, in twice the memory.
@@ -83,7 +83,7 @@ class TrainSvmsConfig(WindowTrainingConfig):
     """
 
     stage: Literal["train-svms"]
-    head: Annotated[str | None, Input(("head",))] = None
+    head: Annotated[str | None, Input(("head", "network"))] = None
     features: Layer = "pool5"
     precision: Precision = "float32"
     solver: Solver = "dual-cd"
@@ -311,5 +311,6 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
 
 def _trained_on(head: Artifact, stage: TrainSvms) -> str:
-    """Identity of the backbone whose maps a head was fine-tuned on."""
-    return backbone_digest(stage.workspace.artifact(head.inputs("maps")[0]))
+    """Identity of the backbone whose maps a head was fine-tuned on; a network's head is of its own backbone."""
+    maps = head.inputs("maps")
+    return backbone_digest(stage.workspace.artifact(maps[0])) if maps else head.name

@@ -53,6 +53,18 @@ def test_each_stage_is_counted_from_its_config(voc07: Recipe) -> None:
     assert found["pool5-1s"].read == 460 * costs[2].bytes  # type: ignore[attr-defined]
 
 
+def test_rcnns_way_convolves_every_window_and_others_fewer() -> None:
+    recipe = load_recipe(find_recipe("claims-detection"), ())
+    found = steps(recipe, **{"images.train": 482, "images.val": 460, "tiny.train": 9130, "tiny.val": 2075})
+    crop = map_cost(recipe.steps["squeezenet"].spec(), (227, 227)).macs  # type: ignore[attr-defined]
+    assert found["few-rcnn"].macs == 460 * 100 * (crop + 25_600 * 5)  # type: ignore[attr-defined]
+    assert found["few-spp"].macs == 460 * 100 * 25_600 * 5  # type: ignore[attr-defined]
+    assert found["few-rcnn"].read == 0  # type: ignore[attr-defined]
+    assert found["maps"].images == 942  # type: ignore[attr-defined]
+    assert found["tiny"].images == 11_205  # type: ignore[attr-defined]
+    assert found["head-zf5"].macs == 3 * 2000 * 128 * head_macs((3200, 512, 512, 6))  # type: ignore[attr-defined]
+
+
 def test_ten_times_the_images_cost_ten_times_the_maps(voc07: Recipe) -> None:
     small, large = steps(voc07, train=100, val=100), steps(voc07, train=1000, val=1000)
     for step in ("windows", "maps", "pool5-5s"):
@@ -105,4 +117,4 @@ def test_options_that_can_be_read() -> None:
 def test_images_are_counted_from_the_data_sets_lists(shared: Path) -> None:
     root = shared / "data/voc07/VOCdevkit/VOC2007"
     recipe = load_recipe(find_recipe("voc07"), [f"images.dataset.root={root}"])
-    assert listed_images(recipe) == {"train": 482, "val": 460}
+    assert listed_images(recipe) == {"images.train": 482, "images.val": 460}
