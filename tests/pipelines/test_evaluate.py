@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from jobs.results import run_result
 from pipelines.datasets.voc import parse_voc_xml
 from pipelines.schemas import DetectionRow, decode_detections, encode_detections
 from pipelines.stages.evaluate import CURVE_POINTS, _shown
+from pipelines.tars import decode_images, encode_images
 from pipelines.workspace import Output
 from sppnet.boxes import nms
-from sppnet.errors import ConfigError
+from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.curves import Detections, GroundTruth
+from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
 
 SHARDS = ("val/000000", "val/000001")
@@ -100,6 +104,75 @@ def test_a_stricter_overlap(chain) -> None:
     (row,) = [row for row in json.loads(output.data)["rows"] if row["name"] == "plain"]
     for category in CATEGORIES:
         assert row["categories"][category]["true_positives"] == expected(chain, "plain", category, 0.75).true_positives
+
+
+def test_dets_protocol_leaves_out_what_images_do_not_judge(chain, tmp_path) -> None:
+    """The blacklist travels with the annotations; difficult objects count like any other."""
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain"))
+    images, ignored = copy.artifact("images"), defaultdict(set)
+    for shard in SHARDS:
+        records = list(decode_images(images.read(shard), shard))
+        for n, record in enumerate(records):
+            aside = CATEGORIES[: n % 3] if n < 3 else ()
+            records[n] = replace(record, annotation=replace(record.annotation, ignored=aside))
+            for category in aside:
+                ignored[category].add(record.key)
+        commit = images.commit(shard)
+        images.store.delete(f"{images.name}/_commits/{shard}.json")
+        images.publish(shard, Output(encode_images(records), ".tar", commit.rows, commit.done), 0)
+    assert ignored["bottle"]
+    assert not ignored["house"]
+    stage = copy.changed(metrics={"detections": ["plain"], "protocol": "det"}).stage("metrics")
+    result = json.loads(stage.run("metrics").data)
+    assert result["protocol"] == "det"
+    (row,) = result["rows"]
+    assert row["voc07_map"] is None
+    for category in CATEGORIES:
+        truth = ground_truth(chain, category)
+        rows = detected(chain, "plain", category)
+        found = Detections.of([r.key for r in rows], [r.box for r in rows], [r.score for r in rows])
+        expected_one = evaluate_det(truth, found, ignored[category])
+        figures = row["categories"][category]
+        area = pytest.approx(expected_one.area_ap, abs=1e-6) if expected_one.positives else None
+        assert figures["area_ap"] == area
+        counted = (figures["positives"], figures["detections"], figures["true_positives"])
+        assert counted == (expected_one.positives, expected_one.detections, expected_one.true_positives)
+        assert figures["voc07_ap"] is None
+    with pytest.raises(ConfigError, match="iou: the protocol det has overlaps of its own"):
+        copy.changed(metrics={"protocol": "det", "iou": 0.6})
+
+
+@pytest.mark.parametrize(("top", "limit"), [(7, 7), ("2/image", 12)])
+def test_only_the_best_of_a_set_count(chain, top, limit: int) -> None:
+    output = chain.changed(metrics={"top_per_set": top}).stage("metrics").run("metrics")
+    rows = {row["name"]: row for row in json.loads(output.data)["rows"]}
+    for category in CATEGORIES:
+        every = sorted(detected(chain, "plain", category), key=lambda r: (-r.score, r.key, r.box))
+        assert len(every) > limit
+        best = every[:limit]
+        found = Detections.of([r.key for r in best], [r.box for r in best], [r.score for r in best])
+        result = evaluate_voc(ground_truth(chain, category), found)
+        figures = rows["plain"]["categories"][category]
+        assert figures["area_ap"] == pytest.approx(result.area_ap, abs=1e-6)
+        assert figures["detections"] == result.detections
+    for wrong in (0, "5/images", "all"):
+        with pytest.raises(ConfigError, match="top_per_set"):
+            chain.changed(metrics={"top_per_set": wrong})
+
+
+def test_detections_of_images_that_are_not_the_shards(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain")).changed(metrics={"detections": ["plain"]})
+    artifact = copy.artifact("plain")
+    rows = decode_detections(artifact.read(SHARDS[0]), SHARDS[0])
+    artifact.store.delete(f"{artifact.name}/_commits/{SHARDS[1]}.json")
+    artifact.publish(SHARDS[1], Output(encode_detections(rows), ".parquet", len(rows), 1), 0)
+    with pytest.raises(ArtifactError, match=rf"{SHARDS[1]}: image 'val_00000' does not belong to it"):
+        copy.stage("metrics").run("metrics")
+    artifact.store.delete(f"{artifact.name}/_commits/{SHARDS[1]}.json")
+    strange = [replace(row, key="val_00005", category="zebra") for row in rows[:1]]
+    artifact.publish(SHARDS[1], Output(encode_detections(strange), ".parquet", 1, 1), 0)
+    with pytest.raises(ArtifactError, match="category 'zebra' does not belong to it"):
+        copy.stage("metrics").run("metrics")
 
 
 def test_categories_without_detections_and_without_objects(chain, tmp_path) -> None:

@@ -16,6 +16,8 @@ from pipelines.outputs.numbers import Numbers, category_numbers
 from pipelines.outputs.text import read_det, read_voc, write_det, write_voc
 from pipelines.schemas import DetectionRow, DetectionTable, decode_detections
 from sppnet.errors import ConfigError
+from sppnet.evaluation.curves import Detections, GroundTruth, mean_ap
+from sppnet.evaluation.det import evaluate_det
 
 ROWS = [
     DetectionRow("a/1", "car", 0.5, (0.0, 0.0, 10.0, 20.0), None),
@@ -209,3 +211,40 @@ def test_top_per_set_as_it_is_typed() -> None:
     for wrong in ("0", "5/images", "-3", "all", ""):
         with pytest.raises(ConfigError, match="neither a number such as 30000 nor one per image"):
             parse_top_per_set(wrong, 10)
+
+
+def test_dets_demo_submission_through_the_reader(shared: Path) -> None:
+    """The devkit's demo file, read as a submission, gives the official mean average precision over 200 categories."""
+    scipy_io = pytest.importorskip("scipy.io")
+    folder = shared / "data" / "ilsvrc_det"
+    wnids = [line.split()[0] for line in (folder / "map_det.txt").read_text().splitlines()]
+    listed = Numbers.parse((folder / "det_lists" / "val.txt").read_bytes(), "val.txt")
+    numbers = Numbers(listed.images, {wnid: number for number, wnid in enumerate(wnids, 1)})
+    data = (folder / "eval" / "demo.val.pred.det.txt").read_bytes()
+    table = read_det(data, numbers, "demo")
+    assert len(table) == len(data.splitlines())
+    found = Detections.of(table.image.astype(np.int64), table.boxes, table.scores).split(table.category, 200)
+    place = {numbers.images[key]: n for n, key in enumerate(table.keys)}
+    truth = scipy_io.loadmat(folder / "det_validation_ground_truth.mat")
+    images, boxes, labels = [], [], []
+    columns = (truth["gt_img_ids"], truth["gt_obj_labels"], truth["gt_obj_bboxes"])
+    for image, objects, corners in zip(*(np.asarray(c).reshape(-1) for c in columns), strict=True):
+        for label, corner in zip(
+            np.asarray(objects).reshape(-1), np.asarray(corners, float).reshape(4, -1).T, strict=True
+        ):
+            images.append(place[int(image)])
+            labels.append(int(label) - 1)
+            boxes.append(corner - [1, 1, 0, 0])
+    objects_of = GroundTruth.of(images, boxes).split(labels, 200)
+    ignored: dict[str, list[int]] = {wnid: [] for wnid in wnids}
+    for line in (folder / "det_validation_blacklist.txt").read_text().splitlines():
+        image, wnid = line.split()
+        ignored.get(wnid, []).append(place[int(image)])
+    expected = json.loads((folder / "eval" / "expected.json").read_text())
+    for name, blacklist in (("with_blacklist", ignored), ("without_blacklist", {})):
+        results = [
+            evaluate_det(objects_of[n], found[table.categories.index(wnid)], blacklist.get(wnid, ()))
+            for n, wnid in enumerate(wnids)
+        ]
+        # float32 corners move a few of 55,502 overlaps across their threshold
+        assert mean_ap(results) == pytest.approx(expected[name]["mean"], abs=2e-6)
