@@ -20,8 +20,17 @@ def metric_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[dict[s
     rows: list[dict[str, Any]] = []
     for summary in summaries:
         if summary.stage == "evaluate":
-            rows.extend(json.loads(engine.workspace.artifact(summary.artifact).read(UNIT))["rows"])
+            found = json.loads(engine.workspace.artifact(summary.artifact).read(UNIT))["rows"]
+            rows.extend({"step": summary.step, **row} for row in found)
     return rows
+
+
+def titles(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What rows are called: by their names, after `<step>/` where several evaluate steps have rows of one name."""
+    steps: dict[str, set[str]] = {}
+    for row in rows:
+        steps.setdefault(row["name"], set()).add(row["step"])
+    return [row["name"] if len(steps[row["name"]]) == 1 else f"{row['step']}/{row['name']}" for row in rows]
 
 
 def class_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[dict[str, Any]]:
@@ -48,8 +57,9 @@ def class_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def run_result(engine: Engine, summaries: Sequence[StepSummary], seconds: float) -> dict[str, Any]:
     """What `sppnet run --json` prints: mean average precision per step of the head, the last one's on top."""
+    rows = metric_rows(engine, summaries)
     steps = {
-        row["name"]: {
+        title: {
             "voc07_map": row["voc07_map"],
             "area_map": row["area_map"],
             "categories": {
@@ -57,7 +67,7 @@ def run_result(engine: Engine, summaries: Sequence[StepSummary], seconds: float)
                 for category, figures in row["categories"].items()
             },
         }
-        for row in metric_rows(engine, summaries)
+        for title, row in zip(titles(rows), rows, strict=True)
     }
     last: dict[str, Any] = next(reversed(steps.values()), {})
     return {

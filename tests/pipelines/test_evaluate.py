@@ -214,6 +214,18 @@ def test_the_commands_result_tells_the_same(chain) -> None:
     json.dumps(result)
 
 
+def test_two_evaluations_of_the_same_detections(chain, tmp_path) -> None:
+    """Neither hides the other's figures; rows of one evaluation only keep their short names."""
+    copy = chain.copied(tmp_path / "ws", tuple(chain.steps))
+    strict = {**chain.steps["metrics"], "detections": ["plain"], "iou": 0.75}
+    both = type(chain)(copy.data, {**chain.steps, "strict": strict}, copy.root)
+    result = run_result(both.engine, list(both.run().values()), 1.0)["steps"]
+    assert set(result) == {"metrics/plain", "strict/plain", "full", "full+bb"}
+    rows = {row["name"]: row for row in body(chain)["rows"]}
+    assert result["metrics/plain"]["area_map"] == rows["plain"]["area_map"]
+    assert result["strict/plain"]["area_map"] < rows["plain"]["area_map"]
+
+
 def test_splits_and_images_must_fit(chain) -> None:
     with pytest.raises(ConfigError, match=r"steps.metrics.split: split train is not among those of its input: val"):
         chain.changed(metrics={"split": "train"})
