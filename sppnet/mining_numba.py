@@ -1,4 +1,4 @@
-"""Non-maximum suppression within many categories in one call: a Python loop over 200 would cost more than the scores."""
+"""Non-maximum suppression in many categories in one call: a Python loop over 200 would cost more than their scores."""
 
 from __future__ import annotations
 

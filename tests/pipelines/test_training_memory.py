@@ -1,0 +1,78 @@
+"""Gathering, mining, solving and scoring hold memory flat: 200 shards take hardly more than 20."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_training import make_training_workspace, rewrite_maps
+from tiny_workspace import CHANNELS, SCALES
+
+from pipelines.manifest import Manifest
+from pipelines.shards import map_unit
+
+TESTS = Path(__file__).resolve().parent.parent
+WIDER = 32  # 256 channels, as the networks of the paper have
+GROWTH_BYTES = 24 << 20  # the maps of 180 more shards are 34 MB, their examples over 100 MB
+FEW, MANY = 20, 200
+
+PROGRAM = """
+import json, resource, sys
+sys.path[:0] = {paths!r}
+from pipelines.stage import build_stage, run_unit
+from pipelines.stages.score import ScoreConfig
+from pipelines.workspace import Workspace
+from tiny_training import INPUTS, READ, regressors_spec, svms_spec, train
+from tiny_workspace import make_spec
+
+workspace = Workspace.open({root!r})
+bounds = dict(max_random_negatives=200, max_object_negatives=50, max_hard_negatives=200)
+found = {{}}
+
+def note(name):
+    found[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+train(svms_spec(workspace, levels=(6, 3, 2, 1), **bounds))
+note("train-svms")
+config = dict(stage="score", svms="svms", splits=["train"], **READ)
+train(make_spec(workspace, ScoreConfig.model_validate(config), "detections-tiny", svms="svms-tiny", **INPUTS))
+note("score")
+train(regressors_spec(workspace, levels=(6, 3, 2, 1), max_examples=200))
+note("train-regressors")
+print(json.dumps(found))
+"""
+
+
+def peaks(root: Path, shards: int) -> dict[str, int]:
+    """Peak memory in bytes of a process that trains and scores on so many shards, after each step."""
+    workspace = make_training_workspace(root, images=shards, shard_size=1)
+    body = json.loads(workspace.store.read("maps-tiny/backbone.json"))
+    workspace.store.delete("maps-tiny/backbone.json")
+    workspace.store.create("maps-tiny/backbone.json", json.dumps({**body, "channels": CHANNELS * WIDER}).encode())
+    for unit in Manifest.read(workspace.artifact("images-tiny")).units("train"):
+        for scale in SCALES:
+            rewrite_maps(workspace, map_unit(scale, unit), lambda row: np.tile(row.map, (1, 1, WIDER)))
+    paths = [str(TESTS.parent), str(TESTS), str(TESTS / "pipelines")]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(paths=paths, root=str(root))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:
+    few, many = peaks(tmp_path / "few", FEW), peaks(tmp_path / "many", MANY)
+    grown = {step: (many[step] - few[step]) >> 20 for step in few}
+    assert max(grown.values()) < GROWTH_BYTES >> 20, (grown, few)
