@@ -102,7 +102,7 @@ class _Copies:
     def _copy(self, name: str) -> str:
         own = OWN + name
         fields = self._steps[name]
-        if fields["stage"] not in ("propose", "extract"):
+        if fields["stage"] not in ("propose", "extract", "crops"):
             raise ConfigError(
                 f"step {name}: stage {fields['stage']} takes windows of given images; no others can be scored with it"
             )
