@@ -92,7 +92,7 @@ def store_shard(workspace: Workspace, images: int, windows: int, categories: int
     for number, key in enumerate(keys):
         proposals = proposal_windows(windows, seed + number).astype(np.float32)
         chosen = proposals[rng.integers(0, windows, 3)]
-        things = [ObjectAnnotation(names[rng.integers(categories)], tuple(map(float, box))) for box in chosen]
+        things = [_object(names[rng.integers(categories)], box) for box in chosen.tolist()]
         records.append(ImageRecord(key, "jpg", sink.getvalue(), ImageAnnotation(key, width, height, tuple(things))))
         boxes.append(WindowsRow(key, width, height, proposals))
         grid = np.maximum(rng.standard_normal((*MAP_HW, CHANNELS), dtype=np.float32) - 0.43, 0).astype(np.float16)
@@ -103,6 +103,11 @@ def store_shard(workspace: Workspace, images: int, windows: int, categories: int
     geometry = {"geometry": asdict(GEOMETRIES["zf5"]), "channels": CHANNELS}
     workspace.store.create("maps-bench/backbone.json", json.dumps(geometry).encode())
     return ShardInputs(parts["images"], parts["windows"], parts["maps"], (SCALE,))
+
+
+def _object(category: str, box: list[float]) -> ObjectAnnotation:
+    x0, y0, x1, y1 = box
+    return ObjectAnnotation(category, (x0, y0, x1, y1))
 
 
 def category_name(number: int) -> str:

@@ -10,9 +10,9 @@ from chain import Chain
 
 from pipelines.engine import summarise
 from pipelines.manifest import Manifest
+from pipelines.map_info import read_backbone_info
 from pipelines.schemas import decode_maps
 from pipelines.stages.activations import UNIT, decode_activations
-from pipelines.map_info import read_backbone_info
 from sppnet.errors import ArtifactError, ConfigError
 
 FILTERS = (3, 0, 17, 30)

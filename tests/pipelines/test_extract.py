@@ -10,9 +10,9 @@ import pytest
 import torch
 from chain import BACKBONE, SCALES, accounts, add_image, equal_bytes, make_steps, write_weights
 
+from pipelines.map_info import read_backbone_info
 from pipelines.networks import encode_backbone, read_backbone
 from pipelines.schemas import decode_maps
-from pipelines.map_info import read_backbone_info
 from pipelines.tars import decode_images
 from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
