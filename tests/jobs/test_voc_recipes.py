@@ -1,0 +1,66 @@
+"""Every built-in recipe can be read, and those of VOC07 are the paper's and the release's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobs.recipes import find_recipe, recipe_names
+from pipelines.recipe import load_recipe
+from sppnet.backbones import BackboneSpec
+from sppnet.images import CAFFE_128
+
+
+def steps(name: str) -> dict[str, Any]:
+    recipe = load_recipe(find_recipe(name))
+    return {step: config.model_dump(mode="json") for step, config in recipe.steps.items()}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_it_can_be_read(name: str) -> None:
+    assert load_recipe(find_recipe(name)).name == name
+
+
+@pytest.mark.parametrize("name", ["voc07-paper", "voc07-release"])
+def test_nothing_trains_on_the_test_set(name: str) -> None:
+    found = steps(name)
+    assert {found[step]["split"] for step in ("head", "svms", "regressors")} == {"trainval"}
+    assert found["head"]["holdout"] > 0
+    assert found["detections"]["splits"] == [found["metrics"]["split"]] == ["test"]
+    for step in ("head", "svms", "regressors"):
+        assert len(found[step]["categories"]) == 20
+
+
+def test_the_papers_settings() -> None:
+    found = steps("voc07-paper")
+    assert found["maps"]["scales"] == [480, 576, 688, 864, 1200]
+    head, svms = found["head"], found["svms"]
+    assert [(rate["lr"], rate["steps"]) for rate in head["schedule"]] == [(1e-4, 250_000), (1e-5, 50_000)]
+    assert (head["positive_fraction"], head["positive_iou"], head["negative_iou"]) == (0.25, [0.5, 1.0], [0.1, 0.5])
+    assert (svms["negative_iou"], svms["strict"], svms["dedupe"], svms["dedupe_iou"]) == (0.3, False, "overlap", 0.7)
+    assert (svms["rounds"], svms["mean_norm"], svms["c"]) == (1, 20.0, 0.001)
+    assert found["regressors"]["ridge"] == 1000.0
+
+
+def test_the_releases_settings() -> None:
+    found = steps("voc07-release")
+    assert found["maps"]["scales"] == [480, 576, 688, 874, 1200]
+    head, svms = found["head"], found["svms"]
+    assert [(rate["lr"], rate["steps"]) for rate in head["schedule"]] == [
+        (1e-3, 30_000),
+        (1e-4, 30_000),
+        (1e-5, 140_000),
+    ]
+    assert (head["random_scale"], head["bias_rate"], head["chunk"]) == (True, 2.0, 500)
+    assert {found[step]["convention"] for step in ("head", "svms", "regressors")} == {"released"}
+    assert {found[step]["difficult"] for step in ("head", "svms", "regressors")} == {True}
+    assert (svms["strict"], svms["dedupe"], svms["hard_threshold"], svms["evict_threshold"]) == (
+        True, "response-box", -1.0001, -1.2,
+    )  # fmt: skip
+    assert (svms["solver"], svms["hard_per_image"], found["regressors"]["ridge"]) == ("liblinear", None, 4000.0)
+
+
+def test_the_releases_network_gets_the_releases_pixels() -> None:
+    backbone: Any = load_recipe(find_recipe("voc07-release")).steps["backbone"]
+    assert backbone.spec() == BackboneSpec("zf5_released", preprocessing=CAFFE_128)
