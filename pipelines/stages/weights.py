@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -12,11 +11,11 @@ from pydantic import Field
 from pipelines.fingerprint import content_digest
 from pipelines.network_config import BackboneFields
 from pipelines.networks import HEAD, MEAN_IMAGE, SUFFIX, TRUNK, UNIT, encode_backbone
+from pipelines.outside import read_outside
 from pipelines.stage import RUNTIME, Phase, Stage, StageConfig
-from pipelines.store import open_store
 from pipelines.workspace import Output
 from sppnet.backbones import TORCHVISION_PREFIX, build_backbone, load_backbone
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ConfigError
 from sppnet.state_dicts import read_weights
 from sppnet.torchvision_models import download_weights, published_weights
 
@@ -66,7 +65,7 @@ class ImportWeights(Stage[ImportWeightsConfig]):
         """Digest of the file's content, or what torchvision calls the file."""
         source = config.source()
         if isinstance(source, str):
-            return {"weights": content_digest(_read(source))}
+            return {"weights": content_digest(read_outside(source, "path: weights"))}
         entry = published_weights(*source)
         return {"weights": f"{entry} {entry.url.rpartition('/')[2]}"}
 
@@ -101,18 +100,5 @@ class ImportWeights(Stage[ImportWeightsConfig]):
         """The tensors by name, and where they are from."""
         source = self.config.source()
         if isinstance(source, str):
-            return read_weights(_read(source), source), source
+            return read_weights(read_outside(source, "path: weights"), source), source
         return download_weights(*source), " ".join(source)
-
-
-def _read(path: str) -> bytes:
-    if "://" in path:
-        folder, _, name = path.rpartition("/")
-        try:
-            return open_store(folder).read(name)
-        except ArtifactError as error:
-            raise ConfigError(f"path: weights {error}") from error
-    try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigError(f"path: weights {path} can't be read: {error.strerror}") from error
