@@ -72,12 +72,13 @@ class TopExamples:
         )
 
     def take_whole(self) -> Examples:
-        """The chosen examples with a copy of their features, in the order in which they were added."""
+        """The chosen examples with their features, in the order in which they were added."""
         if not self._columns:
             return no_examples(self._category, 0)
         order = self._order()
         order = order[np.argsort(self._columns["times"][order])]  # later rows took the places of those that left
-        column = {name: values[order] for name, values in self._columns.items()}
+        whole = len(order) == self._count and bool((np.diff(order) > 0).all())  # nothing left: no copy is needed
+        column = {n: values[: self._count] if whole else values[order] for n, values in self._columns.items()}
         return Examples(
             category=self._category,
             keys=tuple(column["keys"].tolist()),
@@ -113,7 +114,7 @@ class TopExamples:
         end = self._count + len(rows)
         self._reserve({**found, "priorities": priorities, "times": np.zeros(0, np.int64)}, end)
         for name, values in found.items():
-            self._columns[name][self._count : end] = values[rows]
+            self._columns[name][self._count : end] = values if len(rows) == len(values) else values[rows]
         self._columns["priorities"][self._count : end] = priorities
         self._columns["times"][self._count : end] = self._next_time + np.arange(len(rows))
         self._next_time += len(rows)

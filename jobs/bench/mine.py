@@ -40,7 +40,6 @@ from sppnet.svm import LinearSvms
 
 HIDDEN = (4096, 4096)
 SHARD = "train/000000"
-_HARD_WINDOWS = 0.005  # of an image's, for each category: ten of 2,000
 
 
 def run(
@@ -51,6 +50,7 @@ def run(
     categories: int = 200,
     layers: tuple[Layer, ...] = ("pool5", "fc7"),
     hidden: tuple[int, int] = HIDDEN,
+    hard: float = 0.001,
     device: str | torch.device | None = None,
 ) -> list[dict[str, Any]]:
     """Measures mining with and without storage.
@@ -62,6 +62,8 @@ def run(
         categories: Categories that are scored.
         layers: Features to score, of a ZF-5 at scale 688.
         hidden: Outputs of fc6 and fc7.
+        hard: Fraction of an image's windows that are hard for a category, of 2,000 two by default. What is found is
+            encoded with its features, which at ten a category costs as much as finding it.
         device: Where to compute; default: the CUDA device if there is one, else the CPU.
 
     Returns:
@@ -74,7 +76,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         inputs = store_shard(Workspace.open(folder), images, windows, categories)
         for layer in layers:
-            rows += _rows(_Sides.build(inputs, layer, categories, hidden, place), repeats)
+            rows += _rows(_Sides.build(inputs, layer, categories, hidden, hard, place), repeats)
     return rows
 
 
@@ -133,11 +135,17 @@ class _Sides:
 
     @classmethod
     def build(
-        cls, inputs: ShardInputs, layer: Layer, categories: int, hidden: tuple[int, int], device: torch.device
+        cls,
+        inputs: ShardInputs,
+        layer: Layer,
+        categories: int,
+        hidden: tuple[int, int],
+        hard: float,
+        device: torch.device,
     ) -> _Sides:
         images = list(inputs.open(SHARD)[0])
         features = _features(layer, hidden, device)
-        svms = _svms(features, images[0], categories)
+        svms = _svms(features, images[0], categories, hard)
         rule = NegativeRule(0.3, strict=False, dedupe="overlap", dedupe_iou=0.7, threshold=-1.0, per_image=30)
         on_device = []
         for image in images:
@@ -193,7 +201,7 @@ def _features(layer: Layer, hidden: tuple[int, int], device: torch.device) -> Wi
     )
 
 
-def _svms(features: WindowFeatures, image: WindowedImage, categories: int) -> LinearSvms:
+def _svms(features: WindowFeatures, image: WindowedImage, categories: int, hard: float) -> LinearSvms:
     """Random SVMs, biased so that a few windows of an image are hard for each."""
     rng = np.random.default_rng(1)
     weights = rng.standard_normal((categories, features.dimension), dtype=np.float32)
@@ -201,7 +209,7 @@ def _svms(features: WindowFeatures, image: WindowedImage, categories: int) -> Li
     plain = LinearSvms(weights, np.zeros(categories, np.float32), names, 1.0, features.layer)
     scores = plain.scores(features(image.maps, image.image_wh, image.windows)).cpu().numpy()
     spread = scores.std(axis=0, keepdims=True).T
-    biases = -1 - np.quantile(scores / spread.T, 1 - _HARD_WINDOWS, axis=0)
+    biases = -1 - np.quantile(scores / spread.T, 1 - hard, axis=0)
     return LinearSvms(weights / spread, biases.astype(np.float32), names, 1.0, features.layer)
 
 

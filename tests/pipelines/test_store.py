@@ -53,6 +53,16 @@ def test_what_is_put_is_read_and_listed(store: Store) -> None:
     assert not store.exists("maps-1/_commits")
 
 
+def test_a_part_of_an_object_is_read(store: Store) -> None:
+    store.put("a/data.bin", bytes(range(200)))
+    assert store.read_range("a/data.bin", 0, 3) == b"\x00\x01\x02"
+    assert store.read_range("a/data.bin", 150, 20) == bytes(range(150, 170))
+    assert store.read_range("a/data.bin", 190, 20) == bytes(range(190, 200))
+    assert store.read_range("a/data.bin", 5, 0) == b""
+    with pytest.raises(ArtifactError, match=r"a/none.bin does not exist"):
+        store.read_range("a/none.bin", 0, 3)
+
+
 def test_a_listing_takes_a_folder_not_a_prefix_of_names(store: Store) -> None:
     for name in ("a/_commits/1.json", "a/_commits-old/1.json", "ab/1.json"):
         store.put(name, b"1")

@@ -12,10 +12,9 @@ from pipelines.examples import open_examples
 from pipelines.networks import UNIT, TrainedHead, encode_head
 from pipelines.schemas import Examples, WindowsRow, decode_windows, encode_windows
 from pipelines.stage import build_stage, run_unit
-from pipelines.stages.train_svms import TrainSvmsConfig
 from pipelines.svm_examples import SHARED, SetLimits, mine_bytes, solve_bytes
 from pipelines.windowed import ShardInputs, WindowedImage
-from pipelines.workspace import Output, Workspace
+from pipelines.workspace import Output, Quarantined, Workspace
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError
 from sppnet.mining import first_responses, name_fraction
@@ -24,7 +23,6 @@ from sppnet.pyramid import Pyramid
 from sppnet.sampling import svm_negatives
 
 SHARD = "train/000001"
-STEPS = {"images": "images", "windows": "windows", "maps": "maps"}
 
 
 @pytest.fixture(scope="module")
@@ -207,12 +205,10 @@ class TestSolver:
             fewer += evicting.artifact.commit(f"solve-3/{category}").metrics["negatives"] < counts[3]
         assert fewer > 0
 
-    def test_a_threshold_at_which_what_is_mined_leaves_is_refused(self) -> None:
-        config = TrainSvmsConfig.model_validate(
-            {"stage": "train-svms", **STEPS, "categories": ["a"], "evict_threshold": -0.5}
-        )
+    def test_a_threshold_at_which_what_is_mined_leaves_is_refused(self, workspace: Workspace) -> None:
+        stage = build_stage(svms_spec(workspace, "svms-refused", evict_threshold=-0.5))
         with pytest.raises(ConfigError, match=r"evict_threshold: -0.5 is above hard_threshold -1.0"):
-            build_stage(svms_spec(Workspace.open("nowhere"))).check(config, {})
+            stage.check(stage.config, {})
 
 
 def add_head(workspace: Workspace, name: str, maps: str = "maps-tiny") -> None:
@@ -249,13 +245,10 @@ class TestBadInput:
         stage.prepare()
         for shard in ("train/000000", SHARD, "train/000002"):
             run_unit(spec, f"gather/{shard}")
-        stage._shards.manifest.categories  # noqa: B018  # known, so that only their objects are missing
         with pytest.raises(ConfigError, match="category 'bar' has no object in split 'train'; remove it"):
             stage.run("solve-0/bar")
 
     def test_a_shard_whose_windows_were_all_set_aside(self, tmp_path) -> None:
-        from pipelines.workspace import Quarantined
-
         workspace = make_training_workspace(tmp_path, images=8, shard_size=4)
         windows, keys = workspace.artifact("windows-tiny"), [f"im{i:03d}" for i in range(4, 8)]
         windows.store.delete(f"windows-tiny/_commits/{SHARD}.json")

@@ -12,7 +12,9 @@ from pipelines.schemas import Examples, decode_examples
 from pipelines.windowed import ShardInputs
 from sppnet.boxes import iou_matrix, paired_iou
 from sppnet.errors import ConfigError
+from sppnet.mining import name_fraction
 from sppnet.regression import BoxRegressors, train_regressor
+from sppnet.ridge import ridge_bytes
 from sppnet.seeds import derive_seed
 from sppnet.weights import read_metadata, read_safetensors
 
@@ -156,6 +158,34 @@ def test_the_order_of_units_does_not_matter(chain, tmp_path) -> None:
     copy.engine.run(Backwards(), Silent())
     for unit in chain.units("regressors"):
         assert copy.artifact("regressors").read(unit) == chain.artifact("regressors").read(unit)
+
+
+def test_a_bound_draws_examples_by_their_names(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws").only(*STEPS).changed(regressors={"max_examples": 6})
+    copy.run()
+    for category in CATEGORIES:
+        parts = [part for part in examples(chain, category) if len(part)]
+        names = [name for part in parts for name in part.names()]
+        order = np.argsort([name_fraction(0, *name) for name in names])
+        kept = np.sort(order[:6])
+        commits = [chain.artifact("regressors").commit(f"gather/{shard}") for shard in SHARDS]
+        mean = sum(c.metrics.get("norm_sum", 0) for c in commits) / sum(c.metrics.get("norm_count", 0) for c in commits)
+        expected = train_regressor(
+            joined(parts, "features")[kept], joined(parts, "boxes")[kept], joined(parts, "targets")[kept],
+            ridge=10.0, feature_scale=20 / mean,
+        )  # fmt: skip
+        assert equal_bytes(read_regressor(copy, category).weights, expected.weights)
+        assert copy.artifact("regressors").commit(f"solve/{category}").metrics["examples"] == min(6, len(names))
+
+
+def test_memory_that_a_solve_takes_is_stated(chain) -> None:
+    stage = chain.stage("regressors")
+    d = stage._features.dimension
+    assert (
+        stage.phases()[1].resources.memory_bytes
+        == ridge_bytes(10 * 14 * 21, d)
+        == 8 * (d + 1) ** 2 + 8 * 4096 * (d + 1)
+    )
 
 
 def test_refusals(chain, tmp_path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.regression import BoxRegressor, BoxRegressors, train_regressor
-from sppnet.ridge import solve_ridge
+from sppnet.ridge import RowBlocks, ridge_bytes, solve_ridge
 
 
 def random_windows(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
@@ -205,3 +207,30 @@ def test_encoding_used_is_the_boxes_modules() -> None:
     targets = np.array([[1.0, 0.0, 11.0, 12.0]])
     regressor = train_regressor(np.zeros((1, 1), np.float32), windows, targets)
     assert np.allclose(regressor.mean, encode_boxes(windows, targets)[0])
+
+
+@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize("sizes", [(300,), (7, 33, 260), (1,) * 300])
+def test_blocks_give_what_the_whole_gives(n: int, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the dual form and in the primal, however the rows are cut, to the last bit."""
+    monkeypatch.setattr("sppnet.ridge._BLOCK", 64)
+    rng = np.random.default_rng(2)
+    windows = rng.random((n, 4)) * 30 + [0, 0, 60, 60]
+    targets = windows + rng.normal(0, 9, (n, 4))
+    features = rng.random((n, 50)).astype(np.float16)
+
+    def read() -> Iterator[np.ndarray]:
+        ends = np.minimum(np.cumsum(sizes), n)
+        yield from (features[start:end] for start, end in zip([0, *ends], ends, strict=False))
+
+    whole = train_regressor(features, windows, targets, ridge=3.0)
+    parts = train_regressor(RowBlocks(n, 50, read), windows, targets, ridge=3.0)
+    assert whole.weights.tobytes() == parts.weights.tobytes()
+    features[5] = np.nan
+    with pytest.raises(DataError, match="nan-features"):
+        train_regressor(RowBlocks(n, 50, read), windows, windows, ridge=3.0)
+
+
+def test_stated_memory_is_that_of_the_smaller_form() -> None:
+    assert 8 * 12_801**2 < ridge_bytes(50_000, 12_800) == ridge_bytes(10**6, 12_800) < 1.8e9
+    assert 8 * 2000**2 < ridge_bytes(2000, 12_800) < 0.3e9
