@@ -54,6 +54,11 @@ def probe(address: str) -> None:
         raise ConfigError(f"no Ray at {address}: {why}; start it with `ray start --head` or give no address") from None
 
 
+def is_loopback(address: str) -> bool:
+    """Tells whether a cluster's address is of this machine alone."""
+    return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
+
+
 def set_up(local: bool) -> None:
     """Sets what Ray reads from the environment; what is set already stays."""
     defaults = {

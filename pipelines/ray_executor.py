@@ -129,7 +129,7 @@ class RayExecutor:
         ray_environment.set_up(local=False)
         ray = _ray()
         try:
-            ray.init(address, **self._common_options(local=False))
+            ray.init(address, **self._common_options(local=ray_environment.is_loopback(address)))
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise ConfigError(
                 f"can't join Ray at {address}: {one_line(error)}; check the address, RAY_AUTH_TOKEN and the versions"
@@ -137,6 +137,7 @@ class RayExecutor:
         logger.info("ray joined address=%s nodes=%d", address, len(ray.nodes()))
 
     def _common_options(self, *, local: bool) -> dict[str, Any]:
+        """What starts and joins alike; `local`: all workers are on this machine, with this interpreter."""
         variables = ray_environment.worker_variables() | dict(self._runtime_env.get("env_vars", {}))
         python = ray_environment.worker_python() if local else {}
         return {

@@ -172,3 +172,18 @@ def test_an_interpreter_with_a_space_in_its_path_is_quoted(
 ) -> None:
     monkeypatch.setattr("sys.executable", executable)
     assert ray_environment.worker_python() == wanted
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:6379", True),
+        ("localhost:6379", True),
+        ("[::1]:6379", True),
+        ("10.0.0.7:6379", False),
+        ("head:6379", False),
+        ("auto", False),
+    ],
+)
+def test_only_a_cluster_on_loopback_is_surely_of_this_machine(address: str, expected: bool) -> None:
+    assert ray_environment.is_loopback(address) is expected
