@@ -33,7 +33,7 @@ def place(request: pytest.FixtureRequest, toys: Toys) -> Toys:
     return toys
 
 
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 90.0) -> Any:
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 150.0) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert process.poll() is None, f"the driver ended: {process.communicate()}"
