@@ -19,6 +19,8 @@ _BACKWARD = 3
 """A training step costs the forward pass about three times."""
 
 
+_HARD = 5
+"""Hard negatives of an image and category, about, that a round of mining stores."""
 _REGRESSED = 5
 """Windows of an image, about, that overlap an object of one category enough to train its regressor."""
 
@@ -189,7 +191,9 @@ class Planner:
         categories = len(config.categories)
         mined = images * self._windows(config.windows) * (macs + length * categories)
         gathered = images * config.random_negatives * macs
-        rows = images * (config.random_negatives + config.rounds * min(config.hard_per_image, 5) * categories)
+        rows = images * (
+            config.random_negatives + config.rounds * min(config.hard_per_image or _HARD, _HARD) * categories
+        )
         return {
             "units": self._shards(config.images, images) * (1 + config.rounds) + categories * (1 + config.rounds),
             "images": images * (1 + config.rounds),
