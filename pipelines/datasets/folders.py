@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.class_tables import BoxTable, ClassTable
@@ -71,6 +72,7 @@ class FoldersDataset(DatasetConfig):
         split_files: Lists by split, for class folders directly below the root: a line holds `<class>/<file>`.
         categories: The classes in order; by default all folders, sorted. Images of other folders are quarantined.
         skip: Class folders that are left out.
+        max_per_class: At most so many images of each class folder and split, those whose keys' hashes come first.
         boxes: CSV files below the root with the columns file (below the root), xmin, ymin, xmax, ymax (inclusive).
         first_pixel: The coordinate of an image's first pixel in `boxes`.
         classes: A CSV file with each folder's category and subcategory.
@@ -84,6 +86,7 @@ class FoldersDataset(DatasetConfig):
     split_files: Mapping[str, str] | None = None
     categories: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()
+    max_per_class: Annotated[int, Field(ge=1)] | None = None
     boxes: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     first_pixel: Literal[0, 1] = 0
     classes: Annotated[ClassColumns | None, BeforeValidator(_as_table)] = None
@@ -179,8 +182,24 @@ class ClassFolders:
     def _keys(self) -> dict[str, dict[str, tuple[str, int]]]:
         """By split, every key with its file's name and bytes."""
         if self._config.split_files:
-            return self._listed(self._config.split_files)
-        return {split: self._found(self._prefix(split), split) for split in self.splits}
+            found = self._listed(self._config.split_files)
+        else:
+            found = {split: self._found(self._prefix(split), split) for split in self.splits}
+        return {split: self._at_most(keys) for split, keys in found.items()}
+
+    def _at_most(self, keys: dict[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+        """The keys that `max_per_class` leaves."""
+        limit = self._config.max_per_class
+        if limit is None:
+            return keys
+        taken: Counter[str] = Counter()
+        kept = set()
+        for key in mixed(keys):
+            name = _class_of(key)
+            if taken[name] < limit:
+                taken[name] += 1
+                kept.add(key)
+        return {key: row for key, row in keys.items() if key in kept}
 
     def _found(self, prefix: str, split: str) -> dict[str, tuple[str, int]]:
         """Keys of a folder of class folders."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_shards_mix_the_classes(tmp_path: Path) -> None:
     counts = [sum(key.startswith("cat") for key in shard) for shard in shards]
     assert sum(counts) == 32
     assert all(3 <= count <= 13 for count in counts)
+
+
+def test_at_most_so_many_of_a_class(root: Path) -> None:
+    whole = keys(opened(root), "train")
+    data = opened(root, max_per_class=2)
+    found = keys(data, "train")
+    assert Counter(key.split("/")[0] for key in found) == {"cat": 2, "dog": 2}
+    assert found == [key for key in whole if key in found]  # the first of each class, in the order of all
+    assert [key for key in whole if key.startswith("cat")][:2] == [key for key in found if key.startswith("cat")]
+    assert len(keys(data, "val")) == 2
+    assert data.describe()["listing"] != opened(root).describe()["listing"]
 
 
 def test_flat_folders_are_one_split(root: Path) -> None:
