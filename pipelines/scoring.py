@@ -20,6 +20,7 @@ from pipelines.detectors import Detector, FeatureInfo, read_detector
 from pipelines.manifest import Manifest
 from pipelines.schemas import DetectionTable, decode_windows, encode_detection_table
 from pipelines.shards import check_account
+from pipelines.stopwatch import Stopwatch
 from pipelines.windowed import ShardInputs, WindowedImage
 from pipelines.workspace import Artifact, Output, Quarantined
 from sppnet.ensemble import Chosen, ScoredWindows, choose_windows
@@ -130,16 +131,22 @@ class ShardScorer:
         return [[source.info.categories.index(name) for name in self.categories] for source in self._sources]
 
     def run(self, unit: str) -> Output:
-        """Scores the windows of a shard's images."""
+        """Scores the windows of a shard's images.
+
+        The commit's figures say how many seconds went into the windows' features (pooling, fc6, fc7), into the SVMs,
+        into suppression and into box regression; reading is what is left of the unit's time.
+        """
         keys = self.manifest.keys(unit)
         images, earlier = self._open(unit)
         quarantined = list(earlier)
         parts: list[DetectionTable] = []
         done = windows = 0
+        watch = Stopwatch(self._sources[0].detector.features.device)
         for views in images:
             key = views[0].key
+            watch.lap()
             try:
-                table = self._detect(views, keys)
+                table = self._detect(views, keys, watch)
             except DataError as error:
                 quarantined.append(Quarantined(key, error.reason, error.detail, self._stage))
                 continue
@@ -148,7 +155,7 @@ class ShardScorer:
             windows += sum(len(view.windows) for view in views)
         check_account(unit, keys, done, tuple(quarantined))
         table = _joined(parts, keys, self.categories)
-        figures = {"images": done, "windows": windows}
+        figures = {"images": done, "windows": windows, **watch.figures()}
         return Output(encode_detection_table(table), ".parquet", len(table), done, tuple(quarantined), figures)
 
     def _open(self, unit: str) -> tuple[Iterator[list[WindowedImage]], tuple[Quarantined, ...]]:
@@ -199,7 +206,7 @@ class ShardScorer:
         return WindowedImage(image.key, image.annotation, windows[image.key], image.maps)
 
     @torch.inference_mode()
-    def _detect(self, views: Sequence[WindowedImage], keys: tuple[str, ...]) -> DetectionTable:
+    def _detect(self, views: Sequence[WindowedImage], keys: tuple[str, ...], watch: Stopwatch) -> DetectionTable:
         features: dict[tuple[object, ...], torch.Tensor] = {}
         found = []
         for source, view, columns in zip(self._sources, views, self._columns, strict=True):
@@ -207,16 +214,20 @@ class ShardScorer:
             if source.features_name not in features:
                 value = source.detector.features(view.maps, view.image_wh, view.windows)
                 features[source.features_name] = value
+            watch.lap("features")
             scores = np.asarray(source.detector.svms.scores(features[source.features_name]).cpu())
             found.append(ScoredWindows(view.windows, scores[:, columns]))
+            watch.lap("svm")
         rules = self._rules
         chosen = choose_windows(found, rules.threshold, rules.nms_iou, rules.per_image)
+        watch.lap("suppression")
         boxes = np.zeros((len(chosen), 4), np.float32)
         regressed = np.full((len(chosen), 4), np.nan, np.float32)
         for number, (source, view) in enumerate(zip(self._sources, views, strict=True)):
             rows = np.flatnonzero(chosen.detector == number)
             boxes[rows] = view.windows[chosen.window[rows]]
             regressed[rows] = self._regressed(source, view, chosen, rows)
+        watch.lap("regression")
         image = np.full(len(chosen), keys.index(views[0].key), np.int32)
         return DetectionTable(keys, self.categories, image, chosen.category, chosen.scores, boxes, regressed)
 

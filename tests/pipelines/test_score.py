@@ -92,6 +92,14 @@ def test_every_key_is_done_or_quarantined(chain) -> None:
         assert [(have, want) for _, have, want in accounts(chain, step)] == [(5, 5), (1, 1)]
 
 
+def test_the_parts_of_the_time_are_told(chain) -> None:
+    for commit in chain.artifact("full").commits(SHARDS):
+        parts = {name for name in commit.metrics if name.endswith("_seconds")}
+        assert parts == {f"{name}_seconds" for name in ("features", "svm", "suppression", "regression")}
+        # the figures are rounded to the millisecond
+        assert 0 < sum(commit.metrics[name] for name in parts) <= commit.seconds + 0.002
+
+
 def test_the_training_split_can_be_scored_too(chain, tmp_path) -> None:
     """Its quarantined keys are carried through, and the units scored before are not touched."""
     copy = chain.copied(tmp_path / "ws", (*STEPS, "plain")).only(*STEPS, "plain")
