@@ -2,7 +2,7 @@
 
 Tensors are named `backbone.trunk.*` and `head.layers.fc6.*` ... `fc8.*`, as in the state of an `SppNetwork`, and
 `backbone.mean_image` where a per-pixel mean is subtracted. A `network` always has a backbone, and a head if it was
-trained here; a `head` has no backbone.
+trained here or imported with one; a `head` has no backbone.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def read_network(artifact: Artifact) -> TrainedNetwork:
     """Reads a whole trained network of a `network` artifact.
 
     Raises:
-        ArtifactError: The artifact is missing or corrupt, or holds no head (imported weights have none).
+        ArtifactError: The artifact is missing or corrupt, or holds no head (imported weights may have none).
     """
     contents = _Contents.of(artifact)
     head = contents.head()
@@ -136,8 +136,28 @@ def read_network(artifact: Artifact) -> TrainedNetwork:
     )
 
 
+def read_described_head(data: bytes, where: str) -> tuple[TrainedHead, tuple[int, ...]] | None:
+    """Reads the head, and the sizes that its network was trained at, of a file with this module's description.
+
+    Args:
+        data: The file's bytes.
+        where: What they are, for messages.
+
+    Returns:
+        None for a file of another kind, or one without a head.
+
+    Raises:
+        ArtifactError: The description and the tensors don't fit.
+    """
+    try:
+        contents = _Contents(data, where, read_metadata(data, where))
+    except ConfigError:  # no safetensors file
+        return None
+    return (contents.head(), contents.sizes()) if "head" in contents.metadata else None
+
+
 def has_head(network: Artifact) -> bool:
-    """Tells whether a `network` artifact holds a head: an imported backbone has none."""
+    """Tells whether a `network` artifact holds a head: an imported backbone may have none."""
     return "head" in _Contents.of(network).metadata
 
 

@@ -103,9 +103,9 @@ class Planner:
 
     def _hidden(self, config: Any) -> tuple[int, ...]:
         """Outputs of fc6 and fc7 of a step that fine-tunes or pre-trains."""
-        if config.hidden is None and getattr(config, "init", None):
+        if getattr(config, "hidden", None) is None and getattr(config, "init", None):
             return self._hidden(self.recipe.steps[config.init])
-        return tuple(config.hidden or _HEAD)
+        return tuple(getattr(config, "hidden", None) or _HEAD)
 
     def _map_bytes(self, maps_step: str, scales: tuple[int, ...]) -> float:
         """Raw bytes of one image's maps; none are stored for crops."""

@@ -6,18 +6,52 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipelines.fingerprint import content_digest
-from pipelines.network_config import BackboneFields
-from pipelines.networks import HEAD, MEAN_IMAGE, SUFFIX, TRUNK, UNIT, encode_backbone
+from pipelines.network_config import BackboneFields, LevelsField
+from pipelines.networks import (
+    MEAN_IMAGE,
+    SUFFIX,
+    TRUNK,
+    UNIT,
+    TrainedHead,
+    encode_backbone,
+    encode_network,
+    read_described_head,
+)
 from pipelines.outside import read_outside
 from pipelines.stage import RUNTIME, Phase, Stage, StageConfig
 from pipelines.workspace import Output
-from sppnet.backbones import TORCHVISION_PREFIX, build_backbone, load_backbone
+from sppnet.backbones import TORCHVISION_PREFIX, Backbone, build_backbone, load_backbone
 from sppnet.errors import ConfigError
+from sppnet.imported_heads import PooledLayout, imported_head, is_head_tensor
+from sppnet.pyramid import Pyramid
 from sppnet.state_dicts import read_weights
 from sppnet.torchvision_models import download_weights, published_weights
+
+
+class HeadFields(BaseModel):
+    """What a file without a description of its own can't tell of its fc6, fc7 and fc8.
+
+    Attributes:
+        levels: Of the pyramid below fc6.
+        layout: Order of the values that fc6 takes: `sppnet`, or `released` for weights of the authors' Caffe models.
+        labels: What fc8's outputs stand for, in order; by default their numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    levels: LevelsField = (6, 3, 2, 1)
+    layout: PooledLayout = "sppnet"
+    labels: tuple[str, ...] | None = None
+
+    @field_validator("levels")
+    @classmethod
+    def _with_spp(cls, value: LevelsField) -> LevelsField:
+        if value == "none":
+            raise ValueError("a head without SPP has one size of map and can't pool windows")
+        return value
 
 
 class ImportWeightsConfig(BackboneFields):
@@ -26,14 +60,17 @@ class ImportWeightsConfig(BackboneFields):
     Attributes:
         path: A safetensors file or a state dict saved by torch (`.pth`). Its content, not its path, is in the
             fingerprint. Tensors have the architecture's own names, or those of a network that `pretrain` published
-            (whose mean image comes along). A classifier's tensors are ignored.
+            (whose mean image and head come along). A classifier's other tensors are ignored.
         torchvision: Weights that torchvision publishes for a `torchvision:` architecture, such as `IMAGENET1K_V1`;
             downloaded where the step runs. The file's name, which ends with its hash, is in the fingerprint.
+        head: Says how to read `fc6`, `fc7` and `fc8` of a file that does not describe them itself; without it they
+            are left out, and the network has convolutions only.
     """
 
     stage: Literal["weights"]
     path: Annotated[str | None, RUNTIME] = None
     torchvision: Annotated[str | None, RUNTIME, Field(min_length=1)] = None
+    head: HeadFields | None = None
 
     def source(self) -> str | tuple[str, str]:
         """Where the weights are from: a path or URI, or a torchvision model and the name of its weights.
@@ -83,22 +120,49 @@ class ImportWeights(Stage[ImportWeightsConfig]):
 
     def run(self, unit: str) -> Output:
         """Reads the weights and checks them; raises `ConfigError` naming the first wrong tensor."""
-        tensors, where = self._tensors()
+        tensors, data, where = self._read()
         mean_image = tensors.pop(MEAN_IMAGE, None)
         backbone = build_backbone(self.config.spec())
         prefix = TRUNK if any(name.startswith(TRUNK) for name in tensors) else ""
-        # A network's own head, as `sppnet export` writes it, is no part of a backbone.
-        trunk = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD)}
+        trunk = {name: tensor for name, tensor in tensors.items() if not is_head_tensor(name)}
         load_backbone(backbone, trunk, where, prefix=prefix)
         backbone.mean_image = mean_image
-        state = backbone.trunk.state_dict()
-        data = encode_backbone(backbone.spec, state, mean_image=backbone.mean_image)
         parameters = sum(parameter.numel() for parameter in backbone.trunk.parameters())
-        return Output(data, SUFFIX, rows=len(state), done=0, metrics={"parameters": parameters})
+        figures = {"parameters": parameters}
+        found = self._head(backbone, tensors, data, where)
+        if found is None:
+            state = backbone.trunk.state_dict()
+            published = encode_backbone(backbone.spec, state, mean_image=backbone.mean_image)
+            return Output(published, SUFFIX, rows=len(state), done=0, metrics=figures)
+        head, sizes = found
+        published = encode_network(backbone, head.head, head.pyramid, head.labels, head.curve, sizes=sizes)
+        figures["head_parameters"] = sum(parameter.numel() for parameter in head.head.parameters())
+        rows = len(backbone.trunk.state_dict()) + len(head.head.state_dict())
+        return Output(published, SUFFIX, rows=rows, done=0, metrics=figures)
 
-    def _tensors(self) -> tuple[dict[str, torch.Tensor], str]:
-        """The tensors by name, and where they are from."""
+    def _head(
+        self, backbone: Backbone, tensors: Mapping[str, torch.Tensor], data: bytes | None, where: str
+    ) -> tuple[TrainedHead, tuple[int, ...]] | None:
+        """The file's head, by its own description or the config's, and the sizes that it was trained at."""
+        described = None if data is None else read_described_head(data, where)
+        wanted = self.config.head
+        if described is not None:
+            if wanted is not None:
+                raise ConfigError(f"head: {where} describes its head itself: leave it out")
+            return described
+        if wanted is None:
+            return None
+        pyramid = Pyramid(wanted.levels)  # type: ignore[arg-type]  # "none" is refused
+        head = imported_head(tensors, pyramid, backbone.channels, wanted.layout, where)
+        labels = wanted.labels or tuple(map(str, range(head.spec.classes)))
+        if len(labels) != head.spec.classes:
+            raise ConfigError(f"head.labels: {len(labels)} for the {head.spec.classes} outputs of fc8 in {where}")
+        return TrainedHead(head, pyramid, labels), ()
+
+    def _read(self) -> tuple[dict[str, torch.Tensor], bytes | None, str]:
+        """The tensors by name, the file's bytes (None if torchvision publishes them), and where they are from."""
         source = self.config.source()
         if isinstance(source, str):
-            return read_weights(read_outside(source, "path: weights"), source), source
-        return download_weights(*source), " ".join(source)
+            data = read_outside(source, "path: weights")
+            return read_weights(data, source), data, source
+        return download_weights(*source), None, " ".join(source)

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tiny_workspace import make_spec, make_workspace
 
-from pipelines.networks import encode_network, has_head, read_backbone
+from pipelines.networks import encode_network, has_head, read_backbone, read_network
 from pipelines.stage import build_stage, run_unit
 from pipelines.stages.weights import ImportWeights, ImportWeightsConfig
 from pipelines.workspace import Workspace
 from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid
+from sppnet.pyramid import Pyramid, pool_full_maps
 from sppnet.weights import write_safetensors
 
 SMALL = BackboneSpec("zf5", width=1 / 32)
@@ -50,10 +51,56 @@ def test_a_network_of_our_own_can_be_imported(workspace: Workspace, tmp_path: Pa
     backbone, pyramid = build_backbone(SMALL), Pyramid((2, 1))
     head = FcHead(5 * backbone.channels, (4, 4), 3)
     path = tmp_path / "network.safetensors"
-    path.write_bytes(encode_network(backbone, head, pyramid, ("a", "b", "c"), []))
+    path.write_bytes(encode_network(backbone, head, pyramid, ("a", "b", "c"), [], sizes=(64, 48)))
     run_import(workspace, path)
-    found = read_backbone(workspace.artifact("network-imported")).trunk.state_dict()
-    assert all(torch.equal(found[name], tensor) for name, tensor in backbone.trunk.state_dict().items())
+    found = read_network(workspace.artifact("network-imported"))
+    state = found.network.backbone.trunk.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in backbone.trunk.state_dict().items())
+    layers = found.network.head.state_dict()
+    assert all(torch.equal(layers[name], tensor) for name, tensor in head.state_dict().items())
+    assert (found.labels, found.network.pyramid, found.sizes) == (("a", "b", "c"), pyramid, (64, 48))
+    with pytest.raises(ConfigError, match="describes its head itself"):
+        run_import(workspace, path, head={"levels": [2, 1]})
+
+
+def test_a_head_that_the_file_does_not_describe(workspace: Workspace, tmp_path: Path) -> None:
+    """The authors' order of values below fc6: what it computes of a map is what Caffe's layers would."""
+    backbone, pyramid = build_backbone(SMALL), Pyramid((3, 2, 1))
+    theirs = FcHead(pyramid.bins * backbone.channels, (5, 4), 3).eval()
+    path = tmp_path / "released.pth"
+    names = {name.removeprefix("layers."): tensor for name, tensor in theirs.state_dict().items()}
+    torch.save({**backbone.trunk.state_dict(), **names}, path)
+    run_import(workspace, path, head={"levels": [3, 2, 1], "layout": "released", "labels": ["x", "y", "z"]})
+    found = read_network(workspace.artifact("network-imported"))
+    assert found.labels == ("x", "y", "z")
+    maps = torch.rand(2, backbone.channels, 7, 9)
+    # Caffe: coarsest level first, each flattened as [C, n, n].
+    ours = pool_full_maps(maps, pyramid)
+    levels = [ours[:, pyramid.slices[n]].transpose(1, 2).flatten(1) for n in (1, 2, 3)]
+    expected = theirs(torch.cat(levels, dim=1))
+    torch.testing.assert_close(found.network.head(ours), expected)
+    assert found.network.head.spec.hidden == (5, 4)
+
+
+def test_heads_that_do_not_fit(workspace: Workspace, tmp_path: Path) -> None:
+    backbone = build_backbone(SMALL)
+    head = FcHead(5 * backbone.channels, (4, 4), 3)
+    names = {name.removeprefix("layers."): tensor for name, tensor in head.state_dict().items()}
+    path = tmp_path / "plain.safetensors"
+    path.write_bytes(write_safetensors({**backbone.trunk.state_dict(), **names}))
+    run_import(workspace, path)
+    assert not has_head(workspace.artifact("network-imported"))  # nobody said what they are
+    with pytest.raises(
+        ConfigError, match=r"tensor 'layers.fc6.weight' has shape \[4, 40\], the network needs \[4, 8\]"
+    ):
+        run_import(workspace, path, head={"levels": [1]})
+    with pytest.raises(ConfigError, match=r"head.labels: 2 for the 3 outputs of fc8 in .*plain.safetensors"):
+        run_import(workspace, path, head={"levels": [2, 1], "labels": ["a", "b"]})
+    path.write_bytes(write_safetensors({**backbone.trunk.state_dict(), "fc6.weight": names["fc6.weight"]}))
+    with pytest.raises(ConfigError, match=r"plain.safetensors: tensor 'fc7.weight' of the head is missing"):
+        run_import(workspace, path, head={"levels": [2, 1]})
+    with pytest.raises(ValidationError, match="can't pool windows"):
+        run_import(workspace, path, head={"levels": "none"})
 
 
 def test_the_first_wrong_tensor_is_named(workspace: Workspace, tmp_path: Path) -> None:
