@@ -22,7 +22,7 @@ def test_it_can_be_read(name: str) -> None:
     assert load_recipe(find_recipe(name)).name == name
 
 
-@pytest.mark.parametrize("name", ["voc07-paper", "voc07-release"])
+@pytest.mark.parametrize("name", ["voc07-paper", "voc07-release", "voc07-edge-boxes"])
 def test_nothing_trains_on_the_test_set(name: str) -> None:
     found = steps(name)
     assert {found[step]["split"] for step in ("head", "svms", "regressors")} == {"trainval"}
@@ -41,6 +41,18 @@ def test_the_papers_settings() -> None:
     assert (svms["negative_iou"], svms["strict"], svms["dedupe"], svms["dedupe_iou"]) == (0.3, False, "overlap", 0.7)
     assert (svms["rounds"], svms["mean_norm"], svms["c"]) == (1, 20.0, 0.001)
     assert found["regressors"]["ridge"] == 1000.0
+
+
+def test_both_methods_in_training_and_edge_boxes_in_testing() -> None:
+    paper, found = steps("voc07-paper"), steps("voc07-edge-boxes")
+    assert found["windows-train"]["methods"] == ["selective-search", "edge-boxes"]
+    assert found["windows-test"]["methods"] == ["edge-boxes"]
+    assert {found[step]["windows"] for step in ("head", "svms", "regressors")} == {"windows-train"}
+    assert found["detections"]["windows"] == "windows-test"
+    for step in ("head", "svms", "regressors", "detections", "backbone"):  # all else is as there
+        assert {**found[step], "windows": "windows"} == {**paper[step], "windows": "windows"}
+    plain = load_recipe(find_recipe("voc07-edge-boxes"), ["windows-test.edge_boxes.model=null"]).steps["windows-test"]
+    assert plain.model_dump()["edge_boxes"]["model"] is None
 
 
 def test_the_releases_settings() -> None:
