@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from jobs.report.class_model import ClassEvaluation, ClassRow, Figure
+from jobs.report.values import finite
 from sppnet.errors import ArtifactError
 
 _CLASSIFICATION = ("top1_error", "top5_error")
@@ -54,7 +54,7 @@ def _row(row: Mapping[str, Any], figures: tuple[str, ...]) -> ClassRow:
         images=int(row["images"]),
         # An ensemble is one classifier, however many networks it averages: nothing varies.
         members=1 if row.get("kind") == "ensemble" else max(1, len(row["members"])),
-        classes={str(name): None if value is None else _finite(value) for name, value in row["classes"].items()},
+        classes={str(name): None if value is None else finite(value) for name, value in row["classes"].items()},
         labels=labels,
         confusion=entries,
     )
@@ -62,11 +62,4 @@ def _row(row: Mapping[str, Any], figures: tuple[str, ...]) -> ClassRow:
 
 def _figure(figure: Mapping[str, Any]) -> Figure:
     deviation = figure["deviation"]
-    return Figure(_finite(figure["mean"]), None if deviation is None else _finite(deviation))
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"a figure of {number}")
-    return number
+    return Figure(finite(figure["mean"]), None if deviation is None else finite(deviation))

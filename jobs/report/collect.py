@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
-from jobs.report.class_model import ClassEvaluation
 from jobs.report.class_reader import read_class_evaluation
+from jobs.report.detector_reader import DetectorReader
 from jobs.report.filters import make_filter_gallery
 from jobs.report.gallery import Limits, Source, make_gallery
 from jobs.report.model import (
@@ -26,11 +25,14 @@ from jobs.report.model import (
     Training,
 )
 from jobs.report.page import render
+from jobs.report.recall_reader import read_recall, windows_method
+from jobs.report.values import finite_or_none
 from pipelines.class_metrics import UNIT as CLASS_UNIT
 from pipelines.engine import Engine, PlannedStep
 from pipelines.networks import UNIT as MODEL
 from pipelines.stages.activations import UNIT as ACTIVATIONS
 from pipelines.stages.activations import ActivationsConfig
+from pipelines.stages.recall import UNIT as RECALL
 from pipelines.training import TrainingConfig
 from pipelines.workspace import Commit, library_versions
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -43,6 +45,15 @@ METRICS = "metrics"
 CLASS_METRICS = "class-metrics"
 """Kind of artifact that steps which judge classes make."""
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Result(Generic[T]):
+    step: PlannedStep
+    commit: Commit
+    value: T
+
 
 @dataclass(frozen=True, slots=True)
 class _Evaluated:
@@ -50,12 +61,6 @@ class _Evaluated:
     commit: Commit
     evaluation: Evaluation
     iou: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    commit: Commit
-    evaluation: ClassEvaluation
 
 
 def write_report(engine: Engine, limits: Limits | None = None) -> str:
@@ -80,15 +85,19 @@ def collect(engine: Engine, run_name: str | None = None, *, limits: Limits | Non
         limits: How much of the split to look at and draw.
     """
     notes: list[str] = []
-    evaluated = list(_evaluations(engine, notes))
-    judged = list(_class_evaluations(engine, notes))
+    evaluated = _evaluations(engine, notes)
+    classes = _results(engine, CLASS_METRICS, CLASS_UNIT, notes, read_class_evaluation)
+    methods = {step.spec.artifact: windows_method(step.preimage) for step in engine.steps}
+    recalls = _results(engine, RECALL, RECALL, notes, lambda data, step, where: read_recall(data, step, methods, where))
+    commits = [entry.commit for entry in evaluated]
+    commits += [result.commit for result in classes]
+    commits += [result.commit for result in recalls]
     return RunReport(
-        info=_info(
-            engine, run_name or engine.recipe.name, [*(e.commit for e in evaluated), *(j.commit for j in judged)]
-        ),
+        info=_info(engine, run_name or engine.recipe.name, commits),
         evaluations=tuple(entry.evaluation for entry in evaluated),
         gallery=_gallery(engine, evaluated[-1], limits, notes) if evaluated else None,
-        classes=tuple(entry.evaluation for entry in judged),
+        classes=tuple(result.value for result in classes),
+        proposals=tuple(result.value for result in recalls),
         filters=tuple(_filter_galleries(engine, notes)),
         training=tuple(_trainings(engine, notes)),
         stages=tuple(
@@ -120,31 +129,34 @@ def _info(engine: Engine, run_name: str, commits: Sequence[Commit]) -> RunInfo:
     )
 
 
-def _evaluations(engine: Engine, notes: list[str]) -> Iterator[_Evaluated]:
+def _results(
+    engine: Engine, kind: str, unit: str, notes: list[str], read: Callable[[bytes, str, str], T]
+) -> list[_Result[T]]:
+    """What all steps that make artifacts of one kind found out; `read` takes the bytes, the step's name, and where."""
+    found = []
     for step in engine.steps:
         artifact = engine.workspace.artifact(step.spec.artifact)
-        if artifact.kind != METRICS or METRICS not in artifact.committed():
+        if artifact.kind != kind or unit not in artifact.committed():
             continue
         try:
-            commit = artifact.commit(METRICS)
-            evaluation, iou = read_evaluation(artifact.read_commit(commit), step.name, f"{artifact.name}/{METRICS}")
+            commit = artifact.commit(unit)
+            value = read(artifact.read_commit(commit), step.name, f"{artifact.name}/{unit}")
         except ArtifactError as error:
             notes.append(f"Step {step.name} can't be shown: {error}")
             continue
-        yield _Evaluated(step, commit, evaluation, iou)
+        found.append(_Result(step, commit, value))
+    return found
 
 
-def _class_evaluations(engine: Engine, notes: list[str]) -> Iterator[_Judged]:
-    for step in engine.steps:
-        artifact = engine.workspace.artifact(step.spec.artifact)
-        if artifact.kind != CLASS_METRICS or CLASS_UNIT not in artifact.committed():
-            continue
-        try:
-            commit = artifact.commit(CLASS_UNIT)
-            data = artifact.read_commit(commit)
-            yield _Judged(commit, read_class_evaluation(data, step.name, f"{artifact.name}/{CLASS_UNIT}"))
-        except ArtifactError as error:
-            notes.append(f"Step {step.name} can't be shown: {error}")
+def _evaluations(engine: Engine, notes: list[str]) -> list[_Evaluated]:
+    """What the evaluate steps found out, with an account of their detectors."""
+    detectors = DetectorReader(engine, notes)
+    found = []
+    for result in _results(engine, METRICS, METRICS, notes, read_evaluation):
+        evaluation, iou = result.value
+        rows = tuple(replace(row, account=detectors.account(row, evaluation.split)) for row in evaluation.rows)
+        found.append(_Evaluated(result.step, result.commit, replace(evaluation, rows=rows), iou))
+    return found
 
 
 def read_evaluation(data: bytes, step: str, where: str) -> tuple[Evaluation, float]:
@@ -166,29 +178,23 @@ def _detector_score(row: Mapping[str, Any]) -> DetectorScore:
         name=str(row["name"]),
         detections=str(row["detections"]),
         regressed=row["boxes"] == "regressed",
-        voc07_map=_number(row["voc07_map"]),
-        area_map=_number(row["area_map"]),
+        voc07_map=finite_or_none(row["voc07_map"]),
+        area_map=finite_or_none(row["area_map"]),
         categories={str(name): _category_score(score) for name, score in row["categories"].items()},
     )
 
 
 def _category_score(score: Mapping[str, Any]) -> CategoryScore:
     return CategoryScore(
-        voc07_ap=_number(score["voc07_ap"]),
-        area_ap=_number(score["area_ap"]),
+        voc07_ap=finite_or_none(score["voc07_ap"]),
+        area_ap=finite_or_none(score["area_ap"]),
         positives=int(score["positives"]),
         detections=int(score["detections"]),
         true_positives=int(score["true_positives"]),
-        operating_score=_number(score["operating_score"]),
+        operating_score=finite_or_none(score["operating_score"]),
         recall=tuple(map(float, score["recall"])),
         precision=tuple(map(float, score["precision"])),
     )
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, or None for null and NaN."""
-    number = None if value is None else float(value)
-    return number if number is not None and math.isfinite(number) else None
 
 
 def _gallery(engine: Engine, last: _Evaluated, limits: Limits | None, notes: list[str]) -> Gallery | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.report.class_model import ClassEvaluation
+from jobs.report.detector_model import DetectorAccount
+from jobs.report.recall_model import RecallEvaluation
 from pipelines.engine import StepSummary
 
 
@@ -68,6 +70,7 @@ class DetectorScore:
         voc07_map: Mean of the categories' 11-point AP, 0..1; None without any.
         area_map: Mean of their area AP; None without any.
         categories: Scores by category, in the data set's order.
+        account: How it is made and what an image costs; None if that isn't known.
     """
 
     name: str
@@ -76,6 +79,7 @@ class DetectorScore:
     voc07_map: float | None
     area_map: float | None
     categories: Mapping[str, CategoryScore]
+    account: DetectorAccount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,7 @@ class RunReport:
         evaluations: What the evaluate steps found out; empty before the first.
         gallery: Drawn detections and failures of the final detector; None without one.
         classes: What steps that judge classes found out: classification and transfer.
+        proposals: What steps that measure the recall of proposals found out.
         filters: Pictures of what filters respond to.
         training: Curves of the training stages.
         stages: All steps in order.
@@ -288,6 +293,7 @@ class RunReport:
     evaluations: tuple[Evaluation, ...] = ()
     gallery: Gallery | None = None
     classes: tuple[ClassEvaluation, ...] = ()
+    proposals: tuple[RecallEvaluation, ...] = ()
     filters: tuple[FilterGallery, ...] = ()
     training: tuple[Training, ...] = ()
     stages: tuple[StageRow, ...] = ()

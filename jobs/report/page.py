@@ -15,11 +15,13 @@ from markupsafe import Markup
 from jobs.report import figures, pictures
 from jobs.report.class_model import METRICS, ClassEvaluation
 from jobs.report.class_tables import Confusion, class_table, confusions, figure_tables, row_name
+from jobs.report.detector_tables import detector_table
 from jobs.report.heat import heat_map
 from jobs.report.matching import ERRORS
 from jobs.report.model import RunReport, StageRow, Tally
 from jobs.report.panels import pr_panels, training_groups
 from jobs.report.plots import colour_and_dash
+from jobs.report.recall_tables import mean_windows, recall_panels, recall_table
 from jobs.report.tables import result_tables
 
 WIDE_CATEGORIES = 24
@@ -69,12 +71,14 @@ def render(report: RunReport) -> str:
     return _template().render(
         report=report,
         evaluations=[
-            (evaluation, result_tables(evaluation), pr_panels(evaluation)) for evaluation in report.evaluations
+            (evaluation, detector_table(evaluation), result_tables(evaluation), pr_panels(evaluation))
+            for evaluation in report.evaluations
         ],
         classes=[
             (evaluation, figure_tables(evaluation), class_table(evaluation), heat(evaluation))
             for evaluation in report.classes
         ],
+        proposals=[(recall, recall_table(recall), recall_panels(recall)) for recall in report.proposals],
         training=training_groups(report.training),
         bars=time_bars(report.stages),
         ticks=time_ticks(report.stages),
@@ -98,7 +102,7 @@ def _template() -> Template:
     )
     for function in (figures.percent, figures.count, figures.significant, figures.size, figures.duration):
         environment.filters[function.__name__] = function
-    environment.filters |= {"rate": figures.rate, "when": figures.when}
+    environment.filters |= {"rate": figures.rate, "when": figures.when, "mean_windows": mean_windows}
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals["metrics"] = METRICS
     environment.globals["colour_and_dash"] = colour_and_dash

@@ -54,16 +54,16 @@ _WIDE_INCHES = (4.2, 2.2)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a training panel.
+    """One line of a panel.
 
     Attributes:
         name: What it shows.
-        steps: Training steps.
+        places: Where it has values: training steps, overlaps or numbers of windows.
         values: Its value at each of them.
     """
 
     name: str
-    steps: tuple[float, ...]
+    places: tuple[float, ...]
     values: tuple[float, ...]
 
 
@@ -111,10 +111,7 @@ def training_panel(lines: Sequence[Line], label: str, *, log: bool = False, step
     with rc_context({**_RC, "svg.hashsalt": label}):  # so that ids differ from figure to figure
         figure = Figure(figsize=_WIDE_INCHES, layout="constrained")
         axes = figure.subplots()
-        for index, line in enumerate(lines):
-            drawstyle = "steps-pre" if stepped else "default"
-            alone: dict[str, Any] = {"marker": "o", "markersize": 3} if len(line.steps) == 1 else {}
-            axes.plot(line.steps, line.values, linewidth=1.6, drawstyle=drawstyle, **alone, **_style(index))
+        _draw(axes, lines, drawstyle="steps-pre" if stepped else "default")
         if log:
             axes.set_yscale("log")
             axes.minorticks_off()
@@ -122,6 +119,29 @@ def training_panel(lines: Sequence[Line], label: str, *, log: bool = False, step
         axes.set_xlabel("step")
         axes.margins(x=0.02, y=0.08)
         axes.locator_params(axis="x", nbins=6, integer=True)
+        return _svg(figure, label)
+
+
+def recall_panel(lines: Sequence[Line], label: str, *, over: str, log: bool = False) -> Markup:
+    """Recall, 0..1, over overlaps or numbers of windows.
+
+    Args:
+        lines: What to draw, in the style's colours; one without places is left out.
+        label: What the picture shows, for screen readers.
+        over: What the x axis is. It is drawn as it is: no text that comes from data.
+        log: Whether the x axis is logarithmic; lines end in a dot then, since they end at different places.
+    """
+    with rc_context({**_RC, "svg.hashsalt": label}):  # so that ids differ from figure to figure
+        figure = Figure(figsize=_WIDE_INCHES, layout="constrained")
+        axes = figure.subplots()
+        _draw(axes, lines, dotted=log)
+        if log:
+            axes.set_xscale("log")
+            axes.minorticks_off()
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.margins(x=0.02)
+        axes.set(ylim=(0, 1.03), yticks=(0, 0.5, 1), xlabel=over, ylabel="recall")
+        axes.set_yticklabels(["0", "0.5", "1"])
         return _svg(figure, label)
 
 
@@ -141,6 +161,15 @@ def spans_decades(values: Sequence[float]) -> bool:
     """Whether values are positive and differ enough to need a logarithmic axis."""
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0 and max(finite) / min(finite) >= 20
+
+
+def _draw(axes: Any, lines: Sequence[Line], drawstyle: str = "default", *, dotted: bool = False) -> None:
+    """Lines in the style's colours by their numbers; one of a single value, or whose end matters, has a dot there."""
+    for index, line in enumerate(lines):
+        if line.places:
+            dot: dict[str, Any] = {"marker": "o", "markersize": 3, "markevery": [len(line.places) - 1]}
+            end = dot if dotted or len(line.places) == 1 else {}
+            axes.plot(line.places, line.values, linewidth=1.6, drawstyle=drawstyle, **end, **_style(index))
 
 
 def _style(index: int) -> dict[str, Any]:

@@ -47,17 +47,18 @@ def _table(
     mean: Callable[[DetectorScore], float | None],
     ap: Callable[[CategoryScore], float | None],
 ) -> Table:
-    texts = [
-        [figures.percent(mean(row))]
-        + [figures.percent(ap(row.categories.get(name, NO_SCORE))) for name in evaluation.categories]
-        for row in evaluation.rows
-    ]
-    columns = [_best(column) for column in zip(*texts, strict=True)]
-    rows = tuple(tuple(Cell(text, text == columns[i]) for i, text in enumerate(row)) for row in texts)
-    return Table(title, rows)
+    columns = [percent_column([mean(row) for row in evaluation.rows])]
+    for name in evaluation.categories:
+        columns.append(percent_column([ap(row.categories.get(name, NO_SCORE)) for row in evaluation.rows]))
+    return Table(title, tuple(zip(*columns, strict=True)))
 
 
-def _best(column: Sequence[str]) -> str | None:
-    """The largest number as printed, so that equals are bold together; None if there is nothing to compare."""
-    numbers = [text for text in column if text != figures.NONE]
-    return max(numbers, key=float) if len(column) > 1 and numbers else None
+def percent_column(fractions: Sequence[float | None]) -> list[Cell]:
+    """Fractions 0..1 in percent; the largest, as printed, is the best, so that equals are bold together.
+
+    A single number is not: there is nothing to compare it with.
+    """
+    texts = [figures.percent(fraction) for fraction in fractions]
+    numbers = [text for text in texts if text != figures.NONE]
+    best = max(numbers, key=float) if len(texts) > 1 and numbers else None
+    return [Cell(text, text == best) for text in texts]
