@@ -10,7 +10,6 @@ from jobs.report.model import Evaluation
 from jobs.report.tables import Cell, percent_column
 
 _UNKNOWN = DetectorAccount((), (), (), (), (), None, None)
-_SOURCES = {"maps": "maps", "crops": "R-CNN's crops"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def _made(account: DetectorAccount) -> tuple[str, ...]:
         ", ".join(map(str, account.scales)),
         " + ".join(account.windows),
         " + ".join(account.backbones),
-        " + ".join(_SOURCES.get(source, source) for source in account.sources),
+        " + ".join(account.sources),
     )
     return tuple(value or figures.NONE for value in values)
 
@@ -98,5 +97,5 @@ def _notes(accounts: list[DetectorAccount]) -> tuple[str, ...]:
     if any(account.regresses for account in accounts):
         notes.append("Where a step has regressors its scoring includes them, in the row without +bb too.")
     if any("crops" in account.sources for account in accounts):
-        notes.append("R-CNN's crops are convolved while scoring, a window at a time.")
+        notes.append("From crops is R-CNN's way: they are convolved while scoring, a window at a time.")
     return tuple(notes)

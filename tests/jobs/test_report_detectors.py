@@ -114,7 +114,7 @@ def test_what_each_detector_is_made_of(measured: Chain):
         "pool5": ("pool5", "240", "windows", "net", "maps"),
         "fc7": ("fc7, fine-tuned", "240", "windows", "net", "maps"),
         "fc7+bb": ("fc7, fine-tuned", "160, 240", "windows", "net", "maps"),  # the regressors read another scale
-        "rcnn": ("pool5", "227", "few", "net", "R-CNN's crops"),
+        "rcnn": ("pool5", "227", "few", "net", "crops"),
         "both+bb": ("fc7, fine-tuned + fc6, as pre-trained", "160, 240", "windows", "net + tiny", "maps"),
         "second": ("fc6, as pre-trained", "240", "windows", "tiny", "maps"),
     }
@@ -143,12 +143,12 @@ def test_accuracies_and_their_best(measured: Chain):
 
 def test_notes_say_what_the_times_hold(measured: Chain):
     notes = table_of(measured).notes
-    assert [note.split()[0].strip(":") for note in notes] == ["Convolution", "Scoring", "Where", "R-CNN's"]
+    assert [note.split()[0].strip(":") for note in notes] == ["Convolution", "Scoring", "Where", "From"]
     evaluation = collect(measured.engine).evaluations[0]
     alone = detector_table(replace(evaluation, rows=evaluation.rows[:1]))
     assert [note.split()[0] for note in alone.notes] == ["Convolution:", "Scoring:"]
     only_crops = detector_table(replace(evaluation, rows=evaluation.rows[3:4]))
-    assert [note.split()[0] for note in only_crops.notes] == ["Scoring:", "R-CNN's"]
+    assert [note.split()[0] for note in only_crops.notes] == ["Scoring:", "From"]
 
 
 def test_shared_maps_are_read_once_and_a_broken_commit_is_told_once(measured: Chain):
