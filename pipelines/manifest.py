@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +52,12 @@ class Manifest:
     def count(self, split: str) -> int:
         """How many keys a split has."""
         return sum(map(len, self.splits[split]))
+
+    def words(self) -> dict[str, str]:
+        """What people call each category: its name, with its code behind it where others have the same name."""
+        called = {category: self.names.get(category, category) for category in self.categories}
+        often = Counter(called.values())
+        return {code: word if often[word] == 1 else f"{word} ({code})" for code, word in called.items()}
 
     def write(self, artifact: Artifact) -> None:
         """Records the manifest once in the images artifact."""

@@ -77,7 +77,8 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) 
     result.fields.update(run_result(engine, summaries, time.perf_counter() - start))
     result.fields["report"] = write_report(engine)
     for name, row in result.fields["steps"].items():
-        console.print(f"{name}: VOC07 mAP {_percent(row['voc07_map'])}, area mAP {_percent(row['area_map'])}")
+        voc07 = "" if row["voc07_map"] is None else f"VOC07 mAP {_percent(row['voc07_map'])}, "
+        console.print(f"{name}: {voc07}area mAP {_percent(row['area_map'])}")
     if result.fields["classes"]:
         console.print(class_table(result.fields["classes"]))
     console.print(f"report: {result.fields['report']}")

@@ -11,24 +11,16 @@ from typing import Any, Generic, TypeVar
 
 from jobs.report.class_reader import read_class_evaluation
 from jobs.report.detector_reader import DetectorReader
+from jobs.report.evaluation_model import CategoryScore, DetectorScore, Evaluation
 from jobs.report.filters import make_filter_gallery
 from jobs.report.gallery import Limits, Source, make_gallery
-from jobs.report.model import (
-    CategoryScore,
-    DetectorScore,
-    Evaluation,
-    FilterGallery,
-    Gallery,
-    RunInfo,
-    RunReport,
-    StageRow,
-    Training,
-)
+from jobs.report.model import FilterGallery, Gallery, RunInfo, RunReport, StageRow, Training
 from jobs.report.page import render
 from jobs.report.recall_reader import read_recall, windows_method
 from jobs.report.values import finite_or_none
 from pipelines.class_metrics import UNIT as CLASS_UNIT
 from pipelines.engine import Engine, PlannedStep
+from pipelines.manifest import Manifest
 from pipelines.networks import UNIT as MODEL
 from pipelines.stages.activations import UNIT as ACTIVATIONS
 from pipelines.stages.activations import ActivationsConfig
@@ -154,7 +146,15 @@ def _evaluations(engine: Engine, notes: list[str]) -> list[_Evaluated]:
     found = []
     for result in _results(engine, METRICS, METRICS, notes, read_evaluation):
         evaluation, iou = result.value
-        rows = tuple(replace(row, account=detectors.account(row, evaluation.split)) for row in evaluation.rows)
+        words = _words(engine, result.step)
+        rows = tuple(
+            replace(
+                row,
+                account=detectors.account(row, evaluation.split),
+                categories={words.get(code, code): score for code, score in row.categories.items()},
+            )
+            for row in evaluation.rows
+        )
         found.append(_Evaluated(result.step, result.commit, replace(evaluation, rows=rows), iou))
     return found
 
@@ -168,7 +168,7 @@ def read_evaluation(data: bytes, step: str, where: str) -> tuple[Evaluation, flo
     try:
         body = json.loads(data)
         rows = tuple(_detector_score(row) for row in body["rows"])
-        return Evaluation(step, str(body["split"]), rows), float(body.get("iou", 0.5))
+        return Evaluation(step, str(body["split"]), rows, str(body.get("protocol", "voc"))), float(body.get("iou", 0.5))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{where}: not an evaluation ({type(error).__name__}: {error})") from error
 
@@ -197,6 +197,15 @@ def _category_score(score: Mapping[str, Any]) -> CategoryScore:
     )
 
 
+def _words(engine: Engine, step: PlannedStep) -> Mapping[str, str]:
+    """What people call the categories of the images that a step evaluates; nothing where that can't be read."""
+    images = dict(step.spec.inputs).get("images")
+    try:
+        return Manifest.read(engine.workspace.artifact(images[0])).words() if images else {}
+    except ArtifactError:
+        return {}
+
+
 def _gallery(engine: Engine, last: _Evaluated, limits: Limits | None, notes: list[str]) -> Gallery | None:
     images = dict(last.step.spec.inputs).get("images")
     if not images or not last.evaluation.rows:
@@ -208,6 +217,7 @@ def _gallery(engine: Engine, last: _Evaluated, limits: Limits | None, notes: lis
         iou=last.iou,
         nms_iou=getattr(last.step.config, "nms_iou", 0.3),
         seed=engine.recipe.seed,
+        words=_words(engine, last.step),
     )
     try:
         return make_gallery(source, limits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.report.detector_model import DetectorAccount
-from jobs.report.model import DetectorScore
+from jobs.report.evaluation_model import DetectorScore
 from pipelines.engine import Engine, PlannedStep
 from pipelines.shards import map_unit
 from pipelines.stages.combine import CombineConfig

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jobs.report import figures
 from jobs.report.detector_model import DetectorAccount
-from jobs.report.model import Evaluation
+from jobs.report.evaluation_model import Evaluation
 from jobs.report.tables import Cell, percent_column
 
 _UNKNOWN = DetectorAccount((), (), (), (), (), None, None)

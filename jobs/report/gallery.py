@@ -6,12 +6,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jobs.report.evaluation_model import DetectorScore, Evaluation
 from jobs.report.matching import ERRORS, Detection, ImageMatch, Judged, above, match_image
-from jobs.report.model import DetectorScore, Evaluation, Failure, Gallery, Picture, Tally
+from jobs.report.model import Failure, Gallery, Picture, Tally
 from jobs.report.pictures import draw_failure, draw_picture
 from pipelines.manifest import Manifest
 from pipelines.schemas import decode_detections
@@ -48,6 +49,7 @@ class Source:
         iou: Overlap from which a detection is right.
         nms_iou: Overlap at which regressed boxes were suppressed once more.
         seed: Decides the lot.
+        words: What the evaluation calls each category.
     """
 
     images: Artifact
@@ -56,6 +58,11 @@ class Source:
     iou: float
     nms_iou: float
     seed: int
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def word(self, category: str) -> str:
+        """What the evaluation calls a category."""
+        return self.words.get(category, category)
 
     @property
     def row(self) -> DetectorScore:
@@ -116,7 +123,8 @@ def _matches(source: Source, unit: str) -> Iterator[tuple[ImageRecord, ImageMatc
     found = _detections(source, unit)
     sought = source.row.categories.keys()
     for record in read_images(source.images, unit)[0]:
-        yield record, match_image(found.get(record.key, []), record.annotation.objects, source.iou, sought)
+        objects = [replace(thing, category=source.word(thing.category)) for thing in record.annotation.objects]
+        yield record, match_image(found.get(record.key, []), objects, source.iou, sought)
 
 
 def _detections(source: Source, unit: str) -> Mapping[str, list[Detection]]:
@@ -125,7 +133,7 @@ def _detections(source: Source, unit: str) -> Mapping[str, list[Detection]]:
     by_image: dict[str, list[Detection]] = {}
     for row in decode_detections(source.detections.read(unit), f"{source.detections.name}/{unit}"):
         box = row.regressed if regressed and row.regressed is not None else row.box
-        by_image.setdefault(row.key, []).append(Detection(row.category, row.score, box))
+        by_image.setdefault(row.key, []).append(Detection(source.word(row.category), row.score, box))
     # Only better detections suppress, so that cutting at the operating score first changes nothing.
     shown = {key: above(found, operating) for key, found in by_image.items()}
     return {key: _suppressed(found, source.nms_iou) for key, found in shown.items()} if regressed else shown

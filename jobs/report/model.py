@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.report.class_model import ClassEvaluation
-from jobs.report.detector_model import DetectorAccount
+from jobs.report.evaluation_model import Evaluation
 from jobs.report.recall_model import RecallEvaluation
 from pipelines.engine import StepSummary
 
@@ -32,74 +32,6 @@ class RunInfo:
     finished: float | None
     hosts: tuple[str, ...]
     versions: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class CategoryScore:
-    """How well one detector finds one category.
-
-    Attributes:
-        voc07_ap: 11-point AP of VOC 2007, 0..1; None where the split has no object of the category.
-        area_ap: Area under the precision-recall curve, 0..1; None likewise.
-        positives: Objects to find, difficult ones left out.
-        detections: Detections of the category.
-        true_positives: How many of them are right.
-        operating_score: Score from which detections are drawn: the one of the best F1; None if there is none.
-        recall: Points of the curve, rising, 0..1.
-        precision: The precision at each of them, 0..1.
-    """
-
-    voc07_ap: float | None
-    area_ap: float | None
-    positives: int
-    detections: int
-    true_positives: int
-    operating_score: float | None
-    recall: tuple[float, ...] = ()
-    precision: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorScore:
-    """One detector variant, a "step of the head": its row of the tables.
-
-    Attributes:
-        name: Such as `fc7, 5 scales`.
-        detections: Name of its detections artifact.
-        regressed: Whether the boxes are those after box regression.
-        voc07_map: Mean of the categories' 11-point AP, 0..1; None without any.
-        area_map: Mean of their area AP; None without any.
-        categories: Scores by category, in the data set's order.
-        account: How it is made and what an image costs; None if that isn't known.
-    """
-
-    name: str
-    detections: str
-    regressed: bool
-    voc07_map: float | None
-    area_map: float | None
-    categories: Mapping[str, CategoryScore]
-    account: DetectorAccount | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What one evaluate step found out.
-
-    Attributes:
-        step: The step's name.
-        split: The split that was scored.
-        rows: Detector variants in the recipe's order; the last one is the final detector.
-    """
-
-    step: str
-    split: str
-    rows: tuple[DetectorScore, ...]
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """All categories of any row, in order of appearance."""
-        return tuple(dict.fromkeys(name for row in self.rows for name in row.categories))
 
 
 @dataclass(frozen=True, slots=True)

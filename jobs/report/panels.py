@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from jobs.report import figures
-from jobs.report.model import Evaluation, Training
+from jobs.report.evaluation_model import Evaluation
+from jobs.report.model import Training
 from jobs.report.plots import Line, Panel, pr_panel, spans_decades, training_panel
 from jobs.report.tables import NO_SCORE
 
@@ -30,14 +31,14 @@ def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
     final = evaluation.rows[-1] if evaluation.rows else None
     if final is None:
         return ()
-    names = [name for name in evaluation.categories if final.categories.get(name, NO_SCORE).voc07_ap is not None]
+    names = [name for name in evaluation.categories if final.categories.get(name, NO_SCORE).ap is not None]
     if len(names) > _PANELS_AT_MOST:
-        ranked = sorted(names, key=lambda name: -(final.categories[name].voc07_ap or 0.0))
+        ranked = sorted(names, key=lambda name: -(final.categories[name].ap or 0.0))
         names = ranked[: _PANELS_AT_MOST // 2] + ranked[-_PANELS_AT_MOST // 2 :]
     return tuple(
         Panel(
             title=name,
-            note=figures.percent(final.categories[name].voc07_ap),
+            note=figures.percent(final.categories[name].ap),
             plot=pr_panel([row.categories.get(name) for row in evaluation.rows], f"Precision over recall, {name}"),
         )
         for name in names

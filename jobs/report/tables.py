@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jobs.report import figures
-from jobs.report.model import CategoryScore, DetectorScore, Evaluation
+from jobs.report.evaluation_model import CategoryScore, DetectorScore, Evaluation
 
 NO_SCORE = CategoryScore(None, None, 0, 0, 0, None)
 """Stands for a category that a detector does not know."""
@@ -33,12 +33,13 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def result_tables(evaluation: Evaluation) -> tuple[Table, Table]:
-    """The 11-point table and the area table."""
-    return (
-        _table("VOC 2007 11-point", evaluation, lambda row: row.voc07_map, lambda score: score.voc07_ap),
-        _table("Area under the curve", evaluation, lambda row: row.area_map, lambda score: score.area_ap),
-    )
+def result_tables(evaluation: Evaluation) -> tuple[Table, ...]:
+    """The table that the protocol goes by; VOC's has the area table behind it."""
+    main = _table(evaluation.metric, evaluation, lambda row: row.mean_ap, lambda score: score.ap)
+    if evaluation.protocol == "det":
+        return (main,)
+    area = _table("Area under the curve", evaluation, lambda row: row.area_map, lambda score: score.area_ap)
+    return main, area
 
 
 def _table(

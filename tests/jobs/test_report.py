@@ -11,18 +11,9 @@ import numpy as np
 import pytest
 
 from jobs.report import figures, render
+from jobs.report.evaluation_model import CategoryScore, DetectorScore, Evaluation
 from jobs.report.matching import Detection, match_image
-from jobs.report.model import (
-    CategoryScore,
-    DetectorScore,
-    Evaluation,
-    Gallery,
-    RunInfo,
-    RunReport,
-    StageRow,
-    Tally,
-    Training,
-)
+from jobs.report.model import Gallery, RunInfo, RunReport, StageRow, Tally, Training
 from jobs.report.page import WIDE_CATEGORIES, quarantine_rows, time_bars, time_ticks
 from jobs.report.panels import training_panels
 from jobs.report.pictures import draw_failure, draw_picture
@@ -228,6 +219,24 @@ def test_equals_are_bold_together_and_a_single_row_is_not():
     table = result_tables(Evaluation("e", "val", rows))[0]
     assert all(cell.best for row in table.rows for cell in row)
     assert not any(cell.best for row in result_tables(Evaluation("e", "val", rows[:1]))[0].rows for cell in row)
+
+
+def test_by_dets_rule_there_is_one_ap(report: RunReport):
+    def judged(score: CategoryScore) -> CategoryScore:
+        return replace(score, voc07_ap=None)
+
+    rows = tuple(
+        replace(row, voc07_map=None, categories={name: judged(score) for name, score in row.categories.items()})
+        for row in report.evaluations[0].rows
+    )
+    html = render(replace(report, evaluations=(Evaluation("evaluate", "val2", rows, "det"),), gallery=None))
+    text = re.sub(r"\s+", " ", Page(html).text)
+    assert "56.6 %mAP, ILSVRC DET, area" in text  # the final detector's mean
+    assert "11-point" not in text
+    assert html.count('class="results') == 1  # one table
+    assert "Number: AP (ILSVRC DET, area) of fc7 & box regression" in text
+    plots = [attributes for tag, attributes in Page(html).tags if attributes.get("class") == "plot"]
+    assert [plot["aria-label"] for plot in plots][:2] == ["Precision over recall, cat", "Precision over recall, dog"]
 
 
 def test_many_categories_become_rows_and_few_of_them_get_curves(report: RunReport):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,16 @@ from PIL import Image
 
 from jobs.report.collect import collect, read_curve, read_evaluation, write_report
 from jobs.report.gallery import Limits
+from jobs.report.page import render
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
 from pipelines.detectors import FeatureInfo
 from pipelines.engine import Engine
+from pipelines.manifest import Manifest
 from pipelines.recipe import parse_recipe
 from pipelines.schemas import DetectionRow, encode_detections
 from pipelines.stage import build_stage, run_unit
-from pipelines.workspace import Output, Workspace
+from pipelines.workspace import Artifact, Output, Workspace
 from sppnet.errors import ArtifactError
 from sppnet.weights import write_safetensors
 
@@ -142,6 +145,20 @@ def test_the_gallery_shows_what_was_evaluated(engine: Engine):
     assert gallery.tallies["cat"].right == 6
     assert gallery.tallies["dog"].missed == 6
     assert gallery.failures == ()
+
+
+def test_categories_that_are_codes_are_shown_as_words(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    plain = Manifest.read
+
+    def named(artifact: Artifact) -> Manifest:
+        return replace(plain(artifact), names={"cat": "house <cat>"})
+
+    monkeypatch.setattr(Manifest, "read", named)
+    report = collect(engine)
+    assert report.evaluations[0].categories == ("house <cat>", "dog")
+    assert report.gallery.tallies["house <cat>"].right == 6
+    assert report.gallery.tallies["dog"].missed == 6
+    assert "house &lt;cat&gt;" in render(report)
 
 
 def lowered(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from jobs.report.collect import collect
 from jobs.report.detector_model import DetectorAccount
 from jobs.report.detector_reader import DetectorReader
 from jobs.report.detector_tables import DetectorTable, detector_table
-from jobs.report.model import DetectorScore, Evaluation, RunInfo, RunReport
+from jobs.report.evaluation_model import DetectorScore, Evaluation
+from jobs.report.model import RunInfo, RunReport
 from pipelines.workspace import Output
 
 SECONDS = {"maps/s0160/val": 0.2, "maps/s0240/val": 0.5, "other/s0240/val": 1.25}

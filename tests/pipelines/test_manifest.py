@@ -77,3 +77,8 @@ def test_names_of_categories_are_kept(tmp_path) -> None:
     manifest = Manifest({"val": (("x",),)}, ("n02672831",), {"n02672831": "accordion"})
     manifest.write(artifact)
     assert Manifest.read(artifact) == manifest
+
+
+def test_words_tell_categories_apart() -> None:
+    manifest = Manifest({}, ("n1", "n2", "n3", "n4"), {"n1": "crane", "n2": "dog", "n3": "crane"})
+    assert manifest.words() == {"n1": "crane (n1)", "n2": "dog", "n3": "crane (n3)", "n4": "n4"}
