@@ -1,16 +1,36 @@
-"""How much there is to work on, and how fast: the numbers that a plan multiplies."""
+"""How much there is to work on: the images of a plan."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
-import torch
+from jobs.plan.rates import Rates
+from pipelines.datasets.sources import DataSet, RawImage, Shards
+from pipelines.recipe import Recipe
+from pipelines.stages.ingest import IngestConfig
+from sppnet.errors import ConfigError, DataError
 
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.costs import map_cost
-from sppnet.errors import ConfigError
+__all__ = ["Corpus", "ImageSet", "Rates", "listed_images", "parse_images", "parse_size"]
+
+_SAMPLED_SHARDS = 2  # a shard of some data sets is one object, which is read whole
+_SAMPLED_IMAGES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """The images of a split.
+
+    Attributes:
+        count: How many there are.
+        mean_bytes: Of an encoded image; None where no image was looked at.
+        mean_pixels: Of a decoded one, likewise.
+    """
+
+    count: int
+    mean_bytes: float | None = None
+    mean_pixels: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,67 +38,103 @@ class Corpus:
     """The images of a plan.
 
     Attributes:
-        images: How many images a split has, by `split`, or by `step.split` where steps that ingest differ.
+        images: Those of a split, by `split`, or by `step.split` where steps that ingest differ.
         size_wh: Width and height of a typical one, pixels.
         windows: Windows of an image.
-        image_bytes: Mean bytes of an encoded image.
     """
 
-    images: Mapping[str, int]
+    images: Mapping[str, ImageSet]
     size_wh: tuple[int, int] = (500, 375)
     windows: int = 2000
-    image_bytes: int = 110_000
+
+    @property
+    def typical_pixels(self) -> int:
+        """Pixels of a typical image."""
+        return self.size_wh[0] * self.size_wh[1]
 
     def count(self, step: str, *splits: str) -> int:
-        """Images of some splits of a step that ingests.
+        """Images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        return sum(found.count for found in self.sets(step, *splits))
+
+    def pixels(self, step: str, *splits: str) -> float:
+        """Pixels of all images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        return sum(found.count * (found.mean_pixels or self.typical_pixels) for found in self.sets(step, *splits))
+
+    def encoded_bytes(self, rates: Rates, step: str, *splits: str) -> float:
+        """Bytes of all encoded images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        usual = rates.pixel_bytes * self.typical_pixels
+        return sum(found.count * (found.mean_bytes or usual) for found in self.sets(step, *splits))
+
+    def sets(self, step: str, *splits: str) -> Iterator[ImageSet]:
+        """The images of some splits of a step that ingests.
 
         Raises:
             ConfigError: The size of a split is not known.
         """
-        return sum(self._count(step, split) for split in splits)
+        for split in splits:
+            found = self.images.get(f"{step}.{split}") or self.images.get(split)
+            if found is None:
+                known = ", ".join(self.images) or "none"
+                raise ConfigError(
+                    f"the size of split '{split}' is not known (known: {known}); give it: --images {split}=N"
+                )
+            yield found
 
-    def _count(self, step: str, split: str) -> int:
-        for name in (f"{step}.{split}", split):
-            if name in self.images:
-                return self.images[name]
-        known = ", ".join(self.images) or "none"
-        raise ConfigError(f"the size of split '{split}' is not known (known: {known}); give it: --images {split}=N")
+
+def parse_images(given: Sequence[str]) -> dict[str, ImageSet]:
+    """Reads `SPLIT=N` and `STEP.SPLIT=N` options; raises `ConfigError` for anything else."""
+    found = {}
+    for text in given:
+        split, equals, number = text.partition("=")
+        if not (split and equals and number.isdigit() and int(number) > 0):
+            raise ConfigError(f"--images {text}: expected SPLIT=N, such as train=5011")
+        found[split] = ImageSet(int(number))
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What one worker does in a second.
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads `WIDTHxHEIGHT`; raises `ConfigError` for anything else."""
+    width, times, height = text.partition("x")
+    if not (times and width.isdigit() and height.isdigit() and min(int(width), int(height)) > 0):
+        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT, such as 500x375")
+    return int(width), int(height)
 
-    Attributes:
-        macs: Multiply-accumulates of convolutions and of fully connected layers.
-        read: Bytes of cached maps read back, decompressed.
-        proposals: Images of 500 x 375 pixels that selective search takes.
-        compression: Stored bytes of a map over its raw float16 bytes.
-        where: What they were measured on, for the table's title.
+
+def listed_images(recipe: Recipe) -> dict[str, ImageSet]:
+    """Counts the images of every ingest step's splits from the data set's own lists, and looks at a few of them.
+
+    Args:
+        recipe: The recipe, whose data sets must be there.
+
+    Returns:
+        The splits, by `step.split`.
+
+    Raises:
+        ConfigError: A data set can't be listed.
     """
+    found: dict[str, ImageSet] = {}
+    for step, config in recipe.steps.items():
+        if isinstance(config, IngestConfig):
+            data = config.dataset.open()
+            for split in data.splits:
+                shards = data.shards(split, config.shard_size)
+                found[f"{step}.{split}"] = _measured(sum(map(len, shards)), list(_sampled(data, split, shards)))
+    return found
 
-    macs: float
-    read: float = 1e9
-    proposals: float = 7.0
-    compression: float = 0.25
-    where: str = field(default="given")
+
+def _measured(count: int, sample: Sequence[RawImage]) -> ImageSet:
+    if not sample:
+        return ImageSet(count)
+    pixels = fmean(image.annotation.width * image.annotation.height for image in sample)
+    return ImageSet(count, fmean(len(image.data) for image in sample), pixels)
 
 
-def measure_rates(precision: str = "bfloat16", seconds: float = 1.0) -> Rates:
-    """Times a few convolutions of ZF-5 at 688 on this machine's device, and takes the defaults for the rest."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    spec = BackboneSpec("zf5")
-    backbone = build_backbone(spec).to(device).eval()
-    image = torch.zeros(1, 3, 688, 917, device=device)
-    spent, done = 0.0, -1  # the first pass warms up
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        while spent < seconds:
-            start = time.perf_counter()
-            backbone(image)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            done += 1
-            spent += time.perf_counter() - start if done else 0.0
-    macs = map_cost(spec, (688, 917)).macs * done / spent
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return Rates(macs, where=f"{name}, {precision}")
+def _sampled(data: DataSet, split: str, shards: Shards) -> Iterator[RawImage]:
+    """A few images from as few shards, evenly spread; broken ones are left out, as ingest will."""
+    for number in range(0, len(shards), -(-len(shards) // _SAMPLED_SHARDS)):
+        keys = shards[number]
+        for key in keys[:: -(-len(keys) // _SAMPLED_IMAGES)]:
+            try:
+                yield data.fetch(f"{split}/{number:06d}", key)
+            except DataError:
+                continue

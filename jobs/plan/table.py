@@ -8,43 +8,24 @@ from typing import Any
 
 from rich.table import Table
 
-from jobs.plan.corpus import Corpus, Rates, measure_rates
+from jobs.plan.corpus import Corpus, listed_images, parse_images, parse_size
 from jobs.plan.costs import Planner, StepCost
+from jobs.plan.measure import measure_rates
+from jobs.plan.rates import Rates
 from pipelines.recipe import Recipe
-from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError
 
+__all__ = [
+    "check_budget",
+    "listed_images",
+    "make_plan",
+    "parse_images",
+    "parse_size",
+    "plan_fields",
+    "plan_table",
+]
+
 _HOUR = 3600.0
-
-
-def parse_images(given: Sequence[str]) -> dict[str, int]:
-    """Reads `SPLIT=N` and `STEP.SPLIT=N` options; raises `ConfigError` for anything else."""
-    found = {}
-    for text in given:
-        split, equals, number = text.partition("=")
-        if not (split and equals and number.isdigit() and int(number) > 0):
-            raise ConfigError(f"--images {text}: expected SPLIT=N, such as train=5011")
-        found[split] = int(number)
-    return found
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Reads `WIDTHxHEIGHT`; raises `ConfigError` for anything else."""
-    width, times, height = text.partition("x")
-    if not (times and width.isdigit() and height.isdigit() and min(int(width), int(height)) > 0):
-        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT, such as 500x375")
-    return int(width), int(height)
-
-
-def listed_images(recipe: Recipe) -> dict[str, int]:
-    """Counts the images of every ingest step's splits from the data set's own lists, by `step.split`."""
-    found: dict[str, int] = {}
-    for step, config in recipe.steps.items():
-        if isinstance(config, IngestConfig):
-            data = config.dataset.open()
-            for split in data.splits:
-                found[f"{step}.{split}"] = sum(len(keys) for keys in data.shards(split, config.shard_size))
-    return found
 
 
 def make_plan(recipe: Recipe, corpus: Corpus, rates: Rates | None = None) -> tuple[list[StepCost], Rates]:
@@ -78,7 +59,8 @@ def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
             _bytes(cost.read),
             _bytes(cost.written),
         )
-        table.add_row(cost.step, cost.stage, *cells, f"{cost.seconds / _HOUR:.3g}" if cost.seconds else "")
+        hours = f"{cost.seconds / _HOUR:.3g}" if cost.seconds else ""
+        table.add_row(cost.step, cost.stage, *cells, hours if cost.counted else "not counted")
     return table
 
 

@@ -1,0 +1,113 @@
+"""Costs of the stages that look at images, and of those that train networks."""
+
+from __future__ import annotations
+
+import math
+
+from jobs.plan.shapes import Shapes, backbone_parameters, head_parameters, stored_parameters
+from jobs.plan.work import Work
+from sppnet.backbones import build_backbone
+from sppnet.costs import head_macs, map_cost
+from sppnet.pyramid import Pyramid
+from sppnet.scales import resized_shape
+
+_BACKWARD = 3
+"""A training step costs its forward pass three times: the gradients of the inputs and of the weights are products of
+the same size each."""
+
+
+def ingested_splits(shapes: Shapes, step: str) -> tuple[str, ...]:
+    """Splits of a step that ingests: kinds of data sets name theirs in a list or a mapping, or have none to name."""
+    named = tuple(getattr(shapes.config(step).dataset, "splits", None) or ())
+    own = tuple(key.removeprefix(f"{step}.") for key in shapes.corpus.images if key.startswith(f"{step}."))
+    return named or own
+
+
+def ingest_work(shapes: Shapes, step: str) -> Work:
+    """Decoding every image once, to check it, and storing it as it came."""
+    corpus, rates, splits = shapes.corpus, shapes.rates, ingested_splits(shapes, step)
+    images = corpus.count(step, *splits)
+    stored = corpus.encoded_bytes(rates, step, *splits) + images * rates.record_bytes
+    return Work.of(stored, records=images, decode=corpus.pixels(step, *splits))
+
+
+def propose_work(shapes: Shapes, step: str) -> Work:
+    """Windows by each method; the time that one takes grows with the image."""
+    config = shapes.config(step)
+    images = shapes.corpus.count(config.images, *config.splits)
+    typical = images * shapes.corpus.typical_pixels / (500 * 375)
+    written = images * shapes.windows(step) * shapes.rates.window_bytes
+    return Work.of(written, **{method.replace("-", "_"): typical for method in config.methods})
+
+
+def weights_work(shapes: Shapes, step: str) -> Work:
+    """Importing a network: its convolutions only."""
+    return Work.of(stored_parameters(backbone_parameters(shapes.backbone(step))), start=1)
+
+
+def extract_work(shapes: Shapes, step: str) -> Work:
+    """Every image through the convolutions once a scale."""
+    config = shapes.config(step)
+    images = shapes.corpus.count(config.images, *config.splits)
+    width, height = shapes.corpus.size_wh
+    one = Work()
+    for scale in config.scales:
+        cost = shapes.map_cost(config.backbone, scale)
+        raw = cost.bytes * (1 if config.dtype == "float16" else 2)
+        pixels = math.prod(resized_shape((height, width), scale))
+        one += Work.of(raw * shapes.rates.compression, decode=width * height, resize=pixels, encode=raw)
+        one += Work.product(cost.macs, config.precision)
+    return one * images
+
+
+def pretrain_work(shapes: Shapes, step: str) -> Work:
+    """The whole network on crops of images (sections 2.3, 3.1 and 4.5)."""
+    config, spec = shapes.config(step), shapes.backbone(step)
+    low, high = config.random_size or (0, -1)
+    sides = range(low, high + 1) or config.size
+    convolutions = sum(map_cost(spec, (side, side)).macs for side in sides) / len(sides)
+    channels = map_cost(spec, (max(sides), max(sides))).shape[2]
+    classes = len(config.subcategories or ()) or round(shapes.rates.classes)
+    head = (config.pyramid(build_backbone(spec)).bins * channels, *config.hidden, classes)
+    parameters = backbone_parameters(spec) + head_parameters(head)
+    samples = config.steps * config.batch
+    listed = shapes.corpus.count(config.images, config.split)
+    work = Work.product(_BACKWARD * samples * (convolutions + head_macs(head)), config.precision)
+    stored = stored_parameters(parameters) + listed * shapes.rates.index_bytes
+    return work + Work.of(stored, samples=samples, updates=config.steps * parameters)
+
+
+def finetune_images(shapes: Shapes, step: str) -> int:
+    """Images whose maps fine-tuning reads, counted as often as they are read: a chunk of batches reads some shards.
+
+    A chunk has no window twice, so that it reads as many shards as hold enough windows on objects.
+    """
+    config = shapes.config(step)
+    size = int(shapes.config(config.images).shard_size)
+    wanted = float(config.chunk * config.batch * config.positive_fraction)
+    shards = max(config.shards, math.ceil(wanted / (shapes.rates.objects * shapes.rates.regressed * size)))
+    images = shapes.corpus.count(config.images, config.split, *getattr(config, "positive_splits", ()))
+    chunks = math.ceil(config.steps / config.chunk)
+    return int(chunks * min(shards * size, images))
+
+
+def finetune_work(shapes: Shapes, step: str) -> Work:
+    """fc6, fc7 and fc8 on windows pooled anew for each batch (section 4.1)."""
+    config = shapes.config(step)
+    pooled = Pyramid(config.levels).bins * shapes.channels(config.maps)
+    sizes = (pooled, *shapes.hidden(step), len(config.categories) + 1)
+    samples = config.steps * config.batch
+    # Nothing is below fc6: no gradient of its inputs is wanted.
+    macs = _BACKWARD * head_macs(sizes) - sizes[0] * sizes[1]
+    parameters = head_parameters(sizes)
+    spread = samples * pooled if len(set(config.scales)) > 1 else 0
+    return (
+        shapes.reading(config.maps, config.scales) * finetune_images(shapes, step)
+        + Work.product(samples * macs, config.precision)
+        + Work.of(
+            stored_parameters(parameters),
+            pooling=samples * pooled,
+            spreading=spread,
+            updates=config.steps * parameters,
+        )
+    )

@@ -1,0 +1,218 @@
+"""Costs of the stages that train detectors on windows of cached maps, and of those that score and judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.plan.shapes import Shapes, stored_parameters
+from jobs.plan.work import Work
+from sppnet.costs import HALF
+from sppnet.mining import sampled_fraction
+
+
+@dataclass(frozen=True)
+class SvmCosts:
+    """Costs of one step of `train-svms` (section 4.1).
+
+    Attributes:
+        shapes: Of the recipe.
+        step: The step's name.
+    """
+
+    shapes: Shapes
+    step: str
+
+    @property
+    def _config(self) -> Any:
+        return self.shapes.config(self.step)
+
+    @property
+    def images(self) -> int:
+        """Images of the split that gives positives and negatives."""
+        return self.shapes.corpus.count(self._config.images, self._config.split)
+
+    @property
+    def gathered_images(self) -> int:
+        """Those, and the images that give positives only."""
+        more = self.shapes.corpus.count(self._config.images, *getattr(self._config, "positive_splits", ()))
+        return self.images + more
+
+    @property
+    def _random(self) -> float:
+        """Random negatives of the whole split."""
+        most = self.images * self._config.random_negatives
+        return float(most * sampled_fraction(self._config.max_random_negatives, most))
+
+    @property
+    def _objects(self) -> float:
+        return self.gathered_images * self.shapes.rates.objects
+
+    @property
+    def _mined(self) -> float:
+        """Hard negatives of a category that a round stores: no shard more than its part of the limit."""
+        limit = self._config.hard_share * self._config.max_hard_negatives
+        return float(min(self.images * self.shapes.hard(self.step), limit))
+
+    def work(self) -> Work:
+        """All phases."""
+        rounds: int = self._config.rounds
+        solving = sum((self._solving(number) for number in range(rounds + 1)), Work())
+        return self._gathering() + self._mining() * rounds + solving * len(self._config.categories)
+
+    def _gathering(self) -> Work:
+        config, features = self._config, self.shapes.features(self.step)
+        rows = self._random + self._objects
+        windows = self.images * self.shapes.windows(config.windows)
+        reading = self.shapes.reading(config.maps, config.scales) * self.gathered_images
+        return reading + features.one * rows + self._stored(rows) + Work.of(negatives=windows)
+
+    def _mining(self) -> Work:
+        config, features = self._config, self.shapes.features(self.step)
+        categories = len(config.categories)
+        windows = self.images * self.shapes.windows(config.windows)
+        reading = self.shapes.reading(config.maps, config.scales) * self.images
+        scoring = (features.one + scored(features.length, features.widened, categories)) * windows
+        return reading + scoring + self._stored(self._mined * categories)
+
+    def _stored(self, rows: float) -> Work:
+        features = self.shapes.features(self.step)
+        raw = rows * features.length * HALF
+        return Work.of(raw * self.shapes.compression(features.layer), examples=raw)
+
+    def _solving(self, number: int) -> Work:
+        """One category's training set, streamed and solved, after so many rounds of mining."""
+        config, length = self._config, self.shapes.features(self.step).length
+        hard = number * self._mined
+        streamed = (self._random + self._objects + hard) * length
+        trained = min(self._random, config.max_random_negatives) + min(hard, config.max_hard_negatives)
+        trained += min(self._objects, config.max_object_negatives)
+        values = trained * length
+        weights = stored_parameters(length + 1)
+        return Work.of(weights, examples=HALF * streamed, widening=values, solving=values * self.shapes.rates.passes)
+
+
+def regressors_work(shapes: Shapes, step: str) -> Work:
+    """Box regression: gathering examples, and a category's ridge regression in its primal or its dual."""
+    config = shapes.config(step)
+    images = shapes.corpus.count(config.images, config.split)
+    features, rates = shapes.features(step, "pool5"), shapes.rates
+    examples = float(images * rates.objects * min(rates.regressed, config.per_object + 1))
+    raw = examples * features.length * HALF
+    categories = len(config.categories)
+    solved = min(examples / categories, config.max_examples)
+    gathering = shapes.reading(config.maps, config.scales) * images + features.one * examples
+    gathering += Work.of(raw * rates.pool5_compression, examples=raw)
+    solving = Work.of(
+        stored_parameters(4 * (features.length + 1)),
+        examples=HALF * solved * features.length,
+        gram=ridge_macs(solved, features.length, rates.uneven),
+    )
+    return gathering + solving * categories
+
+
+def ridge_macs(examples: float, length: int, uneven: float = 1.0) -> float:
+    """Multiply-accumulates of one ridge regression: the smaller Gram matrix, half of it, and its factor.
+
+    Args:
+        examples: Mean number of a category's examples.
+        length: Of a feature.
+        uneven: Mean square over squared mean of these numbers.
+    """
+    primal = examples * length**2 / 2 + length**3 / 6
+    return min(primal, uneven * examples**2 * length / 2 + examples**3 / 6)
+
+
+def scored(length: int, widened: int, categories: int) -> Work:
+    """Scoring a window's feature for all categories."""
+    return Work.product(length * categories, "float32") + Work.of(widening=widened)
+
+
+@dataclass(frozen=True)
+class ScoreCosts:
+    """Costs of a step of `score`, or of `combine`, which scores with several detectors (section 4.4).
+
+    Attributes:
+        shapes: Of the recipe.
+        step: The step's name.
+    """
+
+    shapes: Shapes
+    step: str
+
+    @property
+    def _config(self) -> Any:
+        return self.shapes.config(self.step)
+
+    def members(self) -> list[Any]:
+        """Configs of the steps whose detectors score, those of steps that combine among them."""
+        if self._config.stage == "score":
+            return [self._config]
+        return [member for step in self._config.detections for member in ScoreCosts(self.shapes, step).members()]
+
+    @property
+    def regressed(self) -> bool:
+        """Whether there are regressed boxes."""
+        return any(member.regressors for member in self.members())
+
+    @property
+    def categories(self) -> int:
+        """How many there are."""
+        return len(self.shapes.config(self.members()[0].svms).categories)
+
+    @property
+    def detections(self) -> float:
+        """Detections of an image, of all categories."""
+        found = max(self.shapes.detections(member.svms, self._config.per_image) for member in self.members())
+        return found * self.categories
+
+    def images(self, *splits: str) -> int:
+        """Images of some splits, by default of those that are scored."""
+        return self.shapes.corpus.count(self._config.images, *(splits or self._config.splits))
+
+    def work(self) -> Work:
+        """All images: each map read once, equal features made once."""
+        scales: dict[str, set[int]] = {}
+        features = {}
+        one = Work()
+        for member in self.members():
+            svms = self.shapes.config(member.svms)
+            used = scales.setdefault(member.maps, set())
+            used.update(svms.scales, self.shapes.config(member.regressors).scales if member.regressors else ())
+            found = self.shapes.features(member.svms)
+            features[found.name] = found.one * self.shapes.windows(member.windows)
+            one += scored(found.length, found.widened, self.categories) * self.shapes.windows(member.windows)
+        one = sum(features.values(), one)
+        one = sum((self.shapes.reading(maps, tuple(used)) for maps, used in scales.items()), one)
+        return (one + self._detecting()) * self.images()
+
+    def _detecting(self) -> Work:
+        """Suppression in one image, and the regression of what stays."""
+        rates, found = self.shapes.rates, self.detections
+        kept = Work.of(found * (rates.regressed_bytes if self.regressed else rates.detection_bytes), detections=found)
+        regressors = [member.regressors for member in self.members() if member.regressors]
+        for step in regressors:
+            features = self.shapes.features(step, "pool5")
+            kept += (features.one + scored(features.length, features.length, 4)) * (found / len(regressors))
+        return kept
+
+
+def evaluate_work(shapes: Shapes, step: str) -> Work:
+    """Matching detections with objects, twice where boxes were regressed."""
+    config, total = shapes.config(step), Work()
+    for name in config.detections:
+        scores = ScoreCosts(shapes, name)
+        rows = 1 + scores.regressed
+        judged = scores.images(config.split) * scores.detections
+        total += Work.of(shapes.rates.curve_bytes * scores.categories, judged=judged) * rows
+    return total
+
+
+def recall_work(shapes: Shapes, step: str) -> Work:
+    """Overlaps of objects with windows, and sums by shard and category."""
+    config, rates = shapes.config(step), shapes.rates
+    images = shapes.corpus.count(config.images, config.split)
+    windows = sum(map(shapes.windows, config.windows))
+    shards = shapes.shards(config.images, images)
+    stored = len(config.windows) * (shards * rates.sums_bytes + rates.recall_bytes)
+    return Work.of(stored, overlaps=images * rates.objects * windows)

@@ -1,0 +1,81 @@
+"""The two rates of a plan that differ most between machines, timed on this one in about a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from jobs.plan.rates import Rates
+from sppnet.backbones import BackboneSpec, build_backbone
+from sppnet.costs import map_cost
+from sppnet.pooling import pool_windows
+from sppnet.pyramid import Pyramid
+
+_IMAGE_HW = (688, 917)
+_MAP_SHAPE = (43, 57, 256)
+_WINDOWS = 2000
+
+
+def measure_rates(precision: str = "bfloat16", seconds: float = 1.0) -> Rates:
+    """Times convolutions and pooling on this machine's device, and takes the defaults for the rest.
+
+    A worker on a CPU has one core: one thread is timed.
+
+    Args:
+        precision: Type that the convolutions compute in; `macs` is defined in bfloat16.
+        seconds: How long to measure, about, beside a first pass that warms up.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with _one_thread(device), torch.inference_mode():
+        macs = _convolving(device, precision, 0.75 * seconds)
+        pooling = _pooling(device, 0.25 * seconds)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one core"
+    return Rates(macs, pooling=pooling, where=f"{name}, {precision}")
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _convolving(device: torch.device, precision: str, seconds: float) -> float:
+    """Multiply-accumulates a second of ZF-5 at scale 688."""
+    spec = BackboneSpec("zf5")
+    backbone = build_backbone(spec).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    image = torch.zeros(1, 3, *_IMAGE_HW, device=device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        return map_cost(spec, _IMAGE_HW).macs * _times_a_second(lambda: backbone(image), device, seconds)
+
+
+def _pooling(device: torch.device, seconds: float) -> float:
+    """Values a second of windows of all sizes and places, pooled from one map."""
+    height, width, channels = _MAP_SHAPE
+    rng, pyramid = np.random.default_rng(0), Pyramid((6, 3, 2, 1))
+    ends = rng.integers(0, (width, height), size=(_WINDOWS, 2, 2))
+    cells = np.concatenate([ends.min(axis=1), ends.max(axis=1) + 1], axis=1).astype(np.int32)
+    grid = torch.rand(_MAP_SHAPE, device=device).half()
+    values = _WINDOWS * pyramid.bins * channels
+    return values * _times_a_second(lambda: pool_windows(grid, cells, pyramid), device, seconds)
+
+
+def _times_a_second(work: Callable[[], object], device: torch.device, seconds: float) -> float:
+    """How often a second something is done; its first time warms up and does not count."""
+    spent, done = 0.0, -1
+    while done < 1 or spent < seconds:
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        done += 1
+        spent += time.perf_counter() - start if done else 0.0
+    return done / spent
