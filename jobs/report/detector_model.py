@@ -18,6 +18,8 @@ class DetectorAccount:
         convolution: Worker seconds an image to make the maps that it reads; None without maps, or where their commits
             are gone.
         scoring: Worker seconds an image to score; with crops, their convolutions are part of it. None likewise.
+        pooling: What of scoring is for the windows' features: pooling and fc layers, or R-CNN's crops; None likewise.
+        svm: What of scoring is for the SVMs; None likewise.
         regresses: Whether scoring includes box regression, whichever of both kinds of boxes the row judges.
     """
 
@@ -28,6 +30,8 @@ class DetectorAccount:
     sources: tuple[str, ...]
     convolution: float | None
     scoring: float | None
+    pooling: float | None = None
+    svm: float | None = None
     regresses: bool = False
 
     @property

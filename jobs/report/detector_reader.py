@@ -51,7 +51,7 @@ class DetectorReader:
         self._workspace = engine.workspace
         self._steps = {step.name: step for step in engine.steps}
         self._notes = notes
-        self._seconds: dict[tuple[str, str], float | None] = {}
+        self._seconds: dict[tuple[str, str, str | None], float | None] = {}
         self._committed: dict[str, set[str]] = {}
 
     def account(self, row: DetectorScore, split: str) -> DetectorAccount | None:
@@ -73,6 +73,8 @@ class DetectorReader:
             sources=_distinct("crops" if part.of_crops else "maps" for part in parts),
             convolution=self._convolution(parts, split),
             scoring=self._mean_seconds(row.detections, split),
+            pooling=self._mean_seconds(row.detections, split, "features_seconds"),
+            svm=self._mean_seconds(row.detections, split, "svm_seconds"),
             regresses=any(part.score.regressors is not None for part in parts),
         )
 
@@ -103,25 +105,30 @@ class DetectorReader:
         known = [seconds for seconds in found if seconds is not None]
         return sum(known) if known and len(known) == len(found) else None
 
-    def _mean_seconds(self, artifact: str, folder: str) -> float | None:
-        """Worker seconds an image of the units in a folder of an artifact; None without any."""
-        key = (artifact, folder)
+    def _mean_seconds(self, artifact: str, folder: str, part: str | None = None) -> float | None:
+        """Worker seconds an image of the units in a folder of an artifact, or of a part that their figures tell.
+
+        None without any unit, or where one does not tell that part.
+        """
+        key = (artifact, folder, part)
         if key not in self._seconds:
             try:
-                self._seconds[key] = self._measured(artifact, folder)
+                self._seconds[key] = self._measured(*key)
             except ArtifactError as error:
                 self._notes.append(f"What {artifact} took can't be told: {error}")
                 self._seconds[key] = None
         return self._seconds[key]
 
-    def _measured(self, artifact: str, folder: str) -> float | None:
+    def _measured(self, artifact: str, folder: str, part: str | None) -> float | None:
         found = self._workspace.artifact(artifact)
         if artifact not in self._committed:
             self._committed[artifact] = found.committed()
         units = sorted(unit for unit in self._committed[artifact] if unit.startswith(f"{folder}/"))
         commits = found.commits(units)
         images = sum(commit.done for commit in commits)
-        return sum(commit.seconds for commit in commits) / images if images else None
+        if not images or (part is not None and any(part not in commit.metrics for commit in commits)):
+            return None
+        return sum(commit.seconds if part is None else float(commit.metrics[part]) for commit in commits) / images
 
 
 def _config(step: PlannedStep) -> Any:

@@ -35,7 +35,7 @@ class DetectorRow:
         name: Its name.
         made: Features, scales, windows, backbone, and what windows are pooled from.
         figures: A mean average precision per metric.
-        times: Worker milliseconds an image: convolution, scoring, both.
+        times: Worker milliseconds an image: convolution, scoring, of it features and SVMs, and all together.
     """
 
     name: str
@@ -74,12 +74,13 @@ def _made(account: DetectorAccount) -> tuple[str, ...]:
     return tuple(value or figures.NONE for value in values)
 
 
-def _times(account: DetectorAccount | None) -> tuple[str, str, str]:
+def _times(account: DetectorAccount | None) -> tuple[str, ...]:
     if account is None:
-        return (figures.NONE,) * 3
+        return (figures.NONE,) * 5
     maps = "maps" in account.sources
     convolution = _milliseconds(account.convolution) if maps else "in scoring"
-    return convolution, _milliseconds(account.scoring), _milliseconds(account.total)
+    parts = (account.scoring, account.pooling, account.svm, account.total)
+    return convolution, *map(_milliseconds, parts)
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -93,7 +94,7 @@ def _notes(accounts: list[DetectorAccount]) -> tuple[str, ...]:
             "Convolution: making the maps that the detector reads, all scales, from decoding to storing; it is spent "
             "once, however many detectors read them."
         )
-    notes.append("Scoring: reading, pooling, fc layers, SVMs and suppression.")
+    notes.append("Scoring: reading, pooling and fc layers (features), SVMs and suppression.")
     if any(account.regresses for account in accounts):
         notes.append("Where a step has regressors its scoring includes them, in the row without +bb too.")
     if any("crops" in account.sources for account in accounts):

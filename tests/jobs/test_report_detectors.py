@@ -25,6 +25,8 @@ SECONDS = {"maps/s0160/val": 0.2, "maps/s0240/val": 0.5, "other/s0240/val": 1.25
 """Worker seconds an image of the maps."""
 IMAGES = (5, 1)
 """Images of the two shards of `val`."""
+UNTOLD = (figures.NONE, figures.NONE)
+"""Parts of scoring that its commits don't tell."""
 
 
 def make_steps(data: Path, weights: Path) -> dict[str, dict[str, Any]]:
@@ -61,11 +63,12 @@ def make_steps(data: Path, weights: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def publish(chain: Chain, step: str, folder: str, seconds: float) -> None:
-    """Commits of two shards of different sizes that took so many seconds an image."""
+def publish(chain: Chain, step: str, folder: str, seconds: float, **parts: float) -> None:
+    """Commits of two shards of different sizes that took so many seconds an image, and of them so many for parts."""
     for number, images in enumerate(IMAGES):
         unit = f"{folder}/{number:06d}"
-        chain.artifact(step).publish(unit, Output(None, "", 0, images), seconds * images)
+        told = {f"{name}_seconds": value * images for name, value in parts.items()}
+        chain.artifact(step).publish(unit, Output(None, "", 0, images, metrics=told), seconds * images)
 
 
 def metrics_row(chain: Chain, name: str, step: str, voc07: float | None, area: float) -> dict[str, Any]:
@@ -88,7 +91,8 @@ def measured(drawn: Path, weights_file: Path, tmp_path: Path) -> Chain:
         step, folder = place.split("/", 1)
         publish(chain, step, folder, seconds)
     publish(chain, "maps", "s0240/train", 99.0)  # of another split
-    for step, seconds in (("pool5", 0.1), ("fc7", 0.3), ("rcnn", 42.0), ("both", 0.875)):
+    publish(chain, "fc7", "val", 0.3, features=0.25, svm=0.025, suppression=0.01)
+    for step, seconds in (("pool5", 0.1), ("rcnn", 42.0), ("both", 0.875)):
         publish(chain, step, "val", seconds)
     publish(chain, "pool5", "train", 99.0)
     rows = [
@@ -123,12 +127,12 @@ def test_what_each_detector_is_made_of(measured: Chain):
 
 def test_what_an_image_costs(measured: Chain):
     assert {row.name: row.times for row in table_of(measured).rows} == {
-        "pool5": ("500", "100", "600"),
-        "fc7": ("500", "300", "800"),
-        "fc7+bb": ("700", "300", "1,000"),
-        "rcnn": ("in scoring", "42,000", "42,000"),
-        "both+bb": ("1,950", "875", "2,825"),  # the maps of both networks
-        "second": ("1,250", figures.NONE, figures.NONE),  # it was scored elsewhere
+        "pool5": ("500", "100", *UNTOLD, "600"),
+        "fc7": ("500", "300", "250", "25.0", "800"),
+        "fc7+bb": ("700", "300", "250", "25.0", "1,000"),
+        "rcnn": ("in scoring", "42,000", *UNTOLD, "42,000"),
+        "both+bb": ("1,950", "875", *UNTOLD, "2,825"),  # the maps of both networks
+        "second": ("1,250", figures.NONE, *UNTOLD, figures.NONE),  # it was scored elsewhere
     }
 
 
@@ -157,7 +161,7 @@ def test_shared_maps_are_read_once_and_a_broken_commit_is_told_once(measured: Ch
     (folder / "000001.json").write_text("{}")
     report = collect(measured.engine)
     times = {row.name: row.times for row in detector_table(report.evaluations[0]).rows}
-    assert times["pool5"] == (figures.NONE, "100", figures.NONE)
+    assert times["pool5"] == (figures.NONE, "100", *UNTOLD, figures.NONE)
     assert times["pool5"][0] == times["fc7+bb"][0] == figures.NONE
     assert times["second"][0] == "1,250"
     told = [note for note in report.notes if note.startswith(f"What {measured.artifact('maps').name} took")]
@@ -183,6 +187,8 @@ def account(**fields: Any) -> DetectorAccount:
         "sources": ("maps",),
         "convolution": 0.25,
         "scoring": 0.5,
+        "pooling": 0.125,
+        "svm": 0.002,
     }
     return DetectorAccount(**{**made, **fields})
 
@@ -206,8 +212,8 @@ def test_the_table_is_on_the_page_and_escaped():
     body = re.search(r"<tbody>(.*)</tbody>", table, re.DOTALL)[1]
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in body.split("<tr>")[1:]]
     assert cells == [
-        ["pool5", "688", "w&lt;i&gt;", "net", "maps", "50.0", "25.0", "250", "500", "750"],
-        [figures.NONE] * 5 + ["75.0", "20.0"] + [figures.NONE] * 3,
+        ["pool5", "688", "w&lt;i&gt;", "net", "maps", "50.0", "25.0", "250", "500", "125", "2.00", "750"],
+        [figures.NONE] * 5 + ["75.0", "20.0"] + [figures.NONE] * 5,
     ]
     assert re.findall(r'<td class="n best">(.*?)</td>', body) == ["25.0", "75.0"]
     assert "a&lt;b&gt;</th>" in body
