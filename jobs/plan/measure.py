@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from jobs.plan.rates import Rates
+from jobs.plan.rates import Rates, read_rates
 from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.costs import map_cost
 from sppnet.pooling import pool_windows
@@ -18,6 +19,23 @@ from sppnet.pyramid import Pyramid
 _IMAGE_HW = (688, 917)
 _MAP_SHAPE = (43, 57, 256)
 _WINDOWS = 2000
+
+
+def choose_rates(macs: float | None, read: float | None, given: Sequence[str]) -> Rates:
+    """Rates as options give them; what a machine does is measured only where nobody says how many `macs`.
+
+    Args:
+        macs: Multiply-accumulates a second in bfloat16, if they are given.
+        read: Bytes of maps read back a second, if they are given.
+        given: Any rates as `NAME=VALUE`, which count before the others.
+
+    Raises:
+        ConfigError: No such rate, or its value is not a positive number.
+    """
+    read_rates(given, Rates(1.0))  # wrong options are told before anything is measured
+    known = macs is not None or any(text.startswith("macs=") for text in given)
+    rates = Rates(macs or 1.0) if known else measure_rates()
+    return read_rates(given, rates if read is None else replace(rates, read=read))
 
 
 def measure_rates(precision: str = "bfloat16", seconds: float = 1.0) -> Rates:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobs.plan.corpus import Corpus, ImageSet, listed_images, parse_images, parse_size
 from jobs.plan.costs import Planner, StepCost
 from jobs.plan.detecting import ridge_macs
-from jobs.plan.measure import measure_rates
+from jobs.plan.measure import choose_rates, measure_rates
 from jobs.plan.rates import NAMES, Rates, read_rates
 from jobs.plan.table import check_budget, make_plan, plan_fields, plan_table
 from jobs.plan.work import Work
@@ -29,9 +29,9 @@ RATES = Rates(macs=1.2e11)
 PHOTOGRAPHS = {"images.train": ImageSet(482, 36_300, 180_000), "images.val": ImageSet(460, 36_600, 180_000)}
 TINY = {"tiny.train": ImageSet(9130, 2000, 64 * 64), "tiny.val": ImageSet(2075, 2000, 64 * 64)}
 
-# Bytes and worker seconds by step, as the commits have them: runs of `voc07` and `claims-detection` on 942 photographs of
-# VOC2007, two workers on two cores of a server CPU with AVX-512, for a part of the time beside another load that made
-# their seconds longer, up to twice.
+# Bytes and worker seconds by step, as the commits have them: runs of `voc07` and `claims-detection` on 942 photographs
+# of VOC2007, two workers on two cores of a server CPU with AVX-512, for a part of the time beside another load that
+# made their seconds longer, up to twice.
 VOC07 = {
     "images": (36_341_760, 1.234),
     "backbone": (2_947_360, 1.173),
@@ -240,10 +240,8 @@ def test_ten_times_the_images_cost_ten_times_the_maps(voc07: Recipe) -> None:
 def test_every_recipe_can_be_planned() -> None:
     for path in sorted(Path(find_recipe("demo")).parent.glob("*.yaml")):
         recipe = load_recipe(path, ())
-        sets = [
-            getattr(getattr(config, "dataset", None), "splits", None) or ("all",) for config in recipe.steps.values()
-        ]
-        images = {name: ImageSet(1000) for splits in sets for name in splits}
+        named = [getattr(getattr(config, "dataset", None), "splits", None) or () for config in recipe.steps.values()]
+        images = {name: ImageSet(1000) for splits in [*named, ("train", "val", "all")] for name in splits}
         costs = Planner(recipe, Corpus(images), RATES).steps()
         assert [cost.step for cost in costs] == list(recipe.steps)
         assert all(math.isfinite(cost.seconds) and cost.seconds >= 0 for cost in costs)
@@ -327,6 +325,14 @@ def test_work_adds_up(first: float, second: float, times: float) -> None:
     assert both.macs == pytest.approx(times * (first + second))
     apart = sum(one.seconds(RATES).values()) + sum(other.seconds(RATES).values())
     assert sum(both.seconds(RATES).values()) == pytest.approx(times * apart)
+
+
+def test_rates_that_are_given_are_not_measured() -> None:
+    assert choose_rates(1.2e11, None, ()) == RATES
+    assert choose_rates(1e9, 2e9, ["macs=1.2e11", "pooling=1e12"]) == replace(RATES, read=2e9, pooling=1e12)
+    assert choose_rates(None, None, ["macs=1.2e11"]) == RATES
+    with pytest.raises(ConfigError, match="no rate 'speed'"):
+        choose_rates(None, None, ["speed=1"])
 
 
 def test_measured_rates_are_of_this_machine(voc07: Recipe) -> None:
