@@ -41,8 +41,13 @@ def propose_work(shapes: Shapes, step: str) -> Work:
 
 
 def weights_work(shapes: Shapes, step: str) -> Work:
-    """Importing a network: its convolutions only."""
-    return Work.of(stored_parameters(backbone_parameters(shapes.backbone(step))), start=1)
+    """Importing a network: its convolutions, and its fully connected layers where the step says how to read them."""
+    spec, head = shapes.backbone(step), shapes.config(step).head
+    parameters = backbone_parameters(spec)
+    if head is not None:
+        pooled = Pyramid(head.levels).bins * map_cost(spec, (224, 224)).shape[2]
+        parameters += head_parameters((pooled, *shapes.hidden(step), shapes.classes(head.labels)))
+    return Work.of(stored_parameters(parameters), start=1)
 
 
 def extract_work(shapes: Shapes, step: str) -> Work:
@@ -67,8 +72,8 @@ def pretrain_work(shapes: Shapes, step: str) -> Work:
     sides = range(low, high + 1) or config.size
     convolutions = sum(map_cost(spec, (side, side)).macs for side in sides) / len(sides)
     channels = map_cost(spec, (max(sides), max(sides))).shape[2]
-    classes = len(config.subcategories or ()) or round(shapes.rates.classes)
-    head = (config.pyramid(build_backbone(spec)).bins * channels, *config.hidden, classes)
+    bins = config.pyramid(build_backbone(spec)).bins
+    head = (bins * channels, *config.hidden, shapes.classes(config.subcategories))
     parameters = backbone_parameters(spec) + head_parameters(head)
     samples = config.steps * config.batch
     listed = shapes.corpus.count(config.images, config.split)

@@ -62,7 +62,7 @@ class Rates:
         curve_bytes: Stored bytes of a category's curves of precision and recall.
         sums_bytes: Stored bytes of a shard's sums of recall, for one kind of windows.
         recall_bytes: Stored bytes of the curves of recall of one kind of windows.
-        classes: Classes of a pre-training whose recipe does not name them.
+        classes: Classes of a network whose recipe does not name them.
         where: What the rates were measured on, for the table's title.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -91,11 +91,16 @@ class Shapes:
         return map_cost(self.backbone(self.config(maps_step).backbone), (224, 224)).shape[2]
 
     def hidden(self, step: str) -> tuple[int, ...]:
-        """Outputs of fc6 and fc7 of a step that fine-tunes or pre-trains."""
+        """Outputs of fc6 and fc7 of a step that fine-tunes, pre-trains or imports; an imported file's are not known."""
         config = self.config(step)
-        if config.hidden is None and getattr(config, "init", None):
+        own = getattr(config, "hidden", None)
+        if own is None and getattr(config, "init", None):
             return self.hidden(config.init)
-        return tuple(config.hidden or _HEAD)
+        return tuple(own or _HEAD)
+
+    def classes(self, named: Sequence[str] | None) -> int:
+        """Classes of a network whose config names them, or else as many as are usual."""
+        return len(named or ()) or round(self.rates.classes)
 
     def features(self, step: str, layer: str | None = None) -> WindowFeatures:
         """The features that a step trains SVMs or regressors on; `layer` where its config has none."""

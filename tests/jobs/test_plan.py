@@ -203,6 +203,13 @@ def test_a_step_that_scores_nothing_costs_nothing(tmp_path: Path) -> None:
     assert (found.units, found.images, found.seconds, found.written) == (0, 0, 0, 0)
 
 
+def test_imported_fully_connected_layers_are_stored_too(tmp_path: Path, voc07: Recipe) -> None:
+    whole = written(tmp_path, "voc07", {"backbone": {"head": {"levels": [4, 2], "labels": ["a", "b", "c"]}}})
+    more = steps(whole, **PHOTOGRAPHS)["backbone"].written - steps(voc07, **PHOTOGRAPHS)["backbone"].written
+    sizes = (20 * 512, 4096, 4096, 3)
+    assert more == 4 * (head_macs(sizes) + sum(sizes[1:]))
+
+
 def test_limits_bound_what_svms_store(tmp_path: Path, voc07: Recipe) -> None:
     """Twice the images: twice the hard negatives until the shards' limits, random negatives up to theirs."""
     small, large, huge = (steps(voc07, train=n, val=10)["svms-pool5-1s"].written for n in (500_000, 10**6, 2 * 10**6))
