@@ -77,9 +77,11 @@ def pretrain_work(shapes: Shapes, step: str) -> Work:
     parameters = backbone_parameters(spec) + head_parameters(head)
     samples = config.steps * config.batch
     listed = shapes.corpus.count(config.images, config.split)
+    # More images than are kept decoded: each sample decodes one.
+    decoded = samples * shapes.corpus.pixels(config.images, config.split) / listed
     work = Work.product(_BACKWARD * samples * (convolutions + head_macs(head)), config.precision)
     stored = stored_parameters(parameters) + listed * shapes.rates.index_bytes
-    return work + Work.of(stored, samples=samples, updates=config.steps * parameters)
+    return work + Work.of(stored, samples=samples, decode=decoded, updates=config.steps * parameters)
 
 
 def finetune_images(shapes: Shapes, step: str) -> int:

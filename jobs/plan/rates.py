@@ -36,7 +36,7 @@ class Rates:
         passes: Passes of the solver, rows that are left out of one counted as the part that they are.
         gram: Multiply-accumulates a second of Gram matrices and of their factors, in float64, always on a CPU.
         updates: Weights a second that a training step casts, decays and moves.
-        samples: Training crops a second that are decoded, cut and altered.
+        samples: Training crops a second that are cut and altered, decoding apart.
         crops: Windows a second that are warped for R-CNN's way.
         detections: Detections a second that are suppressed from among their neighbours, and stored.
         judged: Detections a second that are matched with objects.
@@ -53,6 +53,7 @@ class Rates:
         hard_share: The same at most, as a part of an image's windows: where those are few.
         pool5_detections: Detections of an image and category, by SVMs on pooled vectors.
         fc_detections: The same by SVMs on fc6 and fc7.
+        detection_share: The same at most, as a part of an image's windows: where those are few.
         window_bytes: Stored bytes of a window.
         detection_bytes: Stored bytes of a detection.
         regressed_bytes: Stored bytes of a detection with its regressed box.
@@ -104,6 +105,7 @@ class Rates:
     hard_share: float = 0.03  # 7,161 where an image has 100 windows
     pool5_detections: float = 65.0  # 154,764 of 460 images and 5 categories
     fc_detections: float = 2.0  # 3,990
+    detection_share: float = 0.2  # 48,254 and 42,321 where an image has 100 windows
     window_bytes: float = 6.0  # 5.8 of selective search, 6.2 of EdgeBoxes
     detection_bytes: float = 10.0
     regressed_bytes: float = 24.0

@@ -136,7 +136,7 @@ class Shapes:
         """Detections of an image and category by a step's SVMs."""
         config, rates = self.config(svms_step), self.rates
         found = rates.pool5_detections if config.features == "pool5" else rates.fc_detections
-        return min(found, per_image, self.windows(config.windows))
+        return min(found, per_image, rates.detection_share * self.windows(config.windows))
 
     def compression(self, layer: str) -> float:
         """Stored bytes of features over their raw bytes."""
