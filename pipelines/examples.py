@@ -17,7 +17,7 @@ import torch
 
 from pipelines.manifest import Manifest
 from pipelines.schemas import Examples, ExamplesFile, encode_examples
-from pipelines.shards import check_account
+from pipelines.shards import check_account, splits_units
 from pipelines.stage import StageConfig, require_subset
 from pipelines.store import Store
 from pipelines.windowed import ShardInputs, WindowedImage
@@ -102,17 +102,36 @@ class ExampleGroups:
         return [join_examples(category, parts) for category, parts in sorted(self._groups.items())]
 
 
+@dataclass(frozen=True, slots=True)
+class ShardFiles:
+    """A shard's examples, opened.
+
+    Attributes:
+        gathered: What was gathered from it.
+        mined: What was mined from it, a file a phase asked for; nothing unless it gives negatives.
+        gives_negatives: Whether its images give negatives too; if not, its objects are positives and no more.
+    """
+
+    gathered: ExamplesFile
+    mined: tuple[ExamplesFile, ...]
+    gives_negatives: bool
+
+
 @dataclass(frozen=True)
 class TrainingShards:
-    """The shards of a training split, and what is gathered from them.
+    """The shards of the training splits by their roles, and what is gathered from them.
+
+    Images of `split` give positives and negatives, those of `positive_splits` their ground-truth objects alone: where
+    annotations are not exhaustive, what looks like a negative may be an object that nobody marked (section 4.5).
 
     Attributes:
         images: The images artifact.
         windows: The windows artifact.
         maps: The maps artifact.
         scales: Scales to read.
-        split: The training split.
+        split: The split that gives positives and negatives.
         stage: Name of the stage that gathers, for quarantine entries.
+        positive_splits: Splits that give positives only; they share no image with `split` or one another.
     """
 
     images: Artifact
@@ -121,6 +140,7 @@ class TrainingShards:
     scales: tuple[int, ...]
     split: str
     stage: str
+    positive_splits: tuple[str, ...] = ()
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -128,9 +148,35 @@ class TrainingShards:
         return Manifest.read(self.images)
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """All splits, the one that gives negatives first."""
+        return (self.split, *self.positive_splits)
+
+    @property
     def units(self) -> tuple[str, ...]:
-        """All shards of the split."""
+        """The shards of all splits: examples are gathered from each."""
+        return splits_units(self.manifest, self.splits)
+
+    @property
+    def negative_units(self) -> tuple[str, ...]:
+        """The shards whose images give negatives: they are mined, and their features' norms are the sample."""
         return self.manifest.units(self.split)
+
+    def gives_negatives(self, shard: str) -> bool:
+        """Whether a shard, `<split>/<number>`, is one of `negative_units`."""
+        return shard.rsplit("/", 1)[0] == self.split
+
+    def check_splits(self, step: str) -> None:
+        """Raises `ConfigError` naming the first image that is in two of the splits: its objects would count twice."""
+        split_of: dict[str, str] = {}
+        for split in self.splits:
+            for key in (key for unit in self.manifest.units(split) for key in self.manifest.keys(unit)):
+                other = split_of.setdefault(key, split)
+                if other != split:
+                    raise ConfigError(
+                        f"step {step}: positive_splits: image '{key}' of '{split}' is one of '{other}' too; "
+                        "its objects would count twice"
+                    )
 
     def check_categories(self, categories: Sequence[str], step: str) -> None:
         """Raises `ConfigError` naming the first category that comes twice or that the images don't have."""
@@ -145,8 +191,13 @@ class TrainingShards:
 
     @property
     def images_count(self) -> int:
-        """Images of the split, those set aside included."""
-        return sum(len(self.manifest.keys(unit)) for unit in self.units)
+        """Images of the split that gives negatives, those set aside included."""
+        return self.manifest.count(self.split)
+
+    @property
+    def positive_images_count(self) -> int:
+        """Images of the splits that give positives only, those set aside included."""
+        return sum(map(self.manifest.count, self.positive_splits))
 
     def run(self, shard: str, per_image: PerImage, collected: Collected) -> Output:
         """Gathers examples from a shard's images, images in order.
@@ -176,27 +227,38 @@ class TrainingShards:
         return Output(encode_examples(groups), ".parquet", rows, done, tuple(quarantined), figures)
 
     def mean_norm(self, artifact: Artifact, phase: str = "gather") -> float:
-        """Mean norm of the sampled features, from the figures `norm_sum` and `norm_count` of a phase's commits."""
-        commits = artifact.commits([f"{phase}/{shard}" for shard in self.units])
+        """Mean norm of the sampled features, from the figures `norm_sum` and `norm_count` of a phase's commits.
+
+        Shards that give positives only are no part of the sample.
+        """
+        commits = artifact.commits([f"{phase}/{shard}" for shard in self.negative_units])
         total = sum(float(commit.metrics.get("norm_sum", 0)) for commit in commits)
         return total / max(1.0, sum(float(commit.metrics.get("norm_count", 0)) for commit in commits))
 
-    def files(self, artifact: Artifact, phases: Sequence[str]) -> Iterator[list[ExamplesFile]]:
-        """Opens the examples of some phases, one list a shard, shards in order, the next while one is at work.
+    def files(self, artifact: Artifact, mined: Sequence[str] = ()) -> Iterator[ShardFiles]:
+        """Opens the examples of every shard, shards in order, the next one's while one is at work.
 
         Only what is then read of a file is fetched.
+
+        Args:
+            artifact: Its phase `gather` has a unit a shard.
+            mined: Further phases, with a unit for each shard that gives negatives.
         """
-        wanted = [[f"{phase}/{shard}" for phase in phases] for shard in self.units]
+        shards = self.units
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="examples") as thread:
-            ahead = deque(thread.submit(self._open, artifact, units) for units in wanted[:1])
-            for place in range(len(wanted)):
-                if place + 1 < len(wanted):
-                    ahead.append(thread.submit(self._open, artifact, wanted[place + 1]))
+            ahead = deque(thread.submit(self._open, artifact, shard, mined) for shard in shards[:1])
+            for place in range(len(shards)):
+                if place + 1 < len(shards):
+                    ahead.append(thread.submit(self._open, artifact, shards[place + 1], mined))
                 yield ahead.popleft().result()
 
-    @staticmethod
-    def _open(artifact: Artifact, units: Sequence[str]) -> list[ExamplesFile]:
-        return [open_examples(artifact, unit) for unit in units]
+    def _open(self, artifact: Artifact, shard: str, mined: Sequence[str]) -> ShardFiles:
+        gives_negatives = self.gives_negatives(shard)
+        return ShardFiles(
+            gathered=open_examples(artifact, f"gather/{shard}"),
+            mined=tuple(open_examples(artifact, f"{phase}/{shard}") for phase in mined if gives_negatives),
+            gives_negatives=gives_negatives,
+        )
 
 
 def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:

@@ -48,15 +48,18 @@ class SetLimits:
     objects: int
     hard: int
 
-    def rows(self, images: int, random: int, hard: int | None) -> int:
-        """Rows that there are at most, about: objects are taken to be ten an image.
+    def rows(self, images: int, random: int, hard: int | None, positive_images: int = 0) -> int:
+        """Rows that there are at most, about: objects are taken to be ten an image, one of them of the category.
 
         Args:
-            images: Images of the split.
+            images: Images of the split that gives negatives.
             random: Random negatives of an image.
             hard: Mined negatives of an image, of all rounds together; None if there is no limit.
+            positive_images: Images of the splits that give positives only.
         """
-        positives = images if self.positives is None else min(self.positives, images)
+        positives = images + positive_images
+        if self.positives is not None:
+            positives = min(self.positives, positives)
         mined = self.hard if hard is None else min(self.hard, hard * images)
         return positives + min(self.random, random * images) + min(self.objects, 10 * images) + mined
 
@@ -103,7 +106,7 @@ class SetBuilder:
     """Assembles training sets.
 
     Args:
-        shards: The training split.
+        shards: The training splits.
         artifact: That of the SVMs, with what was gathered and mined.
         categories: All of them.
         limits: On the rows of each kind.
@@ -160,9 +163,13 @@ class SetBuilder:
             "hard": TopExamples(category, limits.hard),
         }
         rounds = range(number, 0, -1)
-        for gathered, *mined in self._shards.files(self._artifact, ["gather", *(f"mine-{r}" for r in rounds)]):
-            self._add_gathered(tops, category, gathered)
-            self._add_mined(tops["hard"], category, dict(zip(rounds, mined, strict=True)))
+        for files in self._shards.files(self._artifact, [f"mine-{r}" for r in rounds]):
+            if files.gives_negatives:
+                self._add_gathered(tops, category, files.gathered)
+                self._add_mined(tops["hard"], category, dict(zip(rounds, files.mined, strict=True)))
+            else:
+                for own in files.gathered.read((category,)):
+                    self._add_positives(tops["positives"], own)
         return tops
 
     def _add_gathered(self, tops: Mapping[str, TopExamples], category: str, file: ExamplesFile) -> None:
@@ -170,11 +177,15 @@ class SetBuilder:
         own = groups.pop(category, None)
         shared = groups.pop(SHARED, None)
         if own is not None:
-            self._draw(tops["positives"], own.select(own.scores > 0))
+            self._add_positives(tops["positives"], own)
         if shared is not None:
             self._draw(tops["random"], shared)
         for other in groups.values():
             self._draw(tops["objects"], other if own is None else other.select(self._clear_of(other, own)))
+
+    def _add_positives(self, top: TopExamples, own: Examples) -> None:
+        """Adds the category's objects but for those that only keep negatives away."""
+        self._draw(top, own.select(own.scores > 0))
 
     def _draw(self, top: TopExamples, part: Examples) -> None:
         """Adds rows of which, if there are too many, a sample by the hash of their names is kept."""

@@ -1,7 +1,8 @@
-"""The inner step of train-svms' mining: an image's hard negatives for all categories at once.
+"""The inner steps of train-svms: an image's objects and random negatives, and its hard negatives.
 
-One pooled batch, fc6 and fc7 where wanted, one matrix product for all categories, and one call each for overlaps with
-objects and between windows. What is left to do category by category is done once for many images.
+Mining serves all categories at once: one pooled batch, fc6 and fc7 where wanted, one matrix product for all
+categories, and one call each for overlaps with objects and between windows. What is left to do category by category is
+done once for many images.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipelines.examples import half_features, make_examples
+from pipelines.examples import ExampleGroups, half_features, make_examples
 from pipelines.schemas import Examples
+from pipelines.svm_examples import SHARED
 from pipelines.top_examples import TopExamples
 from pipelines.windowed import WindowedImage
 from sppnet.features import WindowFeatures
-from sppnet.mining import Dedupe, HardNegatives, first_responses, hard_negatives
+from sppnet.mining import Dedupe, HardNegatives, first_responses, hard_negatives, initial_negatives, name_fraction
 from sppnet.sampling import svm_negative_mask, svm_negatives
+from sppnet.seeds import derive_seed
 from sppnet.svm import LinearSvms
 
 _PENDING_BYTES = 128 << 20
@@ -66,6 +69,79 @@ class NegativeRule:
             return np.ones(len(image.windows), dtype=bool)
         hw = image.image_wh[::-1]
         return first_responses(image.windows, hw, features.scales, features.geometry, features.convention)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomNegatives:
+    """Draws the negatives that start the training, by the image's key and the windows' names.
+
+    Attributes:
+        rule: Which windows are negatives.
+        per_image: At most so many an image.
+        fraction: Of those drawn, the part that is kept where all images together would give more than are wanted.
+        seed: Of the run.
+        stage: Name of the stage that draws.
+    """
+
+    rule: NegativeRule
+    per_image: int
+    fraction: float
+    seed: int
+    stage: str
+
+    def draw(self, image: WindowedImage, objects: Floats, features: WindowFeatures) -> Integers:
+        """Windows of an image, rising.
+
+        Args:
+            image: The image.
+            objects: `[m, 4]` objects that no negative may lie on, pixels.
+            features: Of windows; tell which are doubles.
+        """
+        free = self.rule.free(image, objects, features)
+        rng = np.random.default_rng(derive_seed(self.seed, self.stage, image.key))
+        drawn = free[initial_negatives(len(free), self.per_image, rng)]
+        return drawn[[name_fraction(self.seed, image.key, int(window)) < self.fraction for window in drawn]]
+
+
+@dataclass(frozen=True)
+class Gatherer:
+    """Takes an image's objects, and from images that give negatives some random ones.
+
+    Attributes:
+        categories: Names.
+        difficult: Whether objects marked difficult are positives.
+        features: Of windows.
+        negatives: Draws the random negatives; None where images give positives only.
+    """
+
+    categories: Sequence[str]
+    difficult: bool
+    features: WindowFeatures
+    negatives: RandomNegatives | None
+
+    @torch.inference_mode()
+    def gather(self, image: WindowedImage, found: ExampleGroups) -> dict[str, float]:
+        """Adds an image's examples to what was found; gives the sum and the number of its negatives' norms."""
+        objects = [o for o in image.annotation.objects if o.category in self.categories]
+        boxes = np.array([o.box for o in objects], dtype=np.float32).reshape(-1, 4)
+        chosen: Integers = np.zeros(0, np.int64)
+        if self.negatives is not None:
+            chosen = self.negatives.draw(image, boxes, self.features)
+        elif not objects:
+            return {}
+        features = self.features(image.maps, image.image_wh, np.concatenate([boxes, image.windows[chosen]]))
+        values = half_features(features)
+        groups: list[Examples] = []
+        for category in dict.fromkeys(o.category for o in objects):
+            rows = [i for i, o in enumerate(objects) if o.category == category]
+            # Difficult objects that are no positives are kept all the same: other objects near them are no negatives.
+            scores = [float(self.difficult or not objects[i].difficult) for i in rows]
+            groups.append(make_examples(category, image.key, [-1 - i for i in rows], scores, boxes[rows], values[rows]))
+        negatives = values[len(boxes) :]
+        groups.append(make_examples(SHARED, image.key, chosen, np.zeros(len(chosen)), image.windows[chosen], negatives))
+        found.add(groups)
+        norms = torch.linalg.vector_norm(features[len(boxes) :].float(), dim=1)
+        return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
 
 @dataclass

@@ -47,6 +47,10 @@ class WindowTrainingConfig(StageConfig):
     gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
     cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
+    def positives_only(self) -> tuple[str, ...]:
+        """Splits of which nothing but objects to learn is used: none, unless a stage lets them be named."""
+        return ()
+
 
 W = TypeVar("W", bound=WindowTrainingConfig)
 
@@ -58,11 +62,12 @@ class WindowTrainingStage(Stage[W]):
 
     @classmethod
     def check(cls, config: W, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The split and the scales must be extracted."""
-        check_inputs(config.images, config.scales, (config.split,), inputs)
+        """The splits and the scales must be extracted."""
+        check_inputs(config.images, config.scales, (config.split, *config.positives_only()), inputs)
 
     def prepare(self) -> None:
-        """Checks the categories, and records what is trained on which features."""
+        """Checks the splits and the categories, and records what is trained on which features."""
+        self._shards.check_splits(self.spec.step)
         self._shards.check_categories(self.config.categories, self.spec.step)
         self._info.write(self.artifact)
 
@@ -74,7 +79,8 @@ class WindowTrainingStage(Stage[W]):
     @cached_property
     def _shards(self) -> TrainingShards:
         inputs = (self.input("images"), self.input("windows"), self.input("maps"))
-        return TrainingShards(*inputs, self.config.scales, self.config.split, self.name)
+        config = self.config
+        return TrainingShards(*inputs, config.scales, config.split, self.name, config.positives_only())
 
     @cached_property
     def _features(self) -> WindowFeatures:

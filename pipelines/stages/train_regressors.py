@@ -161,8 +161,8 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
 
     def _choose_examples(self, category: str) -> tuple[Examples, list[Bools]]:
         """A category's examples without features, and which rows of each shard they are."""
-        files = self._shards.files(self.artifact, ["gather"])
-        parts = [(file.read((category,), features=False) or [no_examples(category, 0)])[0] for (file,) in files]
+        files = (shard.gathered for shard in self._shards.files(self.artifact))
+        parts = [(file.read((category,), features=False) or [no_examples(category, 0)])[0] for file in files]
         names = [name for part in parts for name in part.names()]
         fractions = np.array([name_fraction(self.seed, key, window) for key, window in names])
         kept = np.zeros(len(names), dtype=bool)
@@ -172,7 +172,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
 
     def _features_of(self, category: str, chosen: list[Bools]) -> Iterator[npt.NDArray[np.float16]]:
         """The chosen examples' features, a shard at a time."""
-        for (file,), mask in zip(self._shards.files(self.artifact, ["gather"]), chosen, strict=True):
+        for shard, mask in zip(self._shards.files(self.artifact), chosen, strict=True):
             if mask.any():
-                (part,) = file.read((category,))
+                (part,) = shard.gathered.read((category,))
                 yield part.features[mask]

@@ -4,6 +4,9 @@ Phases: `gather` (a shard's ground-truth windows and random negatives), `solve-0
 `mine-r` (a shard: windows that the last round's SVMs take for an object) and `solve-r`. Every unit has a commit, so a
 run resumes between and inside rounds, and nothing depends on how many workers there are or on the order of shards.
 
+Splits whose annotations are not exhaustive, as ILSVRC DET's train (section 4.5), may give positives alone: of their
+shards the objects are gathered, and nothing of them is a negative in any way.
+
 No actors hold shards: a unit is a stateless task, and what is worth keeping (the head, a round's SVMs) is cached in
 the process that runs it, so a lost node loses only the units at hand. Maps are read from storage once a phase, which
 actors would save only where the memory of the cluster holds all maps.
@@ -23,24 +26,20 @@ from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from pydantic import Field
 
 from pipelines.detectors import FeatureInfo, backbone_digest, read_svms
-from pipelines.examples import ExampleGroups, half_features, make_examples
+from pipelines.examples import ExampleGroups
 from pipelines.fingerprint import canonical_json
 from pipelines.networks import read_head_levels
-from pipelines.schemas import Examples
 from pipelines.stage import Input, Phase, StageConfig
-from pipelines.svm_examples import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
-from pipelines.svm_mining import HardExamples, Miner, NegativeRule
+from pipelines.svm_examples import SetBuilder, SetLimits, mine_bytes, solve_bytes
+from pipelines.svm_mining import Gatherer, HardExamples, Miner, NegativeRule, RandomNegatives
 from pipelines.window_training import WindowTrainingConfig, WindowTrainingStage
-from pipelines.windowed import WindowedImage
 from pipelines.workspace import Artifact, Output
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.features import Layer, Precision
-from sppnet.mining import Dedupe, initial_negatives, name_fraction, sampled_fraction
+from sppnet.mining import Dedupe, sampled_fraction
 from sppnet.seeds import derive_seed
 from sppnet.svm import LinearSvms, Solver, feature_scale, train_svm
 from sppnet.weights import write_safetensors
@@ -56,6 +55,8 @@ class TrainSvmsConfig(WindowTrainingConfig):
     """Config of `train-svms`; defaults are the paper's, where it names none the release's.
 
     Attributes:
+        positive_splits: Splits whose objects are positives, and no more: none of their windows and objects is a
+            negative, since what their annotations leave out may be an object too.
         head: The step that fine-tunes, or pre-trains where fc6 and fc7 are wanted as they are; not for pool5.
         features: `pool5`, `fc6` or `fc7`.
         precision: Type in which fc6 and fc7 compute, here and when windows are scored.
@@ -83,6 +84,7 @@ class TrainSvmsConfig(WindowTrainingConfig):
     """
 
     stage: Literal["train-svms"]
+    positive_splits: tuple[str, ...] = ()
     head: Annotated[str | None, Input(("head", "network"))] = None
     features: Layer = "pool5"
     precision: Precision = "float32"
@@ -104,6 +106,10 @@ class TrainSvmsConfig(WindowTrainingConfig):
     max_object_negatives: Annotated[int, Field(ge=0)] = 20_000
     max_hard_negatives: Count = 50_000
     hard_share: Annotated[float, Field(ge=1)] = 4.0
+
+    def positives_only(self) -> tuple[str, ...]:
+        """`positive_splits`."""
+        return self.positive_splits
 
     def limits(self) -> SetLimits:
         """The bounds on a category's training set."""
@@ -136,7 +142,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
     @classmethod
     def check(cls, config: TrainSvmsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """A head where the features need one, scales that are extracted, and thresholds that go together."""
+        """A head where the features need one, splits and scales that are extracted, thresholds that go together."""
         if (config.features == "pool5") == bool(config.head):
             raise ConfigError(f"head: features {config.features} {'take no' if config.head else 'need a'} head")
         if config.evict_threshold is not None and config.evict_threshold > config.hard_threshold:
@@ -144,6 +150,9 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
                 f"evict_threshold: {config.evict_threshold} is above hard_threshold {config.hard_threshold}: "
                 "what is mined would leave at once"
             )
+        for number, split in enumerate(config.positive_splits):
+            if split in (config.split, *config.positive_splits[:number]):
+                raise ConfigError(f"positive_splits: '{split}' comes twice: each split has one role")
         super().check(config, inputs)
 
     def prepare(self) -> None:
@@ -162,11 +171,15 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         config, shards, dimension = self.config, self._shards, self._features.dimension
         per_image = config.hard_per_image
         rows = config.limits().rows(
-            shards.images_count, config.random_negatives, None if per_image is None else config.rounds * per_image
+            shards.images_count,
+            config.random_negatives,
+            None if per_image is None else config.rounds * per_image,
+            shards.positive_images_count,
         )
-        limit = config.shard_limit(len(shards.units))
+        mined = shards.negative_units
+        limit = config.shard_limit(len(mined))
         if per_image is not None:
-            limit = min(limit, per_image * max((len(shards.manifest.keys(unit)) for unit in shards.units), default=0))
+            limit = min(limit, per_image * max((len(shards.manifest.keys(unit)) for unit in mined), default=0))
         memory = {
             "solve_bytes": solve_bytes(rows, dimension),
             "mine_bytes": mine_bytes(len(config.categories), limit, dimension),
@@ -203,12 +216,12 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
     def phases(self) -> list[Phase]:
         """Gather, solve, and for each round mine and solve."""
-        shards = self._shards.units
+        mined = self._shards.negative_units
         solves = self._solving(self._memory().get("solve_bytes", 0))
-        phases = [Phase("gather", tuple(f"gather/{shard}" for shard in shards), self._pooling())]
+        phases = [Phase("gather", tuple(f"gather/{shard}" for shard in self._shards.units), self._pooling())]
         for number in range(self.config.rounds + 1):
             if number:
-                phases.append(Phase(f"mine-{number}", tuple(f"mine-{number}/{s}" for s in shards), self._pooling()))
+                phases.append(Phase(f"mine-{number}", tuple(f"mine-{number}/{s}" for s in mined), self._pooling()))
             phases.append(Phase(f"solve-{number}", self._solved(number), solves, keyed=False))
         return phases
 
@@ -223,42 +236,22 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
     # --- gather -------------------------------------------------------------------------------------------------
 
     def _gather(self, shard: str) -> Output:
-        found = ExampleGroups()
-        return self._shards.run(shard, lambda image: self._gather_image(image, found), found.joined)
+        config, found = self.config, ExampleGroups()
+        negatives = self._random_negatives if self._shards.gives_negatives(shard) else None
+        gatherer = Gatherer(config.categories, config.difficult, self._features, negatives)
+        return self._shards.run(shard, lambda image: gatherer.gather(image, found), found.joined)
 
-    @torch.inference_mode()
-    def _gather_image(self, image: WindowedImage, found: ExampleGroups) -> dict[str, float]:
-        objects = [o for o in image.annotation.objects if o.category in self.config.categories]
-        boxes = np.array([o.box for o in objects], dtype=np.float32).reshape(-1, 4)
-        chosen = self._random_negatives(image, boxes)
-        features = self._features(image.maps, image.image_wh, np.concatenate([boxes, image.windows[chosen]]))
-        values = half_features(features)
-        groups: list[Examples] = []
-        for category in dict.fromkeys(o.category for o in objects):
-            rows = [i for i, o in enumerate(objects) if o.category == category]
-            # Difficult objects that are no positives are kept all the same: other objects near them are no negatives.
-            scores = [float(self.config.difficult or not objects[i].difficult) for i in rows]
-            groups.append(make_examples(category, image.key, [-1 - i for i in rows], scores, boxes[rows], values[rows]))
-        negatives = values[len(boxes) :]
-        groups.append(make_examples(SHARED, image.key, chosen, np.zeros(len(chosen)), image.windows[chosen], negatives))
-        found.add(groups)
-        norms = torch.linalg.vector_norm(features[len(boxes) :].float(), dim=1)
-        return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
-
-    def _random_negatives(self, image: WindowedImage, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Draws an image's random negatives: fewer where all images together would give more than are wanted."""
+    @cached_property
+    def _random_negatives(self) -> RandomNegatives:
         config = self.config
-        free = config.rule().free(image, boxes, self._features)
-        rng = np.random.default_rng(derive_seed(self.seed, self.name, image.key))
-        drawn = free[initial_negatives(len(free), config.random_negatives, rng)]
         most = config.random_negatives * self._shards.images_count
         fraction = sampled_fraction(config.max_random_negatives, most)
-        return drawn[[name_fraction(self.seed, image.key, int(window)) < fraction for window in drawn]]
+        return RandomNegatives(config.rule(), config.random_negatives, fraction, self.seed, self.name)
 
     # --- mine ---------------------------------------------------------------------------------------------------
 
     def _mine(self, number: int, shard: str) -> Output:
-        limit = self.config.shard_limit(len(self._shards.units))
+        limit = self.config.shard_limit(len(self._shards.negative_units))
         miner, found = self._miners(number), HardExamples(self.config.categories, limit)
         return self._shards.run(shard, lambda image: miner.mine(image, found), found.joined)
 
@@ -287,8 +280,9 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         )
         examples = builder.build(category, number, last, config.evict_threshold)
         if not examples.positives:
+            splits = " or ".join(f"'{split}'" for split in self._shards.splits)
             raise ConfigError(
-                f"step {self.spec.step}: category '{category}' has no object in split '{config.split}'; "
+                f"step {self.spec.step}: category '{category}' has no object in split {splits}; "
                 "remove it from categories"
             )
         try:
@@ -312,5 +306,6 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
 def _trained_on(head: Artifact, stage: TrainSvms) -> str:
     """Identity of the backbone whose maps a head was fine-tuned on; a network's head is of its own backbone."""
-    maps = head.inputs("maps")
-    return backbone_digest(stage.workspace.artifact(maps[0])) if maps else head.name
+    if head.kind == "network":
+        return head.name
+    return backbone_digest(stage.workspace.artifact(head.inputs("maps")[0]))

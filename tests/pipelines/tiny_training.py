@@ -22,9 +22,9 @@ READ = {"images": "images", "windows": "windows", "maps": "maps"}
 FIELDS = {**READ, "categories": CATEGORIES, "scales": SCALES, "levels": (3, 2, 1)}
 
 
-def make_training_workspace(root: Path, images: int = 24, shard_size: int = 6) -> Workspace:
+def make_training_workspace(root: Path, images: int = 24, shard_size: int = 6, more: int = 0) -> Workspace:
     """The tiny workspace, whose maps tell which backbone made them."""
-    workspace = make_workspace(root, images, shard_size)
+    workspace = make_workspace(root, images, shard_size, more)
     workspace.artifact("maps-tiny").describe({"inputs": {"backbone": ["network-tiny"], "images": ["images-tiny"]}})
     return workspace
 

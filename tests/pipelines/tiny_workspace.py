@@ -78,14 +78,16 @@ def make_map(annotation: ImageAnnotation, scale: int, number: int) -> np.ndarray
     return grid.astype(np.float16)
 
 
-def make_workspace(root: Path, images: int = 24, shard_size: int = 6) -> Workspace:
-    """Writes `images-tiny`, `windows-tiny`, `maps-tiny` and `network-tiny` with a train split."""
+def make_workspace(root: Path, images: int = 24, shard_size: int = 6, more: int = 0) -> Workspace:
+    """Writes `images-tiny`, `windows-tiny`, `maps-tiny` and `network-tiny` with a train split, and a split `more`."""
     workspace = Workspace.open(str(root))
     store = {kind: workspace.artifact(f"{kind}-tiny") for kind in ("images", "windows", "maps", "network")}
-    keys = [f"im{number:03d}" for number in range(images)]
-    manifest = Manifest.cut({"train": keys}, CATEGORIES, shard_size)
+    splits = {"train": [f"im{number:03d}" for number in range(images)]}
+    if more:
+        splits["more"] = [f"im{number:03d}" for number in range(100, 100 + more)]
+    manifest = Manifest.cut(splits, CATEGORIES, shard_size)
     manifest.write(store["images"])
-    for unit in manifest.units("train"):
+    for unit in (unit for split in splits for unit in manifest.units(split)):
         own = [(key, int(key[2:])) for key in manifest.keys(unit)]
         notes = {key: make_annotation(key, number) for key, number in own}
         records = [ImageRecord(key, "png", draw(notes[key], number), notes[key]) for key, number in own]
