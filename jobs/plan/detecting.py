@@ -102,7 +102,7 @@ def regressors_work(shapes: Shapes, step: str) -> Work:
     categories = len(config.categories)
     solved = min(examples / categories, config.max_examples)
     gathering = shapes.reading(config.maps, config.scales) * images + features.one * examples
-    gathering += Work.of(raw * rates.pool5_compression, examples=raw)
+    gathering += Work.of(raw * rates.object_compression, examples=raw)
     solving = Work.of(
         stored_parameters(4 * (features.length + 1)),
         examples=HALF * solved * features.length,

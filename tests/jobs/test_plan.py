@@ -83,6 +83,27 @@ CLAIMS = {
     "head-zf5": (7_625_144, 25.1),
     "svms-zf5-pool5-1s": (104_860_924, 25.5),
     "svms-zf5-pool5-5s": (124_591_800, 26.7),
+    "svms-zf5-fc6-1s": (17_676_823, 26.8),
+    "svms-zf5-fc6-5s": (18_348_974, 29.9),
+    "svms-zf5-ft-fc7-1s": (26_721_073, 27.7),
+    "svms-zf5-ft-fc7-5s": (25_709_669, 29.8),
+    "boxes-zf5-1s": (17_275_346, 8.1),
+    "boxes-zf5-5s": (18_156_256, 8.7),
+    "zf5-pool5-1s": (2_249_345, 7.3),
+    "zf5-pool5-5s": (2_249_566, 10.8),
+}
+# How many windows SVMs on fc6 and fc7 take for objects is a matter of the network: detections come to 2 to 100 an image
+# and category, which the plan can't know. It is a megabyte or two; their seconds don't depend on it.
+CLAIMS_SECONDS = {
+    "ft-fc6-1s": 177.1,
+    "ft-fc6-5s": 200.0,
+    "ft-fc7-1s": 170.5,
+    "svms-zf5-ft-fc6-1s": 24.0,
+    "svms-zf5-ft-fc6-5s": 43.5,
+    "zf5-fc6-1s": 17.1,
+    "zf5-fc6-5s": 20.1,
+    "zf5-ft-fc6-1s": 17.2,
+    "zf5-ft-fc6-5s": 18.0,
 }
 
 
@@ -126,6 +147,12 @@ def test_plans_are_what_was_measured(
     seconds = sum(seconds for _, seconds in measured.values())
     assert sum(found[step].written for step in measured) == pytest.approx(stored, rel=0.25)
     assert seconds / 1.5 < sum(found[step].seconds for step in measured) < seconds * 1.5
+
+
+def test_seconds_of_steps_that_store_what_nobody_can_tell_before(claims: Recipe) -> None:
+    found = steps(claims, **PHOTOGRAPHS, **TINY)
+    for step, seconds in CLAIMS_SECONDS.items():
+        assert seconds / 2 < found[step].seconds < seconds * 2, step
 
 
 def test_every_rate_is_used(claims: Recipe) -> None:
