@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from pipelines.snapshots import BEST
 from sppnet.weights import load_state
 
 _MODEL, _MOMENTUM = "model.", "momentum."
@@ -56,7 +57,7 @@ def load_training_tensors(
     Raises:
         ConfigError: The tensors are of another model; the message names `where` and the first one that does not fit.
     """
-    load_state(model, tensors, where, prefix=_MODEL, ignore=(_MOMENTUM,))
+    load_state(model, tensors, where, prefix=_MODEL, ignore=(_MOMENTUM, BEST))
     for name, parameter in model.named_parameters():
         if _MOMENTUM + name in tensors:
             buffer = torch.empty_like(parameter).copy_(tensors[_MOMENTUM + name])

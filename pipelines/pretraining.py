@@ -16,6 +16,7 @@ from pipelines.crop_examples import CropExample, EpochOrder
 from pipelines.device_batches import DeviceBatches
 from pipelines.image_cache import ImageCache, Pixels
 from pipelines.networks import SUFFIX, encode_network
+from pipelines.snapshots import kept_figures
 from pipelines.training import Curve, Task, Worker
 from pipelines.workspace import Output
 from sppnet.augment import ColourJitter
@@ -106,7 +107,7 @@ class PretrainTask(Task):
         sizes = config.network_sizes()
         data = encode_network(model.backbone, model.head, model.pyramid, self._labels, curve, sizes=sizes)
         metrics = {"steps": config.steps, "classes": len(self._labels)}
-        metrics |= {name: value for name, value in curve[-1].items() if name not in ("step", "lr")}
+        metrics |= kept_figures(curve)
         return Output(data, SUFFIX, rows=len(model.state_dict()), done=0, metrics=metrics)
 
     def close(self) -> None:

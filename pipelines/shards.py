@@ -39,9 +39,15 @@ def splits_units(manifest: Manifest, splits: tuple[str, ...]) -> tuple[str, ...]
     return tuple(unit for split in splits for unit in manifest.units(split))
 
 
-def map_unit(scale: int, unit: str) -> str:
-    """Name of the maps unit of a shard at a scale: `s0688/train/000000`."""
-    return f"s{scale:04d}/{unit}"
+def map_unit(scale: int, unit: str, *, flipped: bool = False) -> str:
+    """Name of the maps unit of a shard at a scale: `s0688/train/000000`, or `s0688f/...` of its mirrored images."""
+    return f"s{scale:04d}{'f' if flipped else ''}/{unit}"
+
+
+def parse_map_unit(unit: str) -> tuple[int, str, bool]:
+    """The scale, the shard, and whether its images are mirrored, of a maps unit."""
+    head, _, shard = unit.partition("/")
+    return int(head.strip("sf")), shard, head.endswith("f")
 
 
 def check_account(unit: str, keys: tuple[str, ...], done: int, quarantined: tuple[Quarantined, ...]) -> None:

@@ -12,7 +12,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -20,8 +20,10 @@ from torch import nn
 from pipelines.checkpoints import Checkpoint, Checkpoints
 from pipelines.networks import UNIT
 from pipelines.optimizer_state import load_training_tensors, make_sgd, training_tensors
+from pipelines.snapshots import BestSnapshot
 from pipelines.stage import Phase, Resources, Stage, StageSpec, build_stage
 from pipelines.training_config import Plateau, Rate, TrainingConfig
+from pipelines.training_workers import LocalWorker, Worker
 from pipelines.workspace import Output
 from sppnet.errors import ConfigError, IncompleteError
 from sppnet.seeds import derive_seed
@@ -43,57 +45,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Curve = list[Mapping[str, Any]]
-
-
-class Worker(Protocol):
-    """One of the processes that step together.
-
-    Attributes:
-        rank: Its number, 0 for the one that measures, saves and publishes.
-        world_size: How many there are.
-        device: Where it computes.
-    """
-
-    rank: int
-    world_size: int
-    device: torch.device
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Returns a model whose gradients are averaged over the workers."""
-
-    def agree(self, value: float) -> float:
-        """Returns rank 0's value on every worker; all must call it."""
-
-    def mean(self, value: float) -> float:
-        """Returns the mean over the workers; all must call it."""
-
-    def report(self, point: Mapping[str, Any]) -> None:
-        """Shows progress. Never waits for the other workers."""
-
-
-class LocalWorker:
-    """The only worker, in this process."""
-
-    def __init__(self, device: torch.device | None = None) -> None:
-        self.rank = 0
-        self.world_size = 1
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Nothing to average with."""
-        return model
-
-    def agree(self, value: float) -> float:
-        """The value itself."""
-        return value
-
-    def mean(self, value: float) -> float:
-        """The value itself."""
-        return value
-
-    def report(self, point: Mapping[str, Any]) -> None:
-        """Logs the point."""
-        logger.info("training %s", " ".join(f"{name}={value}" for name, value in point.items()))
 
 
 class Task(ABC):
@@ -191,6 +142,7 @@ class Training:
         self.worker = worker
         self.checkpoints = Checkpoints(stage.artifact)
         self.curve: Curve = []
+        self._best = BestSnapshot() if stage.config.keep == "best" else None
         self._losses: list[float] = []
         self._unread: _StepLoss | None = None
         self._task: Task
@@ -209,7 +161,7 @@ class Training:
         try:
             for step in range(self.begin(task), self.config.steps):
                 self.advance(step)
-            return task.finish(self.curve) if self.worker.rank == 0 else None
+            return self._finish() if self.worker.rank == 0 else None
         finally:
             task.close()
 
@@ -234,6 +186,12 @@ class Training:
         self._step(step)
         self._after(step + 1)
 
+    def _finish(self) -> Output:
+        """Publishes the last weights, or those that `keep` asks for."""
+        if self._best is not None:
+            self.curve = self._best.apply(self._task.model, self.curve)
+        return self._task.finish(self.curve)
+
     def _restore(self) -> int:
         """Loads the latest checkpoint, rank 0's choice on all ranks: a lost attempt may be saving one right now."""
         worker = self.worker
@@ -244,6 +202,8 @@ class Training:
         found = found or self.checkpoints.load(step)
         load_training_tensors(self._task.model, self._optimizer, found.tensors, f"checkpoint of step {step}")
         self.curve = list(found.curve)
+        if self._best is not None:
+            self._best.restore(found.tensors, self.curve)
         logger.info("training resumes step=%d of=%d artifact=%s", step, self.config.steps, self.stage.artifact.name)
         return step
 
@@ -284,7 +244,8 @@ class Training:
             self._read_loss()
             self._log(done, measures=measures)
         if saves and self.worker.rank == 0:
-            self.checkpoints.save(done, training_tensors(self._task.model, self._optimizer), self.curve)
+            best = self._best.tensors() if self._best is not None else {}
+            self.checkpoints.save(done, training_tensors(self._task.model, self._optimizer) | best, self.curve)
             self.checkpoints.prune()
 
     def _log(self, done: int, *, measures: bool) -> None:
@@ -294,6 +255,10 @@ class Training:
         point: dict[str, Any] = {"step": done, "loss": round(mean, 6), "lr": lr}
         if measures:
             point |= self._measure()
+        if measures and self._best is not None:
+            if "held_out_error" not in point:
+                raise ConfigError(f"step {self.stage.spec.step}: keep: best needs held-out images, and there are none")
+            self._best.offer(point["held_out_error"], self._task.model)
         self.curve.append(point)
         if self.worker.rank == 0:
             self.worker.report(point)

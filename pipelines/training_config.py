@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.stage import RUNTIME, StageConfig
+from sppnet.errors import ConfigError
 
 
 class Rate(BaseModel):
@@ -57,6 +58,8 @@ class TrainingConfig(StageConfig):
         bias_rate: Factor on the learning rate of biases (the authors' release has 2).
         precision: Type in which layers compute; weights and momentum are float32 always.
         measure_every: Steps between measurements on the held-out part.
+        keep: Which weights are published: the `last`, or the `best`, those of the measurement with the lowest held-out
+            error.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between points of the curve.
         workers: How many workers step together. Their number changes which dropout mask a sample gets, so runs
@@ -75,12 +78,18 @@ class TrainingConfig(StageConfig):
     bias_rate: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     measure_every: Annotated[int, Field(ge=1)] = 200
+    keep: Literal["last", "best"] = "last"
     checkpoint_every: Annotated[int, RUNTIME, Field(ge=1)] = 500
     log_every: Annotated[int, RUNTIME, Field(ge=1)] = 20
     workers: Annotated[int, RUNTIME, Field(ge=1)] = 1
     cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
     gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
     compile: Annotated[bool, RUNTIME] = False
+
+    def check_held_out(self, holdout: float) -> None:
+        """Raises `ConfigError` where something is to be decided on a held-out part that is empty."""
+        if self.keep == "best" and not holdout:
+            raise ConfigError("keep: best needs a held-out part: set holdout above 0")
 
     @property
     def steps(self) -> int:

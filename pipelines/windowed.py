@@ -48,12 +48,16 @@ class ShardInputs:
         windows: The windows artifact.
         maps: The maps artifact, or that of crops.
         scales: Scales to read, short sides in pixels.
+        flips: Whether an image counts only if its mirrored maps are there too.
+        flipped: Whether the maps are those of the mirrored images; windows and annotations stay as they are.
     """
 
     images: Artifact
     windows: Artifact
     maps: Artifact
     scales: tuple[int, ...]
+    flips: bool = False
+    flipped: bool = False
 
     @property
     def _of_crops(self) -> bool:
@@ -74,12 +78,14 @@ class ShardInputs:
             ArtifactError: A part is missing or corrupt.
         """
         stored = () if self._of_crops else self.scales
-        commits = [self.windows.commit(unit), *(self.maps.commit(map_unit(scale, unit)) for scale in stored)]
+        ways = (self.flipped, not self.flipped) if self.flips else (self.flipped,)
+        units = [map_unit(scale, unit, flipped=flipped) for flipped in ways for scale in stored]
+        commits = [self.windows.commit(unit), *(self.maps.commit(name) for name in units)]
         aside: dict[str, Quarantined] = {}
         for commit in commits:
             for entry in commit.quarantined:
                 aside.setdefault(entry.key, entry)
-        return self._join(unit, frozenset(aside), commits), tuple(aside.values())
+        return self._join(unit, frozenset(aside), commits[: 1 + len(stored)]), tuple(aside.values())
 
     def _join(self, unit: str, aside: frozenset[str], commits: Sequence[Commit]) -> Iterator[WindowedImage]:
         rows_of_windows = decode_windows(self.windows.read_commit(commits[0]), f"{self.windows.name}/{unit}")
@@ -106,5 +112,6 @@ class ShardInputs:
         row = next(reader, None)
         if row is None or (row.key, row.scale) != (key, scale):
             found = "ends" if row is None else f"has {row.key} at scale {row.scale}"
-            raise ArtifactError(f"{self.maps.name}/{map_unit(scale, unit)}: {found} where the map of {key} belongs")
+            where = f"{self.maps.name}/{map_unit(scale, unit, flipped=self.flipped)}"
+            raise ArtifactError(f"{where}: {found} where the map of {key} belongs")
         return row.map

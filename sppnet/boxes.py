@@ -133,6 +133,20 @@ def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> NDArray[np.fl
     return np.clip(_as_boxes(boxes), 0.0, np.array([width, height, width, height], dtype=np.float64))
 
 
+def mirror_boxes(boxes: ArrayLike, width: float) -> NDArray[np.float64]:
+    """Boxes of an image as they lie in its mirror image, left and right exchanged.
+
+    Args:
+        boxes: `[n, 4]` pixels.
+        width: Of the image, in pixels.
+
+    Returns:
+        float64 `[n, 4]`.
+    """
+    array = _as_boxes(boxes)
+    return np.stack([width - array[:, 2], array[:, 1], width - array[:, 0], array[:, 3]], axis=1)
+
+
 def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     """What a box regressor has to learn to turn each window into its target (R-CNN, appendix C).
 

@@ -30,7 +30,13 @@ def plan(
     macs: Annotated[
         float | None, typer.Option(metavar="N", help="Multiply-accumulates a worker does a second; default: measured.")
     ] = None,
-    read: Annotated[float, typer.Option(metavar="BYTES", help="Bytes of maps a worker reads a second.")] = 1e9,
+    read: Annotated[
+        float | None, typer.Option(metavar="BYTES", help="Bytes of maps a worker reads back a second.")
+    ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Any rate of a worker, such as pooling=1e12."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Workers side by side.")] = 1,
     price: Annotated[float, typer.Option(min=0, help="Of a worker hour.")] = 0.0,
     budget: Annotated[float | None, typer.Option(min=0, help="Fail if the plan costs more.")] = None,
@@ -39,15 +45,16 @@ def plan(
 ) -> None:
     """Tell what a recipe costs before it is run: shards, images, operations, bytes, hours, money."""
     with command("plan", as_json) as result:
-        from jobs.plan.corpus import Corpus, Rates
-        from jobs.plan.table import check_budget, listed_images, make_plan, parse_images, parse_size, plan_fields
+        from jobs.plan.corpus import Corpus, listed_images, parse_images, parse_size
+        from jobs.plan.measure import choose_rates
+        from jobs.plan.table import check_budget, make_plan, plan_fields
         from jobs.plan.table import plan_table as table
         from pipelines.recipe import load_recipe
 
         loaded = load_recipe(find_recipe(recipe), overrides or ())
         counts = parse_images(images) if images else listed_images(loaded)
-        rates = None if macs is None else Rates(macs, read)
-        costs, used = make_plan(loaded, Corpus(counts, parse_size(size), windows), rates)
+        corpus = Corpus(counts, parse_size(size), windows)
+        costs, used = make_plan(loaded, corpus, choose_rates(macs, read, rate or ()))
         console = make_console()
         console.print(table(costs, used))
         fields = plan_fields(costs, workers, price)

@@ -12,8 +12,6 @@ from pipelines.recipe import Recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError, DataError
 
-__all__ = ["Corpus", "ImageSet", "Rates", "listed_images", "parse_images", "parse_size"]
-
 _SAMPLED_SHARDS = 2  # a shard of some data sets is one object, which is read whole
 _SAMPLED_IMAGES = 8
 

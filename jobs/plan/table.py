@@ -8,22 +8,12 @@ from typing import Any
 
 from rich.table import Table
 
-from jobs.plan.corpus import Corpus, listed_images, parse_images, parse_size
+from jobs.plan.corpus import Corpus
 from jobs.plan.costs import Planner, StepCost
 from jobs.plan.measure import measure_rates
 from jobs.plan.rates import Rates
 from pipelines.recipe import Recipe
 from sppnet.errors import ConfigError
-
-__all__ = [
-    "check_budget",
-    "listed_images",
-    "make_plan",
-    "parse_images",
-    "parse_size",
-    "plan_fields",
-    "plan_table",
-]
 
 _HOUR = 3600.0
 

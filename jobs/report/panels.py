@@ -13,6 +13,7 @@ from jobs.report.evaluation_model import Evaluation
 from jobs.report.model import Training
 from jobs.report.plots import Line, Panel, pr_panel, spans_decades, training_panel
 from jobs.report.tables import NO_SCORE
+from pipelines.snapshots import KEPT
 
 _PANELS_AT_MOST = 40
 _ALONE_AT_MOST = 4  # training steps of one stage; more share their panels
@@ -98,7 +99,7 @@ def _common_panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
 
 def _lines_by_title(training: Training) -> dict[str, list[Line]]:
     groups: dict[str, list[Line]] = {title: [] for title in _FIRST}
-    names = dict.fromkeys(key for point in training.points for key in point if key != "step")
+    names = dict.fromkeys(key for point in training.points for key in point if key not in ("step", KEPT))
     if "held_out_error" in names:
         names.pop("held_out_accuracy", None)  # it is one minus the error
     for name in names:

@@ -15,7 +15,7 @@ from pipelines.manifest import Manifest
 from pipelines.map_info import BackboneInfo
 from pipelines.networks import read_backbone
 from pipelines.schemas import MapRow, encode_maps
-from pipelines.shards import check_account, map_unit, read_images, splits_units
+from pipelines.shards import check_account, map_unit, parse_map_unit, read_images, splits_units
 from pipelines.stage import COVERAGE, Input, Phase, Resources, Stage, StageConfig, require_subset
 from pipelines.tars import ImageRecord
 from pipelines.workspace import Output, Quarantined
@@ -34,6 +34,8 @@ class ExtractConfig(ConvolvingConfig):
         backbone: The step that trains or imports the network.
         splits: Splits to extract.
         scales: Short sides in pixels. A scale added later costs only itself.
+        flips: Whether the maps of the mirrored images are made too, as files of their own. Mirrored maps are something
+            else: with strides, a cell's field does not lie where its mirror image's does.
         dtype: Type of the stored maps.
     """
 
@@ -42,6 +44,7 @@ class ExtractConfig(ConvolvingConfig):
     backbone: Annotated[str, Input(("network",))]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
     scales: Annotated[tuple[Scale, ...], COVERAGE, Field(min_length=1)] = (688,)
+    flips: Annotated[bool, COVERAGE] = False
     dtype: Literal["float16", "float32"] = "float16"
 
 
@@ -79,22 +82,22 @@ class Extract(Stage[ExtractConfig]):
         BackboneInfo.of(backbone).write(self.artifact)
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard at a scale. The largest scales come first, so that none is left for last."""
+        """One phase; a unit is a shard at a scale, mirrored or not. The largest scales come first, not to be last."""
         shards = splits_units(self._manifest, self.config.splits)
         scales = sorted(set(self.config.scales), reverse=True)
-        units = tuple(map_unit(scale, unit) for scale in scales for unit in shards)
+        ways = (False, True) if self.config.flips else (False,)
+        units = tuple(map_unit(scale, unit, flipped=way) for scale in scales for way in ways for unit in shards)
         return [Phase("extract", units, Resources(cpus=self.config.cpus, gpus=self.config.gpus))]
 
     def run(self, unit: str) -> Output:
         """Convolves a shard's images at one scale."""
-        head, _, shard = unit.partition("/")
-        scale = int(head.removeprefix("s"))
+        scale, shard, flipped = parse_map_unit(unit)
         records, earlier = read_images(self.input("images"), shard)
         quarantined = list(earlier)
         figures = {"images": 0, "raw_bytes": 0}
 
         def rows() -> Iterator[MapRow]:
-            prepare = partial(self._prepare, scale=scale)
+            prepare = partial(self._prepare, scale=scale, flipped=flipped)
             for record, prepared in prefetched(records, prepare, self.config.ahead):
                 try:
                     row = self._convolve(record, prepared.result(), scale)
@@ -109,10 +112,12 @@ class Extract(Stage[ExtractConfig]):
         check_account(shard, self._manifest.keys(shard), figures["images"], tuple(quarantined))
         return Output(data, ".parquet", figures["images"], figures["images"], tuple(quarantined), figures)
 
-    def _prepare(self, record: ImageRecord, scale: int) -> torch.Tensor:
-        """Decodes and resizes an image, on a thread."""
+    def _prepare(self, record: ImageRecord, scale: int, *, flipped: bool) -> torch.Tensor:
+        """Decodes, mirrors and resizes an image, on a thread."""
         backbone = self._backbone
         pixels = decode_for_scale(record, scale, self.config.max_pixels)
+        if flipped:  # before all else: the map is to the last bit that of a mirrored image in its own right
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
         return prepare_image(pixels, scale, backbone.preprocessing, self._device, mean_image=backbone.mean_image)
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -18,9 +18,12 @@ from pipelines.examples import check_inputs
 from pipelines.manifest import Manifest
 from pipelines.map_info import BackboneInfo, read_backbone_info
 from pipelines.networks import SUFFIX, TrainedHead, encode_head, read_trained_head
+from pipelines.shards import splits_units
+from pipelines.snapshots import kept_figures
 from pipelines.stage import Input, StageConfig
 from pipelines.training import Curve, Rate, Task, TrainingConfig, TrainingStage, Worker
-from pipelines.window_batches import BACKGROUND, ChunkPlanner, SamplingRule, WindowBatches, WindowPooler
+from pipelines.window_batches import WindowBatches, WindowPooler
+from pipelines.window_plans import BACKGROUND, ChunkPlanner, SamplingRule
 from pipelines.windowed import ShardInputs
 from pipelines.workspace import Output
 from sppnet.errors import ConfigError
@@ -42,6 +45,8 @@ class FinetuneConfig(TrainingConfig):
         maps: The step that extracts.
         init: A step whose head gives fc6 and fc7 to start from; fresh weights by default.
         split: Split to train on.
+        positive_splits: Splits whose windows on objects train too, but no others: what their annotations leave out may
+            be an object (section 4.5). None of their images is held out.
         categories: Categories to tell apart, besides the background.
         scales: Short sides that windows choose from.
         convention: Of window mapping and scale rule.
@@ -55,6 +60,7 @@ class FinetuneConfig(TrainingConfig):
         negative_iou: Half-open range of overlap of a window on background.
         difficult: Whether objects marked difficult are objects.
         random_scale: Whether a window's scale is drawn, as in the authors' release, instead of chosen by its size.
+        flips: Whether half of the windows are mirrored; the maps must have been extracted with flips.
         holdout: Fraction of the split's images held out to measure on.
         held_out_batches: Size of the held-out set, in batches.
         chunk: Batches that are drawn and pooled at a time.
@@ -67,6 +73,7 @@ class FinetuneConfig(TrainingConfig):
     maps: Annotated[str, Input(("maps",))]
     init: Annotated[str | None, Input(("head", "network"))] = None
     split: str = "train"
+    positive_splits: tuple[str, ...] = ()
     categories: Annotated[tuple[str, ...], Field(min_length=1)]
     scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
     convention: Convention = "paper"
@@ -83,6 +90,7 @@ class FinetuneConfig(TrainingConfig):
     negative_iou: tuple[Fraction, Fraction] = (0.1, 0.5)
     difficult: bool = False
     random_scale: bool = False
+    flips: bool = False
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     held_out_batches: Annotated[int, Field(ge=1)] = 4
     chunk: Annotated[int, Field(ge=1)] = 50
@@ -100,6 +108,7 @@ class FinetuneConfig(TrainingConfig):
             random_scale=self.random_scale,
             holdout=self.holdout,
             shards=self.shards,
+            flips=self.flips,
         )
 
 
@@ -114,7 +123,14 @@ class Finetune(TrainingStage[FinetuneConfig]):
     @classmethod
     def check(cls, config: FinetuneConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Scales and split that are extracted, distinct categories, and a batch that every worker gets a part of."""
-        check_inputs(config.images, config.scales, (config.split,), inputs)
+        for number, split in enumerate(config.positive_splits):
+            if split in (config.split, *config.positive_splits[:number]):
+                raise ConfigError(f"positive_splits: '{split}' comes twice: each split has one role")
+        check_inputs(config.images, config.scales, (config.split, *config.positive_splits), inputs)
+        maps: Any = inputs["maps"][0]
+        if config.flips and not maps.flips:
+            raise ConfigError("flips: the maps are extracted without; set flips there too")
+        config.check_held_out(config.holdout)
         if len(set(config.categories)) != len(config.categories):
             raise ConfigError("categories: each may be named once")
         if not 0 < config.rule().positives < config.batch:
@@ -135,7 +151,8 @@ class Finetune(TrainingStage[FinetuneConfig]):
 
     def inputs_of_shards(self) -> ShardInputs:
         """Where a shard's parts are."""
-        return ShardInputs(self.input("images"), self.input("windows"), self.input("maps"), self.config.scales)
+        inputs = (self.input("images"), self.input("windows"), self.input("maps"))
+        return ShardInputs(*inputs, self.config.scales, flips=self.config.flips)
 
     def prepare(self) -> None:
         """Checks before any worker starts what only the inputs' content tells.
@@ -191,7 +208,8 @@ class FinetuneTask(Task):
         self.model: FcHead = stage.new_head().to(worker.device)
         inputs, rule = stage.inputs_of_shards(), config.rule()
         units = stage.manifest.units(config.split)
-        self._planner = ChunkPlanner(inputs, units, rule, derive_seed(stage.seed, stage.name))
+        more = splits_units(stage.manifest, config.positive_splits)
+        self._planner = ChunkPlanner(inputs, units, rule, derive_seed(stage.seed, stage.name), more)
         pyramid = Pyramid(config.levels)
         self._pooler = WindowPooler(inputs, stage.backbone.geometry, pyramid, config.convention, worker.device)
         self._scale = self._input_scale()
@@ -267,7 +285,7 @@ class FinetuneTask(Task):
             convention=config.convention,
             curve=tuple(curve),
         )
-        metrics = {"steps": config.steps} | {k: v for k, v in curve[-1].items() if k not in ("step", "lr")}
+        metrics = {"steps": config.steps, **kept_figures(curve)}
         return Output(encode_head(trained), SUFFIX, rows=len(self.model.state_dict()), done=0, metrics=metrics)
 
     def close(self) -> None:

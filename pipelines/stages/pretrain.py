@@ -151,6 +151,7 @@ class Pretrain(TrainingStage[PretrainConfig]):
     def check(cls, config: PretrainConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """A network that exists, levels no finer than its maps, crops that fit, and a batch for every worker."""
         _check_sizes(config)
+        config.check_held_out(config.holdout)
         config.pyramid(build_backbone(config.spec()))
         if not 0 < config.context[0] <= config.context[1]:
             raise ConfigError(f"context: {list(config.context)} is no range")

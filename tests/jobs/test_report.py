@@ -285,7 +285,7 @@ def test_equal_reports_give_equal_pages(report: RunReport):
 
 def test_panels_of_a_training():
     points = [{"step": s, "loss": 2.0 / s, "lr": 0.1 / s, "grad": float("nan")} for s in range(1, 40)]
-    points[20] |= {"held_out_error": 0.4, "held_out_accuracy": 0.6, "held_out_objects": 0.3}
+    points[20] |= {"kept": 1, "held_out_error": 0.4, "held_out_accuracy": 0.6, "held_out_objects": 0.3}
     panels = training_panels(Training("finetune", "model", tuple(points)))
     assert [panel.title for panel in panels] == ["loss", "error", "accuracy on objects", "learning rate"]
     assert [panel.note for panel in panels[1:3]] == ["at the end 0.4", "at the end 0.3"]

@@ -118,6 +118,33 @@ def test_adding_a_scale_makes_only_its_units(chain, tmp_path) -> None:
     assert {unit: more.artifact("maps").commit(unit) for unit in before} == before
 
 
+def test_flips_are_the_maps_of_mirrored_images_and_cost_only_themselves(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", STEPS)
+    before = {unit: copy.artifact("maps").commit(unit) for unit in copy.units("maps")}
+    more = copy.only(*STEPS).changed(maps={"flips": True})
+    more.run()
+    maps = more.artifact("maps")
+    assert maps.name == chain.artifact("maps").name
+    added = set(maps.committed()) - set(before)
+    assert added == {f"s{scale:04d}f/{unit}" for scale in SCALES for unit in chain.units("images")}
+    assert {unit: maps.commit(unit) for unit in before} == before
+    backbone = build_backbone(BACKBONE).eval()
+    backbone.trunk.load_state_dict(random_weights(chain))
+    shard, scale = "train/000001", SCALES[0]
+    records = list(decode_images(more.artifact("images").read(shard), shard))
+    rows = list(decode_maps(maps.read(f"s{scale:04d}f/{shard}"), shard))
+    plain = list(decode_maps(maps.read(f"s{scale:04d}/{shard}"), shard))
+    assert [row.key for row in rows] == [record.key for record in records]
+    for row, straight, record in zip(rows, plain, records, strict=True):
+        # as if the mirrored picture had been ingested; which is not the mirrored map
+        pixels = np.ascontiguousarray(decode_image(record.data)[:, ::-1])
+        image = prepare_image(pixels, scale, backbone.preprocessing)
+        with torch.inference_mode():
+            expected = backbone(image)[0].permute(1, 2, 0).contiguous().half().numpy()
+        assert equal_bytes(row.map, expected)
+        assert not np.array_equal(row.map, straight.map[:, ::-1])
+
+
 def test_precision_and_type_are_part_of_the_artifact(chain) -> None:
     name = chain.step("maps").spec.artifact
     for field, value in (("dtype", "float32"), ("precision", "bfloat16"), ("max_pixels", 1000)):

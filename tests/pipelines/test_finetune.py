@@ -9,53 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_workspace import CATEGORIES, CHANNELS, SCALES, make_annotation, make_spec, make_workspace
+from tiny_finetune import LEVELS, StoppedError, finetune_spec, make_config, make_planner, stop_at
+from tiny_workspace import CATEGORIES, CHANNELS, SCALES, make_annotation, make_workspace
 
 from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.networks import read_head, read_trained_head
+from pipelines.schemas import decode_maps, encode_maps
 from pipelines.stage import StageSpec, build_stage
-from pipelines.stages.finetune import Finetune, FinetuneConfig
+from pipelines.stages.finetune import Finetune
 from pipelines.training import LocalWorker, Rate, train_unit
-from pipelines.window_batches import ChunkPlanner, WindowPooler, label_image
-from pipelines.windowed import ShardInputs
+from pipelines.window_batches import WindowPooler
+from pipelines.window_plans import ChunkPlanner, label_image
 from pipelines.workspace import Output, Quarantined, Workspace
 from sppnet.boxes import iou_matrix
 from sppnet.detector import pool_image_windows
 from sppnet.errors import ConfigError
 from sppnet.geometry import GEOMETRIES
 from sppnet.pyramid import Pyramid
-
-LEVELS = (3, 1)
-
-
-def make_config(**changes: Any) -> FinetuneConfig:
-    fields: dict[str, Any] = {
-        "stage": "finetune",
-        "images": "images",
-        "windows": "windows",
-        "maps": "maps",
-        "categories": CATEGORIES,
-        "scales": SCALES,
-        "levels": LEVELS,
-        "hidden": (32, 32),
-        "dropout": 0.1,
-        "schedule": (Rate(lr=0.05, steps=90), Rate(lr=0.005, steps=30)),
-        "positive_fraction": 0.5,
-        "batch": 32,
-        "holdout": 0.25,
-        "chunk": 7,
-        "checkpoint_every": 25,
-        "measure_every": 40,
-        "log_every": 10,
-    }
-    return FinetuneConfig(**{**fields, **changes})
-
-
-def finetune_spec(workspace: Workspace, name: str = "head-tiny", seed: int = 3, **changes: Any) -> StageSpec:
-    inputs = {"images": "images-tiny", "windows": "windows-tiny", "maps": "maps-tiny"}
-    if changes.get("init"):
-        inputs["init"] = changes["init"]
-    return make_spec(workspace, make_config(**changes), name, seed, **inputs)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,14 +47,6 @@ def trained(workspace: Workspace) -> StageSpec:
     spec = finetune_spec(workspace)
     train_unit(spec, "model", LocalWorker(torch.device("cpu")))
     return spec
-
-
-def make_planner(workspace: Workspace, **changes: Any) -> tuple[ChunkPlanner, ShardInputs, FinetuneConfig]:
-    stage = build_stage(finetune_spec(workspace, **changes))
-    assert isinstance(stage, Finetune)
-    inputs = stage.inputs_of_shards()
-    planner = ChunkPlanner(inputs, stage.manifest.units("train"), stage.config.rule(), seed=11)
-    return planner, inputs, stage.config
 
 
 def test_windows_are_sorted_by_their_overlap_with_objects() -> None:
@@ -196,10 +158,6 @@ def test_it_learns_the_categories_and_publishes_what_it_was_trained_for(
     assert not workspace.store.list(f"{trained.artifact}/checkpoints")
 
 
-class StoppedError(Exception):
-    """Stands for a process that ends."""
-
-
 def test_the_published_head_takes_plain_pooled_vectors(trained: StageSpec) -> None:
     stage = build_stage(trained)
     task = stage.task(LocalWorker(torch.device("cpu")))
@@ -209,19 +167,6 @@ def test_the_published_head_takes_plain_pooled_vectors(trained: StageSpec) -> No
     with torch.inference_mode():
         right = published.head(vectors.float()).argmax(dim=1) == labels
     assert float(right.float().mean()) == pytest.approx(published.curve[-1]["held_out_accuracy"], abs=0.02)
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    from pipelines.stages.finetune import FinetuneTask
-
-    loss = FinetuneTask.loss
-
-    def failing(self: FinetuneTask, model: Any, at: int) -> torch.Tensor:
-        if at == step:
-            raise StoppedError
-        return loss(self, model, at)
-
-    monkeypatch.setattr(FinetuneTask, "loss", failing)
 
 
 @pytest.mark.parametrize("stops", [(3,), (26, 26, 53), (119,)])
@@ -282,8 +227,6 @@ def test_images_that_extract_quarantined_are_left_out(tmp_path: Path) -> None:
     maps = workspace.artifact("maps-tiny")
     unit = f"s{SCALES[1]:04d}/train/000000"
     commit = maps.commit(unit)
-    from pipelines.schemas import decode_maps, encode_maps
-
     rows = [row for row in decode_maps(maps.read(unit), unit) if row.key != "im002"]
     workspace.store.delete(f"maps-tiny/_commits/{unit}.json")
     aside = (Quarantined("im002", "nan-features", "a test", "extract"),)
@@ -305,6 +248,15 @@ def test_config_is_checked() -> None:
     with pytest.raises(ConfigError, match="scale 200"):
         Finetune.check(make_config(scales=(200,)), inputs_of())
     Finetune.check(make_config(), inputs_of())
+    for splits in (("train",), ("val", "val")):
+        with pytest.raises(ConfigError, match=f"positive_splits: '{splits[-1]}' comes twice"):
+            Finetune.check(make_config(positive_splits=splits), inputs_of())
+    with pytest.raises(ConfigError, match=r"split extra is not among"):
+        Finetune.check(make_config(positive_splits=("extra",)), inputs_of())
+    with pytest.raises(ConfigError, match="flips: the maps are extracted without"):
+        Finetune.check(make_config(flips=True), inputs_of())
+    with pytest.raises(ConfigError, match="keep: best needs a held-out part"):
+        Finetune.check(make_config(keep="best", holdout=0), inputs_of())
 
 
 def inputs_of() -> dict[str, Any]:

@@ -137,6 +137,61 @@ def test_it_goes_on_from_the_latest_whole_checkpoint(
     assert [point["step"] for point in resumed.curve] == [5, 8, 10, 15, 16, 20, 24, 25, 30]
 
 
+def best_line(root: Path, name: str, **changes: Any) -> Line:
+    return make_line(root, name, keep="best", measure_every=4, **changes)
+
+
+def judge_by_target(monkeypatch: pytest.MonkeyPatch, seen: list[tuple[float, torch.Tensor]]) -> None:
+    """Lets the held-out error be the distance of a weight, which goes from about 0 to 2, to 1."""
+
+    def measure(self: LineTask) -> Mapping[str, float]:
+        error = abs(float(self.model[0].weight[0, 0]) - 1.0)
+        seen.append((round(error, 6), torch.cat([p.detach().clone().flatten() for p in self.model.parameters()])))
+        return {"held_out_error": error}
+
+    monkeypatch.setattr(LineTask, "measure", measure)
+
+
+def test_the_best_weights_are_kept_whatever_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, torch.Tensor]] = []
+    judge_by_target(monkeypatch, seen)
+    whole = Training(best_line(tmp_path, "head-best"), LocalWorker(CPU))
+    found = read_safetensors(whole.run().data)
+    errors = [error for error, _ in seen]
+    best = errors.index(min(errors))
+    assert 0 < best < len(errors) - 1  # neither the first nor the last
+    assert torch.equal(torch.cat([found["0.weight"].flatten(), found["0.bias"]]), seen[best][1])
+    marked = [point for point in whole.curve if "kept" in point]
+    assert [(point["step"], point["held_out_error"]) for point in marked] == [(4 * (best + 1), errors[best])]
+    last = Training(make_line(tmp_path, "head-last", measure_every=4), LocalWorker(CPU))
+    assert not torch.equal(read_safetensors(last.run().data)["0.weight"], found["0.weight"])
+    assert not any("kept" in point for point in last.curve)
+
+    loss, stops = LineTask.loss, [9, 17, 26]
+
+    def stopping(self: LineTask, model: nn.Module, step: int) -> torch.Tensor:
+        if stops and step == stops[0]:
+            stops.pop(0)
+            raise KeyboardInterrupt
+        return loss(self, model, step)
+
+    monkeypatch.setattr(LineTask, "loss", stopping)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            best_line(tmp_path, "head-resumed").run("model")
+    resumed = Training(best_line(tmp_path, "head-resumed"), LocalWorker(CPU))
+    assert read_safetensors(resumed.run().data)["0.weight"].equal(found["0.weight"])
+    assert resumed.curve == whole.curve
+
+
+def test_the_best_of_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LineTask, "measure", lambda self: {})
+    with pytest.raises(ConfigError, match="step line: keep: best needs held-out images, and there are none"):
+        best_line(tmp_path, "head-none").run("model")
+    with pytest.raises(ConfigError, match="set holdout above 0"):
+        LineConfig(schedule=(Rate(lr=0.1, steps=1),), keep="best").check_held_out(0.0)
+
+
 def test_a_loss_that_is_not_finite_stops_it_and_names_the_step(tmp_path: Path) -> None:
     stage = make_line(tmp_path, explode_at=19)
     expected = (

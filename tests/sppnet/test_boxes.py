@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppnet.boxes import box_areas, clip_boxes, decode_boxes, encode_boxes, iou_matrix, nms, paired_iou
+from sppnet.boxes import box_areas, clip_boxes, decode_boxes, encode_boxes, iou_matrix, mirror_boxes, nms, paired_iou
 from sppnet.errors import DataError
 
 side = st.integers(0, 60)
@@ -110,3 +110,11 @@ def test_encode_rejects_boxes_without_area() -> None:
         encode_boxes([[0, 0, 0, 5]], [[0, 0, 5, 5]])
     with pytest.raises(DataError, match="1 windows but 2 targets"):
         encode_boxes([[0, 0, 1, 1]], [[0, 0, 1, 1], [0, 0, 1, 1]])
+
+
+def test_mirrored_boxes() -> None:
+    boxes = [[0.0, 1.0, 10.0, 5.0], [30.0, 0.0, 100.0, 2.0]]
+    mirrored = mirror_boxes(boxes, 100)
+    assert mirrored.tolist() == [[90, 1, 100, 5], [0, 0, 70, 2]]
+    assert np.array_equal(mirror_boxes(mirrored, 100), boxes)
+    assert mirror_boxes([], 100).shape == (0, 4)

@@ -1,0 +1,63 @@
+"""The processes that train together, as a training sees them; Ray Train's are in `ray_train`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+class Worker(Protocol):
+    """One of the processes that step together.
+
+    Attributes:
+        rank: Its number, 0 for the one that measures, saves and publishes.
+        world_size: How many there are.
+        device: Where it computes.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Returns a model whose gradients are averaged over the workers."""
+
+    def agree(self, value: float) -> float:
+        """Returns rank 0's value on every worker; all must call it."""
+
+    def mean(self, value: float) -> float:
+        """Returns the mean over the workers; all must call it."""
+
+    def report(self, point: Mapping[str, Any]) -> None:
+        """Shows progress. Never waits for the other workers."""
+
+
+class LocalWorker:
+    """The only worker, in this process."""
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.rank = 0
+        self.world_size = 1
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Nothing to average with."""
+        return model
+
+    def agree(self, value: float) -> float:
+        """The value itself."""
+        return value
+
+    def mean(self, value: float) -> float:
+        """The value itself."""
+        return value
+
+    def report(self, point: Mapping[str, Any]) -> None:
+        """Logs the point."""
+        logger.info("training %s", " ".join(f"{name}={value}" for name, value in point.items()))
