@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from tiny_training import make_training_workspace, regressors_spec, rewrite_maps, train
-from tiny_workspace import SCALES
+from tiny_workspace import CATEGORIES, SCALES
 
-from pipelines.examples import ExampleGroups, half_features, make_examples, open_examples
+from pipelines.examples import ExampleGroups, TrainingShards, half_features, make_examples, open_examples
+from pipelines.manifest import Manifest
 from pipelines.schemas import Examples, encode_examples
 from pipelines.workspace import Artifact, Output, Workspace
-from sppnet.errors import ArtifactError, DataError
+from sppnet.errors import ArtifactError, ConfigError, DataError
 
 
 def make_group(category: str, n: int, dimension: int = 4000) -> Examples:
@@ -84,6 +85,63 @@ def test_groups_are_joined_by_category() -> None:
         ("bus", [0, 1, 2]),
         ("car", [0, 1, 0]),
     ]
+
+
+class TestTrainingShards:
+    """Two images a shard: three of `val` give negatives, three of `train` and one of `more` positives only."""
+
+    @pytest.fixture
+    def shards(self, tmp_path) -> TrainingShards:
+        images = Workspace.open(str(tmp_path)).artifact("images-x")
+        keys = {"train": ["a", "b", "c"], "val": ["d", "e", "f"], "more": ["g"], "again": ["h", "e"]}
+        Manifest.cut(keys, CATEGORIES, 2).write(images)
+        return TrainingShards(images, images, images, SCALES, "val", "test", ("train", "more"))
+
+    def test_splits_by_their_roles(self, shards: TrainingShards) -> None:
+        assert shards.splits == ("val", "train", "more")
+        assert shards.negative_units == ("val/000000", "val/000001")
+        assert shards.units == (*shards.negative_units, "train/000000", "train/000001", "more/000000")
+        assert [shard for shard in shards.units if shards.gives_negatives(shard)] == list(shards.negative_units)
+        assert (shards.images_count, shards.positive_images_count) == (3, 4)
+
+    def test_without_splits_of_positives_all_shards_give_negatives(self, shards: TrainingShards) -> None:
+        alone = TrainingShards(shards.images, shards.images, shards.images, SCALES, "val", "test")
+        assert alone.units == alone.negative_units == shards.negative_units
+        assert (alone.images_count, alone.positive_images_count) == (3, 0)
+
+    def test_files_that_were_mined_are_of_shards_that_give_negatives(self, shards: TrainingShards, tmp_path) -> None:
+        made = Workspace.open(str(tmp_path)).artifact("svms-files")
+        for phase, units in (("gather", shards.units), ("mine-1", shards.negative_units)):
+            for unit in units:
+                name = f"{phase}/{unit}"
+                made.publish(name, Output(encode_examples([make_group(name, 1, 4)]), ".parquet", 1, 1), 0)
+        found = list(shards.files(made, ["mine-1"]))
+        assert len(found) == len(shards.units)
+        for files, unit in zip(found, shards.units, strict=True):
+            assert files.gives_negatives is unit.startswith("val/")
+            assert len(files.gathered.read((f"gather/{unit}",))) == 1
+            assert [len(file.read((f"mine-1/{unit}",))) for file in files.mined] == [1] * files.gives_negatives
+        assert [files.mined for files in shards.files(made)] == [()] * len(shards.units)
+
+    def test_the_mean_norm_is_of_images_that_give_negatives(self, shards: TrainingShards, tmp_path) -> None:
+        made = Workspace.open(str(tmp_path)).artifact("svms-norms")
+        figures = {"val/000000": (10.0, 4), "val/000001": (5.0, 1), "train/000000": (900.0, 3), "more/000000": (7.0, 7)}
+        for unit, (total, count) in figures.items():
+            metrics = {"norm_sum": total, "norm_count": count}
+            made.publish(f"gather/{unit}", Output(None, "", 0, 0, metrics=metrics), 0)
+        assert shards.mean_norm(made) == 15 / 5
+
+    def test_an_image_is_in_one_split(self, shards: TrainingShards) -> None:
+        shards.check_splits("svms")
+        twice = TrainingShards(shards.images, shards.images, shards.images, SCALES, "val", "test", ("train", "again"))
+        message = "step svms: positive_splits: image 'e' of 'again' is one of 'val' too; its objects would count twice"
+        with pytest.raises(ConfigError, match=message):
+            twice.check_splits("svms")
+
+    def test_a_split_that_was_not_ingested(self, shards: TrainingShards) -> None:
+        other = TrainingShards(shards.images, shards.images, shards.images, SCALES, "val", "test", ("trian",))
+        with pytest.raises(ConfigError, match="split 'trian' is not in the images; they hold: "):
+            other.check_splits("svms")
 
 
 def test_regressors_set_an_image_with_bad_maps_aside(tmp_path) -> None:

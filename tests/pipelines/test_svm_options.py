@@ -12,7 +12,7 @@ from pipelines.examples import open_examples
 from pipelines.networks import UNIT, TrainedHead, encode_head, encode_network
 from pipelines.schemas import Examples, WindowsRow, decode_windows, encode_windows
 from pipelines.stage import build_stage, run_unit
-from pipelines.svm_examples import SHARED, SetLimits, mine_bytes, solve_bytes
+from pipelines.svm_examples import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
 from pipelines.windowed import ShardInputs, WindowedImage
 from pipelines.workspace import Output, Quarantined, Workspace
 from sppnet.backbones import build_backbone
@@ -29,6 +29,12 @@ SHARD = "train/000001"
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_training_workspace(tmp_path_factory.mktemp("options"), images=12, shard_size=4)
+
+
+@pytest.fixture(scope="module")
+def wider(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Eight images, and six of a split `more`."""
+    return make_training_workspace(tmp_path_factory.mktemp("wider"), images=8, shard_size=4, more=6)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +175,70 @@ class TestBounds:
         assert stage.phases()[1].resources.memory_bytes == solve_bytes(12 + 240 + 120 + 360, dimension)
         assert stage._memory()["mine_bytes"] == mine_bytes(3, 4 * 30, dimension)
 
+    def test_images_that_give_positives_only_bound_positives_only(self, wider: Workspace) -> None:
+        """Memory holds an object of each of them; random and hard negatives are bounded as without them."""
+        alone, both = (
+            build_stage(svms_spec(wider, f"svms-memory{len(s)}", positive_splits=s)) for s in ((), ("more",))
+        )
+        alone.prepare()
+        both.prepare()
+        dimension = 14 * CHANNELS
+        assert alone._memory()["solve_bytes"] == solve_bytes(8 + 160 + 80 + 240, dimension)
+        assert both._memory()["solve_bytes"] == solve_bytes(8 + 6 + 160 + 80 + 240, dimension)
+        assert both._memory()["mine_bytes"] == alone._memory()["mine_bytes"] == mine_bytes(3, 4 * 30, dimension)
+        limits = SetLimits(positives=10, random=100, objects=0, hard=0)
+        assert limits.rows(images=8, random=2, hard=0, positive_images=1) == 9 + 16
+        assert limits.rows(images=8, random=2, hard=0, positive_images=6) == 10 + 16
+
+    def test_random_negatives_are_thinned_by_the_images_that_have_some(self, wider: Workspace) -> None:
+        fields = {"max_random_negatives": 10, "positive_splits": ("more",)}
+        spec = svms_spec(wider, "svms-thin", **fields)
+        build_stage(spec).prepare()
+        run_unit(spec, f"gather/{SHARD}")
+        every = svms_spec(wider, "svms-not-thin")
+        build_stage(every).prepare()
+        run_unit(every, f"gather/{SHARD}")
+        names = read(wider, "svms-not-thin", f"gather/{SHARD}", SHARED).names()
+        fraction = (10 + 6 * np.sqrt(10)) / (8 * 20)
+        expected = [name for name in names if name_fraction(3, *name) < fraction]
+        assert read(wider, "svms-thin", f"gather/{SHARD}", SHARED).names() == expected
+        assert 0 < len(expected) < len(names)
+
+    def test_positives_are_drawn_from_all_splits(self, wider: Workspace) -> None:
+        stage = train(svms_spec(wider, "svms-drawn", positive_splits=("more",), max_positives=4, rounds=0))
+        builder = SetBuilder(
+            stage._shards, stage.artifact, CATEGORIES, stage.config.limits(), 0.3, strict=False, seed=stage.seed
+        )
+        kept_of_more = 0
+        for category in CATEGORIES:
+            units = [f"gather/{shard}" for shard in stage._shards.units]
+            groups = [g for unit in units for g in open_examples(stage.artifact, unit).read((category,))]
+            rows = [
+                (name_fraction(stage.seed, key, window), key, feature.astype(np.float32))
+                for group in groups
+                for (key, window), score, feature in zip(group.names(), group.scores, group.features, strict=True)
+                if score > 0
+            ]
+            assert len(rows) > 4
+            rows.sort(key=lambda row: row[0])
+            found = builder.build(category, 0, None, None)
+            assert found.positives == 4 == stage.artifact.commit(f"solve-0/{category}").metrics["positives"]
+            assert np.array_equal(found.features[:4], [feature for *_, feature in rows[:4]])
+            kept_of_more += sum(key >= "im100" for _, key, _ in rows[:4])
+        assert 0 < kept_of_more < 12
+
+    def test_images_without_an_object_are_not_pooled(self, wider: Workspace, monkeypatch) -> None:
+        """Of a split that gives positives only just the objects of the categories are."""
+        stage = build_stage(svms_spec(wider, "svms-disc", positive_splits=("more",), categories=("disc",)))
+        pooled: list[int] = []
+        kind = type(stage._features)
+        whole = kind.pooled
+        monkeypatch.setattr(kind, "pooled", lambda s, m, wh, boxes: pooled.append(len(boxes)) or whole(s, m, wh, boxes))
+        stage.run("gather/more/000000")
+        counts = [len(boxes_of(image, "disc")) for image in images_of(wider, "more/000000")]
+        assert pooled == [count for count in counts if count]
+        assert 0 in counts
+
     def test_rounds_of_svms_are_read_once_a_process(self, plain, monkeypatch: pytest.MonkeyPatch) -> None:
         stage, reads = build_stage(plain.spec), []
         read_unit = type(stage.artifact).read
@@ -266,6 +336,17 @@ class TestFeatures:
 
 
 class TestBadInput:
+    def test_an_image_for_positives_only_is_accounted_for(self, tmp_path) -> None:
+        workspace = make_training_workspace(tmp_path, images=4, shard_size=4, more=4)
+        for scale in SCALES:
+            unit = f"s{scale:04d}/more/000000"
+            rewrite_maps(workspace, unit, lambda row: row.map * (np.nan if row.key == "im101" else 1))
+        stage = train(svms_spec(workspace, positive_splits=("more",)))
+        commit = stage.artifact.commit("gather/more/000000")
+        assert [(q.key, q.reason, q.stage) for q in commit.quarantined] == [("im101", "nan-features", "train-svms")]
+        assert (commit.done, commit.keys) == (3, 4)
+        assert np.isfinite(trained(stage).weights).all()
+
     def test_a_category_without_a_positive(self, workspace: Workspace) -> None:
         spec = svms_spec(workspace, "svms-none", split="train", categories=("disc", "ring"), max_positives=1)
         stage = build_stage(spec)

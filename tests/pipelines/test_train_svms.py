@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
 
 from pipelines.detectors import FeatureInfo, read_svms
 from pipelines.executor import LocalExecutor
+from pipelines.manifest import Manifest
 from pipelines.schemas import Examples, decode_examples
 from pipelines.svm_examples import SHARED
 from pipelines.windowed import ShardInputs, WindowedImage
@@ -22,6 +24,7 @@ from sppnet.seeds import derive_seed
 from sppnet.svm import train_svm
 
 SHARDS = ("train/000000", "train/000001", "train/000002")
+VAL_SHARDS = ("val/000000", "val/000001")
 STEPS = ("images", "windows", "network", "maps", "svms")
 
 
@@ -149,8 +152,11 @@ def test_mining_without_dedupe_takes_the_best(chain, images, features) -> None:
     assert list(zip(found.keys, found.windows.tolist(), strict=True)) == expected
 
 
-def assemble(chain: Chain, number: int, category: str) -> tuple[np.ndarray, np.ndarray]:
-    """The training set of a category and round, put together from the committed files by the rules alone."""
+def assemble(chain: Chain, number: int, category: str, more: Sequence[tuple] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """The training set of a category and round, put together from train's committed files by the rules alone.
+
+    Rows of `more` are positives too.
+    """
 
     def drawn(found: list) -> list:
         return sorted(found, key=lambda row: (name_fraction(0, row[0], row[1]), row[0], row[1]))
@@ -172,14 +178,18 @@ def assemble(chain: Chain, number: int, category: str) -> tuple[np.ndarray, np.n
         last = read_svms(chain.artifact("svms"), (f"solve-{number - 1}/{category}",))
         values = last.scores(np.stack([row[3] for row in negatives]))[:, 0]
         negatives = [row for row, score in zip(negatives, values, strict=True) if score >= -1.2]
-    positives = drawn([row for row in own if row[4] > 0])
+    positives = drawn([row for row in [*own, *more] if row[4] > 0])
     return np.stack([row[3] for row in positives]), np.stack([row[3] for row in negatives])
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_each_svm_is_train_svm_of_its_examples(chain, number: int, category: str) -> None:
-    positives, negatives = assemble(chain, number, category)
+    check_svm(chain, number, category, *assemble(chain, number, category))
+
+
+def check_svm(chain: Chain, number: int, category: str, positives: np.ndarray, negatives: np.ndarray) -> None:
+    """The SVM of a category and round is `train_svm` of these features, scaled by the norms of train's negatives."""
     commits = [chain.artifact("svms").commit(f"gather/{shard}") for shard in SHARDS]
     mean = sum(c.metrics["norm_sum"] for c in commits) / sum(c.metrics["norm_count"] for c in commits)
     scaled = np.concatenate([positives, negatives]).astype(np.float32) * np.float32(20 / mean)
@@ -206,6 +216,97 @@ def test_every_key_is_done_or_quarantined_in_every_phase(chain) -> None:
     assert (summary.keys, summary.done, summary.own_quarantined) == (14, 12, 0)
 
 
+@pytest.fixture(scope="module")
+def both(chain, tmp_path_factory) -> Chain:
+    """The chain up to its SVMs, with val's objects as positives and nothing else of val."""
+    copy = chain.copied(tmp_path_factory.mktemp("both") / "ws").only(*STEPS).changed(svms={"positive_splits": ["val"]})
+    copy.run()
+    return copy
+
+
+def val_objects(both: Chain, category: str) -> list[tuple[str, int, np.ndarray, np.ndarray, float]]:
+    """Rows as `rows` gives them, of val's objects of a category, pooled from its maps here."""
+    parts = [both.artifact(name) for name in ("images", "windows", "maps")]
+    features = FeatureInfo.read(both.artifact("svms")).extractor(both.artifact("maps"), both.engine.workspace)
+    found = []
+    for image in (image for shard in VAL_SHARDS for image in ShardInputs(*parts, SCALES).open(shard)[0]):
+        things = [thing for thing in image.annotation.objects if thing.category in CATEGORIES]
+        for place, thing in enumerate(things):
+            if thing.category == category:
+                box = np.array(thing.box, np.float32)
+                feature = features(image.maps, image.image_wh, box[None]).numpy()[0]
+                found.append((image.key, -1 - place, box, feature, float(not thing.difficult)))
+    return found
+
+
+class TestPositiveSplits:
+    """Section 4.5: of a split whose annotations are not exhaustive only the objects are used, as positives."""
+
+    def test_what_train_gives_stays_the_same(self, chain, both) -> None:
+        for shard in SHARDS:
+            unit = f"gather/{shard}"
+            assert both.artifact("svms").read(unit) == chain.artifact("svms").read(unit)
+
+    def test_val_gives_its_objects(self, both) -> None:
+        for category in CATEGORIES:
+            found = rows(examples(both, "gather", category, VAL_SHARDS))
+            wanted = val_objects(both, category)
+            assert [(key, window, score) for key, window, _, _, score in found] == [
+                (key, window, score) for key, window, _, _, score in wanted
+            ]
+            assert all(equal_bytes(f[3], w[3]) and equal_bytes(f[2], w[2]) for f, w in zip(found, wanted, strict=True))
+
+    def test_no_negative_is_vals(self, both) -> None:
+        """Neither random nor hard in any round: its images are in no file but those of its own objects."""
+        keys = {key for shard in VAL_SHARDS for key in Manifest.read(both.artifact("images")).keys(shard)}
+        assert {unit for unit in both.units("svms") if "/val/" in unit} == {f"gather/{shard}" for shard in VAL_SHARDS}
+        assert not rows(examples(both, "gather", SHARED, VAL_SHARDS))
+        units = [unit for unit in both.units("svms") if "/train/" in unit]
+        assert len(units) == 3 * len(SHARDS)
+        for unit in units:
+            data = both.artifact("svms").read(unit)
+            for category in (*CATEGORIES, SHARED):
+                assert keys.isdisjoint(decode_examples(data, unit, category).keys)
+
+    @pytest.mark.parametrize("number", [0, 1, 2])
+    @pytest.mark.parametrize("category", CATEGORIES)
+    def test_each_svm_is_train_svm_of_both_splits_examples(self, chain, both, number: int, category: str) -> None:
+        more = val_objects(both, category)
+        positives, negatives = assemble(both, number, category, more)
+        alone, others = assemble(chain, number, category)
+        assert len(positives) == len(alone) + sum(row[4] > 0 for row in more) > len(alone)
+        if number == 0:
+            assert equal_bytes(negatives, others)
+        check_svm(both, number, category, positives, negatives)
+
+    def test_every_key_is_done_or_quarantined(self, both) -> None:
+        found = list(accounts(both, "svms"))
+        assert len(found) == 3 * len(SHARDS) + len(VAL_SHARDS)
+        assert [have for _, have, _ in found] == [want for _, _, want in found]
+
+    def test_the_order_of_units_does_not_matter(self, both, tmp_path) -> None:
+        copy = both.copied(tmp_path / "ws").only(*STEPS)
+        copy.engine.run(Backwards(), Silent())
+        assert data_of(copy, "svms") == data_of(both, "svms")
+
+    def test_a_run_goes_on_where_it_stopped(self, both, tmp_path) -> None:
+        check_going_on(both, tmp_path / "ws", {"gather/val/000000", "mine-1/train/000001", "solve-2/car"})
+
+    def test_a_split_that_windows_or_maps_lack_is_refused(self, chain) -> None:
+        message = "steps.svms.windows: split test is not among those of its input: train, val"
+        with pytest.raises(ConfigError, match=message):
+            chain.changed(svms={"positive_splits": ["val", "test"]})
+        with pytest.raises(ConfigError, match=r"steps\.svms\.maps: split val is not among those of its input: train"):
+            chain.only(*STEPS).changed(svms={"positive_splits": ["val"]}, maps={"splits": ["train"]})
+
+    def test_a_split_in_two_roles_is_refused(self, chain) -> None:
+        with pytest.raises(ConfigError, match=r"steps\.svms\.positive_splits: 'train' comes twice"):
+            chain.changed(svms={"positive_splits": ["val", "train"]})
+
+    def test_other_positives_are_other_svms(self, chain, both) -> None:
+        assert both.step("svms").spec.artifact != chain.step("svms").spec.artifact
+
+
 class Backwards(LocalExecutor):
     """Runs the units of a phase in reverse."""
 
@@ -226,9 +327,13 @@ def test_the_order_of_units_does_not_matter(chain, tmp_path) -> None:
 
 
 def test_a_run_goes_on_where_it_stopped(chain, tmp_path) -> None:
-    """Some units of several phases are gone; only they are made again, and nothing changes."""
-    copy = chain.copied(tmp_path / "ws", STEPS).only(*STEPS)
     gone = {"gather/train/000001", "mine-1/train/000000", "solve-1/car", "mine-2/train/000002", "solve-2/house"}
+    check_going_on(chain, tmp_path / "ws", gone)
+
+
+def check_going_on(chain: Chain, root: Path, gone: set[str]) -> None:
+    """Some units of several phases are gone; only they are made again, and nothing changes."""
+    copy = chain.copied(root, STEPS).only(*STEPS)
     kept = {unit: copy.artifact("svms").commit(unit) for unit in copy.units("svms") if unit not in gone}
     for unit in gone:
         (copy.root / copy.artifact("svms").name / "_commits" / f"{unit}.json").unlink()
