@@ -191,7 +191,7 @@ class TestBounds:
         assert limits.rows(images=8, random=2, hard=0, positive_images=6) == 10 + 16
 
     def test_random_negatives_are_thinned_by_the_images_that_have_some(self, wider: Workspace) -> None:
-        fields = {"max_random_negatives": 10, "positive_splits": ("more",)}
+        fields = {"max_random_negatives": 20, "positive_splits": ("more",)}
         spec = svms_spec(wider, "svms-thin", **fields)
         build_stage(spec).prepare()
         run_unit(spec, f"gather/{SHARD}")
@@ -199,7 +199,7 @@ class TestBounds:
         build_stage(every).prepare()
         run_unit(every, f"gather/{SHARD}")
         names = read(wider, "svms-not-thin", f"gather/{SHARD}", SHARED).names()
-        fraction = (10 + 6 * np.sqrt(10)) / (8 * 20)
+        fraction = (20 + 6 * np.sqrt(20)) / (8 * 20)
         expected = [name for name in names if name_fraction(3, *name) < fraction]
         assert read(wider, "svms-thin", f"gather/{SHARD}", SHARED).names() == expected
         assert 0 < len(expected) < len(names)
