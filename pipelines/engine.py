@@ -243,8 +243,10 @@ def summarise(step: PlannedStep, stage: Stage[Any], phases: Sequence[Phase]) -> 
         commits = artifact.commits(units)
     except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"{artifact.store.uri}/{name} is corrupt ({error}); remove it and run again") from error
-    keyed = [set(phase.units) for phase in phases if phase.keyed]
-    ledger = [commit for commit in commits if keyed and commit.unit in keyed[-1]]
+    # The last phase that accounts for a shard's keys: `gather/train/000000` gives way to `mine-1/train/000000`.
+    latest = {unit.removeprefix(f"{phase.name}/"): unit for phase in phases if phase.keyed for unit in phase.units}
+    accounting = set(latest.values())
+    ledger = [commit for commit in commits if commit.unit in accounting]
     quarantined = [entry for commit in ledger for entry in commit.quarantined]
     metrics: Counter[str] = Counter()
     for commit in commits:

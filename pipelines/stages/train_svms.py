@@ -300,7 +300,21 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         except DataError as error:
             raise ConfigError(f"step {self.spec.step}: SVM of '{category}': {error}") from error
         svms = LinearSvms.of({category: (weights, bias)}, scale, config.features)
-        figures = {"positives": examples.positives, "negatives": len(examples.labels) - examples.positives}
+        found = int((examples.features[: examples.positives] @ weights + bias > 0).sum())
+        if not found:  # the optimum all the same: thousands of hard negatives outweigh few or weak positives
+            logger.warning(
+                "step=%s category=%s the SVM of round %d scores none of its %d positives above 0; "
+                "raise positive_weight or c, or lower hard_per_image",
+                self.spec.step,
+                category,
+                number,
+                examples.positives,
+            )
+        figures = {
+            "positives": examples.positives,
+            "positives_found": found,
+            "negatives": len(examples.labels) - examples.positives,
+        }
         return Output(write_safetensors(*svms.to_tensors()), ".safetensors", 1, 0, metrics=figures)
 
 

@@ -206,7 +206,8 @@ def check_svm(chain: Chain, number: int, category: str, positives: np.ndarray, n
     assert found.biases[0] == np.float32(bias)
     assert found.feature_scale == 20 / mean
     metrics = chain.artifact("svms").commit(f"solve-{number}/{category}").metrics
-    assert metrics == {"positives": len(positives), "negatives": len(negatives)}
+    right = int((scaled[: len(positives)] @ weights + bias > 0).sum())
+    assert metrics == {"positives": len(positives), "positives_found": right, "negatives": len(negatives)}
 
 
 def test_every_key_is_done_or_quarantined_in_every_phase(chain) -> None:
@@ -283,6 +284,9 @@ class TestPositiveSplits:
         found = list(accounts(both, "svms"))
         assert len(found) == 3 * len(SHARDS) + len(VAL_SHARDS)
         assert [have for _, have, _ in found] == [want for _, _, want in found]
+        manifest, summary = Manifest.read(both.artifact("images")), both.summaries["svms"]
+        assert summary.keys == manifest.count("train") + manifest.count("val")  # each once, whatever the phases
+        assert summary.done + len(summary.quarantined) == summary.keys
 
     def test_the_order_of_units_does_not_matter(self, both, tmp_path) -> None:
         copy = both.copied(tmp_path / "ws").only(*STEPS)
