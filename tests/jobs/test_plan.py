@@ -157,13 +157,13 @@ def test_detectors_together_cost_their_parts_but_what_they_share(claims: Recipe,
     """Two detectors on one network's maps read those once; one that is named twice computes its features once."""
     found = steps(claims, **PHOTOGRAPHS, **TINY)
     parts = [found["ft-fc7-5s"], found["zf5-ft-fc7-5s"]]
-    assert found["together"].read == sum(part.read for part in parts)
-    assert found["together"].macs == pytest.approx(sum(part.macs for part in parts), rel=1e-3)
-    same = written(tmp_path, "claims-detection", {"together": {"detections": ["pool5-5s", "ft-fc7-5s"]}})
-    shared = steps(same, **PHOTOGRAPHS, **TINY)["together"]
+    assert found["two-networks"].read == sum(part.read for part in parts)
+    assert found["two-networks"].macs == pytest.approx(sum(part.macs for part in parts), rel=1e-3)
+    same = written(tmp_path, "claims-detection", {"two-networks": {"detections": ["pool5-5s", "ft-fc7-5s"]}})
+    shared = steps(same, **PHOTOGRAPHS, **TINY)["two-networks"]
     assert shared.read == found["ft-fc7-5s"].read
-    twice = written(tmp_path, "claims-detection", {"together": {"detections": ["ft-fc6-5s", "ft-fc6-5s"]}})
-    again = steps(twice, **PHOTOGRAPHS, **TINY)["together"]
+    twice = written(tmp_path, "claims-detection", {"two-networks": {"detections": ["ft-fc6-5s", "ft-fc6-5s"]}})
+    again = steps(twice, **PHOTOGRAPHS, **TINY)["two-networks"]
     assert again.parts["macs"] == found["ft-fc6-5s"].parts["macs"]
     assert again.parts["float32"] == 2 * found["ft-fc6-5s"].parts["float32"]
 
@@ -218,7 +218,9 @@ def test_ten_times_the_images_cost_ten_times_the_maps(voc07: Recipe) -> None:
 def test_every_recipe_can_be_planned() -> None:
     for path in sorted(Path(find_recipe("demo")).parent.glob("*.yaml")):
         recipe = load_recipe(path, ())
-        named = [getattr(getattr(config, "dataset", None), "splits", None) or () for config in recipe.steps.values()]
+        sets = [config.dataset for config in recipe.steps.values() if hasattr(config, "dataset")]
+        parts = [part for one in sets for part in getattr(one, "parts", (one,))]
+        named = [getattr(part, "splits", None) or () for part in parts]
         images = {name: ImageSet(1000) for splits in [*named, ("train", "val", "all")] for name in splits}
         costs = Planner(recipe, Corpus(images), RATES).steps()
         assert [cost.step for cost in costs] == list(recipe.steps)
