@@ -9,6 +9,7 @@ from jobs.report.detector_model import DetectorAccount
 from jobs.report.evaluation_model import Evaluation
 from jobs.report.tables import Cell, percent_column
 
+_SCALES_AT_MOST = 2
 _UNKNOWN = DetectorAccount((), (), (), (), (), None, None)
 
 
@@ -66,12 +67,19 @@ def detector_table(evaluation: Evaluation) -> DetectorTable | None:
 def _made(account: DetectorAccount) -> tuple[str, ...]:
     values = (
         " + ".join(account.features),
-        ", ".join(map(str, account.scales)),
+        _scales(account.scales),
         " + ".join(account.windows),
         " + ".join(account.backbones),
         " + ".join(account.sources),
     )
     return tuple(value or figures.NONE for value in values)
+
+
+def _scales(scales: tuple[int, ...]) -> str:
+    """All of a few; of many the ends and their number."""
+    if len(scales) <= _SCALES_AT_MOST:
+        return ", ".join(map(str, scales))
+    return f"{scales[0]} to {scales[-1]} ({len(scales)})"
 
 
 def _times(account: DetectorAccount | None) -> tuple[str, ...]:

@@ -193,6 +193,12 @@ def account(**fields: Any) -> DetectorAccount:
     return DetectorAccount(**{**made, **fields})
 
 
+def test_many_scales_are_told_by_their_ends():
+    row = DetectorScore("a", "detections-1", False, 0.5, 0.25, {}, account(scales=(480, 576, 688, 864, 1200)))
+    (found,) = detector_table(Evaluation("metrics", "val", (row,))).rows
+    assert found.made[1] == "480 to 1200 (5)"
+
+
 def test_totals():
     assert account().total == 0.75
     assert account(convolution=None).total is None
