@@ -214,17 +214,19 @@ class ChunkPlanner:
     def _gather(self, start: int, batches: int, *, held_out: bool) -> Candidates:
         """Reads shards until there is enough to draw without repetition, or all were read."""
         wanted = batches * self._rule.positives, batches * (self._rule.batch - self._rule.positives)
-        parts: dict[str, Candidates] = {}
         kinds = 2 if self._positive_units and not held_out else 1
+        least = max(self._rule.shards, _HELD_OUT_SHARDS) if held_out else kinds * self._rule.shards
+        parts: dict[str, Candidates] = {}
+        objects = background = 0
         for unit in self._shard_order(start, held_out=held_out):
-            if unit not in parts:  # the sequence's next permutation may name it again
-                parts[unit] = self._read(unit)[held_out]
-            enough = (
-                sum(len(part.positives) for part in parts.values()) >= wanted[0]
-                and sum(len(part.negatives) for part in parts.values()) >= wanted[1]
-            )
-            least = max(self._rule.shards, _HELD_OUT_SHARDS) if held_out else kinds * self._rule.shards
-            if enough and len(parts) >= least:
+            if unit in parts:  # the sequence's next permutation may name it again
+                continue
+            if unit in self._positives_only and len(parts) >= least and objects >= wanted[0]:
+                continue  # only background is short, and it has none: reading its maps would be for nothing
+            found = parts[unit] = self._read(unit)[held_out]
+            objects += len(found.positives)
+            background += len(found.negatives)
+            if objects >= wanted[0] and background >= wanted[1] and len(parts) >= least:
                 break
         return Candidates.join(list(parts.values()))
 

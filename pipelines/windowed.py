@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,8 @@ class ShardInputs:
         for commit in commits:
             for entry in commit.quarantined:
                 aside.setdefault(entry.key, entry)
-        return self._join(unit, frozenset(aside), commits[: 1 + len(stored)]), tuple(aside.values())
+        images = self._join(unit, frozenset(aside), commits[: 1 + len(stored)])
+        return _one_ahead(images), tuple(aside.values())
 
     def _join(self, unit: str, aside: frozenset[str], commits: Sequence[Commit]) -> Iterator[WindowedImage]:
         rows_of_windows = decode_windows(self.windows.read_commit(commits[0]), f"{self.windows.name}/{unit}")
@@ -115,3 +117,12 @@ class ShardInputs:
             where = f"{self.maps.name}/{map_unit(scale, unit, flipped=self.flipped)}"
             raise ArtifactError(f"{where}: {found} where the map of {key} belongs")
         return row.map
+
+
+def _one_ahead(images: Iterator[WindowedImage]) -> Iterator[WindowedImage]:
+    """Reads and decodes the next image on a thread while one is at work, so that a GPU has not to wait for it."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="windowed") as thread:
+        ahead = thread.submit(next, images, None)
+        while (image := ahead.result()) is not None:
+            ahead = thread.submit(next, images, None)
+            yield image

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional as F
 
-from pipelines.examples import check_inputs
+from pipelines.examples import TrainingShards, check_inputs
+from pipelines.finetuning import FinetuneTask
 from pipelines.manifest import Manifest
 from pipelines.map_info import BackboneInfo, read_backbone_info
-from pipelines.networks import SUFFIX, TrainedHead, encode_head, read_trained_head
-from pipelines.shards import splits_units
-from pipelines.snapshots import kept_figures
+from pipelines.networks import read_trained_head
 from pipelines.stage import Input, StageConfig
-from pipelines.training import Curve, Rate, Task, TrainingConfig, TrainingStage, Worker
-from pipelines.window_batches import WindowBatches, WindowPooler
-from pipelines.window_plans import BACKGROUND, ChunkPlanner, SamplingRule
+from pipelines.training import Rate, Task, TrainingConfig, TrainingStage, Worker
+from pipelines.window_plans import SamplingRule
 from pipelines.windowed import ShardInputs
-from pipelines.workspace import Output
 from sppnet.errors import ConfigError
 from sppnet.geometry import Convention
 from sppnet.network import FcHead, HeadSpec
 from sppnet.pyramid import Pyramid
-from sppnet.seeds import derive_seed
-from sppnet.svm import MEAN_NORM, feature_scale
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -64,7 +53,7 @@ class FinetuneConfig(TrainingConfig):
         holdout: Fraction of the split's images held out to measure on.
         held_out_batches: Size of the held-out set, in batches.
         chunk: Batches that are drawn and pooled at a time.
-        shards: Shards that a chunk draws from at least.
+        shards: Shards that a chunk draws from at least; with `positive_splits`, of `split` and of those alike.
     """
 
     stage: Literal["finetune"]
@@ -158,12 +147,17 @@ class Finetune(TrainingStage[FinetuneConfig]):
         """Checks before any worker starts what only the inputs' content tells.
 
         Raises:
-            ConfigError: A category that the data set does not have, or an `init` that belongs to other features.
+            ConfigError: A category that the data set does not have, an image that `split` and one of `positive_splits`
+                share (held out of one, it would train in the other), or an `init` that belongs to other features.
         """
         for category in self.config.categories:
             if category not in self.manifest.categories:
                 known = ", ".join(self.manifest.categories)
                 raise ConfigError(f"step {self.spec.step}: category '{category}' is not in the images: {known}")
+        if self.config.positive_splits:
+            inputs, config = self.inputs_of_shards(), self.config
+            parts = (inputs.images, inputs.windows, inputs.maps, inputs.scales)
+            TrainingShards(*parts, config.split, self.name, config.positive_splits).check_splits(self.spec.step)
         self.head_spec()
 
     def head_spec(self) -> HeadSpec:
@@ -196,103 +190,3 @@ class Finetune(TrainingStage[FinetuneConfig]):
     def task(self, worker: Worker) -> Task:
         """Builds the head and its batches for a worker."""
         return FinetuneTask(self, worker)
-
-
-class FinetuneTask(Task):
-    """One worker's part of a fine-tuning."""
-
-    def __init__(self, stage: Finetune, worker: Worker) -> None:
-        self._stage = stage
-        self._config = config = stage.config
-        self._worker = worker
-        self.model: FcHead = stage.new_head().to(worker.device)
-        inputs, rule = stage.inputs_of_shards(), config.rule()
-        units = stage.manifest.units(config.split)
-        more = splits_units(stage.manifest, config.positive_splits)
-        self._planner = ChunkPlanner(inputs, units, rule, derive_seed(stage.seed, stage.name), more)
-        pyramid = Pyramid(config.levels)
-        self._pooler = WindowPooler(inputs, stage.backbone.geometry, pyramid, config.convention, worker.device)
-        self._scale = self._input_scale()
-        self._batches = WindowBatches(
-            self._planner,
-            self._pooler,
-            batch=config.batch,
-            steps=config.steps,
-            chunk=config.chunk,
-            rank=worker.rank,
-            world=worker.world_size,
-        )
-
-    def _input_scale(self) -> float:
-        """Factor on pooled vectors while a fresh head trains; 1 for one that was trained on them before.
-
-        Learning rates mean nothing to layers whose inputs have any norm: an imported backbone's vectors may be
-        hundreds of times longer than those of a network trained here. Fresh layers see the mean norm that SVMs see
-        too, and `finish` folds the factor into fc6, so that the published head takes plain pooled vectors.
-        """
-        if self._stage.optional_input("init") is not None:
-            return 1.0
-        sample = self._planner.chunk(0, 1)
-        vectors = self._pooler.pool(sample, np.arange(len(sample.windows))).float()
-        # The default range of a layer's first weights is for inputs whose values, not whose norm, are about 1.
-        _multiply_fc6(self.model, math.sqrt(vectors.shape[1]) / MEAN_NORM)
-        return feature_scale(torch.linalg.vector_norm(vectors, dim=1).cpu().numpy())
-
-    def loss(self, model: nn.Module, step: int) -> torch.Tensor:
-        """Softmax loss of this worker's windows."""
-        vectors, labels = self._batches.batch(step)
-        logits = model(vectors * self._scale)
-        # A sum over the worker's windows and a mean over the batch: slices need not be of one size.
-        share = self._worker.world_size / self._config.batch
-        return F.cross_entropy(logits.float(), labels, reduction="sum") * share
-
-    @cached_property
-    def _held_out(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        chunk = self._planner.held_out(self._config.held_out_batches)
-        if chunk is None:
-            return None
-        labels = torch.from_numpy(chunk.windows.labels).to(self._worker.device)
-        return self._pooler.pool(chunk, np.arange(len(chunk.windows))), labels
-
-    def measure(self) -> Mapping[str, float]:
-        """Accuracy on held-out windows: all of them, those on objects, and the latter with background left out."""
-        if self._held_out is None:
-            return {}
-        vectors, labels = self._held_out
-        starts = range(0, len(vectors), self._config.batch)
-        parts = [vectors[start : start + self._config.batch] * self._scale for start in starts]
-        logits = torch.cat([self.model(part) for part in parts])
-        right, shown = (logits.argmax(dim=1) == labels).float(), labels > 0
-        category = logits[shown, 1:].argmax(dim=1) + 1
-        accuracy = float(right.mean())
-        return {
-            "held_out_error": 1 - accuracy,
-            "held_out_accuracy": accuracy,
-            "held_out_objects": float(right[shown].mean()),
-            "held_out_categories": float((category == labels[shown]).float().mean()),
-        }
-
-    def finish(self, curve: Curve) -> Output:
-        """The head with what it was trained for."""
-        config = self._config
-        head = copy.deepcopy(self.model)
-        _multiply_fc6(head, self._scale)
-        trained = TrainedHead(
-            head=head,
-            pyramid=Pyramid(config.levels),
-            labels=(BACKGROUND, *config.categories),
-            scales=config.scales,
-            convention=config.convention,
-            curve=tuple(curve),
-        )
-        metrics = {"steps": config.steps, **kept_figures(curve)}
-        return Output(encode_head(trained), SUFFIX, rows=len(self.model.state_dict()), done=0, metrics=metrics)
-
-    def close(self) -> None:
-        """Ends the thread that pools."""
-        self._batches.close()
-
-
-def _multiply_fc6(head: FcHead, factor: float) -> None:
-    with torch.no_grad():
-        cast(nn.Linear, head.layers["fc6"]).weight.mul_(factor)

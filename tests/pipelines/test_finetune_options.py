@@ -1,26 +1,36 @@
-"""Fine-tuning's options: mirrored images, and splits that give windows on objects only."""
+"""Fine-tuning's options: mirrored images, splits that give windows on objects only, the best weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_finetune import LEVELS, StoppedError, finetune_spec, make_planner, stop_at
-from tiny_workspace import SCALES, make_workspace
+from tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
 
+from pipelines.manifest import Manifest
+from pipelines.networks import read_trained_head
 from pipelines.schemas import MapRow, decode_maps, encode_maps
 from pipelines.shards import map_unit
-from pipelines.stage import build_stage
+from pipelines.stage import build_stage, run_unit
+from pipelines.stages.extract import ExtractConfig
 from pipelines.stages.finetune import Finetune
+from pipelines.tars import ImageRecord, decode_images, encode_images
 from pipelines.training import LocalWorker, Rate, train_unit
 from pipelines.window_batches import WindowPooler
-from pipelines.workspace import Output, Quarantined, Workspace
+from pipelines.window_plans import Chunk, WindowSet
+from pipelines.windowed import ShardInputs
+from pipelines.workspace import Artifact, Output, Quarantined, Workspace
 from sppnet.detector import pool_image_windows
+from sppnet.errors import ConfigError
 from sppnet.geometry import GEOMETRIES
+from sppnet.images import decode_image
 from sppnet.pyramid import Pyramid
 
 
@@ -132,3 +142,138 @@ def test_positive_splits_give_windows_on_objects_only(tmp_path: Path) -> None:
     held = planner.held_out(2)
     assert held is not None
     assert all(unit.startswith("train/") for unit, _ in held.windows.images)
+
+
+def images_with(workspace: Workspace, name: str, unit: str, change: Callable[[ImageRecord], ImageRecord]) -> str:
+    """Publishes a shard of images anew under another name, each changed. Returns the name."""
+    records = [change(record) for record in decode_images(workspace.artifact("images-tiny").read(unit), unit)]
+    manifest = Manifest({"train": (tuple(record.key for record in records),)}, CATEGORIES)
+    images = workspace.artifact(name)
+    manifest.write(images)
+    images.publish(unit, Output(encode_images(records), ".tar", len(records), len(records)), 0)
+    return name
+
+
+def mirrored(record: ImageRecord) -> ImageRecord:
+    sink = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(decode_image(record.data)[:, ::-1])).save(sink, "PNG")
+    return replace(record, data=sink.getvalue())
+
+
+def extracted(workspace: Workspace, images: str, name: str, *, flips: bool) -> Artifact:
+    """The maps of a shard of images by the tiny workspace's backbone."""
+    config = ExtractConfig(
+        stage="extract", images="images", backbone="network", splits=("train",), scales=SCALES, flips=flips
+    )
+    spec = make_spec(workspace, config, name, images=images, backbone="network-tiny")
+    (phase,) = build_stage(spec).phases()
+    for unit in phase.units:
+        run_unit(spec, unit)
+    return workspace.artifact(name)
+
+
+def test_mirrored_windows_are_those_of_an_image_that_was_ingested_mirrored(tmp_path: Path) -> None:
+    """From pixels to pooled vectors, by a real backbone, to the last bit."""
+    workspace, unit = make_workspace(tmp_path, images=3, shard_size=3), "train/000000"
+    plain = images_with(workspace, "images-plain", unit, lambda record: record)
+    turned = images_with(workspace, "images-turned", unit, mirrored)
+    inputs = ShardInputs(
+        workspace.artifact(plain),
+        workspace.artifact("windows-tiny"),
+        extracted(workspace, plain, "maps-flips", flips=True),
+        SCALES,
+        flips=True,
+    )
+    other = replace(
+        inputs, images=workspace.artifact(turned), maps=extracted(workspace, turned, "maps-turned", flips=False)
+    )
+    images = list(inputs.open(unit)[0])
+    keys = np.empty(sum(len(image.windows) for image in images), object)
+    keys[:] = [(unit, image.key) for image in images for _ in image.windows]
+    boxes = np.concatenate([image.windows for image in images])
+    none, every = np.zeros(len(boxes), np.int64), np.ones(len(boxes), bool)
+    # What a mirrored data set would have: x1' = width - x2.
+    across = np.stack([160 - boxes[:, 2], boxes[:, 1], 160 - boxes[:, 0], boxes[:, 3]], axis=1)
+    shown = Chunk(WindowSet(keys, boxes, none), none, every)
+    ingested = Chunk(WindowSet(keys, across, none), none, ~every)
+    options = (GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
+    rows = np.arange(len(boxes))
+    pooled = WindowPooler(inputs, *options).pool(shown, rows)
+    assert pooled.max() > 0
+    assert torch.equal(pooled, WindowPooler(replace(other, flips=False), *options).pool(ingested, rows))
+    straight = WindowPooler(inputs, *options).pool(replace(shown, flipped=~every), rows)
+    assert not torch.equal(pooled, straight)
+
+
+def test_a_split_of_positives_may_not_share_an_image(tmp_path: Path) -> None:
+    """Held out of `train`, it would train in the other split."""
+    workspace = make_workspace(tmp_path, images=4, shard_size=4)
+    body = {"train": (("im000", "im001", "im002", "im003"),), "trainval": (("im100", "im002"),)}
+    workspace.store.delete("images-tiny/manifest.json")
+    Manifest(body, CATEGORIES).write(workspace.artifact("images-tiny"))
+    with pytest.raises(ConfigError, match=r"positive_splits: image 'im002' of 'trainval' is one of 'train' too"):
+        build_stage(finetune_spec(workspace, positive_splits=("trainval",))).prepare()
+    build_stage(finetune_spec(workspace)).prepare()
+
+
+def test_a_chunk_reads_on_in_the_split_until_its_background_is_enough(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, images=16, shard_size=2, more=16)
+    stage = build_stage(finetune_spec(workspace, positive_splits=("more",), holdout=0, positive_fraction=0.1))
+    assert isinstance(stage, Finetune)
+    planner = stage.task(LocalWorker(torch.device("cpu")))._planner
+    for index in range(4):
+        windows = planner.chunk(index, 6).windows
+        background = windows.take(np.flatnonzero(windows.labels == 0))
+        drawn = {(key, *box) for (_, key), box in zip(background.images, background.boxes.tolist(), strict=True)}
+        assert len(drawn) == len(background) == 6 * 29  # none twice
+        read = {unit for unit, _ in windows.images}
+        assert sum(unit.startswith("train/") for unit in read) > stage.config.shards
+        assert sum(unit.startswith("more/") for unit in read) <= stage.config.shards
+
+
+SHORT = (Rate(lr=0.05, steps=30),)
+
+
+def test_it_learns_from_splits_of_positives_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, images=12, shard_size=4, more=12)
+    fields = {"schedule": SHORT, "positive_splits": ("more",)}
+    whole, stopped = (finetune_spec(workspace, f"head-more{n}", **fields) for n in (0, 1))
+    train_unit(whole, "model", LocalWorker(torch.device("cpu")))
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 27)
+        with pytest.raises(StoppedError):
+            train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
+    train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
+    data = workspace.artifact(whole.artifact).read("model")
+    assert workspace.artifact(stopped.artifact).read("model") == data
+    alone = finetune_spec(workspace, "head-alone", schedule=SHORT)
+    train_unit(alone, "model", LocalWorker(torch.device("cpu")))
+    assert workspace.artifact(alone.artifact).read("model") != data
+
+
+def test_the_best_head_is_published_and_its_curve_tells_which(flipped: Workspace) -> None:
+    # A rate that ruins the weights at the end: the last measurement is not the best.
+    fields = {"schedule": (Rate(lr=0.05, steps=40), Rate(lr=2.0, steps=20)), "measure_every": 10, "keep": "best"}
+    whole, stopped = (finetune_spec(flipped, f"head-best{n}", **fields) for n in (0, 1))
+    train_unit(whole, "model", LocalWorker(torch.device("cpu")))
+    head = read_trained_head(flipped.artifact(whole.artifact))
+    errors = {point["step"]: point["held_out_error"] for point in head.curve if "held_out_error" in point}
+    kept = [point for point in head.curve if "kept" in point]
+    assert list(errors) == [10, 20, 30, 40, 50, 60]
+    assert [point["step"] for point in kept] == [min(errors, key=lambda step: errors[step])]
+    assert errors[kept[0]["step"]] < errors[60]
+    metrics = flipped.artifact(whole.artifact).commit("model").metrics
+    assert (metrics["kept_step"], metrics["held_out_error"]) == (kept[0]["step"], kept[0]["held_out_error"])
+
+    vectors, labels = build_stage(whole).task(LocalWorker(torch.device("cpu")))._held_out
+    with torch.inference_mode():
+        wrong = head.head(vectors.float()).argmax(dim=1) != labels
+    assert float(wrong.float().mean()) == pytest.approx(kept[0]["held_out_error"], abs=0.02)
+
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 58)  # the kept weights are those of a step before the last checkpoint
+        with pytest.raises(StoppedError):
+            train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
+    train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
+    data = flipped.artifact(whole.artifact).read("model")
+    assert flipped.artifact(stopped.artifact).read("model") == data

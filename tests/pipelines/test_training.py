@@ -328,6 +328,10 @@ def run_rank(rank: int, root: str) -> None:
     assert (output is None) == (rank == 1)
     body = write_safetensors(training.stage.last.model.state_dict())
     Path(root, f"rank{rank}.safetensors").write_bytes(body)
+    best = Training(make_line(Path(root), "head-pair-best", keep="best"), PairWorker(rank, 2))
+    if (output := best.run()) is not None:
+        Path(root, "best.safetensors").write_bytes(output.data)
+        Path(root, "kept.txt").write_text(" ".join(str(p["step"]) for p in best.curve if "kept" in p))
     Path(root, f"curve{rank}.txt").write_text("\n".join(f"{p['step']} {p['loss']}" for p in training.curve))
     torch.distributed.destroy_process_group()
 
@@ -345,8 +349,13 @@ def test_two_workers_share_a_batch_and_stay_equal(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert (tmp_path / "curve0.txt").read_text() == (tmp_path / "curve1.txt").read_text()
     # Two slices of a batch give the gradient of the whole: without dropout, one worker ends up there too.
-    alone = make_line(tmp_path, "head-alone")
+    alone, alone_best = make_line(tmp_path, "head-alone"), make_line(tmp_path, "head-alone-best", keep="best")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(F, "dropout", lambda x, p: x)
-        single = weights(alone.run("model"))
+        single, single_best = weights(alone.run("model")), weights(alone_best.run("model"))
     assert torch.allclose(single, torch.cat([one["0.bias"], one["0.weight"].flatten()]), atol=1e-5)
+    # All measurements are equal here: the first one's weights are kept, whatever the number of workers.
+    best = read_safetensors((tmp_path / "best.safetensors").read_bytes())
+    assert (tmp_path / "kept.txt").read_text() == "15"
+    assert torch.allclose(single_best, torch.cat([best["0.bias"], best["0.weight"].flatten()]), atol=1e-5)
+    assert not torch.allclose(single_best, single, atol=1e-5)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from tiny_workspace import CATEGORIES, SCALES, make_spec
 
+from pipelines.finetuning import FinetuneTask
 from pipelines.stage import StageSpec, build_stage
-from pipelines.stages.finetune import Finetune, FinetuneConfig, FinetuneTask
+from pipelines.stages.finetune import Finetune, FinetuneConfig
 from pipelines.training import Rate
 from pipelines.window_plans import ChunkPlanner
 from pipelines.windowed import ShardInputs
