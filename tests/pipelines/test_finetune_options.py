@@ -144,6 +144,9 @@ def test_positive_splits_give_windows_on_objects_only(tmp_path: Path) -> None:
     assert all(unit.startswith("train/") for unit, _ in held.windows.images)
 
 
+UNEVEN = (137, 211)  # resized to these, a mirrored image is not quite the mirror image of a resized one
+
+
 def images_with(workspace: Workspace, name: str, unit: str, change: Callable[[ImageRecord], ImageRecord]) -> str:
     """Publishes a shard of images anew under another name, each changed. Returns the name."""
     records = [change(record) for record in decode_images(workspace.artifact("images-tiny").read(unit), unit)]
@@ -163,7 +166,7 @@ def mirrored(record: ImageRecord) -> ImageRecord:
 def extracted(workspace: Workspace, images: str, name: str, *, flips: bool) -> Artifact:
     """The maps of a shard of images by the tiny workspace's backbone."""
     config = ExtractConfig(
-        stage="extract", images="images", backbone="network", splits=("train",), scales=SCALES, flips=flips
+        stage="extract", images="images", backbone="network", splits=("train",), scales=UNEVEN, flips=flips
     )
     spec = make_spec(workspace, config, name, images=images, backbone="network-tiny")
     (phase,) = build_stage(spec).phases()
@@ -181,7 +184,7 @@ def test_mirrored_windows_are_those_of_an_image_that_was_ingested_mirrored(tmp_p
         workspace.artifact(plain),
         workspace.artifact("windows-tiny"),
         extracted(workspace, plain, "maps-flips", flips=True),
-        SCALES,
+        UNEVEN,
         flips=True,
     )
     other = replace(
