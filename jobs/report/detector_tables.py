@@ -10,6 +10,7 @@ from jobs.report.evaluation_model import Evaluation
 from jobs.report.tables import Cell, percent_column
 
 _SCALES_AT_MOST = 2
+_NAMES_AT_MOST = 2
 _UNKNOWN = DetectorAccount((), (), (), (), (), None, None)
 
 
@@ -66,13 +67,20 @@ def detector_table(evaluation: Evaluation) -> DetectorTable | None:
 
 def _made(account: DetectorAccount) -> tuple[str, ...]:
     values = (
-        " + ".join(account.features),
+        _union(account.features),
         _scales(account.scales),
-        " + ".join(account.windows),
-        " + ".join(account.backbones),
-        " + ".join(account.sources),
+        _union(account.windows),
+        _union(account.backbones),
+        _union(account.sources),
     )
     return tuple(value or figures.NONE for value in values)
+
+
+def _union(values: tuple[str, ...]) -> str:
+    """What detectors together have; of many the first and how many more."""
+    if len(values) <= _NAMES_AT_MOST:
+        return " + ".join(values)
+    return f"{values[0]} + {len(values) - 1} more"
 
 
 def _scales(scales: tuple[int, ...]) -> str:

@@ -193,10 +193,10 @@ def account(**fields: Any) -> DetectorAccount:
     return DetectorAccount(**{**made, **fields})
 
 
-def test_many_scales_are_told_by_their_ends():
-    row = DetectorScore("a", "detections-1", False, 0.5, 0.25, {}, account(scales=(480, 576, 688, 864, 1200)))
-    (found,) = detector_table(Evaluation("metrics", "val", (row,))).rows
-    assert found.made[1] == "480 to 1200 (5)"
+def test_much_is_told_in_short():
+    many = account(scales=(480, 576, 688, 864, 1200), backbones=tuple("abcdef"))
+    (found,) = detector_table(Evaluation("m", "val", (DetectorScore("a", "d-1", False, 0.5, 0.25, {}, many),))).rows
+    assert found.made == ("pool5", "480 to 1200 (5)", "w<i>", "a + 5 more", "maps")
 
 
 def test_totals():
