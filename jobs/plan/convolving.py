@@ -51,7 +51,7 @@ def weights_work(shapes: Shapes, step: str) -> Work:
 
 
 def extract_work(shapes: Shapes, step: str) -> Work:
-    """Every image through the convolutions once a scale."""
+    """Every image through the convolutions once a scale, its mirror image likewise where that is wanted."""
     config = shapes.config(step)
     images = shapes.corpus.count(config.images, *config.splits)
     width, height = shapes.corpus.size_wh
@@ -62,7 +62,7 @@ def extract_work(shapes: Shapes, step: str) -> Work:
         pixels = math.prod(resized_shape((height, width), scale))
         one += Work.of(raw * shapes.rates.compression, decode=width * height, resize=pixels, encode=raw)
         one += Work.product(cost.macs, config.precision)
-    return one * images
+    return one * (images * (1 + config.flips))
 
 
 def pretrain_work(shapes: Shapes, step: str) -> Work:
@@ -95,7 +95,8 @@ def finetune_images(shapes: Shapes, step: str) -> int:
     shards = max(config.shards, math.ceil(wanted / (shapes.rates.objects * shapes.rates.regressed * size)))
     images = shapes.corpus.count(config.images, config.split, *getattr(config, "positive_splits", ()))
     chunks = math.ceil(config.steps / config.chunk)
-    return int(chunks * min(shards * size, images))
+    # A shard's mirrored maps are read beside its plain ones.
+    return int(chunks * min(shards * size, images) * (1 + config.flips))
 
 
 def finetune_work(shapes: Shapes, step: str) -> Work:

@@ -123,7 +123,7 @@ class Planner:
 
     def _extract(self, name: str, config: Any) -> _Counted:
         images = self.corpus.count(config.images, *config.splits)
-        units = self._shards(config, *config.splits) * len(config.scales)
+        units = self._shards(config, *config.splits) * len(config.scales) * (1 + config.flips)
         return _Counted(convolving.extract_work(self._shapes, name), units, images)
 
     def _pretrain(self, name: str, config: Any) -> _Counted:

@@ -215,6 +215,15 @@ def test_ten_times_the_images_cost_ten_times_the_maps(voc07: Recipe) -> None:
         assert large[step].seconds == pytest.approx(10 * small[step].seconds)
 
 
+def test_mirrored_images_are_convolved_and_read_too(tmp_path: Path, voc07: Recipe) -> None:
+    flips = written(tmp_path, "voc07", {"maps": {"flips": True}, "head": {"flips": True}})
+    plain, found = steps(voc07, **PHOTOGRAPHS), steps(flips, **PHOTOGRAPHS)
+    assert (found["maps"].units, found["maps"].macs) == (2 * plain["maps"].units, 2 * plain["maps"].macs)
+    assert found["maps"].written == pytest.approx(2 * plain["maps"].written)
+    assert found["head"].read == pytest.approx(2 * plain["head"].read)
+    assert found["head"].macs == plain["head"].macs
+
+
 def test_every_recipe_can_be_planned() -> None:
     for path in sorted(Path(find_recipe("demo")).parent.glob("*.yaml")):
         recipe = load_recipe(path, ())
