@@ -62,7 +62,7 @@ def extract_work(shapes: Shapes, step: str) -> Work:
         pixels = math.prod(resized_shape((height, width), scale))
         one += Work.of(raw * shapes.rates.compression, decode=width * height, resize=pixels, encode=raw)
         one += Work.product(cost.macs, config.precision)
-    return one * (images * (1 + config.flips))
+    return one * (images * (1 + int(config.flips)))
 
 
 def pretrain_work(shapes: Shapes, step: str) -> Work:
@@ -96,7 +96,7 @@ def finetune_images(shapes: Shapes, step: str) -> int:
     images = shapes.corpus.count(config.images, config.split, *getattr(config, "positive_splits", ()))
     chunks = math.ceil(config.steps / config.chunk)
     # A shard's mirrored maps are read beside its plain ones.
-    return int(chunks * min(shards * size, images) * (1 + config.flips))
+    return int(chunks * min(shards * size, images) * (1 + int(config.flips)))
 
 
 def finetune_work(shapes: Shapes, step: str) -> Work:
