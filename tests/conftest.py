@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,14 @@ def shared() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: what is broken shows at once; clusters, servers and slow ones last."""
     items.sort(key=lambda item: [name in item.keywords for name in ("slow", "ray", "s3")])
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For layers so small that threads only wait for one another."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

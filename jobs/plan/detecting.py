@@ -12,8 +12,8 @@ from sppnet.mining import sampled_fraction
 
 
 @dataclass(frozen=True)
-class SvmCosts:
-    """Costs of one step of `train-svms` (section 4.1).
+class _StepCosts:
+    """Costs of one step.
 
     Attributes:
         shapes: Of the recipe.
@@ -26,6 +26,10 @@ class SvmCosts:
     @property
     def _config(self) -> Any:
         return self.shapes.config(self.step)
+
+
+class SvmCosts(_StepCosts):
+    """Costs of a step of `train-svms` (section 4.1)."""
 
     @property
     def images(self) -> int:
@@ -128,21 +132,8 @@ def scored(length: int, widened: int, categories: int) -> Work:
     return Work.product(length * categories, "float32") + Work.of(widening=widened)
 
 
-@dataclass(frozen=True)
-class ScoreCosts:
-    """Costs of a step of `score`, or of `combine`, which scores with several detectors (section 4.4).
-
-    Attributes:
-        shapes: Of the recipe.
-        step: The step's name.
-    """
-
-    shapes: Shapes
-    step: str
-
-    @property
-    def _config(self) -> Any:
-        return self.shapes.config(self.step)
+class ScoreCosts(_StepCosts):
+    """Costs of a step of `score`, or of `combine`, which scores with several detectors (section 4.4)."""
 
     def members(self) -> list[Any]:
         """Configs of the steps whose detectors score, those of steps that combine among them."""
