@@ -29,7 +29,7 @@ TRAIN, VAL, SHARD_SIZE = 24, 12, 3
 BROKEN = "train_00007"
 SCALES, SLOW_SCALE = (160, 224), 1200
 """No detector reads the slow scale: its units are there to be long enough to be killed in."""
-HEAD_STEPS = 600
+HEAD_STEPS = 900
 RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Ray's own agents give a cluster that is gone 60 seconds to take their report, and end then."""
 

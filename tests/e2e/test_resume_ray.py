@@ -72,8 +72,9 @@ def test_finetune_goes_on_after_a_worker_and_the_driver_were_killed(
     (worker,) = run.workers("RayTrainWorker")
     worker.kill()
     at_kill = last_step(checkpoints)
+    # Found before it is far: while processes are listed, a hundred steps go by.
+    (successor,) = run.wait_until(lambda: [one for one in run.workers("RayTrainWorker") if one.pid != worker.pid])
     run.wait_until(lambda: last_step(checkpoints) >= at_kill + 20)
-    (successor,) = run.workers("RayTrainWorker")
     successor.suspend()  # it would not know for a second or two that its driver is gone, and might come to the end
     assert at_kill + 20 <= last_step(checkpoints) < HEAD_STEPS
     run.kill_driver()
