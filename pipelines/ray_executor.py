@@ -20,7 +20,6 @@ from typing import Any
 from pipelines import ray_environment
 from pipelines.attempts import Kind, RetryLimits, UnitBook
 from pipelines.executor import UnitFailure, one_line
-from pipelines.interrupts import Interrupts
 from pipelines.stage import Phase, StageSpec, build_stage, run_unit
 from pipelines.store import StoreUnreachableError
 from pipelines.workspace import Commit, Workspace
@@ -154,13 +153,12 @@ class RayExecutor:
             self._warned = True
             logger.warning("workspace %s is a folder: every node must have it at that path", spec.workspace)
         run = _PhaseRun(self, spec, phase, units)
-        with Interrupts() as interrupts:
-            try:
-                for outcome in run.outcomes(interrupts):
-                    self._keep_folder |= isinstance(outcome, UnitFailure)
-                    yield outcome
-            finally:
-                run.cancel()
+        try:
+            for outcome in run.outcomes():
+                self._keep_folder |= isinstance(outcome, UnitFailure)
+                yield outcome
+        finally:
+            run.cancel()
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
         """Trains on Ray Train; see `Executor.train`."""
@@ -220,10 +218,9 @@ class _PhaseRun:
         self._limit = 0
         self._limit_until = -math.inf
 
-    def outcomes(self, interrupts: Interrupts) -> Iterator[Commit | UnitFailure]:
+    def outcomes(self) -> Iterator[Commit | UnitFailure]:
         """Yields each unit's commit or failure as it ends."""
         while self._book.open:
-            interrupts.check()
             self._submit()
             for outcome in (*self._collect(), *self._expire()):
                 counter = self._metrics.failed if isinstance(outcome, UnitFailure) else self._metrics.done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def make_executor(kind: str, address: str | None) -> Any:
 def main() -> None:
     from sppnet.errors import SppError
 
+    # A shell that runs the tests in the background has its children ignore interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     arguments = json.loads(sys.argv[1])
     register()
