@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_pretrain import pretrain_spec
-from test_training import PairWorker
+from test_training import PairWorker, leave_group
 from tiny_workspace import make_workspace
 
 from pipelines.checkpoints import Checkpoints
@@ -27,7 +27,7 @@ def run_rank(rank: int, spec: StageSpec, meeting: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     train_unit(spec, "model", PairWorker(rank, 2))
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 def start_pair(spec: StageSpec, meeting: Path) -> list[multiprocessing.process.BaseProcess]:

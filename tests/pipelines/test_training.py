@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -333,6 +334,14 @@ def run_rank(rank: int, root: str) -> None:
         Path(root, "best.safetensors").write_bytes(output.data)
         Path(root, "kept.txt").write_text(" ".join(str(p["step"]) for p in best.curve if "kept" in p))
     Path(root, f"curve{rank}.txt").write_text("\n".join(f"{p['step']} {p['loss']}" for p in training.curve))
+    del training, best
+    leave_group()
+
+
+def leave_group() -> None:
+    """Ends a process group. What averages gradients holds it: freed at the interpreter's end, it aborts now and then."""
+    gc.collect()
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
