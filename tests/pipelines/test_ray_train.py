@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from test_training import leave_group
 from tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
 
 from pipelines.checkpoints import Checkpoints
@@ -161,7 +162,7 @@ def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
     train_unit(spec, "model", PairWorker(rank))
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 def train_workers() -> list[int]:

@@ -339,7 +339,7 @@ def run_rank(rank: int, root: str) -> None:
 
 
 def leave_group() -> None:
-    """Ends a process group. What averages gradients holds it: freed at the interpreter's end, it aborts now and then."""
+    """Ends a process group, which aborts now and then if what averages gradients holds it to the interpreter's end."""
     gc.collect()
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
