@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -41,10 +42,19 @@ def test_extract_goes_on_after_a_worker_and_the_driver_were_killed(
 
     run = start("run", "demo", "--workspace", str(workspace), *options)
     run.wait_until(committed)
-    victim = run.wait_until(lambda: run.workers("ray::_work"))[0]
-    victim.kill()
+
+    def killed_one() -> bool:
+        """A worker that dies between its commit and its end has failed no unit: then another one has to die."""
+        for worker in run.workers("ray::_work")[:1]:
+            worker.kill()
+        end = time.monotonic() + 2
+        while time.monotonic() < end and "unit try failed step=maps" not in run.errors:
+            time.sleep(0.02)
+        return "unit try failed step=maps" in run.errors
+
+    run.wait_until(killed_one)
     at_kill = committed()
-    run.wait_until(lambda: "unit try failed step=maps" in run.errors and committed() >= at_kill + 2)
+    run.wait_until(lambda: committed() >= at_kill + 2)
     run.kill_driver()
     assert run.leftovers(without=RAY_AGENTS) == []
     kept = attempts(str(workspace), maps)
