@@ -166,16 +166,16 @@ def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
 
 
 def train_workers() -> list[int]:
-    """Process ids of Ray Train's workers among our own descendants."""
-    found = []
+    """Process ids of Ray Train's workers among our own descendants, the oldest first."""
+    found: list[tuple[float, int]] = []
     for child in psutil.Process().children(recursive=True):
         try:
-            name = child.cmdline()[:1]
+            name, born = child.cmdline()[:1], child.create_time()
         except psutil.Error:  # gone, or going
             continue
         if name and "RayTrainWorker" in name[0]:
-            found.append(child.pid)
-    return found
+            found.append((born, child.pid))
+    return [pid for _, pid in sorted(found)]
 
 
 def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExecutor, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExec
 
     def kill_a_worker() -> None:
         wait_for_step(spec, 200)
-        workers = sorted(train_workers(), key=lambda pid: psutil.Process(pid).create_time())
+        workers = train_workers()
         os.kill(workers[-1], signal.SIGKILL)  # those of the test before may not have ended yet
         killed.append((len(workers[-2:]), "model" in workspace.artifact(spec.artifact).committed()))
 
