@@ -20,9 +20,10 @@ from pipelines.workspace import Artifact
 from sppnet.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.geometry import Convention
+from sppnet.imported_heads import loaded_head
 from sppnet.network import FcHead, HeadSpec, SppNetwork
 from sppnet.pyramid import Pyramid
-from sppnet.weights import load_state, read_metadata, read_safetensors, write_safetensors
+from sppnet.weights import read_metadata, read_safetensors, write_safetensors
 
 UNIT = "model"
 """The one unit of a `network` or `head` artifact."""
@@ -229,8 +230,7 @@ class _Contents:
         spec = self.value("head")
         tensors = {name: tensor for name, tensor in self.tensors.items() if name.startswith(HEAD)}
         try:
-            head = FcHead.from_spec(HeadSpec.from_dict(spec))
-            load_state(head, tensors, self.where, prefix=HEAD)
+            head = loaded_head(HeadSpec.from_dict(spec), tensors, self.where, prefix=HEAD)
             fixed_map = tuple(self.value("fixed_map")) if "fixed_map" in self.metadata else None
             pyramid = Pyramid(tuple(self.value("pyramid")), fixed_map)
         except ConfigError as error:

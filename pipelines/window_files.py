@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,6 +13,7 @@ import numpy.typing as npt
 
 from pipelines.datasets.sources import IMAGE_EXTENSIONS
 from pipelines.fingerprint import content_digest
+from pipelines.matlab import read_mat
 from pipelines.outside import find_outside, read_outside
 from pipelines.schemas import decode_windows
 from pipelines.workspace import Workspace
@@ -111,16 +110,7 @@ _Found = Iterator[tuple[str, Any, tuple[int, int] | None]]
 
 
 def _read_mat(data: bytes, file: str, _: BoxConvention) -> _Found:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        content = loadmat(io.BytesIO(data), variable_names=("boxes", "images"))
-    except NotImplementedError as error:
-        raise ConfigError(f"{_WHAT} {file}: MATLAB 7.3 files are HDF5; save it with -v7") from error
-    # A damaged file fails in any of the reader's steps.
-    except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, OverflowError, zlib.error) as error:
-        raise ConfigError(f"{_WHAT} {file}: not a MATLAB file ({error})") from error
+    content = read_mat(data, ("boxes", "images"), f"{_WHAT} {file}")
     if "boxes" not in content:
         raise ConfigError(f"{_WHAT} {file}: holds no variable 'boxes'")
     if "images" not in content:

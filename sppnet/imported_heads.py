@@ -52,12 +52,35 @@ def imported_head(
             shape = "is missing" if weight is None else f"has shape {list(weight.shape)}, not two sizes"
             raise ConfigError(f"{where}: tensor '{layer}.weight' of the head {shape}")
     outputs = [len(found[f"{layer}.weight"]) for layer in LAYERS]
-    head = FcHead.from_spec(HeadSpec(pyramid.bins * channels, (outputs[0], outputs[1]), outputs[2]))
-    load_state(head, {f"layers.{name}": tensor for name, tensor in found.items()}, where)
+    spec = HeadSpec(pyramid.bins * channels, (outputs[0], outputs[1]), outputs[2])
+    head = loaded_head(spec, {f"layers.{name}": tensor for name, tensor in found.items()}, where)
     if layout == "released":
         weight = head.get_parameter("layers.fc6.weight")
         weight.data = weight.data[:, torch.from_numpy(released_order(pyramid, channels))].contiguous()
     return head.eval()
+
+
+def loaded_head(spec: HeadSpec, tensors: Mapping[str, torch.Tensor], where: str, *, prefix: str = "") -> FcHead:
+    """Build a head of given weights. Nothing is allocated for sizes that the tensors don't have.
+
+    Args:
+        spec: the sizes, which may be a file's own claim.
+        tensors: by name: `prefix` + `layers.fc6.weight` and so on.
+        where: what the tensors are, for the error's message.
+        prefix: stripped from the tensors' names.
+
+    Returns:
+        The head, in training mode.
+
+    Raises:
+        ConfigError: naming the first missing, unexpected or wrongly shaped tensor.
+    """
+    with torch.device("meta"):
+        head = FcHead.from_spec(spec)
+    load_state(head, tensors, where, prefix=prefix)  # the shapes: values come to nothing there
+    head = head.to_empty(device="cpu")
+    load_state(head, tensors, where, prefix=prefix)
+    return head
 
 
 def released_order(pyramid: Pyramid, channels: int) -> NDArray[np.int64]:

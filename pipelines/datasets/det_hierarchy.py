@@ -8,7 +8,6 @@ for a leaf, and all are tied by the lists.
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from pipelines.datasets.sources import parse_list
+from pipelines.matlab import read_mat
 from sppnet.errors import ConfigError
 
 _CATEGORIES = 200
@@ -161,11 +161,9 @@ def _from_map(data: bytes) -> tuple[Synset, ...]:
 
 
 def _from_mat(data: bytes, where: str) -> tuple[Synset, ...]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
+    content = read_mat(data, ["synsets"], f"{where}: not the devkit's meta_det.mat")
     try:
-        rows: Any = loadmat(io.BytesIO(data), variable_names=["synsets"])["synsets"].ravel()
+        rows: Any = content["synsets"].ravel()
         number = next(name for name in rows.dtype.names if name.endswith("_DET_ID"))
         has_children = "children" in rows.dtype.names
         return tuple(
@@ -177,7 +175,7 @@ def _from_mat(data: bytes, where: str) -> tuple[Synset, ...]:
             )
             for row in rows
         )
-    except (MatReadError, KeyError, ValueError, TypeError, AttributeError, StopIteration) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, StopIteration) as error:
         raise ConfigError(f"{where}: not the devkit's meta_det.mat ({error})") from error
 
 

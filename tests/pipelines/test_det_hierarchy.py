@@ -99,6 +99,17 @@ def test_ties_go_to_the_smaller_number_and_purity_is_the_share() -> None:
     assert "n00000001" not in built.category_of
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_meta_det_is_told(devkit: Path, seed: int) -> None:
+    """A byte changed in the compressed stream, or its end missing."""
+    data, rng = bytearray((devkit / "meta_det.mat").read_bytes()), np.random.default_rng(seed)
+    place = int(rng.integers(200, len(data) - 200))
+    damaged = bytes(data[:place]) if seed % 3 == 0 else bytes([*data[:place], data[place] ^ 0xFF, *data[place + 1 :]])
+    with pytest.raises(ConfigError, match="meta: not the devkit's meta_det.mat: not a MATLAB file"):
+        parse_synsets(damaged, "meta")
+
+
 def mat(**fields: object) -> bytes:
     sink = io.BytesIO()
     savemat(sink, fields)

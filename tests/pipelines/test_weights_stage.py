@@ -18,7 +18,7 @@ from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.network import FcHead
 from sppnet.pyramid import Pyramid, pool_full_maps
-from sppnet.weights import write_safetensors
+from sppnet.weights import read_metadata, read_safetensors, write_safetensors
 
 SMALL = BackboneSpec("zf5", width=1 / 32)
 
@@ -96,11 +96,28 @@ def test_heads_that_do_not_fit(workspace: Workspace, tmp_path: Path) -> None:
         run_import(workspace, path, head={"levels": [1]})
     with pytest.raises(ConfigError, match=r"head.labels: 2 for the 3 outputs of fc8 in .*plain.safetensors"):
         run_import(workspace, path, head={"levels": [2, 1], "labels": ["a", "b"]})
+    with pytest.raises(ConfigError, match="the network needs .4, 80000000000"):  # 1.3 TB, were it allocated
+        run_import(workspace, path, head={"levels": [100_000]})
     path.write_bytes(write_safetensors({**backbone.trunk.state_dict(), "fc6.weight": names["fc6.weight"]}))
     with pytest.raises(ConfigError, match=r"plain.safetensors: tensor 'fc7.weight' of the head is missing"):
         run_import(workspace, path, head={"levels": [2, 1]})
     with pytest.raises(ValidationError, match="can't pool windows"):
         run_import(workspace, path, head={"levels": "none"})
+
+
+def test_a_description_that_claims_too_much(workspace: Workspace, tmp_path: Path) -> None:
+    """A file of a few kilobytes whose head says it has terabytes."""
+    backbone = build_backbone(SMALL)
+    data = encode_network(backbone, FcHead(5 * backbone.channels, (4, 4), 3), Pyramid((2, 1)), ("a", "b", "c"), [])
+    tensors, metadata = read_safetensors(data), read_metadata(data)
+    claimed = {**metadata, "head": metadata["head"].replace('"hidden":[4,4]', '"hidden":[4000000000,4]')}
+    assert claimed != metadata
+    path = tmp_path / "claims.safetensors"
+    path.write_bytes(write_safetensors(tensors, claimed))
+    with pytest.raises(
+        ArtifactError, match=r"claims.safetensors: not this version's head .*the network needs .4000000000"
+    ):
+        run_import(workspace, path)
 
 
 def test_the_first_wrong_tensor_is_named(workspace: Workspace, tmp_path: Path) -> None:
