@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.corpus import INFO, OWN, Steps, add_corpus, claim, making, own_engine, splits_of, steps_of, write_ledger
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.store import open_store
+from pipelines.engine.recipe import Recipe, load_recipe
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine, PlannedStep
+    from pipelines.engine.runner import Engine, PlannedStep
 
 NAME = "classify"
 NETWORK, SCORES = OWN + "network", OWN + "scores"
@@ -99,8 +99,8 @@ def write_out(engine: Engine, out: str) -> dict[str, Any]:
     Raises:
         ConfigError: `out` holds the results of something else, or can't be written.
     """
-    from pipelines.schemas import decode_scores, encode_plain_scores
-    from pipelines.stage import build_stage
+    from pipelines.artifacts.scores import decode_scores, encode_plain_scores
+    from pipelines.engine.stage import build_stage
     from pipelines.stages.classify import ScoresInfo
 
     planned: PlannedStep = next(step for step in engine.steps if step.name == SCORES)

@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pipelines.engine import PlannedStep, StepSummary
-from pipelines.executor import UnitFailure
-from pipelines.stage import Phase
-from pipelines.workspace import Commit, Workspace
+from pipelines.engine.executor import UnitFailure
+from pipelines.engine.runner import PlannedStep, StepSummary
+from pipelines.engine.stage import Phase
+from pipelines.engine.workspace import Commit, Workspace
 
 _LINE_EVERY_SECONDS = 10.0
 _LOG_WIDTH = 160
@@ -162,21 +162,21 @@ class Observers:
         self._observers = observers
 
     def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
-        """See `pipelines.engine.Observer`."""
+        """See `pipelines.engine.runner.Observer`."""
         for observer in self._observers:
             observer.step_started(step, phases, missing, total)
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
-        """See `pipelines.engine.Observer`."""
+        """See `pipelines.engine.runner.Observer`."""
         for observer in self._observers:
             observer.unit_done(step, phase, commit)
 
     def unit_failed(self, step: PlannedStep, phase: Phase, failure: UnitFailure) -> None:
-        """See `pipelines.engine.Observer`."""
+        """See `pipelines.engine.runner.Observer`."""
         for observer in self._observers:
             observer.unit_failed(step, phase, failure)
 
     def step_done(self, step: PlannedStep, summary: StepSummary, seconds: float) -> None:
-        """See `pipelines.engine.Observer`."""
+        """See `pipelines.engine.runner.Observer`."""
         for observer in self._observers:
             observer.step_done(step, summary, seconds)

@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine import Engine
-from pipelines.recipe import VERSION, Recipe, parse_recipe
+from pipelines.engine.recipe import VERSION, Recipe, parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Workspace
 from pipelines.stages import stage_type
-from pipelines.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.store import Store
-    from pipelines.workspace import Commit
+    from pipelines.engine.store import Store
+    from pipelines.engine.workspace import Commit
 
 OWN = "command."
 IMAGES = OWN + "images"

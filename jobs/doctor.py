@@ -156,7 +156,7 @@ def _ray() -> Check:
 
 
 def _workspace(uri: str) -> Check:
-    from pipelines.workspace import Workspace
+    from pipelines.engine.workspace import Workspace
 
     try:
         Workspace.open(uri).check_writable()

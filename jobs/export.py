@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine, PlannedStep
+    from pipelines.engine.runner import Engine, PlannedStep
 
 KINDS = ("network", "head")
 FORMATS = (".safetensors", ".pth")
@@ -33,10 +33,10 @@ def export_weights(engine: Engine, step: str, target: str) -> dict[str, Any]:
         ConfigError: No such step, one of another kind, another suffix, or a target that can't be written.
         ArtifactError: The step was not run yet, or its artifact is corrupt.
     """
-    from pipelines.networks import TRUNK, UNIT
-    from pipelines.store import open_store
-    from sppnet.state_dicts import write_state_dict
-    from sppnet.weights import read_safetensors
+    from pipelines.artifacts.networks import TRUNK, UNIT
+    from pipelines.engine.store import open_store
+    from sppnet.networks.state_dicts import write_state_dict
+    from sppnet.networks.weights import read_safetensors
 
     suffix = PurePosixPath(target).suffix
     if suffix not in FORMATS:

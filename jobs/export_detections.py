@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine, PlannedStep
+    from pipelines.engine.runner import Engine, PlannedStep
     from pipelines.outputs.export import ExportOptions
-    from pipelines.outputs.numbers import Numbers
+    from pipelines.outputs.ids import Numbers
 
 KIND = "detections"
 
@@ -31,7 +31,7 @@ def export_options(
     Raises:
         ConfigError: One of them is something else, or the file can't be read.
     """
-    from pipelines.detections import parse_top_per_set
+    from pipelines.detecting.detection_sets import parse_top_per_set
     from pipelines.outputs.export import ExportOptions, check_format
 
     parse_top_per_set(top_per_set, 1)
@@ -63,8 +63,8 @@ def export_detections(
         ConfigError: No such step or split; the split was not scored; numbers are missing.
         ArtifactError: A shard is missing or corrupt.
     """
-    from pipelines.detections import DetectionSet
-    from pipelines.manifest import Manifest
+    from pipelines.artifacts.manifest import Manifest
+    from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.outputs.export import export
 
     planned = detection_step(engine, step)
@@ -95,7 +95,7 @@ def detection_step(engine: Engine, name: str) -> PlannedStep:
 
 def _read_numbers(path: str) -> Numbers:
     """Reads a file with numbers; raises `ConfigError` if it can't be read or is something else."""
-    from pipelines.outputs.numbers import Numbers
+    from pipelines.outputs.ids import Numbers
 
     try:
         return Numbers.parse(Path(path).read_bytes(), path)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from jobs.report import figures
 from jobs.report.class_model import METRICS, Metric
-from pipelines import class_metrics
-from pipelines.engine import Engine, StepSummary
+from pipelines.artifacts import class_metrics
+from pipelines.engine.runner import Engine, StepSummary
 from pipelines.stages.evaluate import UNIT
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jobs.console import EventLog, Observers, ProgressObserver
-from pipelines.executor import DeferredExecutor
+from pipelines.engine.executor import DeferredExecutor
 from sppnet.errors import SppError
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine, StepSummary
-    from pipelines.executor import Executor
+    from pipelines.engine.executor import Executor
+    from pipelines.engine.runner import Engine, StepSummary
 
 
 def make_missing(engine: Engine, make_executor: Callable[[], Executor], console: Console) -> Sequence[StepSummary]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.corpus import OWN, Steps, add_corpus, claim, making, own_engine, splits_of, steps_of, write_ledger
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.stage import build_stage
-from pipelines.store import open_store
+from pipelines.engine.recipe import Recipe, load_recipe
+from pipelines.engine.stage import build_stage
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
+    from pipelines.engine.runner import Engine
     from pipelines.outputs.export import ExportOptions
 
 NAME = "score"
@@ -125,8 +125,8 @@ def write_out(engine: Engine, out: str, options: ExportOptions) -> dict[str, Any
     Raises:
         ConfigError: `out` holds the results of something else, or can't be written.
     """
-    from pipelines.detections import DetectionSet
-    from pipelines.manifest import Manifest
+    from pipelines.artifacts.manifest import Manifest
+    from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.outputs.export import export
 
     planned = next(step for step in engine.steps if step.name == DETECTIONS)

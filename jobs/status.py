@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.engine import Engine, PlannedStep, StepStatus
-from pipelines.workspace import Artifact
+from pipelines.engine.runner import Engine, PlannedStep, StepStatus
+from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError
 
 _FAILURES_SHOWN = 3

@@ -15,15 +15,15 @@ import yaml
 from PIL import Image
 
 from jobs.demo.scenes import draw_dataset
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
-from pipelines.engine import Engine, PlannedStep, StepSummary
-from pipelines.executor import LocalExecutor
-from pipelines.recipe import parse_recipe
-from pipelines.stage import Stage, build_stage
-from pipelines.workspace import Artifact, Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.weights import write_safetensors
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.runner import Engine, PlannedStep, StepSummary
+from pipelines.engine.stage import Stage, build_stage
+from pipelines.engine.workspace import Artifact, Workspace
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.weights import write_safetensors
 
 SCALES = (160, 240)
 CATEGORIES = ("bottle", "car", "house")
@@ -147,7 +147,7 @@ class Chain:
 
 def accounts(chain: Chain, name: str) -> Iterator[tuple[str, int, int]]:
     """Each unit of a step that is named after a shard: the unit, the keys it accounts for, the manifest's keys."""
-    from pipelines.manifest import Manifest
+    from pipelines.artifacts.manifest import Manifest
 
     manifest = Manifest.read(chain.artifact("images"))
     for unit in chain.units(name):

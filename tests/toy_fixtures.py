@@ -56,9 +56,9 @@ class Toys:
         return {"version": 1, "name": "toy", "seed": 0, "steps": steps}
 
     def engine(self, shards: int = 3, **powers: Any) -> Any:
-        from pipelines.engine import Engine
-        from pipelines.recipe import parse_recipe
-        from pipelines.workspace import Workspace
+        from pipelines.engine.recipe import parse_recipe
+        from pipelines.engine.runner import Engine
+        from pipelines.engine.workspace import Workspace
 
         return Engine(parse_recipe(self.raw(shards, **powers), "toy.yaml"), Workspace.open(self.workspace))
 
@@ -70,7 +70,7 @@ class Toys:
 
     def powers(self, shards: int = 3, **powers: Any) -> Any:
         """The artifact of the second step."""
-        from pipelines.workspace import Workspace
+        from pipelines.engine.workspace import Workspace
 
         name = self.engine(shards, **powers).steps[1].spec.artifact
         return Workspace.open(self.workspace).artifact(name)
@@ -94,7 +94,7 @@ def ray_executor(s3_server: Any) -> Iterator[Any]:
 
     One a module, not one a session: an executor made while it is up would join it instead of starting its own.
     """
-    from pipelines.ray_executor import RayExecutor
+    from pipelines.executors.ray_core import RayExecutor
 
     variables = {"PYTHONPATH": os.pathsep.join([str(TOY_FOLDER), str(TOY_FOLDER.parent.parent)])}
     executor = RayExecutor(

@@ -21,22 +21,23 @@ import torch
 from PIL import Image
 
 from jobs.bench.pool import CHANNELS, IMAGE_HW, MAP_HW, SCALE, proposal_windows, seconds
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.examples import TrainingShards
-from pipelines.manifest import Manifest
-from pipelines.schemas import Examples, MapRow, WindowsRow, encode_maps, encode_windows
-from pipelines.shards import map_unit
-from pipelines.svm_mining import HardExamples, Miner, NegativeRule
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.windowed import ShardInputs, WindowedImage
-from pipelines.workspace import Output, Workspace
-from sppnet.features import Layer, Precision, WindowFeatures
-from sppnet.geometry import GEOMETRIES, windows_to_cells
-from sppnet.network import FcHead, HeadSpec
-from sppnet.pooling import pool_windows
-from sppnet.pyramid import Pyramid
-from sppnet.scales import scale_windows
-from sppnet.svm import LinearSvms
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.examples import Examples
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, encode_maps, encode_windows
+from pipelines.detecting.gathering import TrainingShards
+from pipelines.detecting.mining import HardExamples, Miner, NegativeRule
+from pipelines.engine.workspace import Output, Workspace
+from pipelines.shards.reading import map_unit
+from pipelines.shards.windowed import ShardInputs, WindowedImage
+from sppnet.detection.features import Layer, Precision, WindowFeatures
+from sppnet.detection.svm import LinearSvms
+from sppnet.networks.network import FcHead, HeadSpec
+from sppnet.pooling.geometry import GEOMETRIES, windows_to_cells
+from sppnet.pooling.pyramid import Pyramid
+from sppnet.pooling.scales import scale_windows
+from sppnet.pooling.windows import pool_windows
 
 HIDDEN = (4096, 4096)
 SHARD = "train/000000"

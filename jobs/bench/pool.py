@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sppnet.geometry import GEOMETRIES, windows_to_cells
-from sppnet.pooling import pool_windows
-from sppnet.pyramid import Pyramid
-from sppnet.scales import scale_windows
+from sppnet.pooling.geometry import GEOMETRIES, windows_to_cells
+from sppnet.pooling.pyramid import Pyramid
+from sppnet.pooling.scales import scale_windows
+from sppnet.pooling.windows import pool_windows
 
 IMAGE_HW = (375, 500)
 SCALE = 688

@@ -22,17 +22,17 @@ from torch.nn import functional as F
 
 from jobs.bench.pool import seconds
 from jobs.bench.training_images import make_images, read_folder, write_images
-from pipelines.image_cache import Pixels
-from pipelines.optimizer_state import make_sgd
-from pipelines.pretraining import PretrainTask, build_network
-from pipelines.stage import StageSpec, build_stage, run_unit
+from pipelines.engine.stage import StageSpec, build_stage, run_unit
+from pipelines.engine.workspace import Workspace
+from pipelines.pretraining.task import PretrainTask, build_network
+from pipelines.shards.image_cache import Pixels
 from pipelines.stages.pretrain import Pretrain, PretrainConfig
-from pipelines.training import LocalWorker, Rate, Training
-from pipelines.workspace import Workspace
-from sppnet.augment import crop_origin, resize_short_side
+from pipelines.training.loop import LocalWorker, Rate, Training
+from pipelines.training.optimizer import make_sgd
 from sppnet.errors import ConfigError
-from sppnet.images import decode_image
-from sppnet.network import SppNetwork
+from sppnet.images.pixels import decode_image
+from sppnet.images.training_crops import crop_origin, resize_short_side
+from sppnet.networks.network import SppNetwork
 
 TARGETS = {"train": 0.95, "input": 0.9}
 """Least ratio of ours to the peer's: for `train` where the device is the limit, for `input` where decoding is."""
@@ -238,7 +238,7 @@ def _ray_row(
     workspace: Workspace, config: PretrainConfig, train: dict[str, Any], steps: int, repeats: int
 ) -> dict[str, Any]:
     """One worker of Ray Train: what `steps` more steps take, so that neither start nor end of a training counts."""
-    from pipelines.ray_executor import RayExecutor
+    from pipelines.executors.ray_core import RayExecutor
 
     executor = RayExecutor("local")
     try:

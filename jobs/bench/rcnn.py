@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.bench.pool import IMAGE_HW, proposal_windows, seconds
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.crops import SIZE, CropFeatures
-from sppnet.features import Layer, Precision, WindowFeatures
-from sppnet.images import prepare_image
-from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid
-from sppnet.scales import PAPER_SCALES
+from sppnet.detection.features import Layer, Precision, WindowFeatures
+from sppnet.detection.rcnn_crops import SIZE, CropFeatures
+from sppnet.images.pixels import prepare_image
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead
+from sppnet.pooling.pyramid import Pyramid
+from sppnet.pooling.scales import PAPER_SCALES
 
 HIDDEN = (4096, 4096)
 

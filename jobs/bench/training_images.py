@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.manifest import Manifest
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.workspace import Artifact, Output
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.workspace import Artifact, Output
 from sppnet.errors import ConfigError, DataError
-from sppnet.images import probe_size
+from sppnet.images.pixels import probe_size
 
 DRAWN_HW = (375, 500)
 _CLASSES = 10

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.bench.pool import IMAGE_HW, seconds
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.classifier import Precision, ViewClassifier
-from sppnet.images import resize_image
-from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid
-from sppnet.views import PAPER_SIZE, ViewSet, named_views
+from sppnet.classification.classifier import Precision, ViewClassifier
+from sppnet.classification.views import PAPER_SIZE, ViewSet, named_views
+from sppnet.images.pixels import resize_image
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead
+from sppnet.pooling.pyramid import Pyramid
 
 NETWORKS = ("zf5", "overfeat7")
 HIDDEN = (4096, 4096)

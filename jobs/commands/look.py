@@ -49,7 +49,7 @@ def plan(
         from jobs.plan.measure import choose_rates
         from jobs.plan.table import check_budget, make_plan, plan_fields
         from jobs.plan.table import plan_table as table
-        from pipelines.recipe import load_recipe
+        from pipelines.engine.recipe import load_recipe
 
         loaded = load_recipe(find_recipe(recipe), overrides or ())
         counts = parse_images(images) if images else listed_images(loaded)

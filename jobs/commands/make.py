@@ -27,8 +27,8 @@ from jobs.console import make_console
 from jobs.running import make_missing
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
-    from pipelines.executor import Executor
+    from pipelines.engine.executor import Executor
+    from pipelines.engine.runner import Engine
 
 
 def run(

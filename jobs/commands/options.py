@@ -16,8 +16,8 @@ from jobs.recipes import find_recipe
 from sppnet.errors import SppError
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
-    from pipelines.executor import Executor
+    from pipelines.engine.executor import Executor
+    from pipelines.engine.runner import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ def command(name: str, as_json: bool, verbose: bool = False) -> Iterator[Result]
 
 def open_engine(recipe: str, workspace: str, overrides: list[str] | None) -> Engine:
     """Opens a recipe, with its overrides, in a workspace."""
-    from pipelines.engine import Engine
-    from pipelines.recipe import load_recipe
-    from pipelines.workspace import Workspace
+    from pipelines.engine.recipe import load_recipe
+    from pipelines.engine.runner import Engine
+    from pipelines.engine.workspace import Workspace
 
     return Engine(load_recipe(find_recipe(recipe), overrides or ()), Workspace.open(workspace))
 
@@ -90,9 +90,9 @@ def open_engine(recipe: str, workspace: str, overrides: list[str] | None) -> Eng
 def make_executor(local: bool, address: str | None, cpus: int | None) -> Executor:
     """Makes the executor that the options `--local`, `--address` and `--cpus` ask for."""
     if local:
-        from pipelines.executor import LocalExecutor
+        from pipelines.engine.executor import LocalExecutor
 
         return LocalExecutor()
-    from pipelines.ray_executor import RayExecutor
+    from pipelines.executors.ray_core import RayExecutor
 
     return RayExecutor(address=address, num_cpus=cpus)

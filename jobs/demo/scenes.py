@@ -20,7 +20,7 @@ import numpy.typing as npt
 from jobs.demo.drawing import SIDE, Sprite, draw_sprite
 from jobs.demo.shapes import DISTRACTORS, SUBCATEGORIES
 from jobs.demo.textures import Rng, background, noise
-from pipelines.datasets.annotations import Box, ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import Box, ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed

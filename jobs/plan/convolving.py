@@ -6,10 +6,10 @@ import math
 
 from jobs.plan.shapes import Shapes, backbone_parameters, head_parameters, stored_parameters
 from jobs.plan.work import Work
-from sppnet.backbones import build_backbone
-from sppnet.costs import head_macs, map_cost
-from sppnet.pyramid import Pyramid
-from sppnet.scales import resized_shape
+from sppnet.networks.backbones import build_backbone
+from sppnet.networks.costs import head_macs, map_cost
+from sppnet.pooling.pyramid import Pyramid
+from sppnet.pooling.scales import resized_shape
 
 _BACKWARD = 3
 """A training step costs its forward pass three times: the gradients of the inputs and of the weights are products of

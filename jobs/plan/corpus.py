@@ -8,7 +8,7 @@ from statistics import fmean
 
 from jobs.plan.rates import Rates
 from pipelines.datasets.sources import DataSet, RawImage, Shards
-from pipelines.recipe import Recipe
+from pipelines.engine.recipe import Recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError, DataError
 

@@ -13,8 +13,8 @@ from jobs.plan.corpus import Corpus
 from jobs.plan.rates import Rates
 from jobs.plan.shapes import Shapes
 from jobs.plan.work import Work
-from pipelines.recipe import Recipe
-from pipelines.stage import StageConfig
+from pipelines.engine.recipe import Recipe
+from pipelines.engine.stage import StageConfig
 
 
 @dataclass(frozen=True, slots=True)

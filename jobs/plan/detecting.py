@@ -7,8 +7,8 @@ from typing import Any
 
 from jobs.plan.shapes import Shapes, stored_parameters
 from jobs.plan.work import Work
-from sppnet.costs import HALF
-from sppnet.mining import sampled_fraction
+from sppnet.detection.mining import sampled_fraction
+from sppnet.networks.costs import HALF
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from jobs.plan.rates import Rates, read_rates
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.costs import map_cost
-from sppnet.pooling import pool_windows
-from sppnet.pyramid import Pyramid
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.costs import map_cost
+from sppnet.pooling.pyramid import Pyramid
+from sppnet.pooling.windows import pool_windows
 
 _IMAGE_HW = (688, 917)
 _MAP_SHAPE = (43, 57, 256)

@@ -13,10 +13,10 @@ import torch
 from jobs.plan.corpus import Corpus
 from jobs.plan.rates import Rates
 from jobs.plan.work import Work
-from pipelines.recipe import Recipe
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.costs import MapCost, head_macs, map_cost
-from sppnet.pyramid import Pyramid
+from pipelines.engine.recipe import Recipe
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.costs import MapCost, head_macs, map_cost
+from sppnet.pooling.pyramid import Pyramid
 
 _HEAD = (4096, 4096)
 _FLOAT32 = 4

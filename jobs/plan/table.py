@@ -12,7 +12,7 @@ from jobs.plan.corpus import Corpus
 from jobs.plan.costs import Planner, StepCost
 from jobs.plan.measure import measure_rates
 from jobs.plan.rates import Rates
-from pipelines.recipe import Recipe
+from pipelines.engine.recipe import Recipe
 from sppnet.errors import ConfigError
 
 _HOUR = 3600.0

@@ -18,17 +18,17 @@ from jobs.report.model import FilterGallery, Gallery, RunInfo, RunReport, StageR
 from jobs.report.page import render
 from jobs.report.recall_reader import read_recall, windows_method
 from jobs.report.values import finite_or_none
-from pipelines.class_metrics import UNIT as CLASS_UNIT
-from pipelines.engine import Engine, PlannedStep
-from pipelines.manifest import Manifest
-from pipelines.networks import UNIT as MODEL
+from pipelines.artifacts.class_metrics import UNIT as CLASS_UNIT
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import UNIT as MODEL
+from pipelines.engine.runner import Engine, PlannedStep
+from pipelines.engine.workspace import Commit, library_versions
 from pipelines.stages.activations import UNIT as ACTIVATIONS
 from pipelines.stages.activations import ActivationsConfig
 from pipelines.stages.recall import UNIT as RECALL
-from pipelines.training import TrainingConfig
-from pipelines.workspace import Commit, library_versions
+from pipelines.training.loop import TrainingConfig
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.weights import read_metadata
+from sppnet.networks.weights import read_metadata
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from jobs.report.detector_model import DetectorAccount
 from jobs.report.evaluation_model import DetectorScore
-from pipelines.engine import Engine, PlannedStep
-from pipelines.shards import map_unit
+from pipelines.engine.runner import Engine, PlannedStep
+from pipelines.shards.reading import map_unit
 from pipelines.stages.combine import CombineConfig
 from pipelines.stages.crops import CropsConfig
 from pipelines.stages.finetune import FinetuneConfig

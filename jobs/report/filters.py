@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from jobs.report.model import FieldPicture, FilterGallery, FilterRow
 from jobs.report.pictures import draw_field
-from pipelines.shards import decode_record, read_images
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.engine.workspace import Artifact
+from pipelines.shards.reading import decode_record, read_images
 from pipelines.stages.activations import UNIT, FilterPatches, Patch, decode_activations
-from pipelines.tars import ImageRecord
-from pipelines.workspace import Artifact
 from sppnet.errors import ArtifactError
 
 FILTERS_SHOWN = 16

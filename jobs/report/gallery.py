@@ -14,11 +14,11 @@ from jobs.report.evaluation_model import DetectorScore, Evaluation
 from jobs.report.matching import ERRORS, Detection, ImageMatch, Judged, above, match_image
 from jobs.report.model import Failure, Gallery, Picture, Tally
 from jobs.report.pictures import draw_failure, draw_picture
-from pipelines.manifest import Manifest
-from pipelines.schemas import decode_detections
-from pipelines.shards import decode_record, read_images
-from pipelines.tars import ImageRecord
-from pipelines.workspace import Artifact
+from pipelines.artifacts.detections import decode_detections
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.workspace import Artifact
+from pipelines.shards.reading import decode_record, read_images
 from sppnet.boxes import nms
 from sppnet.seeds import derive_seed
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.datasets.annotations import Box, ObjectAnnotation
+from pipelines.artifacts.annotations import Box, ObjectAnnotation
 from sppnet.boxes import iou_matrix
 from sppnet.evaluation.curves import IGNORED, TRUE_POSITIVE, Detections, GroundTruth
 from sppnet.evaluation.voc import match_voc

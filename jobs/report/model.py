@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from jobs.report.class_model import ClassEvaluation
 from jobs.report.evaluation_model import Evaluation
 from jobs.report.recall_model import RecallEvaluation
-from pipelines.engine import StepSummary
+from pipelines.engine.runner import StepSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from jobs.report.evaluation_model import Evaluation
 from jobs.report.model import Training
 from jobs.report.plots import Line, Panel, pr_panel, spans_decades, training_panel
 from jobs.report.tables import NO_SCORE
-from pipelines.snapshots import KEPT
+from pipelines.training.best_weights import KEPT
 
 _PANELS_AT_MOST = 40
 _ALONE_AT_MOST = 4  # training steps of one stage; more share their panels

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jobs.report.matching import ImageMatch, Judged
 from jobs.report.model import Failure, FieldPicture, Picture
-from pipelines.datasets.annotations import Box
+from pipelines.artifacts.annotations import Box
 
 RIGHT, WRONG, IGNORED, MISSED = "#00a27a", "#e0561b", "#9a9a9a", "#ffe14d"
 """Colours of true positives, false positives, detections on difficult objects, and missed objects."""

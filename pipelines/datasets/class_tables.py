@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from posixpath import splitext
 
-from pipelines.datasets.annotations import Box
+from pipelines.artifacts.annotations import Box
 from pipelines.datasets.sources import parse_table
 from sppnet.errors import ConfigError, DataError
 

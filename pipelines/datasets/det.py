@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.det_hierarchy import DetHierarchy, count_listed, parse_synsets
 from pipelines.datasets.det_lists import (
     EXTENSION,
@@ -28,9 +28,9 @@ from pipelines.datasets.det_split import balanced_halves
 from pipelines.datasets.file_names import find_files, read_file
 from pipelines.datasets.sources import DatasetConfig, Folder, RawImage, Reader, Shards, as_tuple, cut, mixed, split_of
 from pipelines.datasets.voc import read_voc_xml
-from pipelines.store import open_store
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
-from sppnet.images import probe_size
+from sppnet.images.pixels import probe_size
 
 _READERS = 16
 

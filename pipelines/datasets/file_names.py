@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipelines.store import open_store
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
 _BRACES = re.compile(r"\{([^{}]*)\}")

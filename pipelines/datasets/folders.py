@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.class_tables import BoxTable, ClassTable
 from pipelines.datasets.sources import (
     DatasetConfig,
@@ -29,9 +29,9 @@ from pipelines.datasets.sources import (
     path_of,
     split_of,
 )
-from pipelines.store import LocalStore, open_store
+from pipelines.engine.store import LocalStore, open_store
 from sppnet.errors import ConfigError, DataError
-from sppnet.images import probe_size
+from sppnet.images.pixels import probe_size
 
 
 def _as_table(value: Any) -> Any:

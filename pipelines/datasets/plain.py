@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pipelines.datasets.annotations import ImageAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.sources import (
     DatasetConfig,
     Folder,
@@ -18,9 +18,9 @@ from pipelines.datasets.sources import (
     key_of,
     path_of,
 )
-from pipelines.store import open_store
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
-from sppnet.images import probe_size
+from sppnet.images.pixels import probe_size
 
 
 class ImagesDataset(DatasetConfig):

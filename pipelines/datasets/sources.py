@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.datasets.annotations import ImageAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
 _DECODED = ("jpg", "JPEG", "jpeg", "png", "JPG", "PNG", "webp", "bmp", "WEBP", "BMP")
@@ -42,7 +42,7 @@ class Named(Protocol):
 
 
 class Reader(Protocol):
-    """What a data set is read through: `pipelines.store.Store`, or anything like it."""
+    """What a data set is read through: `pipelines.engine.store.Store`, or anything like it."""
 
     def read(self, name: str) -> bytes:
         """The object's bytes. Raises `ArtifactError` or `FileNotFoundError` if there is none."""

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.image_tars import read_samples
 from pipelines.datasets.file_names import FoundFile, find_files, read_file
 from pipelines.datasets.sources import (
     IMAGE_EXTENSIONS,
@@ -25,10 +26,9 @@ from pipelines.datasets.sources import (
     safe_key,
     split_of,
 )
-from pipelines.fingerprint import content_digest
-from pipelines.tars import read_samples
+from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import ConfigError, DataError
-from sppnet.images import probe_size
+from sppnet.images.pixels import probe_size
 
 _READERS = 2
 _HASHED_BYTES = 1 << 28

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.sources import (
     IMAGE_EXTENSIONS,
     DatasetConfig,
@@ -21,7 +21,7 @@ from pipelines.datasets.sources import (
     parse_categories,
     parse_list,
 )
-from pipelines.store import open_store
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 
 VOC_CATEGORIES = (

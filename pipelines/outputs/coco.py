@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.outputs.numbers import Numbers
-from pipelines.schemas import DetectionTable
+from pipelines.artifacts.detections import DetectionTable
+from pipelines.outputs.ids import Numbers
 
 FILE = "coco_{split}.json"
 NUMBERS_FILE = "coco_{split}_numbers.json"

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pipelines.detections import DetectionSet, final_boxes, parse_top_per_set
+from pipelines.artifacts.detections import DetectionTable, write_detections
+from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
+from pipelines.detecting.scoring import DetectorSource
+from pipelines.engine.store import LocalStore, Store, open_store
+from pipelines.engine.workspace import Artifact
 from pipelines.outputs.coco import write_coco
-from pipelines.outputs.numbers import Numbers, category_numbers, image_numbers
+from pipelines.outputs.ids import Numbers, category_numbers, image_numbers
 from pipelines.outputs.text import write_det, write_voc
-from pipelines.schemas import DetectionTable, write_detections
-from pipelines.scoring import DetectorSource
-from pipelines.store import LocalStore, Store, open_store
-from pipelines.workspace import Artifact
 from sppnet.errors import ConfigError
 
 Format = Literal["coco", "voc", "det", "parquet"]

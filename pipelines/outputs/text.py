@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.outputs.numbers import Numbers
-from pipelines.schemas import DetectionTable
+from pipelines.artifacts.detections import DetectionTable
+from pipelines.outputs.ids import Numbers
 from sppnet.errors import ConfigError
 
 _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])

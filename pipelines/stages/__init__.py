@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from pipelines.stage import Stage
+from pipelines.engine.stage import Stage
 
 _STAGES = {
     "ingest": "pipelines.stages.ingest:Ingest",

@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.map_info import BackboneInfo, read_backbone_info
-from pipelines.schemas import decode_maps
-from pipelines.shards import check_account, map_unit, splits_units
-from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.artifacts.backbone_info import BackboneInfo, read_backbone_info
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import decode_maps
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.reading import check_account, map_unit, splits_units
 from pipelines.stages.extract import Scale
-from pipelines.workspace import Output, Quarantined
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.receptive import check_filters, receptive_field_boxes, strongest_cells
+from sppnet.networks.responses import check_filters, receptive_field_boxes, strongest_cells
 from sppnet.seeds import derive_seed
 
 UNIT = "activations"

@@ -11,19 +11,19 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipelines.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.networks import has_head, read_backbone, read_network
-from pipelines.schemas import ScoresRow, encode_scores
-from pipelines.shards import check_account, read_images, splits_units
-from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
-from pipelines.tars import ImageRecord
-from pipelines.workspace import Artifact, Output, Quarantined
-from sppnet.classifier import PreparedImage, ViewClassifier
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import has_head, read_backbone, read_network
+from pipelines.artifacts.scores import ScoresRow, encode_scores
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Artifact, Output, Quarantined
+from pipelines.shards.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
+from pipelines.shards.reading import check_account, read_images, splits_units
+from sppnet.classification.classifier import PreparedImage, ViewClassifier
+from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.pyramid import NAMED_LEVELS, Pyramid
-from sppnet.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
+from sppnet.pooling.pyramid import NAMED_LEVELS, Pyramid
 
 _INFO = "output.json"
 Side = Annotated[int, Field(ge=1, le=9999)]

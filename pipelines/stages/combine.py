@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.scoring import DetectorSource, Rules, ShardScorer
-from pipelines.shards import splits_units
-from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
-from pipelines.workspace import Output
+from pipelines.detecting.scoring import DetectorSource, Rules, ShardScorer
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Output
+from pipelines.shards.reading import splits_units
 from sppnet.errors import ConfigError
 
 

@@ -11,13 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.map_info import CROPS, BackboneInfo, CropsInfo
-from pipelines.networks import read_backbone
-from pipelines.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
-from pipelines.workspace import Output
-from sppnet.crops import CONTEXT, SIZE
+from pipelines.artifacts.backbone_info import CROPS, BackboneInfo, CropsInfo
+from pipelines.artifacts.networks import read_backbone
+from pipelines.engine.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Output
+from sppnet.detection.features import Precision
+from sppnet.detection.rcnn_crops import CONTEXT, SIZE
 from sppnet.errors import ConfigError
-from sppnet.features import Precision
 
 
 class CropsConfig(StageConfig):

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.detections import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.shards import read_images
-from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
-from pipelines.workspace import Artifact, Output
+from pipelines.artifacts.manifest import Manifest
+from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Artifact, Output
+from pipelines.shards.reading import read_images
 from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import CategoryResult, Detections, GroundTruth
 from sppnet.evaluation.det import evaluate_det

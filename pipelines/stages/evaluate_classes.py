@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.class_metrics import UNIT, confusions_body, figures_body, rounded
-from pipelines.datasets.annotations import ImageAnnotation
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.schemas import decode_scores
-from pipelines.shards import read_images
-from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.scores import decode_scores
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Output
+from pipelines.shards.reading import read_images
 from pipelines.stages.classify import ScoresInfo
-from pipelines.workspace import Output
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import ClassResult, check_labels, judge, spread
 

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipelines.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
-from pipelines.manifest import Manifest
-from pipelines.map_info import BackboneInfo
-from pipelines.networks import read_backbone
-from pipelines.schemas import MapRow, encode_maps
-from pipelines.shards import check_account, map_unit, parse_map_unit, read_images, splits_units
-from pipelines.stage import COVERAGE, Input, Phase, Resources, Stage, StageConfig, require_subset
-from pipelines.tars import ImageRecord
-from pipelines.workspace import Output, Quarantined
-from sppnet.backbones import Backbone
+from pipelines.artifacts.backbone_info import BackboneInfo
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import read_backbone
+from pipelines.artifacts.windows_and_maps import MapRow, encode_maps
+from pipelines.engine.stage import COVERAGE, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
+from pipelines.shards.reading import check_account, map_unit, parse_map_unit, read_images, splits_units
 from sppnet.errors import DataError
-from sppnet.images import prepare_image
+from sppnet.images.pixels import prepare_image
+from sppnet.networks.backbones import Backbone
 
 Scale = Annotated[int, Field(ge=1, le=9999)]
 

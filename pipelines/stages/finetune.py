@@ -8,19 +8,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.examples import TrainingShards, check_inputs
-from pipelines.finetuning import FinetuneTask
-from pipelines.manifest import Manifest
-from pipelines.map_info import BackboneInfo, read_backbone_info
-from pipelines.networks import read_trained_head
-from pipelines.stage import Input, StageConfig
-from pipelines.training import Rate, Task, TrainingConfig, TrainingStage, Worker
-from pipelines.window_plans import SamplingRule
-from pipelines.windowed import ShardInputs
+from pipelines.artifacts.backbone_info import BackboneInfo, read_backbone_info
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import read_trained_head
+from pipelines.detecting.gathering import TrainingShards, check_inputs
+from pipelines.engine.stage import Input, StageConfig
+from pipelines.finetuning.plans import SamplingRule
+from pipelines.finetuning.task import FinetuneTask
+from pipelines.shards.windowed import ShardInputs
+from pipelines.training.loop import Rate, Task, TrainingConfig, TrainingStage, Worker
 from sppnet.errors import ConfigError
-from sppnet.geometry import Convention
-from sppnet.network import FcHead, HeadSpec
-from sppnet.pyramid import Pyramid
+from sppnet.networks.network import FcHead, HeadSpec
+from sppnet.pooling.geometry import Convention
+from sppnet.pooling.pyramid import Pyramid
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

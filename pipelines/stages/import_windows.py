@@ -9,16 +9,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.schemas import WindowsRow, encode_windows
-from pipelines.shards import check_account, read_images, splits_units
-from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Stage, StageConfig, require_subset
-from pipelines.tars import ImageRecord
-from pipelines.window_files import FoundBoxes, digest_window_files, read_window_files
-from pipelines.workspace import Output, Quarantined
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.datasets.window_files import FoundBoxes, digest_window_files, read_window_files
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.reading import check_account, read_images, splits_units
 from sppnet.errors import DataError
-from sppnet.proposals import BoxConvention, fit_windows
+from sppnet.proposals.windows import BoxConvention, fit_windows
 
 logger = logging.getLogger(__name__)
 

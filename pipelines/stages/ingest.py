@@ -8,17 +8,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.manifest import NAME as MANIFEST
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.kinds import parse_dataset
 from pipelines.datasets.sources import DatasetConfig
-from pipelines.fingerprint import canonical_json, content_digest
-from pipelines.manifest import NAME as MANIFEST
-from pipelines.manifest import Manifest
-from pipelines.shards import splits_units
-from pipelines.stage import RUNTIME, Phase, Stage, StageConfig, StageSpec
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.workspace import Output, Quarantined
+from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig, StageSpec
+from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.reading import splits_units
 from sppnet.errors import DataError
-from sppnet.images import decode_image
+from sppnet.images.pixels import decode_image
 
 
 class IngestConfig(StageConfig):

@@ -10,22 +10,22 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.crop_batches import Cutter, Fallback
-from pipelines.crop_examples import Classes, CropExample, View, decode_index, encode_index, examples_of
-from pipelines.manifest import Manifest
-from pipelines.network_config import BackboneFields, LevelsField
-from pipelines.pretraining import PretrainTask
-from pipelines.shards import read_images
-from pipelines.stage import RUNTIME, Input, Phase, StageConfig
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.stage import RUNTIME, Input, Phase, StageConfig
+from pipelines.engine.workspace import Output
+from pipelines.pretraining.batches import Cutter, Fallback
+from pipelines.pretraining.examples import Classes, CropExample, View, decode_index, encode_index, examples_of
+from pipelines.pretraining.task import PretrainTask
+from pipelines.shards.reading import read_images
 from pipelines.stages.statistics import read_statistics
-from pipelines.training import Plateau, Rate, Task, TrainingConfig, TrainingStage, Worker
-from pipelines.workspace import Output
-from sppnet.augment import ColourJitter, EpochSizes, Overlap, TrainingCrops, Where
-from sppnet.backbones import Backbone, build_backbone
+from pipelines.training.loop import Plateau, Rate, Task, TrainingConfig, TrainingStage, Worker
+from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
-from sppnet.pyramid import NAMED_LEVELS, Pyramid, make_pyramid
+from sppnet.images.statistics import PixelStatistics
+from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops, Where
+from sppnet.networks.backbones import Backbone, build_backbone
+from sppnet.pooling.pyramid import NAMED_LEVELS, Pyramid, make_pyramid
 from sppnet.seeds import derive_seed
-from sppnet.statistics import PixelStatistics
 
 _INDEX = "index/"
 _HELD_OUT_RANGE = 1 << 63

@@ -11,20 +11,20 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.fingerprint import content_digest
-from pipelines.manifest import Manifest
-from pipelines.outside import read_outside
-from pipelines.schemas import WindowsRow, encode_windows
-from pipelines.shards import check_account, decode_record, read_images, splits_units
-from pipelines.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
-from pipelines.tars import ImageRecord
-from pipelines.workspace import Output, Quarantined
-from sppnet.edge_boxes import edge_boxes
-from sppnet.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.datasets.outside_files import read_outside
+from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.reading import check_account, decode_record, read_images, splits_units
 from sppnet.errors import ConfigError, DataError
-from sppnet.proposals import Windows, join_windows
+from sppnet.proposals.edge_boxes import edge_boxes
+from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
+from sppnet.proposals.selective_search import selective_search
+from sppnet.proposals.windows import Windows, join_windows
 from sppnet.seeds import derive_seed
-from sppnet.selective_search import selective_search
 
 Method: TypeAlias = Literal["selective-search", "edge-boxes"]
 EDGE_BOXES_WINDOWS = 2000

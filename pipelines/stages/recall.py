@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.datasets.annotations import ObjectAnnotation
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.schemas import decode_windows
-from pipelines.shards import read_images
-from pipelines.stage import Input, Phase, Stage, StageConfig, require_subset
-from pipelines.workspace import Artifact, Output
+from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Artifact, Output
+from pipelines.shards.reading import read_images
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.examples import check_inputs
-from pipelines.scoring import DetectorSource, Rules, ShardScorer
-from pipelines.shards import splits_units
-from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
-from pipelines.workspace import Output
+from pipelines.detecting.gathering import check_inputs
+from pipelines.detecting.scoring import DetectorSource, Rules, ShardScorer
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.engine.workspace import Output
+from pipelines.shards.reading import splits_units
 
 
 class ScoreConfig(StageConfig):

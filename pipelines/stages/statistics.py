@@ -14,15 +14,15 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.shards import check_account, decode_record, read_images
-from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
-from pipelines.workspace import Artifact, Output, Quarantined
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.engine.workspace import Artifact, Output, Quarantined
+from pipelines.shards.reading import check_account, decode_record, read_images
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.scales import resized_shape
-from sppnet.statistics import PixelStatistics, PixelSums
-from sppnet.weights import read_metadata, read_safetensors, write_safetensors
+from sppnet.images.statistics import PixelStatistics, PixelSums
+from sppnet.networks.weights import read_metadata, read_safetensors, write_safetensors
+from sppnet.pooling.scales import resized_shape
 
 UNIT = "statistics"
 """The unit that joins all shards' sums."""

@@ -16,22 +16,21 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
-from pipelines.detectors import FeatureInfo, backbone_digest
-from pipelines.examples import ExampleGroups, half_features, join_examples, make_examples
-from pipelines.schemas import Examples
-from pipelines.schemas.examples import no_examples
-from pipelines.stage import Phase, StageConfig
-from pipelines.window_training import WindowTrainingConfig, WindowTrainingStage
-from pipelines.windowed import WindowedImage
-from pipelines.workspace import Output
+from pipelines.artifacts.detectors import FeatureInfo, backbone_digest
+from pipelines.artifacts.examples import Examples, no_examples
+from pipelines.detecting.gathering import ExampleGroups, half_features, join_examples, make_examples
+from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainingStage
+from pipelines.engine.stage import Phase, StageConfig
+from pipelines.engine.workspace import Output
+from pipelines.shards.windowed import WindowedImage
+from sppnet.detection.mining import name_fraction
+from sppnet.detection.regression import BoxRegressors, train_regressor
+from sppnet.detection.ridge import RowBlocks, ridge_bytes
+from sppnet.detection.sampling import label_windows
+from sppnet.detection.svm import feature_scale
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.mining import name_fraction
-from sppnet.regression import BoxRegressors, train_regressor
-from sppnet.ridge import RowBlocks, ridge_bytes
-from sppnet.sampling import label_windows
+from sppnet.networks.weights import write_safetensors
 from sppnet.seeds import derive_seed
-from sppnet.svm import feature_scale
-from sppnet.weights import write_safetensors
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

@@ -28,21 +28,21 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pipelines.detectors import FeatureInfo, backbone_digest, read_svms
-from pipelines.examples import ExampleGroups
-from pipelines.fingerprint import canonical_json
-from pipelines.networks import read_head_levels
-from pipelines.stage import Input, Phase, StageConfig
-from pipelines.svm_examples import SetBuilder, SetLimits, mine_bytes, solve_bytes
-from pipelines.svm_mining import Gatherer, HardExamples, Miner, NegativeRule, RandomNegatives
-from pipelines.window_training import WindowTrainingConfig, WindowTrainingStage
-from pipelines.workspace import Artifact, Output
+from pipelines.artifacts.detectors import FeatureInfo, backbone_digest, read_svms
+from pipelines.artifacts.networks import read_head_levels
+from pipelines.detecting.gathering import ExampleGroups
+from pipelines.detecting.mining import Gatherer, HardExamples, Miner, NegativeRule, RandomNegatives
+from pipelines.detecting.training_sets import SetBuilder, SetLimits, mine_bytes, solve_bytes
+from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainingStage
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import Input, Phase, StageConfig
+from pipelines.engine.workspace import Artifact, Output
+from sppnet.detection.features import Layer, Precision
+from sppnet.detection.mining import Dedupe, sampled_fraction
+from sppnet.detection.svm import LinearSvms, Solver, feature_scale, train_svm
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.features import Layer, Precision
-from sppnet.mining import Dedupe, sampled_fraction
+from sppnet.networks.weights import write_safetensors
 from sppnet.seeds import derive_seed
-from sppnet.svm import LinearSvms, Solver, feature_scale, train_svm
-from sppnet.weights import write_safetensors
 
 logger = logging.getLogger(__name__)
 

@@ -15,16 +15,16 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pipelines.class_metrics import UNIT
-from pipelines.fingerprint import canonical_json
-from pipelines.manifest import Manifest
-from pipelines.schemas import decode_scores
-from pipelines.shards import check_account, read_images, splits_units
-from pipelines.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, StageSpec, require_subset
+from pipelines.artifacts.class_metrics import UNIT
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.scores import decode_scores
+from pipelines.classifying.transfer_protocols import Floats, ImageLabels, Protocol
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, StageSpec, require_subset
+from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.reading import check_account, read_images, splits_units
 from pipelines.stages.classify import ScoresInfo
-from pipelines.tars import ImageRecord
-from pipelines.transfer_protocols import Floats, ImageLabels, Protocol
-from pipelines.workspace import Output, Quarantined
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise
 from sppnet.seeds import derive_seed

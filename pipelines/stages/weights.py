@@ -8,9 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipelines.fingerprint import content_digest
-from pipelines.network_config import BackboneFields, LevelsField
-from pipelines.networks import (
+from pipelines.artifacts.networks import (
     MEAN_IMAGE,
     SUFFIX,
     TRUNK,
@@ -20,15 +18,17 @@ from pipelines.networks import (
     encode_network,
     read_described_head,
 )
-from pipelines.outside import read_outside
-from pipelines.stage import RUNTIME, Phase, Stage, StageConfig
-from pipelines.workspace import Output
-from sppnet.backbones import TORCHVISION_PREFIX, Backbone, build_backbone, load_backbone
+from pipelines.datasets.outside_files import read_outside
+from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig
+from pipelines.engine.workspace import Output
+from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
-from sppnet.imported_heads import PooledLayout, imported_head, is_head_tensor
-from sppnet.pyramid import Pyramid
-from sppnet.state_dicts import read_weights
-from sppnet.torchvision_models import download_weights, published_weights
+from sppnet.networks.backbones import TORCHVISION_PREFIX, Backbone, build_backbone, load_backbone
+from sppnet.networks.imported_heads import PooledLayout, imported_head, is_head_tensor
+from sppnet.networks.state_dicts import read_weights
+from sppnet.networks.torchvision_models import download_weights, published_weights
+from sppnet.pooling.pyramid import Pyramid
 
 
 class HeadFields(BaseModel):

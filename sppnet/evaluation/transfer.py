@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sppnet.detection.svm import train_svm
 from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.classification import ClassResult, judge
 from sppnet.evaluation.curves import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, CategoryResult, summarise
 from sppnet.seeds import derive_seed
-from sppnet.svm import train_svm
 
 PRESENT, LEFT_OUT, ABSENT = 1, 0, -1
 """Whether an image shows a category; left out: it shows only objects of it that are marked difficult."""

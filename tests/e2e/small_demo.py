@@ -19,10 +19,10 @@ from typing import Any
 import psutil
 
 from jobs.demo.scenes import draw_dataset
-from pipelines.engine import Engine
-from pipelines.manifest import Manifest
-from pipelines.recipe import load_recipe
-from pipelines.workspace import Workspace
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.recipe import load_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, VAL, SHARD_SIZE = 24, 12, 3

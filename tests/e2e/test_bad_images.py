@@ -12,8 +12,8 @@ from chain import add_image, make_steps
 from in_process import Bench, Outcome
 from PIL import Image
 
-from pipelines.datasets.annotations import ObjectAnnotation
-from pipelines.manifest import Manifest
+from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.artifacts.manifest import Manifest
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 CAR = ObjectAnnotation("car", (30, 20, 90, 70))

@@ -14,8 +14,8 @@ from in_process import Bench, sppnet
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from sppnet.backbones import BackboneSpec
-from sppnet.weights import read_safetensors, write_safetensors
+from sppnet.networks.backbones import BackboneSpec
+from sppnet.networks.weights import read_safetensors, write_safetensors
 
 ROOT = Path(__file__).resolve().parents[2]
 

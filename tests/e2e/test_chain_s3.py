@@ -17,7 +17,7 @@ from small_demo import (
     small_engine,
 )
 
-from pipelines.store import open_store
+from pipelines.engine.store import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(900)]
 

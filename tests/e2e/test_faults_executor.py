@@ -18,7 +18,7 @@ import psutil
 import pytest
 from toy_fixtures import TOY_FOLDER, Toys
 
-from pipelines.executor import LocalExecutor
+from pipelines.engine.executor import LocalExecutor
 
 SHARDS = 8
 UNITS = tuple(f"all/{i:06d}" for i in range(SHARDS))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from jobs.bench.mine import SHARD, category_name, run, store_shard
-from pipelines.workspace import Workspace
+from pipelines.engine.workspace import Workspace
 
 
 def test_rows_of_both_ways_find_the_same_hard_negatives() -> None:

@@ -14,15 +14,15 @@ from jobs.bench import pretrain
 from jobs.bench.pretrain import BareLoop, bare_crop, run
 from jobs.bench.registry import measure, measure_names
 from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, write_images
-from pipelines.executor import LocalExecutor
-from pipelines.manifest import Manifest
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.workspace import Workspace
 from pipelines.stages.pretrain import PretrainConfig
-from pipelines.workspace import Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ConfigError
-from sppnet.images import decode_image
-from sppnet.network import FcHead, SppNetwork
-from sppnet.pyramid import Pyramid
+from sppnet.images.pixels import decode_image
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead, SppNetwork
+from sppnet.pooling.pyramid import Pyramid
 
 SMALL: dict[str, Any] = {
     "repeats": 1,
@@ -60,7 +60,7 @@ def test_under_ray_start_and_end_are_taken_off(monkeypatch: pytest.MonkeyPatch) 
             trained.append(commit.metrics["steps"])
             return commit
 
-    monkeypatch.setattr("pipelines.ray_executor.RayExecutor", Local)
+    monkeypatch.setattr("pipelines.executors.ray_core.RayExecutor", Local)
 
     def made_up(work: Any, device: torch.device) -> float:
         before = len(trained)

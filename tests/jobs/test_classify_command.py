@@ -18,15 +18,15 @@ from in_process import Outcome, sppnet
 from PIL import Image
 
 from jobs.corpus import LEDGER
-from pipelines.engine import Engine
-from pipelines.networks import UNIT, encode_network
-from pipelines.recipe import load_recipe
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.workspace import Output, Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.images import prepare_image
-from sppnet.network import FcHead, SppNetwork
-from sppnet.pyramid import Pyramid
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.networks import UNIT, encode_network
+from pipelines.engine.recipe import load_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Output, Workspace
+from sppnet.images.pixels import prepare_image
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead, SppNetwork
+from sppnet.pooling.pyramid import Pyramid
 
 LABELS = ("ant", "bee", "cat", "dog")
 BACKBONE = BackboneSpec("zf5", width=1 / 16)
@@ -129,7 +129,7 @@ def test_features_and_several_view_sets(trained: Path, corpus: Path) -> None:
 
 
 def test_tars_by_a_glob(trained: Path, tmp_path: Path) -> None:
-    from pipelines.datasets.annotations import ImageAnnotation
+    from pipelines.artifacts.annotations import ImageAnnotation
 
     for shard in range(2):
         keys = [f"k{shard}{number}" for number in range(2)]

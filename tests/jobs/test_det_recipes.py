@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.recipes import find_recipe
-from pipelines.recipe import load_recipe
+from pipelines.engine.recipe import load_recipe
 
 
 def steps(name: str, *overrides: str) -> dict[str, Any]:

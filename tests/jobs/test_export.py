@@ -10,12 +10,12 @@ import yaml
 from in_process import Outcome, sppnet
 from torchvision.models import mobilenet_v3_small
 
-from pipelines.networks import UNIT, encode_network, read_backbone
-from pipelines.workspace import Output, Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid
-from sppnet.weights import read_safetensors, state_digest
+from pipelines.artifacts.networks import UNIT, encode_network, read_backbone
+from pipelines.engine.workspace import Output, Workspace
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead
+from sppnet.networks.weights import read_safetensors, state_digest
+from sppnet.pooling.pyramid import Pyramid
 
 NAME = "torchvision:mobilenet_v3_small"
 

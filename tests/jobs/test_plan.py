@@ -19,11 +19,11 @@ from jobs.plan.rates import NAMES, Rates, read_rates
 from jobs.plan.table import check_budget, make_plan, plan_fields, plan_table
 from jobs.plan.work import Work
 from jobs.recipes import find_recipe
-from pipelines.manifest import Manifest
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.shards import map_unit, read_images
-from sppnet.costs import head_macs, map_cost
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.recipe import Recipe, load_recipe
+from pipelines.shards.reading import map_unit, read_images
 from sppnet.errors import ConfigError
+from sppnet.networks.costs import head_macs, map_cost
 
 RATES = Rates(macs=1.2e11)
 

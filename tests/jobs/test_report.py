@@ -19,9 +19,9 @@ from jobs.report.panels import training_panels
 from jobs.report.pictures import draw_failure, draw_picture
 from jobs.report.plots import best_f1, colour_and_dash, pr_panel, spans_decades
 from jobs.report.tables import result_tables
-from pipelines.datasets.annotations import ObjectAnnotation
-from pipelines.engine import StepSummary
-from pipelines.workspace import Quarantined
+from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.engine.runner import StepSummary
+from pipelines.engine.workspace import Quarantined
 
 VOID = {"meta", "img", "br", "link", "hr", "input", "source"}
 

@@ -15,17 +15,17 @@ from PIL import Image
 from jobs.report.collect import collect, read_curve, read_evaluation, write_report
 from jobs.report.gallery import Limits
 from jobs.report.page import render
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.detections import DetectionRow, encode_detections
+from pipelines.artifacts.detectors import FeatureInfo
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import format_voc_xml
-from pipelines.detectors import FeatureInfo
-from pipelines.engine import Engine
-from pipelines.manifest import Manifest
-from pipelines.recipe import parse_recipe
-from pipelines.schemas import DetectionRow, encode_detections
-from pipelines.stage import build_stage, run_unit
-from pipelines.workspace import Artifact, Output, Workspace
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ArtifactError
-from sppnet.weights import write_safetensors
+from sppnet.networks.weights import write_safetensors
 
 SIZE = (120, 90)
 CAT, DOG = (10.0, 10.0, 50.0, 50.0), (60.0, 10.0, 100.0, 50.0)

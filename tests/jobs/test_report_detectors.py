@@ -19,7 +19,7 @@ from jobs.report.detector_reader import DetectorReader
 from jobs.report.detector_tables import DetectorTable, detector_table
 from jobs.report.evaluation_model import DetectorScore, Evaluation
 from jobs.report.model import RunInfo, RunReport
-from pipelines.workspace import Output
+from pipelines.engine.workspace import Output
 
 SECONDS = {"maps/s0160/val": 0.2, "maps/s0240/val": 0.5, "other/s0240/val": 1.25}
 """Worker seconds an image of the maps."""

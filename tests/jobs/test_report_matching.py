@@ -23,7 +23,7 @@ from jobs.report.matching import (
     match_image,
 )
 from jobs.report.pictures import HEIGHT, MISSED, RIGHT, WRONG, draw_failure, draw_picture
-from pipelines.datasets.annotations import ObjectAnnotation
+from pipelines.artifacts.annotations import ObjectAnnotation
 
 CAT = ObjectAnnotation("cat", (10, 10, 50, 50))
 DOG = ObjectAnnotation("dog", (60, 10, 100, 50))

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from jobs.report.figures import NONE
 from jobs.results import class_table, run_result
-from pipelines.class_metrics import UNIT
-from pipelines.engine import StepSummary
-from pipelines.workspace import Output, Workspace
+from pipelines.artifacts.class_metrics import UNIT
+from pipelines.engine.runner import StepSummary
+from pipelines.engine.workspace import Output, Workspace
 
 ROWS = [
     {"name": "a", "views": "full", "images": 500, "figures": {"top1_error": {"mean": 0.3498, "deviation": None}}},

@@ -13,10 +13,10 @@ from in_process import Outcome, sppnet
 
 from jobs.corpus import LEDGER
 from jobs.score import DETECTIONS, Request, score_engine
-from pipelines.outputs.numbers import Numbers
+from pipelines.artifacts.detections import DetectionRow, decode_detections
+from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
+from pipelines.outputs.ids import Numbers
 from pipelines.outputs.text import read_voc
-from pipelines.schemas import DetectionRow, decode_detections
-from pipelines.tars import ImageRecord, decode_images, encode_images
 from sppnet.errors import ConfigError
 
 VAL = ("val/000000", "val/000001")

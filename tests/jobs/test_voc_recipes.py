@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from jobs.recipes import find_recipe, recipe_names
-from pipelines.recipe import load_recipe
-from sppnet.backbones import BackboneSpec
-from sppnet.images import CAFFE_128
+from pipelines.engine.recipe import load_recipe
+from sppnet.images.pixels import CAFFE_128
+from sppnet.networks.backbones import BackboneSpec
 
 
 def steps(name: str) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from chain import Chain
 
-from pipelines.engine import summarise
-from pipelines.manifest import Manifest
-from pipelines.map_info import read_backbone_info
-from pipelines.schemas import decode_maps
+from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import decode_maps
+from pipelines.engine.runner import summarise
 from pipelines.stages.activations import UNIT, decode_activations
 from sppnet.errors import ArtifactError, ConfigError
 

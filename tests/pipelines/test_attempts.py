@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.attempts import RetryLimits, UnitBook
-from pipelines.executor import UnitFailure
+from pipelines.engine.executor import UnitFailure
+from pipelines.executors.retries import RetryLimits, UnitBook
 
 LIMITS = RetryLimits(infrastructure=4, application=2, first_wait=1.0, longest_wait=5.0)
 

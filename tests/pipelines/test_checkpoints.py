@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.checkpoints import Checkpoints
-from pipelines.workspace import Artifact, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
+from pipelines.training.checkpoints import Checkpoints
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 

@@ -13,23 +13,23 @@ import torch
 from PIL import Image
 from tiny_workspace import BACKBONE, CATEGORIES, CHANNELS, make_spec, make_workspace
 
-from pipelines.datasets.annotations import ImageAnnotation
-from pipelines.manifest import Manifest
-from pipelines.networks import UNIT, encode_network, read_network
-from pipelines.recipe import parse_recipe
-from pipelines.schemas import decode_scores
-from pipelines.shards import read_images
-from pipelines.stage import build_stage
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import UNIT, encode_network, read_network
+from pipelines.artifacts.scores import decode_scores
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.stage import build_stage
+from pipelines.engine.workspace import Output, Workspace
+from pipelines.shards.reading import read_images
 from pipelines.stages.classify import Classify, ClassifyConfig, ScoresInfo
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.workspace import Output, Workspace
-from sppnet.backbones import build_backbone
-from sppnet.classifier import ViewClassifier
+from sppnet.classification.classifier import ViewClassifier
+from sppnet.classification.views import named_views
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.images import decode_image, prepare_image
-from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid
-from sppnet.views import named_views
+from sppnet.images.pixels import decode_image, prepare_image
+from sppnet.networks.backbones import build_backbone
+from sppnet.networks.network import FcHead
+from sppnet.pooling.pyramid import Pyramid
 
 LABELS = tuple(f"{name}-{number}" for name in CATEGORIES for number in range(2))
 PYRAMID = Pyramid((2, 1))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from chain import CATEGORIES, Chain, write_weights
 
-from pipelines.detectors import read_detector
-from pipelines.schemas import DetectionTable, WindowsRow, decode_detection_table, decode_windows, encode_windows
-from pipelines.scoring import DetectorSource, check_windows
-from pipelines.windowed import ShardInputs
-from pipelines.workspace import Output, Quarantined
+from pipelines.artifacts.detections import DetectionTable, decode_detection_table
+from pipelines.artifacts.detectors import read_detector
+from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
+from pipelines.detecting.scoring import DetectorSource, check_windows
+from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError, DataError
 

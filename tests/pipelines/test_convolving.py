@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
-from pipelines.datasets.annotations import ImageAnnotation
-from pipelines.tars import ImageRecord
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.shards.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
 from sppnet.errors import ConfigError, DataError
 
 

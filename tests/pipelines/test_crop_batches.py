@@ -10,13 +10,13 @@ import pytest
 import torch
 from tiny_workspace import SIZE, make_annotation, make_workspace
 
-from pipelines.crop_batches import CropBatches, Cutter, centre_crop, fit_colours, load_example, square_around
-from pipelines.crop_examples import CropExample, EpochOrder, examples_of
-from pipelines.device_batches import DeviceBatches
-from pipelines.image_cache import ImageCache
-from pipelines.workspace import Artifact
-from sppnet.augment import EpochSizes, TrainingCrops
-from sppnet.images import CAFFE_128, normalise_images
+from pipelines.engine.workspace import Artifact
+from pipelines.pretraining.batches import CropBatches, Cutter, centre_crop, fit_colours, load_example, square_around
+from pipelines.pretraining.device_batches import DeviceBatches
+from pipelines.pretraining.examples import CropExample, EpochOrder, examples_of
+from pipelines.shards.image_cache import ImageCache
+from sppnet.images.pixels import CAFFE_128, normalise_images
+from sppnet.images.training_crops import EpochSizes, TrainingCrops
 
 
 def examples_in(images: int, shard_size: int) -> list[CropExample]:

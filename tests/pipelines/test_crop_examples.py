@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.crop_examples import CropExample, EpochOrder, decode_index, encode_index, examples_of
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.pretraining.examples import CropExample, EpochOrder, decode_index, encode_index, examples_of
 from sppnet.errors import ArtifactError
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from chain import CATEGORIES, Chain
 
-from pipelines.detectors import FeatureInfo
-from pipelines.map_info import read_backbone_info
-from pipelines.networks import read_backbone
-from pipelines.schemas import decode_detections
-from pipelines.windowed import ShardInputs
-from sppnet.crops import CropFeatures, mean_colour, warp_windows
+from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.detections import decode_detections
+from pipelines.artifacts.detectors import FeatureInfo
+from pipelines.artifacts.networks import read_backbone
+from pipelines.shards.windowed import ShardInputs
+from sppnet.detection.rcnn_crops import CropFeatures, mean_colour, warp_windows
 from sppnet.errors import ConfigError
-from sppnet.images import normalise_images
-from sppnet.pyramid import Pyramid, pool_full_maps
+from sppnet.images.pixels import normalise_images
+from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 
 SIZE = 163
 

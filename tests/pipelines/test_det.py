@@ -9,14 +9,14 @@ import pytest
 from chain import Silent
 from PIL import Image
 
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.det import Det, DetDataset
 from pipelines.datasets.det_lists import read_ids
-from pipelines.engine import Engine
-from pipelines.executor import LocalExecutor
-from pipelines.manifest import Manifest
-from pipelines.recipe import parse_recipe
-from pipelines.tars import decode_images
-from pipelines.workspace import Workspace
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError, DataError
 
 CAT, TABBY, ACCORDION, PERSON = "n02121808", "n02123045", "n02672831", "n00007846"

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.detections import final_boxes
-from pipelines.schemas import (
+from pipelines.artifacts.detections import (
     DetectionRow,
     DetectionTable,
     decode_detection_table,
@@ -19,6 +18,7 @@ from pipelines.schemas import (
     encode_detections,
     write_detections,
 )
+from pipelines.detecting.detection_sets import final_boxes
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from chain import CATEGORIES, SCALES, Chain, write_weights
 
-from pipelines.detectors import Detector, FeatureInfo, backbone_digest, read_detector, read_svms
-from pipelines.networks import UNIT, TrainedHead, encode_head
-from pipelines.windowed import ShardInputs, WindowedImage
-from pipelines.workspace import Output, Workspace
+from pipelines.artifacts.detectors import Detector, FeatureInfo, backbone_digest, read_detector, read_svms
+from pipelines.artifacts.networks import UNIT, TrainedHead, encode_head
+from pipelines.engine.workspace import Output, Workspace
+from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import decode_boxes
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.geometry import windows_to_cells
-from sppnet.network import FcHead, HeadSpec
-from sppnet.pyramid import Pyramid, bin_edges
-from sppnet.scales import choose_scales, scale_windows
+from sppnet.networks.network import FcHead, HeadSpec
+from sppnet.pooling.geometry import windows_to_cells
+from sppnet.pooling.pyramid import Pyramid, bin_edges
+from sppnet.pooling.scales import choose_scales, scale_windows
 
 
 def pool_by_hand(image: WindowedImage, window: np.ndarray, detector: Detector) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from toy_fixtures import Toys
 
-from pipelines.engine import StepSummary, check_quarantine
-from pipelines.executor import LocalExecutor, UnitFailure
-from pipelines.store import LocalStore, open_store
-from pipelines.workspace import Quarantined
+from pipelines.engine.executor import LocalExecutor, UnitFailure
+from pipelines.engine.runner import StepSummary, check_quarantine
+from pipelines.engine.store import LocalStore, open_store
+from pipelines.engine.workspace import Quarantined
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError, TooManyQuarantinedError
 
 UNITS = tuple(f"all/{i:06d}" for i in range(4))
@@ -127,8 +127,8 @@ def test_a_runtime_change_makes_nothing(toys: Toys) -> None:
 
 
 def test_the_seed_changes_only_stages_that_draw(toys: Toys) -> None:
-    from pipelines.engine import plan
-    from pipelines.recipe import parse_recipe
+    from pipelines.engine.recipe import parse_recipe
+    from pipelines.engine.runner import plan
 
     names = [
         [step.spec.artifact for step in plan(parse_recipe({**toys.raw(), "seed": seed}, "r"), toys.workspace)]

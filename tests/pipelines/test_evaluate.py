@@ -11,11 +11,11 @@ import pytest
 from chain import CATEGORIES
 
 from jobs.results import run_result
+from pipelines.artifacts.detections import DetectionRow, decode_detections, encode_detections
+from pipelines.artifacts.image_tars import decode_images, encode_images
 from pipelines.datasets.voc import parse_voc_xml
-from pipelines.schemas import DetectionRow, decode_detections, encode_detections
+from pipelines.engine.workspace import Output
 from pipelines.stages.evaluate import CURVE_POINTS, _shown
-from pipelines.tars import decode_images, encode_images
-from pipelines.workspace import Output
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.curves import Detections, GroundTruth

@@ -12,21 +12,21 @@ import pytest
 from chain import Chain, write_weights
 from PIL import Image
 
-from pipelines.class_metrics import UNIT
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.manifest import Manifest
-from pipelines.networks import encode_network
-from pipelines.recipe import parse_recipe
-from pipelines.schemas import ScoresRow, encode_scores
-from pipelines.stage import StageSpec, build_stage
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.class_metrics import UNIT
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import encode_network
+from pipelines.artifacts.scores import ScoresRow, encode_scores
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.workspace import Output, Workspace
 from pipelines.stages.evaluate_classes import EvaluateClassesConfig, classes_of
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.workspace import Output, Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import judge
-from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead
+from sppnet.pooling.pyramid import Pyramid
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox")
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "ant", "bee")  # of im0 .. im7

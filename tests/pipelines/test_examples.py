@@ -8,10 +8,10 @@ import torch
 from tiny_training import make_training_workspace, regressors_spec, rewrite_maps, train
 from tiny_workspace import CATEGORIES, SCALES
 
-from pipelines.examples import ExampleGroups, TrainingShards, half_features, make_examples, open_examples
-from pipelines.manifest import Manifest
-from pipelines.schemas import Examples, encode_examples
-from pipelines.workspace import Artifact, Output, Workspace
+from pipelines.artifacts.examples import Examples, encode_examples
+from pipelines.artifacts.manifest import Manifest
+from pipelines.detecting.gathering import ExampleGroups, TrainingShards, half_features, make_examples, open_examples
+from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
 

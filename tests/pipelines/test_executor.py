@@ -5,15 +5,15 @@ import json
 import pytest
 from toy_fixtures import Toys
 
-from pipelines.executor import DeferredExecutor, LocalExecutor, UnitFailure, one_line
-from pipelines.workspace import Commit
+from pipelines.engine.executor import DeferredExecutor, LocalExecutor, UnitFailure, one_line
+from pipelines.engine.workspace import Commit
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
 UNITS = tuple(f"all/{i:06d}" for i in range(3))
 
 
 def run(toys: Toys, **fields: object) -> list[Commit | UnitFailure]:
-    from pipelines.stage import build_stage
+    from pipelines.engine.stage import build_stage
 
     count, powers = toys.engine(**fields).steps
     counts = build_stage(count.spec)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from chain import BACKBONE, SCALES, accounts, add_image, equal_bytes, make_steps, write_weights
 
-from pipelines.map_info import read_backbone_info
-from pipelines.networks import encode_backbone, read_backbone
-from pipelines.schemas import decode_maps
-from pipelines.tars import decode_images
-from sppnet.backbones import BackboneSpec, build_backbone
+from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.networks import encode_backbone, read_backbone
+from pipelines.artifacts.windows_and_maps import decode_maps
 from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
-from sppnet.images import decode_image, prepare_image
-from sppnet.weights import read_safetensors, write_safetensors
+from sppnet.images.pixels import decode_image, prepare_image
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.weights import read_safetensors, write_safetensors
 
 STEPS = ("images", "network", "maps")
 

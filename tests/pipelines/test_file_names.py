@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.datasets.file_names import expand_braces, find_files
-from pipelines.store import open_store
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
 

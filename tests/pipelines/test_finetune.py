@@ -11,20 +11,20 @@ import torch
 from tiny_finetune import LEVELS, StoppedError, finetune_spec, make_config, make_planner, stop_at
 from tiny_workspace import CATEGORIES, CHANNELS, SCALES, make_annotation, make_workspace
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.networks import read_head, read_trained_head
-from pipelines.schemas import decode_maps, encode_maps
-from pipelines.stage import StageSpec, build_stage
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.networks import read_head, read_trained_head
+from pipelines.artifacts.windows_and_maps import decode_maps, encode_maps
+from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.workspace import Output, Quarantined, Workspace
+from pipelines.finetuning.batches import WindowPooler
+from pipelines.finetuning.plans import ChunkPlanner, label_image
 from pipelines.stages.finetune import Finetune
-from pipelines.training import LocalWorker, Rate, train_unit
-from pipelines.window_batches import WindowPooler
-from pipelines.window_plans import ChunkPlanner, label_image
-from pipelines.workspace import Output, Quarantined, Workspace
+from pipelines.training.loop import LocalWorker, Rate, train_unit
 from sppnet.boxes import iou_matrix
-from sppnet.detector import pool_image_windows
 from sppnet.errors import ConfigError
-from sppnet.geometry import GEOMETRIES
-from sppnet.pyramid import Pyramid
+from sppnet.pooling.geometry import GEOMETRIES
+from sppnet.pooling.image_windows import pool_image_windows
+from sppnet.pooling.pyramid import Pyramid
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

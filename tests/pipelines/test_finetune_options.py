@@ -14,24 +14,24 @@ from PIL import Image
 from tiny_finetune import LEVELS, StoppedError, finetune_spec, make_planner, stop_at
 from tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
 
-from pipelines.manifest import Manifest
-from pipelines.networks import read_trained_head
-from pipelines.schemas import MapRow, decode_maps, encode_maps
-from pipelines.shards import map_unit
-from pipelines.stage import build_stage, run_unit
+from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import read_trained_head
+from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
+from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.workspace import Artifact, Output, Quarantined, Workspace
+from pipelines.finetuning.batches import WindowPooler
+from pipelines.finetuning.plans import Chunk, WindowSet
+from pipelines.shards.reading import map_unit
+from pipelines.shards.windowed import ShardInputs
 from pipelines.stages.extract import ExtractConfig
 from pipelines.stages.finetune import Finetune
-from pipelines.tars import ImageRecord, decode_images, encode_images
-from pipelines.training import LocalWorker, Rate, train_unit
-from pipelines.window_batches import WindowPooler
-from pipelines.window_plans import Chunk, WindowSet
-from pipelines.windowed import ShardInputs
-from pipelines.workspace import Artifact, Output, Quarantined, Workspace
-from sppnet.detector import pool_image_windows
+from pipelines.training.loop import LocalWorker, Rate, train_unit
 from sppnet.errors import ConfigError
-from sppnet.geometry import GEOMETRIES
-from sppnet.images import decode_image
-from sppnet.pyramid import Pyramid
+from sppnet.images.pixels import decode_image
+from sppnet.pooling.geometry import GEOMETRIES
+from sppnet.pooling.image_windows import pool_image_windows
+from sppnet.pooling.pyramid import Pyramid
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

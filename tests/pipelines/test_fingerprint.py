@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.fingerprint import LENGTH, canonical_json, content_digest, fingerprint
+from pipelines.engine.fingerprint import LENGTH, canonical_json, content_digest, fingerprint
 from sppnet.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def test_the_fingerprint_of_a_known_preimage_never_changes() -> None:
 
 
 def test_another_process_finds_the_same_fingerprint() -> None:
-    code = f"from pipelines.fingerprint import fingerprint; print(fingerprint({PREIMAGE!r}))"
+    code = f"from pipelines.engine.fingerprint import fingerprint; print(fingerprint({PREIMAGE!r}))"
     for seed in ("1", "2"):  # of str's hash
         command = [sys.executable, "-c", code]
         found = subprocess.check_output(command, cwd=ROOT, env={"PYTHONHASHSEED": seed}, text=True)

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.folders import ClassFolders, FoldersDataset
 from pipelines.datasets.sources import key_of, path_of
-from pipelines.engine import Engine
-from pipelines.executor import LocalExecutor
-from pipelines.manifest import Manifest
-from pipelines.recipe import parse_recipe
-from pipelines.tars import decode_images
-from pipelines.workspace import Workspace
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError, DataError
 
 

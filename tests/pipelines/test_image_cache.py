@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tiny_workspace import SIZE, make_workspace
 
-from pipelines.image_cache import ImageCache, SharedCache
-from pipelines.workspace import Workspace
+from pipelines.engine.workspace import Workspace
+from pipelines.shards.image_cache import ImageCache, SharedCache
 
 NBYTES = SIZE[0] * SIZE[1] * 3
 

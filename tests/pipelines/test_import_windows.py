@@ -13,8 +13,8 @@ from chain import Chain, accounts
 from proposing import make_proposals
 from scipy.io import savemat
 
-from pipelines.manifest import Manifest
-from pipelines.schemas import decode_windows
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import decode_windows
 from sppnet.errors import ConfigError
 
 IMPORT: dict[str, Any] = {"stage": "import-windows", "images": "images", "max_quarantined": 1.0}

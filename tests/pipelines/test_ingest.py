@@ -9,12 +9,12 @@ import pytest
 from chain import Chain, accounts, add_image, write_recipe
 from PIL import Image
 
-from pipelines.datasets.annotations import ObjectAnnotation
+from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
-from pipelines.engine import plan
-from pipelines.manifest import Manifest
-from pipelines.recipe import load_recipe
-from pipelines.tars import decode_images
+from pipelines.engine.recipe import load_recipe
+from pipelines.engine.runner import plan
 from sppnet.errors import ConfigError
 
 

@@ -9,12 +9,12 @@ import pytest
 from chain import Silent
 from PIL import Image
 
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.joined import JoinedDataset
-from pipelines.engine import Engine
-from pipelines.executor import LocalExecutor
-from pipelines.manifest import Manifest
-from pipelines.recipe import parse_recipe
-from pipelines.workspace import Workspace
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
 
 

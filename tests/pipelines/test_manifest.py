@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.manifest import Manifest
-from pipelines.workspace import Workspace
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
 

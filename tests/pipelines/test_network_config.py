@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipelines.network_config import BackboneFields, LevelsField
-from sppnet.backbones import BackboneSpec
+from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
-from sppnet.images import TORCHVISION, UNIT_128
+from sppnet.images.pixels import TORCHVISION, UNIT_128
+from sppnet.networks.backbones import BackboneSpec
 
 
 class NetworkConfig(BackboneFields):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.networks import (
+from pipelines.artifacts.networks import (
     MEAN_IMAGE,
     UNIT,
     TrainedHead,
@@ -18,12 +18,12 @@ from pipelines.networks import (
     read_network,
     read_trained_head,
 )
-from pipelines.workspace import Artifact, Output, Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
+from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.network import FcHead, SppNetwork
-from sppnet.pyramid import Pyramid
-from sppnet.weights import read_safetensors, state_digest
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead, SppNetwork
+from sppnet.networks.weights import read_safetensors, state_digest
+from sppnet.pooling.pyramid import Pyramid
 
 SMALL = BackboneSpec("zf5", width=1 / 32)
 LABELS = ("ape", "bee", "cat")

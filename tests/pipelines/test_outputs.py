@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.detections import DetectionSet, final_boxes, parse_top_per_set
-from pipelines.manifest import Manifest
+from pipelines.artifacts.detections import DetectionRow, DetectionTable, decode_detections
+from pipelines.artifacts.manifest import Manifest
+from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
 from pipelines.outputs.coco import read_coco, write_coco
 from pipelines.outputs.export import ExportOptions, check_format, export
-from pipelines.outputs.numbers import Numbers, category_numbers
+from pipelines.outputs.ids import Numbers, category_numbers
 from pipelines.outputs.text import read_det, read_voc, write_det, write_voc
-from pipelines.schemas import DetectionRow, DetectionTable, decode_detections
 from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import Detections, GroundTruth, mean_ap
 from sppnet.evaluation.det import evaluate_det

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.outside import find_outside, read_outside
+from pipelines.datasets.outside_files import find_outside, read_outside
 from sppnet.errors import ConfigError
 
 

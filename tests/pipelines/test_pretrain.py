@@ -9,14 +9,14 @@ import torch
 from pydantic import ValidationError
 from tiny_workspace import BACKBONE, CATEGORIES, make_annotation, make_spec, make_workspace
 
-from pipelines.crop_examples import decode_index
-from pipelines.networks import has_head, read_backbone, read_network, read_trained_head
-from pipelines.pretraining import PretrainTask
-from pipelines.stage import StageSpec, build_stage, run_unit
+from pipelines.artifacts.networks import has_head, read_backbone, read_network, read_trained_head
+from pipelines.engine.stage import StageSpec, build_stage, run_unit
+from pipelines.engine.workspace import Workspace
+from pipelines.pretraining.examples import decode_index
+from pipelines.pretraining.task import PretrainTask
 from pipelines.stages.pretrain import Pretrain, PretrainConfig
 from pipelines.stages.statistics import StatisticsConfig, read_statistics
-from pipelines.training import LocalWorker, Rate, Training, train_unit
-from pipelines.workspace import Workspace
+from pipelines.training.loop import LocalWorker, Rate, Training, train_unit
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 UNITS = tuple(f"train/{number:06d}" for number in range(4))

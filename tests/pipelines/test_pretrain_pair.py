@@ -13,10 +13,10 @@ from test_pretrain import pretrain_spec
 from test_training import PairWorker, leave_group
 from tiny_workspace import make_workspace
 
-from pipelines.checkpoints import Checkpoints
-from pipelines.stage import StageSpec
-from pipelines.training import Rate, train_unit
-from pipelines.workspace import Workspace
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.workspace import Workspace
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.loop import Rate, train_unit
 
 pytestmark = pytest.mark.slow
 

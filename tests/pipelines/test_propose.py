@@ -11,15 +11,15 @@ import pytest
 from chain import Chain, accounts, equal_bytes
 from proposing import PROPOSE, make_proposals
 
-from pipelines.schemas import decode_windows
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.stages.propose import Propose, ProposeConfig
-from pipelines.tars import decode_images
-from sppnet.edge_boxes import edge_boxes
 from sppnet.errors import ConfigError
-from sppnet.images import decode_image
-from sppnet.proposals import join_windows
+from sppnet.images.pixels import decode_image
+from sppnet.proposals.edge_boxes import edge_boxes
+from sppnet.proposals.selective_search import selective_search
+from sppnet.proposals.windows import join_windows
 from sppnet.seeds import derive_seed
-from sppnet.selective_search import selective_search
 
 UNITS = ("train/000001", "val/000001")
 

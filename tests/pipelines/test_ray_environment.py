@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import ray_environment
+from pipelines.executors import ray_environment
 from sppnet.errors import ConfigError
 
 RAY_NAMES = (

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from toy_fixtures import TOY_FOLDER, Toys
 
-from pipelines.executor import LocalExecutor
-from pipelines.ray_executor import RayExecutor
-from pipelines.stage import build_stage
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.stage import build_stage
+from pipelines.executors.ray_core import RayExecutor
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 pytestmark = pytest.mark.ray
@@ -252,7 +252,7 @@ def test_the_units_are_counted(toys: Toys, ray_executor: RayExecutor, monkeypatc
 def test_wrong_arguments_are_config_errors(
     monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.setattr("pipelines.ray_executor._is_connected", lambda: False)
+    monkeypatch.setattr("pipelines.executors.ray_core._is_connected", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(ConfigError, match=message):
         RayExecutor(**arguments)
@@ -269,8 +269,10 @@ def test_a_local_ray_that_does_not_start_is_tried_twice(
         folders.append(Path(_temp_dir))
         raise Exception("The current node timed out during startup.\nMore of it.")
 
-    monkeypatch.setattr("pipelines.ray_executor._is_connected", lambda: False)
-    monkeypatch.setattr("pipelines.ray_environment.set_up", lambda *, local: None)  # the session's Ray keeps its token
+    monkeypatch.setattr("pipelines.executors.ray_core._is_connected", lambda: False)
+    monkeypatch.setattr(
+        "pipelines.executors.ray_environment.set_up", lambda *, local: None
+    )  # the session's Ray keeps its token
     monkeypatch.setattr(ray, "init", too_slow)
     with pytest.raises(IncompleteError, match=r"^a local Ray did not start: Exception: The current node timed out dur"):
         RayExecutor("local", 1)

@@ -19,12 +19,12 @@ import torch
 from test_training import leave_group
 from tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
 
-from pipelines.checkpoints import Checkpoints
-from pipelines.ray_executor import RayExecutor
-from pipelines.stage import StageSpec, build_stage
+from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.workspace import Workspace
+from pipelines.executors.ray_core import RayExecutor
 from pipelines.stages.finetune import FinetuneConfig
-from pipelines.training import LocalWorker, Rate, train_unit
-from pipelines.workspace import Workspace
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.loop import LocalWorker, Rate, train_unit
 from sppnet.errors import ConfigError, IncompleteError
 
 pytestmark = pytest.mark.ray
@@ -73,8 +73,8 @@ DRIVER = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_ray_train import finetune_spec, train
-from pipelines.ray_executor import RayExecutor
-from pipelines.workspace import Workspace
+from pipelines.executors.ray_core import RayExecutor
+from pipelines.engine.workspace import Workspace
 train(RayExecutor("local", num_cpus=2), finetune_spec(Workspace.open({workspace!r}), "head-driver"))
 """
 

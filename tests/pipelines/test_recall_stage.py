@@ -11,9 +11,9 @@ import pytest
 from chain import Chain
 from proposing import PROPOSE, make_proposals
 
-from pipelines.recipe import parse_recipe
-from pipelines.schemas import decode_windows
-from pipelines.tars import decode_images
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.engine.recipe import parse_recipe
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError
 from sppnet.evaluation.recall import IOUS

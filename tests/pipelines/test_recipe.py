@@ -7,7 +7,7 @@ import pytest
 import yaml
 from toy_fixtures import Toys
 
-from pipelines.recipe import load_recipe, parse_recipe
+from pipelines.engine.recipe import load_recipe, parse_recipe
 from sppnet.errors import ConfigError
 
 TEXT = """\

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipelines import schemas
-from pipelines.schemas import DetectionRow, Examples, MapRow, ScoresRow, WindowsRow
+from pipelines.artifacts.detections import DetectionRow
+from pipelines.artifacts.examples import Examples
+from pipelines.artifacts.scores import ScoresRow
+from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow
 from sppnet.errors import ArtifactError
 
 KEYS = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8)

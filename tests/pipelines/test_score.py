@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from chain import CATEGORIES, SCALES, accounts
 
-from pipelines.detectors import read_detector
-from pipelines.schemas import DetectionRow, decode_detections, decode_maps, encode_maps
-from pipelines.windowed import ShardInputs
-from pipelines.workspace import Output
+from pipelines.artifacts.detections import DetectionRow, decode_detections
+from pipelines.artifacts.detectors import read_detector
+from pipelines.artifacts.windows_and_maps import decode_maps, encode_maps
+from pipelines.engine.workspace import Output
+from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError
 

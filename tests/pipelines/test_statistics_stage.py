@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from tiny_workspace import SIZE, make_spec, make_workspace
 
-from pipelines.executor import LocalExecutor
-from pipelines.manifest import Manifest
-from pipelines.shards import decode_record, read_images
-from pipelines.stage import StageSpec, build_stage, run_unit
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.stage import StageSpec, build_stage, run_unit
+from pipelines.engine.workspace import Output, Workspace
+from pipelines.shards.reading import decode_record, read_images
 from pipelines.stages.statistics import Statistics, StatisticsConfig, read_statistics
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.workspace import Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.statistics import PixelSums
-from sppnet.weights import read_metadata, read_safetensors
+from sppnet.images.statistics import PixelSums
+from sppnet.networks.weights import read_metadata, read_safetensors
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from pipelines.stopwatch import Stopwatch
+from pipelines.engine.stopwatch import Stopwatch
 
 
 def test_laps_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:

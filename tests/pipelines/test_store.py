@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.store import LocalStore, ObjectStore, Store, StoreUnreachableError, open_store
+from pipelines.engine.store import LocalStore, ObjectStore, Store, StoreUnreachableError, open_store
 from sppnet.errors import ArtifactError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +165,7 @@ def test_a_store_works_after_a_fork(store: Store) -> None:
 
 WRITER = """
 import itertools, os, sys
-from pipelines.store import open_store
+from pipelines.engine.store import open_store
 store, size = open_store(sys.argv[1]), int(sys.argv[2])
 data = os.urandom(1) * size
 print("ready", flush=True)
@@ -343,7 +343,7 @@ def test_an_unreachable_store_is_given_up_after_all_tries(monkeypatch: pytest.Mo
 def test_a_commit_whose_answer_was_lost_is_still_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first try went through, its answer did not; the second finds the name taken."""
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    from pipelines.workspace import Artifact, Output
+    from pipelines.engine.workspace import Artifact, Output
 
     store = ObjectStore("memory://lost/answer")
     artifact = Artifact(store, "maps-1")

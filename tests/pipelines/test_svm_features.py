@@ -7,13 +7,13 @@ import torch
 from tiny_training import make_training_workspace, svms_spec, train, trained
 from tiny_workspace import BACKBONE, CATEGORIES, CHANNELS, SCALES
 
-from pipelines.networks import UNIT, TrainedHead, encode_head, encode_network
-from pipelines.stage import build_stage
-from pipelines.workspace import Output, Workspace
-from sppnet.backbones import build_backbone
+from pipelines.artifacts.networks import UNIT, TrainedHead, encode_head, encode_network
+from pipelines.engine.stage import build_stage
+from pipelines.engine.workspace import Output, Workspace
 from sppnet.errors import ConfigError
-from sppnet.network import FcHead, HeadSpec
-from sppnet.pyramid import Pyramid
+from sppnet.networks.backbones import build_backbone
+from sppnet.networks.network import FcHead, HeadSpec
+from sppnet.pooling.pyramid import Pyramid
 
 
 @pytest.fixture(scope="module")

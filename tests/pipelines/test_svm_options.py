@@ -7,16 +7,17 @@ import pytest
 from tiny_training import INPUTS, make_training_workspace, rewrite_maps, svms_spec, train, trained
 from tiny_workspace import CATEGORIES, CHANNELS, SCALES
 
-from pipelines.examples import open_examples
-from pipelines.schemas import Examples, WindowsRow, decode_windows, encode_windows
-from pipelines.stage import build_stage, run_unit
-from pipelines.svm_examples import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
-from pipelines.windowed import ShardInputs, WindowedImage
-from pipelines.workspace import Output, Quarantined, Workspace
+from pipelines.artifacts.examples import Examples
+from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
+from pipelines.detecting.gathering import open_examples
+from pipelines.detecting.training_sets import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
+from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.workspace import Output, Quarantined, Workspace
+from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import iou_matrix
+from sppnet.detection.mining import first_responses, name_fraction
+from sppnet.detection.sampling import svm_negatives
 from sppnet.errors import ConfigError
-from sppnet.mining import first_responses, name_fraction
-from sppnet.sampling import svm_negatives
 
 SHARD = "train/000001"
 

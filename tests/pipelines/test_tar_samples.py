@@ -12,14 +12,14 @@ import pytest
 from chain import Silent
 from PIL import Image
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.tar_samples import Tars, TarsDataset
-from pipelines.engine import Engine
-from pipelines.executor import LocalExecutor
-from pipelines.manifest import Manifest
-from pipelines.recipe import parse_recipe
-from pipelines.tars import ImageRecord, decode_images, encode_images
-from pipelines.workspace import Workspace
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
 

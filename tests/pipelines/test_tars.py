@@ -11,8 +11,8 @@ import webdataset as wds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.tars import ImageRecord, decode_images, encode_images
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
 from sppnet.errors import ArtifactError, ConfigError
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.examples import make_examples
-from pipelines.schemas import Examples
-from pipelines.top_examples import TopExamples
+from pipelines.artifacts.examples import Examples
+from pipelines.detecting.best_rows import TopExamples
+from pipelines.detecting.gathering import make_examples
 
 
 def make_part(numbers: list[int]) -> Examples:
@@ -39,7 +39,7 @@ def best(numbers: list[int], limit: int | None) -> list[int]:
 @given(st.permutations(range(60)), st.one_of(st.none(), st.integers(1, 70)), st.lists(st.integers(1, 25), max_size=6))
 def test_order_and_parts_do_not_matter(numbers: list[int], limit: int | None, sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.top_examples._LEAST_SLACK", 2)
+        patch.setattr("pipelines.detecting.best_rows._LEAST_SLACK", 2)
         top, start = TopExamples("car", limit), 0
         for size in [*sizes, len(numbers)]:
             part = list(numbers[start : start + size])

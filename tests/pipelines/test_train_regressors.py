@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
 
-from pipelines.detectors import FeatureInfo, read_detector
-from pipelines.executor import LocalExecutor
-from pipelines.schemas import Examples, decode_examples
-from pipelines.windowed import ShardInputs
+from pipelines.artifacts.detectors import FeatureInfo, read_detector
+from pipelines.artifacts.examples import Examples, decode_examples
+from pipelines.engine.executor import LocalExecutor
+from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import iou_matrix, paired_iou
+from sppnet.detection.mining import name_fraction
+from sppnet.detection.regression import BoxRegressors, train_regressor
+from sppnet.detection.ridge import ridge_bytes
 from sppnet.errors import ConfigError
-from sppnet.mining import name_fraction
-from sppnet.regression import BoxRegressors, train_regressor
-from sppnet.ridge import ridge_bytes
+from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.seeds import derive_seed
-from sppnet.weights import read_metadata, read_safetensors
 
 SHARDS = ("train/000000", "train/000001", "train/000002")
 STEPS = ("images", "windows", "network", "maps", "regressors")

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
 
-from pipelines.detectors import FeatureInfo, read_svms
-from pipelines.executor import LocalExecutor
-from pipelines.manifest import Manifest
-from pipelines.schemas import Examples, decode_examples
-from pipelines.svm_examples import SHARED
-from pipelines.windowed import ShardInputs, WindowedImage
+from pipelines.artifacts.detectors import FeatureInfo, read_svms
+from pipelines.artifacts.examples import Examples, decode_examples
+from pipelines.artifacts.manifest import Manifest
+from pipelines.detecting.training_sets import SHARED
+from pipelines.engine.executor import LocalExecutor
+from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import iou_matrix, nms
+from sppnet.detection.features import WindowFeatures
+from sppnet.detection.mining import name_fraction
+from sppnet.detection.sampling import svm_negatives
+from sppnet.detection.svm import train_svm
 from sppnet.errors import ConfigError
-from sppnet.features import WindowFeatures
-from sppnet.mining import name_fraction
-from sppnet.sampling import svm_negatives
 from sppnet.seeds import derive_seed
-from sppnet.svm import train_svm
 
 SHARDS = ("train/000000", "train/000001", "train/000002")
 VAL_SHARDS = ("val/000000", "val/000001")

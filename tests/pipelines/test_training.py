@@ -14,12 +14,22 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional as F
 
-from pipelines.checkpoints import Checkpoints
-from pipelines.stage import StageConfig, StageSpec
-from pipelines.training import Curve, LocalWorker, Plateau, Rate, Task, Training, TrainingConfig, TrainingStage, Worker
-from pipelines.workspace import Output
+from pipelines.engine.stage import StageConfig, StageSpec
+from pipelines.engine.workspace import Output
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.loop import (
+    Curve,
+    LocalWorker,
+    Plateau,
+    Rate,
+    Task,
+    Training,
+    TrainingConfig,
+    TrainingStage,
+    Worker,
+)
 from sppnet.errors import ConfigError, IncompleteError
-from sppnet.weights import read_safetensors, write_safetensors
+from sppnet.networks.weights import read_safetensors, write_safetensors
 
 BATCH = 12
 

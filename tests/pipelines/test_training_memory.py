@@ -13,8 +13,8 @@ import pytest
 from tiny_training import make_training_workspace, rewrite_maps
 from tiny_workspace import CHANNELS, SCALES
 
-from pipelines.manifest import Manifest
-from pipelines.shards import map_unit
+from pipelines.artifacts.manifest import Manifest
+from pipelines.shards.reading import map_unit
 
 TESTS = Path(__file__).resolve().parent.parent
 WIDER = 32  # 256 channels, as the networks of the paper have
@@ -27,7 +27,7 @@ PROGRAM = """
 import resource, sys
 sys.path[:0] = {paths!r}
 from pipelines.stages.score import ScoreConfig
-from pipelines.workspace import Workspace
+from pipelines.engine.workspace import Workspace
 from tiny_training import INPUTS, READ, regressors_spec, svms_spec, train
 from tiny_workspace import make_spec
 

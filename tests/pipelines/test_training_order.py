@@ -17,8 +17,8 @@ import pytest
 import torch
 from tiny_training import make_training_workspace, regressors_spec, svms_spec, train, trained
 
-from pipelines.stage import StageSpec, run_unit
-from pipelines.workspace import Workspace
+from pipelines.engine.stage import StageSpec, run_unit
+from pipelines.engine.workspace import Workspace
 
 ROUNDS = 2
 LIMITS = {"max_positives": 9, "max_random_negatives": 60, "max_object_negatives": 12, "max_hard_negatives": 40}

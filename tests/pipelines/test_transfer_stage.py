@@ -10,9 +10,9 @@ import pytest
 from chain import CATEGORIES, Chain, accounts
 from PIL import Image
 
-from pipelines.class_metrics import UNIT
-from pipelines.schemas import decode_scores
-from pipelines.tars import decode_images
+from pipelines.artifacts.class_metrics import UNIT
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.scores import decode_scores
 from sppnet.errors import ArtifactError, ConfigError, SppError
 from sppnet.evaluation.transfer import (
     SvmSettings,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import VOC_CATEGORIES, VocFolder, format_voc_xml, parse_voc_xml
 from sppnet.errors import ArtifactError, ConfigError, DataError
 

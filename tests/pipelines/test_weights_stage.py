@@ -10,15 +10,15 @@ import torch
 from pydantic import ValidationError
 from tiny_workspace import make_spec, make_workspace
 
-from pipelines.networks import encode_network, has_head, read_backbone, read_network
-from pipelines.stage import build_stage, run_unit
+from pipelines.artifacts.networks import encode_network, has_head, read_backbone, read_network
+from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.workspace import Workspace
 from pipelines.stages.weights import ImportWeights, ImportWeightsConfig
-from pipelines.workspace import Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid, pool_full_maps
-from sppnet.weights import read_metadata, read_safetensors, write_safetensors
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead
+from sppnet.networks.weights import read_metadata, read_safetensors, write_safetensors
+from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 
 SMALL = BackboneSpec("zf5", width=1 / 32)
 

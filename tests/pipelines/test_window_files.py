@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from pipelines.schemas import WindowsRow, encode_windows
-from pipelines.window_files import digest_window_files, read_window_files
-from pipelines.workspace import Output, Workspace
+from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.datasets.window_files import digest_window_files, read_window_files
+from pipelines.engine.workspace import Output, Workspace
 from sppnet.errors import ConfigError, DataError
 
 BOXES = {"a": np.array([[1, 2, 11, 12], [3, 4, 30, 40]]), "b": np.array([[5, 6, 20, 22]]), "c": np.zeros((0, 4))}

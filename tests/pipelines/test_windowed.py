@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from chain import SCALES, equal_bytes
 
-from pipelines.manifest import Manifest
-from pipelines.schemas import decode_maps, decode_windows, encode_maps, encode_windows
-from pipelines.shards import map_unit
-from pipelines.windowed import ShardInputs
-from pipelines.workspace import Artifact, Commit, Output, Quarantined
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.windows_and_maps import decode_maps, decode_windows, encode_maps, encode_windows
+from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined
+from pipelines.shards.reading import map_unit
+from pipelines.shards.windowed import ShardInputs
 from sppnet.errors import ArtifactError
 
 UNIT = "train/000001"
@@ -26,7 +26,7 @@ def inputs(chain, scales=SCALES, **others: Artifact) -> ShardInputs:
 
 def republish(tmp_path, source: Artifact, changed: dict[str, tuple[bytes, Commit]]) -> Artifact:
     """An artifact like another one, with other data for some units."""
-    from pipelines.workspace import Workspace
+    from pipelines.engine.workspace import Workspace
 
     copy = Workspace.open(str(tmp_path)).artifact(source.name)
     for unit in source.committed():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.workspace import Artifact, Commit, Output, Quarantined, Workspace
+from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined, Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
 UNIT = "s0688/train/000000"

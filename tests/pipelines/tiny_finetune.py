@@ -8,13 +8,13 @@ import pytest
 import torch
 from tiny_workspace import CATEGORIES, SCALES, make_spec
 
-from pipelines.finetuning import FinetuneTask
-from pipelines.stage import StageSpec, build_stage
+from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.workspace import Workspace
+from pipelines.finetuning.plans import ChunkPlanner
+from pipelines.finetuning.task import FinetuneTask
+from pipelines.shards.windowed import ShardInputs
 from pipelines.stages.finetune import Finetune, FinetuneConfig
-from pipelines.training import Rate
-from pipelines.window_plans import ChunkPlanner
-from pipelines.windowed import ShardInputs
-from pipelines.workspace import Workspace
+from pipelines.training.loop import Rate
 
 LEVELS = (3, 1)
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
 
-from pipelines.detectors import read_svms
-from pipelines.schemas import MapRow, decode_maps, encode_maps
-from pipelines.stage import Stage, StageSpec, build_stage, run_unit
+from pipelines.artifacts.detectors import read_svms
+from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
+from pipelines.engine.stage import Stage, StageSpec, build_stage, run_unit
+from pipelines.engine.workspace import Output, Workspace
 from pipelines.stages.train_regressors import TrainRegressorsConfig
 from pipelines.stages.train_svms import TrainSvmsConfig
-from pipelines.workspace import Output, Workspace
-from sppnet.svm import LinearSvms
+from sppnet.detection.svm import LinearSvms
 
 INPUTS = {"images": "images-tiny", "windows": "windows-tiny", "maps": "maps-tiny"}
 READ = {"images": "images", "windows": "windows", "maps": "maps"}

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.manifest import Manifest
-from pipelines.networks import UNIT, encode_backbone
-from pipelines.schemas import MapRow, WindowsRow, encode_maps, encode_windows
-from pipelines.shards import map_unit
-from pipelines.stage import StageConfig, StageSpec
-from pipelines.tars import ImageRecord, encode_images
-from pipelines.workspace import Output, Workspace
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.scales import resized_shape
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.networks import UNIT, encode_backbone
+from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, encode_maps, encode_windows
+from pipelines.engine.stage import StageConfig, StageSpec
+from pipelines.engine.workspace import Output, Workspace
+from pipelines.shards.reading import map_unit
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.pooling.scales import resized_shape
 
 CATEGORIES = ("disc", "ring", "bar")
 COLOURS = {"disc": (220, 40, 40), "ring": (40, 220, 40), "bar": (40, 40, 220)}

@@ -18,10 +18,10 @@ from toy_stages import register  # noqa: E402
 
 def make_executor(kind: str, address: str | None) -> Any:
     if kind == "local":
-        from pipelines.executor import LocalExecutor
+        from pipelines.engine.executor import LocalExecutor
 
         return LocalExecutor()
-    from pipelines.ray_executor import RayExecutor
+    from pipelines.executors.ray_core import RayExecutor
 
     environment = {
         "env_vars": {"PYTHONPATH": f"{TOY_FOLDER}:{TOY_FOLDER.parent.parent}"},

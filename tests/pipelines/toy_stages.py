@@ -16,9 +16,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipelines.manifest import Manifest
-from pipelines.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
-from pipelines.workspace import Output, Quarantined
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.engine.workspace import Output, Quarantined
 from sppnet.errors import ArtifactError, ConfigError
 
 

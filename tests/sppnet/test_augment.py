@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppnet.augment import (
+from sppnet.errors import ConfigError
+from sppnet.images.training_crops import (
     ColourJitter,
     EpochSizes,
     TrainingCrops,
@@ -14,7 +15,6 @@ from sppnet.augment import (
     overlapping_origins,
     resize_short_side,
 )
-from sppnet.errors import ConfigError
 
 
 def coordinates(height: int, width: int) -> np.ndarray:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from sppnet.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from sppnet.errors import ConfigError
-from sppnet.geometry import GEOMETRIES
-from sppnet.images import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
-from sppnet.weights import load_state, read_safetensors, state_digest
+from sppnet.images.pixels import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
+from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
+from sppnet.networks.weights import load_state, read_safetensors, state_digest
+from sppnet.pooling.geometry import GEOMETRIES
 
 ZF = BackboneSpec("zf5", width=0.05)
 SQUEEZENET = BackboneSpec("squeezenet1_0")

@@ -7,16 +7,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sppnet.backbones import Backbone, BackboneSpec, build_backbone
-from sppnet.classifier import ViewClassifier, prepare_views
+from sppnet.classification.classifier import ViewClassifier, prepare_views
+from sppnet.classification.views import ViewSet, named_views
 from sppnet.errors import ConfigError
-from sppnet.geometry import windows_to_cells
-from sppnet.images import normalise_images, prepare_image, resize_image
-from sppnet.network import FcHead, SppNetwork
-from sppnet.pooling import pool_windows
-from sppnet.pyramid import Pyramid
-from sppnet.scales import resized_shape
-from sppnet.views import ViewSet, named_views
+from sppnet.images.pixels import normalise_images, prepare_image, resize_image
+from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead, SppNetwork
+from sppnet.pooling.geometry import windows_to_cells
+from sppnet.pooling.pyramid import Pyramid
+from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.windows import pool_windows
 
 PYRAMID = Pyramid((3, 2, 1))
 SIZE = 96

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from sppnet.backbones import BackboneSpec, build_backbone
-from sppnet.costs import head_macs, map_cost
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.costs import head_macs, map_cost
 
 ZF5_224 = (
     96 * 3 * 49 * 112 * 112

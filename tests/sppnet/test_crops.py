@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppnet.backbones import Backbone, BackboneSpec, build_backbone
-from sppnet.crops import CropFeatures, mean_colour, warp_windows
+from sppnet.detection.rcnn_crops import CropFeatures, mean_colour, warp_windows
 from sppnet.errors import ConfigError, DataError
-from sppnet.images import SQUEEZENET_CAFFE, TORCHVISION, normalise_images
-from sppnet.pyramid import Pyramid, pool_full_maps
+from sppnet.images.pixels import SQUEEZENET_CAFFE, TORCHVISION, normalise_images
+from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
+from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 
 FILL = (1, 2, 3)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from sppnet.cuts import cut_network, last_activation
 from sppnet.errors import ConfigError
+from sppnet.networks.cuts import cut_network, last_activation
 
 
 class Classifier(nn.Module):

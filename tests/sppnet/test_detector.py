@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sppnet.detector import pool_image_windows
 from sppnet.errors import ConfigError
-from sppnet.geometry import GEOMETRIES, windows_to_cells
-from sppnet.pyramid import Pyramid, bin_edges
-from sppnet.scales import choose_scales, resized_shape, scale_windows
+from sppnet.pooling.geometry import GEOMETRIES, windows_to_cells
+from sppnet.pooling.image_windows import pool_image_windows
+from sppnet.pooling.pyramid import Pyramid, bin_edges
+from sppnet.pooling.scales import choose_scales, resized_shape, scale_windows
 
 ZF5 = GEOMETRIES["zf5"]
 PYRAMID = Pyramid((3, 1))

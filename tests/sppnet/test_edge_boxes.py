@@ -8,9 +8,9 @@ import pytest
 from drawn_scenes import OBJECTS, scene, write_forest
 
 from sppnet.boxes import iou_matrix
-from sppnet.edge_boxes import edge_boxes
-from sppnet.edges import Edges, StructuredEdges, gradient_edges
 from sppnet.errors import ConfigError, DataError
+from sppnet.proposals.edge_boxes import edge_boxes
+from sppnet.proposals.edges import Edges, StructuredEdges, gradient_edges
 
 
 def photo(shared: Path, key: str = "000004") -> np.ndarray:

@@ -9,8 +9,8 @@ from drawn_scenes import scene, write_forest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppnet.edges import StructuredEdges, gradient_edges, thin
 from sppnet.errors import ConfigError
+from sppnet.proposals.edges import StructuredEdges, gradient_edges, thin
 
 
 def step_image(angle: float, size: int = 80) -> np.ndarray:

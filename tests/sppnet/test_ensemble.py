@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppnet.boxes import iou_matrix, nms
-from sppnet.ensemble import ScoredWindows, best_windows, choose_windows
+from sppnet.detection.ensemble import ScoredWindows, best_windows, choose_windows
 from sppnet.errors import DataError
 
 

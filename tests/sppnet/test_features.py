@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from sppnet.detector import pool_image_windows
+from sppnet.detection.features import WindowFeatures
 from sppnet.errors import ConfigError, DataError
-from sppnet.features import WindowFeatures
-from sppnet.geometry import GEOMETRIES
-from sppnet.network import FcHead
-from sppnet.pyramid import Pyramid
+from sppnet.networks.network import FcHead
+from sppnet.pooling.geometry import GEOMETRIES
+from sppnet.pooling.image_windows import pool_image_windows
+from sppnet.pooling.pyramid import Pyramid
 
 WINDOWS = np.array([[0, 0, 60, 60], [10, 5, 90, 70], [30, 30, 50, 44], [0, 0, 100, 80]], dtype=np.float32)
 WH = (100, 80)

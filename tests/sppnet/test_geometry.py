@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sppnet.errors import ConfigError
-from sppnet.geometry import GEOMETRIES, Geometry, axis_cells, trace_geometry, windows_to_cells
+from sppnet.pooling.geometry import GEOMETRIES, Geometry, axis_cells, trace_geometry, windows_to_cells
 
 
 def zf_like() -> nn.Sequential:

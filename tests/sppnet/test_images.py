@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sppnet import images
 from sppnet.errors import ConfigError, DataError
-from sppnet.images import (
+from sppnet.images import pixels as images
+from sppnet.images.pixels import (
     CAFFE_128,
     SQUEEZENET_CAFFE,
     TORCHVISION,
@@ -26,7 +26,7 @@ from sppnet.images import (
     prepare_image,
     probe_size,
 )
-from sppnet.scales import resized_shape
+from sppnet.pooling.scales import resized_shape
 
 
 def encode(array: np.ndarray, kind: str, mode: str | None = None, **options: object) -> bytes:

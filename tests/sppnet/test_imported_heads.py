@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sppnet.imported_heads import is_head_tensor, released_order
-from sppnet.pyramid import Pyramid
+from sppnet.networks.imported_heads import is_head_tensor, released_order
+from sppnet.pooling.pyramid import Pyramid
 
 
 def test_the_released_order_by_hand() -> None:

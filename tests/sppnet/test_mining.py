@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppnet.boxes import nms
-from sppnet.errors import ConfigError, DataError
-from sppnet.geometry import GEOMETRIES, Convention, windows_to_cells
-from sppnet.mining import (
+from sppnet.detection.mining import (
     HardNegatives,
     evict,
     first_responses,
@@ -19,7 +17,9 @@ from sppnet.mining import (
     name_fraction,
     sampled_fraction,
 )
-from sppnet.scales import choose_scales, scale_windows
+from sppnet.errors import ConfigError, DataError
+from sppnet.pooling.geometry import GEOMETRIES, Convention, windows_to_cells
+from sppnet.pooling.scales import choose_scales, scale_windows
 from sppnet.seeds import derive_seed
 
 

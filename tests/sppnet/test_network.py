@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppnet.backbones import BackboneSpec, build_backbone
 from sppnet.errors import ConfigError
-from sppnet.network import FcHead, HeadSpec, SppNetwork
-from sppnet.pyramid import Pyramid, make_pyramid, pool_full_maps
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead, HeadSpec, SppNetwork
+from sppnet.pooling.pyramid import Pyramid, make_pyramid, pool_full_maps
 
 
 def make_network(dropout: float = 0.5) -> SppNetwork:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sppnet.norms import ResponseNorm, WithinChannelNorm
+from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
 
 
 @pytest.mark.parametrize("channels", [3, 8, 24])

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_pool
 
-from sppnet import pooling, pooling_numba, pooling_torch
-from sppnet.pooling import pool_windows
-from sppnet.pyramid import Pyramid, bin_edges
+from sppnet.pooling import kernel_numba as pooling_numba
+from sppnet.pooling import kernel_torch as pooling_torch
+from sppnet.pooling import windows as pooling
+from sppnet.pooling.pyramid import Pyramid, bin_edges
+from sppnet.pooling.windows import pool_windows
 
 PYRAMIDS = [(6, 3, 2, 1), (1, 2, 3, 6), (4, 3, 2, 1), (1,), (5, 7), (6, 12, 4)]
 
@@ -114,7 +116,7 @@ def test_equal_cells_are_pooled_once_and_land_in_every_row(monkeypatch: pytest.M
 
 
 def test_other_devices_scatter_equal_cells_too() -> None:
-    from sppnet.pooling import _checked_cells, _distinct_cells, _pool_elsewhere
+    from sppnet.pooling.windows import _checked_cells, _distinct_cells, _pool_elsewhere
 
     maps, distinct = random_map(20, 20, 8), random_cells(20, 20, 9, seed=5)
     cells = distinct[np.random.default_rng(0).integers(0, 9, 100)]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError, DataError
-from sppnet.proposals import fit_windows, join_windows, to_windows
+from sppnet.proposals.windows import fit_windows, join_windows, to_windows
 
 PIXELS = (3, 5, 10, 9)
 """A window [3, 5, 10, 9): 7 pixels wide, 4 high."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from sppnet.errors import ConfigError
-from sppnet.pyramid import Pyramid, bin_edges, check_levels, make_pyramid, parse_levels, pool_full_maps
+from sppnet.pooling.pyramid import Pyramid, bin_edges, check_levels, make_pyramid, parse_levels, pool_full_maps
 
 
 def test_bin_edges_equal_every_vector(shared: Path) -> None:

@@ -11,9 +11,9 @@ from torch import nn
 
 from sppnet.boxes import clip_boxes
 from sppnet.errors import ConfigError
-from sppnet.geometry import GEOMETRIES, trace_geometry
-from sppnet.receptive import receptive_field_boxes, strongest_cells
-from sppnet.scales import scale_windows
+from sppnet.networks.responses import receptive_field_boxes, strongest_cells
+from sppnet.pooling.geometry import GEOMETRIES, trace_geometry
+from sppnet.pooling.scales import scale_windows
 
 
 @pytest.fixture(scope="module")

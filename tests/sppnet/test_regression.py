@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
+from sppnet.detection.regression import BoxRegressor, BoxRegressors, train_regressor
+from sppnet.detection.ridge import RowBlocks, ridge_bytes, solve_ridge
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.regression import BoxRegressor, BoxRegressors, train_regressor
-from sppnet.ridge import RowBlocks, ridge_bytes, solve_ridge
 
 
 def random_windows(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
@@ -39,7 +39,7 @@ def test_primal_equals_dual_equals_the_textbook(n: int, d: int, ridge: float, se
 
 
 def test_primal_equals_dual_over_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sppnet.ridge._BLOCK", 64)
+    monkeypatch.setattr("sppnet.detection.ridge._BLOCK", 64)
     rng = np.random.default_rng(0)
     wide = rng.random((20, 200)).astype(np.float16)
     tall = rng.random((150, 30)).astype(np.float32)
@@ -213,7 +213,7 @@ def test_encoding_used_is_the_boxes_modules() -> None:
 @pytest.mark.parametrize("sizes", [(300,), (7, 33, 260), (1,) * 300])
 def test_blocks_give_what_the_whole_gives(n: int, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """In the dual form and in the primal, however the rows are cut, to the last bit."""
-    monkeypatch.setattr("sppnet.ridge._BLOCK", 64)
+    monkeypatch.setattr("sppnet.detection.ridge._BLOCK", 64)
     rng = np.random.default_rng(2)
     windows = rng.random((n, 4)) * 30 + [0, 0, 60, 60]
     targets = windows + rng.normal(0, 9, (n, 4))

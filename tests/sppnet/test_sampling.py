@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sppnet.boxes import iou_matrix
-from sppnet.errors import ConfigError, DataError
-from sppnet.sampling import (
+from sppnet.detection.sampling import (
     draw_batch,
     finetune_bands,
     label_windows,
@@ -19,6 +18,7 @@ from sppnet.sampling import (
     svm_negatives,
     svm_positives,
 )
+from sppnet.errors import ConfigError, DataError
 
 side = st.integers(0, 12)
 box = st.tuples(side, side, st.integers(1, 15), st.integers(1, 15)).map(

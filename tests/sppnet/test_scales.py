@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError
-from sppnet.scales import PAPER_SCALES, RELEASED_SCALES, choose_scales, resized_shape, scale_windows
+from sppnet.pooling.scales import PAPER_SCALES, RELEASED_SCALES, choose_scales, resized_shape, scale_windows
 
 sides = st.integers(1, 3000)
 

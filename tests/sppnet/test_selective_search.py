@@ -9,7 +9,7 @@ from drawn_scenes import scene
 from scipy.io import loadmat
 
 from sppnet.errors import ConfigError
-from sppnet.selective_search import selective_search
+from sppnet.proposals.selective_search import selective_search
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

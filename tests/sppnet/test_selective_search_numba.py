@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sppnet import selective_search_numba as kernels
+from sppnet.proposals import selective_search_numba as kernels
 
 
 def segment(image: np.ndarray, k: float, min_size: int) -> np.ndarray:

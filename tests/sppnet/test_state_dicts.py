@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from sppnet.errors import ConfigError
-from sppnet.state_dicts import read_weights, write_state_dict
-from sppnet.weights import write_safetensors
+from sppnet.networks.state_dicts import read_weights, write_state_dict
+from sppnet.networks.weights import write_safetensors
 
 
 def saved(value: object, **options: bool) -> bytes:

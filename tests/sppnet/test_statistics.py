@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppnet.augment import ColourJitter, resize_short_side
 from sppnet.errors import ConfigError
-from sppnet.statistics import PixelSums
+from sppnet.images.statistics import PixelSums
+from sppnet.images.training_crops import ColourJitter, resize_short_side
 
 
 def images(count: int, seed: int = 0) -> list[np.ndarray]:

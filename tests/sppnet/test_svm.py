@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sppnet.detection.svm import LinearSvms, feature_scale, solve_svm, svm_objective, train_svm
+from sppnet.detection.svm_solvers import solve_liblinear
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.svm import LinearSvms, feature_scale, solve_svm, svm_objective, train_svm
-from sppnet.svm_solvers import solve_liblinear
 
 
 def problem(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError, DataError
-from sppnet.evaluation.top_per_set import TopPerSet
+from sppnet.evaluation.best_of_set import TopPerSet
 
 CATEGORIES = 3
 

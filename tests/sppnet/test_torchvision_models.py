@@ -10,7 +10,7 @@ from torchvision.models import AlexNet_Weights
 from torchvision.models._api import WeightsEnum
 
 from sppnet.errors import ConfigError
-from sppnet.torchvision_models import build_model, download_weights, published_weights
+from sppnet.networks.torchvision_models import build_model, download_weights, published_weights
 
 
 def test_models_are_built_by_name() -> None:

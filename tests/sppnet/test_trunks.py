@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from sppnet.errors import ConfigError
-from sppnet.norms import ResponseNorm, WithinChannelNorm
-from sppnet.trunks import TRUNKS, build_trunk, widened
+from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
+from sppnet.networks.trunks import TRUNKS, build_trunk, widened
 
 
 def channels_of(trunk: nn.Sequential) -> list[int]:

@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sppnet.classification.views import (
+    NAMED_VIEWS,
+    PAPER_SCALES,
+    POSITIONS,
+    ViewSet,
+    in_proportion,
+    named_views,
+    view_corners,
+)
 from sppnet.errors import ConfigError
-from sppnet.scales import resized_shape
-from sppnet.views import NAMED_VIEWS, PAPER_SCALES, POSITIONS, ViewSet, in_proportion, named_views, view_corners
+from sppnet.pooling.scales import resized_shape
 
 
 def test_counts_are_the_oracles(shared: Path) -> None:

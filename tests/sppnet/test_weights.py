@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sppnet.errors import ConfigError
-from sppnet.weights import load_state, read_metadata, read_safetensors, state_digest, write_safetensors
+from sppnet.networks.weights import load_state, read_metadata, read_safetensors, state_digest, write_safetensors
 
 
 def some_tensors() -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ import pytest
 from jobs.demo import scenes
 from jobs.demo.scenes import CATEGORIES, draw_dataset, draw_image
 from jobs.demo.shapes import SUBCATEGORIES
-from pipelines.datasets.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import VocFolder
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed

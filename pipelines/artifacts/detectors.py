@@ -1,0 +1,169 @@
+"""Detectors as artifacts: which features a set of SVMs or regressors is made for, and reading them back whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.networks import read_backbone, read_head
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.workspace import Artifact, Workspace
+from sppnet.detection.features import Layer, Precision, WindowFeatures
+from sppnet.detection.rcnn_crops import CropFeatures
+from sppnet.detection.regression import BoxRegressor, BoxRegressors
+from sppnet.detection.svm import LinearSvms
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.networks.weights import read_metadata, read_safetensors
+from sppnet.pooling.geometry import Convention
+from sppnet.pooling.pyramid import Pyramid
+
+_INFO = "features.json"
+Maps = Mapping[int, npt.NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureInfo:
+    """What SVMs or regressors were trained on; kept beside them so that scoring can't use anything else.
+
+    Attributes:
+        categories: In the order of their scores.
+        layer: `pool5`, `fc6` or `fc7`.
+        scales: Short sides that windows choose from.
+        convention: Of window mapping and scale rule.
+        levels: Of the pyramid.
+        head: Name of the head artifact, None for pool5.
+        backbone: Digest of the backbone's identity.
+        units: Where each category's result is, in the order of `categories`.
+        precision: Type in which fc6 and fc7 compute.
+    """
+
+    categories: tuple[str, ...]
+    layer: Layer
+    scales: tuple[int, ...]
+    convention: Convention
+    levels: tuple[int, ...]
+    head: str | None
+    backbone: str
+    units: tuple[str, ...]
+    precision: Precision = "float32"
+
+    def write(self, artifact: Artifact) -> None:
+        """Records it once in an artifact."""
+        body = canonical_json(json.loads(json.dumps(asdict(self))))
+        artifact.store.create(f"{artifact.name}/{_INFO}", body.encode())
+
+    @classmethod
+    def read(cls, artifact: Artifact) -> FeatureInfo:
+        """Reads it from an artifact; raises `ArtifactError` if it is missing or corrupt."""
+        name = f"{artifact.name}/{_INFO}"
+        try:
+            fields: dict[str, Any] = json.loads(artifact.store.read(name))
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})  # type: ignore[arg-type]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"{artifact.store.uri}/{name} is corrupt: {error}") from error
+
+    def extractor(self, maps: Artifact, workspace: Workspace, device: torch.device | None = None) -> WindowFeatures:
+        """Builds what computes these features from maps.
+
+        Raises:
+            ConfigError: The maps are of another backbone than the one trained on.
+        """
+        if backbone_digest(maps) != self.backbone:
+            raise ConfigError(f"{maps.name} holds maps of another backbone than the detector was trained on")
+        info = read_backbone_info(maps)
+        place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        fields: dict[str, Any] = {
+            "geometry": info.geometry,
+            "channels": info.channels,
+            "pyramid": Pyramid(self.levels),
+            "scales": self.scales,
+            "layer": self.layer,
+            "convention": self.convention,
+            "head": read_head(workspace.artifact(self.head)).to(place).eval() if self.head else None,
+            "precision": self.precision,
+            "device": place,
+        }
+        if info.crops is None:
+            return WindowFeatures(**fields)
+        backbone = read_backbone(workspace.artifact(info.crops.network)).to(place).eval()
+        return CropFeatures(**fields, backbone=backbone, context=info.crops.context, convolutions=info.crops.precision)
+
+
+def backbone_digest(maps: Artifact) -> str:
+    """Identity of the backbone that made the maps: the name of its weights' artifact, from `artifact.json`."""
+    return maps.inputs("backbone")[0]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A whole detector, ready to score the windows of cached maps.
+
+    Attributes:
+        features: For the SVMs.
+        svms: Of all categories.
+        regression_features: For the regressors, None without.
+        regressors: By category, empty without.
+    """
+
+    features: WindowFeatures
+    svms: LinearSvms
+    regression_features: WindowFeatures | None
+    regressors: Mapping[str, BoxRegressor]
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """All scales whose maps it reads."""
+        more = self.regression_features.scales if self.regression_features else ()
+        return tuple(sorted({*self.features.scales, *more}))
+
+    def regress(
+        self, category: str, maps: Maps, image_wh: tuple[int, int], boxes: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float64] | None:
+        """Regressed boxes `[n, 4]` in pixels, clipped to the image; None for a category without a regressor."""
+        if self.regression_features is None or category not in self.regressors:
+            return None
+        features = self.regression_features(maps, image_wh, boxes)
+        return self.regressors[category].predict(features.float().cpu().numpy(), boxes, image_wh)
+
+
+def read_svms(artifact: Artifact, units: Sequence[str]) -> LinearSvms:
+    """Reads the SVMs of several categories, one unit each, into one."""
+    found: LinearSvms | None = None
+    for unit in units:
+        data, where = artifact.read(unit), f"{artifact.name}/{unit}"
+        one = LinearSvms.from_tensors(read_safetensors(data, where), read_metadata(data, where))
+        found = one if found is None else found.joined(one)
+    if found is None:
+        raise ArtifactError(f"{artifact.name} holds no categories")
+    return found
+
+
+def read_detector(svms: Artifact, regressors: Artifact | None, maps: Artifact) -> Detector:
+    """Reads a detector.
+
+    Args:
+        svms: The SVMs.
+        regressors: The box regressors, or None.
+        maps: The maps that it will score; checked to be of the backbone that it was trained on.
+    """
+    workspace = Workspace(svms.store)
+    loaded: dict[str, BoxRegressor] = {}
+    regression_features = None
+    if regressors is not None:
+        info = FeatureInfo.read(regressors)
+        regression_features = info.extractor(maps, workspace)
+        for category, unit in zip(info.categories, info.units, strict=True):
+            commit = regressors.commit(unit)
+            if commit.data is not None:  # a category without enough examples has none
+                data, where = regressors.read_commit(commit), f"{regressors.name}/{unit}"
+                found = BoxRegressors.from_tensors(read_safetensors(data, where), read_metadata(data, where))
+                loaded[category] = found[category]
+    info = FeatureInfo.read(svms)
+    return Detector(info.extractor(maps, workspace), read_svms(svms, info.units), regression_features, loaded)

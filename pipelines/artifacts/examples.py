@@ -1,0 +1,194 @@
+"""Layout of training examples: windows with their features, one row group or more a category."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipelines.artifacts.parquet import open_tables, write_tables
+from pipelines.artifacts.windows_and_maps import FloatArray
+from sppnet.errors import ArtifactError
+
+EXAMPLES = pa.schema(
+    [
+        ("category", pa.string()),
+        ("key", pa.string()),
+        ("window", pa.int32()),
+        ("score", pa.float32()),
+        ("box", pa.list_(pa.float32())),
+        ("target", pa.list_(pa.float32())),
+        ("feature", pa.large_binary()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Training examples of one category: windows with their features.
+
+    Attributes:
+        category: The category that they are examples of or against.
+        keys: `n` image keys.
+        windows: `[n]` int32: index into the image's windows; negative, and different for each, for its objects.
+        scores: `[n]` float32: the score at which they were taken, 0 where none.
+        boxes: `[n, 4]` float32.
+        targets: `[n, 4]` float32 ground-truth boxes, zeros where none.
+        features: `[n, d]` float16 or float32; `[n, 0]` where they were not read.
+    """
+
+    category: str
+    keys: tuple[str, ...]
+    windows: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.float32]
+    targets: npt.NDArray[np.float32]
+    features: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def select(self, rows: npt.NDArray[Any]) -> Examples:
+        """The rows of a mask or of indices."""
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return Examples(
+            self.category,
+            tuple(self.keys[row] for row in chosen),
+            self.windows[chosen],
+            self.scores[chosen],
+            self.boxes[chosen],
+            self.targets[chosen],
+            self.features[chosen],
+        )
+
+    def names(self) -> list[tuple[str, int]]:
+        """Image key and window of each row: what tells it from all others of its category."""
+        return list(zip(self.keys, self.windows.tolist(), strict=True))
+
+    def first_of_each_window(self) -> npt.NDArray[np.int64]:
+        """Rows that are the first of their image and window, in order."""
+        first: dict[tuple[str, int], int] = {}
+        for row, name in enumerate(self.names()):
+            first.setdefault(name, row)
+        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+
+
+def encode_examples(groups: Iterable[Examples]) -> bytes:
+    """Encodes examples, one row group per category, so that a reader takes only its category."""
+
+    def tables() -> Iterator[pa.Table]:
+        for group in groups:
+            n = len(group)
+            if n == 0:
+                continue
+            yield pa.table(
+                {
+                    "category": [group.category] * n,
+                    "key": list(group.keys),
+                    "window": group.windows.astype(np.int32),
+                    "score": group.scores.astype(np.float32),
+                    "box": pa.array(list(group.boxes.astype(np.float32)), EXAMPLES.field("box").type),
+                    "target": pa.array(list(group.targets.astype(np.float32)), EXAMPLES.field("target").type),
+                    "feature": _rows_of_bytes(group.features),
+                },
+                schema=EXAMPLES.with_metadata({}),
+            ).replace_schema_metadata(None)
+
+    return write_tables(tables(), EXAMPLES, statistics=("category",))
+
+
+def _rows_of_bytes(rows: FloatArray) -> pa.LargeBinaryArray:
+    """Each row's bytes, without a copy."""
+    values = np.ascontiguousarray(rows)
+    offsets = np.arange(len(values) + 1, dtype=np.int64) * (values.shape[1] * values.itemsize)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values.reshape(-1).view(np.uint8))]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(values), buffers)
+
+
+class ExamplesFile:
+    """Encoded examples, of which only the categories that are asked for are read.
+
+    Args:
+        data: The bytes, or a file of them, of which only the parts that are needed are read.
+        where: What it is, for messages.
+        dtype: Type of the features.
+
+    Raises:
+        ArtifactError: The bytes are something else.
+    """
+
+    def __init__(self, data: bytes | io.RawIOBase, where: str, dtype: npt.DTypeLike = np.float16) -> None:
+        self._file = open_tables(data, EXAMPLES, where)
+        self._where = where
+        self._dtype = dtype
+        groups = [self._file.metadata.row_group(number).column(0) for number in range(self._file.num_row_groups)]
+        self._categories = [group.statistics.min if group.statistics else None for group in groups]
+
+    def read(self, categories: Sequence[str], *, features: bool = True) -> list[Examples]:
+        """Reads several categories' examples with one pass over their row groups.
+
+        Args:
+            categories: Names; one that has no row is left out of the result.
+            features: Whether to read the features too: without them next to nothing is read.
+
+        Returns:
+            One for each category that has rows, in the order of the file.
+        """
+        wanted = set(categories)
+        groups = [number for number, name in enumerate(self._categories) if name is None or name in wanted]
+        if not groups:
+            return []
+        names = EXAMPLES.names if features else EXAMPLES.names[:-1]
+        try:
+            table = self._file.read_row_groups(groups, columns=names)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ArtifactError(f"{self._where}: its pages can't be read ({error})") from error
+        labels = np.array(table.column("category").to_pylist(), dtype=object)
+        found = (name for name in dict.fromkeys(labels.tolist()) if name in wanted)
+        return [self._examples(name, table, np.flatnonzero(labels == name)) for name in found]
+
+    def _examples(self, category: str, table: pa.Table, rows: npt.NDArray[np.int64]) -> Examples:
+        own = table if len(rows) == table.num_rows else table.take(pa.array(rows))
+        n = own.num_rows
+        values: FloatArray = np.zeros((n, 0), self._dtype)
+        if "feature" in own.column_names:
+            blobs = [np.frombuffer(blob.as_buffer(), self._dtype) for blob in own.column("feature")]
+            values = np.stack(blobs)
+
+        def boxes(name: str) -> npt.NDArray[np.float32]:
+            column = own.column(name).combine_chunks()
+            return np.asarray(column.flatten(), dtype=np.float32).reshape(n, 4)
+
+        return Examples(
+            category=category,
+            keys=tuple(own.column("key").to_pylist()),
+            windows=own.column("window").to_numpy().astype(np.int32),
+            scores=own.column("score").to_numpy().astype(np.float32),
+            boxes=boxes("box"),
+            targets=boxes("target"),
+            features=values,
+        )
+
+
+def decode_examples(data: bytes, where: str, category: str, dtype: npt.DTypeLike = np.float16) -> Examples:
+    """Decodes one category's examples; the other categories' row groups are not decompressed."""
+    found = ExamplesFile(data, where, dtype).read((category,))
+    return found[0] if found else no_examples(category, 0, dtype)
+
+
+def no_examples(category: str, dimension: int, dtype: npt.DTypeLike = np.float16) -> Examples:
+    """No rows, with features of some length."""
+    return Examples(
+        category=category,
+        keys=(),
+        windows=np.zeros(0, np.int32),
+        scores=np.zeros(0, np.float32),
+        boxes=np.zeros((0, 4), np.float32),
+        targets=np.zeros((0, 4), np.float32),
+        features=np.zeros((0, dimension), dtype),
+    )

@@ -1,0 +1,100 @@
+"""Image shards: webdataset tars with each image's bytes untouched and its annotation as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import webdataset as wds
+
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.engine.fingerprint import canonical_json
+from sppnet.errors import ArtifactError, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a shard.
+
+    Attributes:
+        key: The image's key.
+        extension: File extension of the image without the dot, lower case.
+        data: The encoded image, as it was found.
+        annotation: Its size and objects.
+    """
+
+    key: str
+    extension: str
+    data: bytes
+    annotation: ImageAnnotation
+
+
+def encode_images(records: Iterable[ImageRecord]) -> bytes:
+    """Encodes a shard; equal records give equal bytes. Raises `ConfigError` for a key that a tar can't carry."""
+    sink = io.BytesIO()
+    with wds.TarWriter(sink, encoder=False, mtime=0) as writer:
+        for record in records:
+            if not record.key or "." in record.key:
+                raise ConfigError(f"key {record.key!r}: a shard's keys may not be empty or have dots")
+            body = canonical_json(record.annotation.to_json()).encode()
+            writer.write({"__key__": record.key, record.extension: record.data, "json": body})
+    return sink.getvalue()
+
+
+def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
+    """Yields a shard's records in order; raises `ArtifactError` naming `where` for a broken tar."""
+    pending: dict[str, tuple[str, bytes]] = {}
+    try:
+        for name, body in _members(data, where):
+            key, _, extension = name.partition(".")
+            other = pending.pop(key, None)
+            if other is None:
+                pending[key] = (extension, body)
+                continue
+            (image_extension, image), (_, text) = sorted([other, (extension, body)], key=lambda part: part[0] == "json")
+            yield ImageRecord(key, image_extension, image, ImageAnnotation.from_json(json.loads(text)))
+    except (ValueError, KeyError) as error:
+        raise ArtifactError(f"{where}: not a readable image shard ({error})") from error
+    if pending:
+        raise ArtifactError(f"{where}: {next(iter(pending))} has an image or an annotation, not both")
+
+
+def read_samples(data: bytes, where: str) -> dict[str, dict[str, bytes]]:
+    """Reads any webdataset tar: by sample, its members' bytes by extension, both in the tar's order.
+
+    As webdataset has it, a member's extension starts at the first dot of its file name. Hidden files are left out.
+
+    Raises:
+        ArtifactError: The tar is broken.
+        ConfigError: A member comes twice.
+    """
+    samples: dict[str, dict[str, bytes]] = {}
+    for name, body in _members(data, where):
+        folder, _, file = name.removeprefix("./").rpartition("/")
+        stem, _, extension = file.partition(".")
+        if not stem or not extension:
+            continue
+        sample = samples.setdefault(f"{folder}/{stem}" if folder else stem, {})
+        if extension in sample:
+            raise ConfigError(f"{where} holds {name!r} twice")
+        sample[extension] = body
+    return samples
+
+
+def _members(data: bytes, where: str) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of a tar's files; raises `ArtifactError` naming `where` for a broken tar."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file is not None:  # a folder entry has none
+                    yield member.name, file.read()
+            # tarfile takes a cut or damaged header for the end; a whole archive ends with zeros.
+            rest = data[tar.offset :]
+            if len(rest) < tarfile.BLOCKSIZE or any(rest):
+                raise ArtifactError(f"{where}: the image shard is cut short or damaged at byte {tar.offset}")
+    except (tarfile.TarError, KeyError) as error:  # KeyError: a link to a member that is not there
+        raise ArtifactError(f"{where}: not a readable image shard ({error})") from error

@@ -1,0 +1,83 @@
+"""Layout of classification: class scores or features of images, by view set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.artifacts.parquet import open_tables, write_tables
+from pipelines.artifacts.windows_and_maps import FloatArray
+from sppnet.errors import ArtifactError
+
+SCORES = pa.schema(
+    [("key", pa.string()), ("views", pa.string()), ("dtype", pa.string()), ("values", pa.large_binary())]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoresRow:
+    """A network's output for one image, averaged over the views of one set.
+
+    Attributes:
+        key: The image's key.
+        views: Name of the view set.
+        values: `[K]` softmax scores in the order of the network's labels, float32; or `[d]` features of a layer,
+            float16 or float32.
+    """
+
+    key: str
+    views: str
+    values: FloatArray
+
+
+def encode_scores(rows: Sequence[ScoresRow]) -> bytes:
+    """Encodes outputs, one row an image and view set."""
+    columns = {
+        "key": [row.key for row in rows],
+        "views": [row.views for row in rows],
+        "dtype": [row.values.dtype.name for row in rows],
+        "values": pa.array([row.values.tobytes() for row in rows], pa.large_binary()),
+    }
+    return write_tables([pa.table(columns, schema=SCORES)], SCORES)
+
+
+def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
+    """Decodes outputs; the arrays are views of the decoded bytes and read-only.
+
+    Raises:
+        ArtifactError: The bytes are something else; the message names `where`.
+    """
+    table = open_tables(data, SCORES, where).read()
+    keys, views, dtypes = (table.column(name).to_pylist() for name in ("key", "views", "dtype"))
+    blobs = table.column("values").combine_chunks()
+    try:
+        found = [np.frombuffer(blobs[row].as_buffer(), dtype=dtype) for row, dtype in enumerate(dtypes)]
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{where}: a row is not of its type ({error})") from error
+    for values in found:
+        values.flags.writeable = False
+    return [ScoresRow(*row) for row in zip(keys, views, found, strict=True)]
+
+
+def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str]) -> bytes:
+    """Encodes outputs for other programs: `values` is a list, and `label` names the highest score.
+
+    Args:
+        rows: Outputs of one type.
+        labels: What scores stand for, in order; empty for features, whose `label` is null.
+    """
+    dtype = pa.from_numpy_dtype(rows[0].values.dtype) if rows else pa.float32()
+    sizes = np.cumsum([0, *(row.values.size for row in rows)], dtype=np.int32)
+    flat = np.concatenate([row.values for row in rows]) if rows else np.zeros(0, np.float32)
+    table = pa.table(
+        {
+            "key": pa.array([row.key for row in rows], pa.string()),
+            "views": pa.array([row.views for row in rows], pa.string()),
+            "label": pa.array([labels[int(row.values.argmax())] if labels else None for row in rows], pa.string()),
+            "values": pa.ListArray.from_arrays(sizes, pa.array(flat, dtype)),
+        }
+    )
+    return write_tables([table], table.schema)

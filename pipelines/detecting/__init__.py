@@ -1,0 +1,1 @@
+"""Gathering, mining, training sets and scoring of windows."""

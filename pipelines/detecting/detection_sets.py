@@ -1,0 +1,170 @@
+"""Detections of a whole split, whichever stage made them: read shard by shard, capped, and as final boxes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from pipelines.artifacts.detections import DetectionTable, decode_detection_table
+from pipelines.artifacts.manifest import Manifest
+from pipelines.detecting.scoring import DetectorSource
+from pipelines.engine.workspace import Artifact
+from sppnet.boxes import nms
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.evaluation.best_of_set import TopPerSet
+
+Boxes = Literal["windows", "regressed"]
+"""Which boxes of detections: the windows that were scored, or those after box regression where there are any."""
+
+PER_IMAGE = re.compile(r"([1-9][0-9]*)/image")
+TopPerSetField = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=f"^{PER_IMAGE.pattern}$")] | None
+"""How many detections of a category are kept over a split: a number, `5/image` for 5 x its images, or None for all."""
+
+
+def parse_top_per_set(value: int | str | None, images: int) -> int | None:
+    """The number that a `TopPerSetField` stands for.
+
+    Args:
+        value: Of the config, or as it was typed.
+        images: Images of the split.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if value is None:
+        return None
+    text = str(value)
+    per_image = PER_IMAGE.fullmatch(text)
+    if per_image:
+        return int(per_image[1]) * images
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"top-per-set: {text!r} is neither a number such as 30000 nor one per image such as 5/image")
+    return int(text)
+
+
+def read_categories(detections: Artifact) -> tuple[str, ...]:
+    """The categories that were scored, found or not, from the SVMs that the detections were made with."""
+    return DetectorSource.of_detections(detections)[0].info.categories
+
+
+@dataclass(frozen=True)
+class DetectionSet:
+    """The detections of one split.
+
+    Attributes:
+        artifact: The detections artifact.
+        manifest: Of the images.
+        split: The split.
+    """
+
+    artifact: Artifact
+    manifest: Manifest
+    split: str
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The split's shards."""
+        return self.manifest.units(self.split)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The split's images, in order; detections refer to them by number."""
+        return tuple(key for unit in self.units for key in self.manifest.keys(unit))
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """All that were scored, in the order of the SVMs."""
+        return read_categories(self.artifact)
+
+    @cached_property
+    def _numbers(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        return tuple({name: i for i, name in enumerate(names)} for names in (self.keys, self.categories))  # type: ignore[return-value]
+
+    def check_scored(self) -> None:
+        """Raises `ConfigError` if a shard of the split was not scored."""
+        missing = sorted(set(self.units) - self.artifact.committed())
+        if missing:
+            raise ConfigError(
+                f"split {self.split}: {len(missing)} of {len(self.units)} shards have no detections in "
+                f"{self.artifact.name} (first: {missing[0]}); score that split, or finish the run, first"
+            )
+
+    def tables(self) -> Iterator[DetectionTable]:
+        """The detections, a shard at a time, in terms of `keys` and `categories`.
+
+        Raises:
+            ArtifactError: A shard is missing or corrupt, or names an image that is not its own.
+        """
+        images, categories = self._numbers
+        for unit in self.units:
+            where = f"{self.artifact.name}/{unit}"
+            table = decode_detection_table(self.artifact.read(unit), where)
+            own = set(self.manifest.keys(unit))
+            for what, names, known in (("image", table.keys, own), ("category", table.categories, categories)):
+                for name in names:
+                    if name not in known:
+                        raise ArtifactError(f"{where}: {what} {name!r} does not belong to it")
+            yield DetectionTable(
+                self.keys,
+                self.categories,
+                np.array([images[key] for key in table.keys], np.int32)[table.image],
+                np.array([categories[name] for name in table.categories], np.int32)[table.category],
+                table.scores,
+                table.boxes,
+                table.regressed,
+            )
+
+    def best(self, limit: int | None = None) -> Iterator[DetectionTable]:
+        """The detections, a category at a time, by falling score: its best `limit` over the split, or all.
+
+        One pass over the shards; about twice `limit` detections a category are in memory.
+        """
+        kept = TopPerSet(limit or sys.maxsize // 4, len(self.categories), 8)
+        for table in self.tables():
+            kept.add(table.category, table.image, table.scores, np.concatenate([table.boxes, table.regressed], axis=1))
+        for number in range(len(self.categories)):
+            found = kept.result(number)
+            category = np.full(len(found), number, np.int32)
+            boxes, regressed = found.values[:, :4], found.values[:, 4:]
+            yield DetectionTable(
+                self.keys, self.categories, found.images.astype(np.int32), category, found.scores, boxes, regressed
+            )
+
+
+def final_boxes(table: DetectionTable, kind: Boxes, nms_iou: float) -> DetectionTable:
+    """Detections with the boxes that count, in `boxes`; nothing is in `regressed` any more.
+
+    Regressed boxes move onto each other, and are suppressed once more, as the release's evaluation does.
+
+    Args:
+        table: Whole images, in any order.
+        kind: Which boxes count.
+        nms_iou: Of two regressed boxes of an image and category that overlap more, the lower is suppressed.
+    """
+    none = np.full_like(table.regressed, np.nan)
+    columns = (table.keys, table.categories, table.image, table.category, table.scores)
+    if kind == "windows":
+        return DetectionTable(*columns, table.boxes, none)
+    boxes = np.where(table.has_regressed[:, None], table.regressed, table.boxes)
+    moved = DetectionTable(*columns, boxes, none)
+    return moved.select(_suppressed(moved, nms_iou))
+
+
+def _suppressed(table: DetectionTable, nms_iou: float) -> npt.NDArray[np.int64]:
+    """Rows that are kept, in their order."""
+    order = np.lexsort((table.image, table.category))
+    new = (np.diff(table.image[order], prepend=-1) != 0) | (np.diff(table.category[order], prepend=-1) != 0)
+    groups = np.split(order, np.flatnonzero(new)[1:])
+    kept = [
+        rows if len(rows) < 2 else rows[nms(table.boxes[rows], table.scores[rows], nms_iou)]
+        for rows in groups  # an image's boxes of a category, in their order
+    ]
+    return np.sort(np.concatenate(kept))

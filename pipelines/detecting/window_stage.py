@@ -1,0 +1,95 @@
+"""What train-svms and train-regressors share: where their windows come from, and how a shard's are gathered."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, ClassVar, TypeVar
+
+from pydantic import Field
+
+from pipelines.artifacts.detectors import FeatureInfo
+from pipelines.detecting.gathering import TrainingShards, check_inputs
+from pipelines.engine.stage import RUNTIME, Input, Resources, Stage, StageConfig
+from sppnet.detection.features import WindowFeatures
+from sppnet.pooling.geometry import Convention
+
+
+class WindowTrainingConfig(StageConfig):
+    """What the stages that train on windows of cached maps, a category at a time, have in common.
+
+    Attributes:
+        images: The step that ingests.
+        windows: The step that proposes.
+        maps: The step that extracts, or one of R-CNN's crops.
+        split: Split to train on.
+        categories: Categories to train.
+        scales: Short sides that windows choose from.
+        convention: Of window mapping and scale rule.
+        levels: Of the pyramid, for pool5; fc features take their head's.
+        mean_norm: Features are scaled to this mean norm.
+        difficult: Whether objects marked difficult count as objects to learn.
+        gpus: GPUs a unit that pools takes.
+        cpus: CPUs a unit takes.
+    """
+
+    images: Annotated[str, Input(("images",))]
+    windows: Annotated[str, Input(("windows",))]
+    maps: Annotated[str, Input(("maps", "crops"))]
+    split: str = "train"
+    categories: Annotated[tuple[str, ...], Field(min_length=1)]
+    scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
+    convention: Convention = "paper"
+    levels: tuple[int, ...] = (6, 3, 2, 1)
+    mean_norm: Annotated[float, Field(gt=0)] = 20.0
+    difficult: bool = False
+    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
+    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
+
+    def positives_only(self) -> tuple[str, ...]:
+        """Splits of which nothing but objects to learn is used: none, unless a stage lets them be named."""
+        return ()
+
+
+W = TypeVar("W", bound=WindowTrainingConfig)
+
+
+class WindowTrainingStage(Stage[W]):
+    """Gathers examples shard by shard, then solves category by category."""
+
+    seeded: ClassVar[bool] = True
+
+    @classmethod
+    def check(cls, config: W, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """The splits and the scales must be extracted."""
+        check_inputs(config.images, config.scales, (config.split, *config.positives_only()), inputs)
+
+    def prepare(self) -> None:
+        """Checks the splits and the categories, and records what is trained on which features."""
+        self._shards.check_splits(self.spec.step)
+        self._shards.check_categories(self.config.categories, self.spec.step)
+        self._info.write(self.artifact)
+
+    @property
+    @abstractmethod
+    def _info(self) -> FeatureInfo:
+        """What is trained on which features."""
+
+    @cached_property
+    def _shards(self) -> TrainingShards:
+        inputs = (self.input("images"), self.input("windows"), self.input("maps"))
+        config = self.config
+        return TrainingShards(*inputs, config.scales, config.split, self.name, config.positives_only())
+
+    @cached_property
+    def _features(self) -> WindowFeatures:
+        return self._info.extractor(self.input("maps"), self.workspace)
+
+    def _pooling(self) -> Resources:
+        """What a unit that pools needs."""
+        return Resources(cpus=self.config.cpus, gpus=self.config.gpus)
+
+    def _solving(self, memory_bytes: int) -> Resources:
+        """What a unit that solves needs."""
+        return Resources(cpus=self.config.cpus, memory_bytes=memory_bytes)

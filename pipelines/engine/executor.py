@@ -1,0 +1,120 @@
+"""Where units run. `LocalExecutor` is this process; `ray_executor.RayExecutor` has the same methods on a cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipelines.engine.stage import Phase, StageSpec, build_stage, run_unit
+from pipelines.engine.workspace import Commit
+from sppnet.errors import ArtifactError, ConfigError, SppError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFailure:
+    """A unit that could not be made.
+
+    Attributes:
+        unit: Its name.
+        reason: One line: the last error.
+        tries: How often it was tried.
+        corrupt: Whether what it reads is missing or corrupt, so that its inputs are to be mended.
+    """
+
+    unit: str
+    reason: str
+    tries: int
+    corrupt: bool = False
+
+
+class Executor(Protocol):
+    """Runs phases of units."""
+
+    name: str
+
+    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
+        """Runs the units in any order and yields each one's commit or failure as it ends.
+
+        Raises:
+            ConfigError: A unit met an error that no other attempt and no other unit can escape.
+        """
+
+    def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
+        """Runs a training phase's one unit on `phase.workers` workers until it is committed."""
+
+    def close(self) -> None:
+        """Releases what the executor holds."""
+
+
+def one_line(error: BaseException) -> str:
+    """The error's class and first line."""
+    text = str(error).strip().splitlines()
+    head = text[0] if text else ""
+    return head if isinstance(error, SppError) else f"{type(error).__name__}: {head}"
+
+
+class LocalExecutor:
+    """Runs every unit in this process, one after another: for laptops, debuggers and machines without Ray."""
+
+    name = "local"
+
+    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
+        """Runs the units in order; see `Executor.run_units`."""
+        for unit in units:
+            try:
+                yield run_unit(spec, unit)
+            except ConfigError:
+                raise
+            except SppError as error:
+                yield UnitFailure(unit, one_line(error), 1, corrupt=isinstance(error, ArtifactError))
+            except Exception as error:  # the worker boundary: one bad unit must not stop the others
+                logger.exception("unit failed step=%s unit=%s", spec.step, unit)
+                yield UnitFailure(unit, one_line(error), 1)
+
+    def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
+        """Trains with one worker in this process."""
+        from pipelines.training.loop import LocalWorker, train_unit
+
+        train_unit(spec, unit, LocalWorker())
+        return build_stage(spec).artifact.commit(unit)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+class DeferredExecutor:
+    """Makes another executor when there is first something to run: a complete run starts no Ray and joins no cluster.
+
+    Args:
+        make: Makes the executor; what it raises comes out of the first `run_units` or `train`.
+    """
+
+    name = "deferred"
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self._made: Executor | None = None
+
+    @property
+    def _executor(self) -> Executor:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
+        """See `Executor.run_units`."""
+        return self._executor.run_units(spec, phase, units)
+
+    def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
+        """See `Executor.train`."""
+        return self._executor.train(spec, phase, unit)
+
+    def close(self) -> None:
+        """Closes the executor, if one was made."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None

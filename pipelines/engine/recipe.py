@@ -1,0 +1,200 @@
+"""Recipes: the YAML that names a run's steps, read strictly."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipelines.engine.stage import StageConfig
+from pipelines.stages import stage_names, stage_type
+from sppnet.errors import ConfigError
+
+VERSION = 1
+_TOP_LEVEL = ("version", "name", "seed", "steps")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A validated recipe.
+
+    Attributes:
+        name: Name of the run's folder.
+        seed: The run's seed.
+        steps: Configs by step name, each after the steps that it reads.
+        source: Where it was read from, for messages.
+    """
+
+    name: str
+    seed: int
+    steps: Mapping[str, StageConfig]
+    source: str
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out."""
+        steps = {name: config.model_dump(mode="json") for name, config in self.steps.items()}
+        return yaml.safe_dump(
+            {"version": VERSION, "name": self.name, "seed": self.seed, "steps": steps},
+            sort_keys=False,
+            width=120,
+        )
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, where YAML's loader would quietly take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See `yaml.SafeLoader`."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Reads and checks a recipe.
+
+    Args:
+        path: The YAML file.
+        overrides: `step.field=value`, `seed=value` or `name=value`; values are YAML.
+
+    Raises:
+        ConfigError: One line that names the file, the key's path and the nearest right key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        raw = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise ConfigError(f"recipe {path}{line}: not YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"recipe {path}: expected a mapping with the keys {', '.join(_TOP_LEVEL)}")
+    for override in overrides:
+        _apply_override(raw, override)
+    return parse_recipe(raw, str(path))
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    key, sep, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not sep or not all(parts):
+        raise ConfigError(f"--set {override}: expected step.field=value")
+    if len(parts) == 1 and parts[0] not in ("seed", "name"):
+        raise ConfigError(f"--set {override}: expected step.field=value, seed=value or name=value")
+    if parts[0] not in _TOP_LEVEL:
+        parts = ["steps", *parts]
+    target: Any = raw
+    for depth, part in enumerate(parts[:-1]):
+        if not isinstance(target, dict) or part not in target:
+            known = list(target) if isinstance(target, dict) else []
+            raise ConfigError(
+                f"--set {override}: no {'.'.join(parts[: depth + 1])} in the recipe{_nearest(part, known)}"
+            )
+        target = target[part]
+    if not isinstance(target, dict):
+        raise ConfigError(f"--set {override}: {'.'.join(parts[:-1])} holds no fields")
+    try:
+        target[parts[-1]] = yaml.load(value, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML ({getattr(error, 'problem', error)})") from error
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+
+
+def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
+    """Checks a recipe that is already plain values; raises `ConfigError` like `load_recipe`."""
+    for key in raw:
+        if key not in _TOP_LEVEL:
+            raise ConfigError(f"recipe {source}: unknown key '{key}'{_nearest(str(key), _TOP_LEVEL)}")
+    if raw.get("version") != VERSION:
+        raise ConfigError(f"recipe {source}: version is {raw.get('version')!r}, this sppnet reads version {VERSION}")
+    name, seed, steps = raw.get("name"), raw.get("seed", 0), raw.get("steps")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"recipe {source}: name {name!r} must be lower-case letters, digits, '.', '_' or '-'")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"recipe {source}: seed {seed!r} must be an integer")
+    if not isinstance(steps, dict) or not steps:
+        raise ConfigError(f"recipe {source}: steps must be a mapping with at least one step")
+    configs = {str(step): _parse_step(source, str(step), fields) for step, fields in steps.items()}
+    return Recipe(name=name, seed=seed, steps=_ordered(configs, source), source=source)
+
+
+def _parse_step(source: str, step: str, fields: Any) -> StageConfig:
+    where = f"recipe {source}: steps.{step}"
+    if not _NAME.fullmatch(step):
+        raise ConfigError(f"{where}: a step's name must be lower-case letters, digits, '.', '_' or '-'")
+    if not isinstance(fields, dict) or not isinstance(fields.get("stage"), str):
+        raise ConfigError(f"{where}: needs 'stage', one of {', '.join(stage_names())}")
+    try:
+        config_type = stage_type(fields["stage"]).config_type
+    except KeyError:
+        near = _nearest(fields["stage"], stage_names())
+        raise ConfigError(f"{where}.stage: unknown stage '{fields['stage']}'{near}") from None
+    try:
+        return config_type.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(_first_error(where, error, config_type)) from None
+
+
+def _first_error(where: str, error: ValidationError, config_type: type[StageConfig]) -> str:
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(config_type, first["loc"][:-1])
+        return f"{where}.{path}: unknown key{_nearest(str(first['loc'][-1]), known)}{more}"
+    if first["type"] == "missing":
+        return f"{where}.{path}: is required{more}"
+    return f"{where}.{path}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}{more}"
+
+
+def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        info = getattr(model, "model_fields", {}).get(part)
+        model = info.annotation if info else None
+    return list(getattr(model, "model_fields", {}))
+
+
+def _ordered(configs: Mapping[str, StageConfig], source: str) -> dict[str, StageConfig]:
+    graph: dict[str, list[str]] = {}
+    for step, config in configs.items():
+        graph[step] = []
+        for field, kinds in config.input_fields().items():
+            for target in config.references()[field]:
+                where = f"recipe {source}: steps.{step}.{field}"
+                if target not in configs:
+                    raise ConfigError(f"{where}: no step '{target}'{_nearest(target, configs)}")
+                made = stage_type(configs[target].stage).makes
+                if made not in kinds.kinds:
+                    raise ConfigError(f"{where}: step '{target}' makes {made}, expected {' or '.join(kinds.kinds)}")
+                graph[step].append(target)
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise ConfigError(f"recipe {source}: steps read each other in a circle: {' -> '.join(error.args[1])}") from None
+    ordered = {step: configs[step] for step in order}
+    for step, config in ordered.items():
+        given = {field: tuple(ordered[t] for t in targets) for field, targets in config.references().items()}
+        try:
+            stage_type(config.stage).check(config, given)
+        except ConfigError as error:
+            raise ConfigError(f"recipe {source}: steps.{step}.{error}") from None
+    return ordered

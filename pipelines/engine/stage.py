@@ -1,0 +1,229 @@
+"""What a stage is: a config, its inputs, phases of units, and a pure function from a unit to its output."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.engine.workspace import Artifact, Commit, Output, Workspace
+from sppnet.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Marks a config field that names other steps, and what kinds of artifact those must make."""
+
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    name: str
+
+
+COVERAGE = _Role("coverage")
+"""Marks a field that says which units exist; it is not in the fingerprint."""
+RUNTIME = _Role("runtime")
+"""Marks a field that changes speed or place, never the result; it is not in the fingerprint."""
+
+
+class StageConfig(BaseModel):
+    """Base of all stage configs: frozen, unknown keys refused.
+
+    Attributes:
+        stage: The stage's name.
+        max_quarantined: Fraction of a step's keys that may be quarantined before the step fails (exit code 4).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    max_quarantined: Annotated[float, RUNTIME, Field(ge=0, le=1)] = 0.05
+
+    @classmethod
+    def fields_with(cls, role: _Role) -> set[str]:
+        """Names of the fields marked with a role."""
+        return {name for name, info in cls.model_fields.items() if role in info.metadata}
+
+    @classmethod
+    def input_fields(cls) -> dict[str, Input]:
+        """The fields that name other steps."""
+        found = {}
+        for name, info in cls.model_fields.items():
+            for mark in info.metadata:
+                if isinstance(mark, Input):
+                    found[name] = mark
+        return found
+
+    def references(self) -> dict[str, tuple[str, ...]]:
+        """Names of the steps that each input field refers to."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in self.input_fields():
+            value = getattr(self, name)
+            found[name] = () if value is None else (value,) if isinstance(value, str) else tuple(value)
+        return found
+
+    def semantic(self) -> dict[str, Any]:
+        """The part that changes the result, as JSON values."""
+        skip = self.fields_with(COVERAGE) | self.fields_with(RUNTIME) | set(self.input_fields()) | {"stage"}
+        return cast(dict[str, Any], json.loads(self.model_dump_json(exclude=skip)))
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one unit needs of a machine.
+
+    Attributes:
+        cpus: Logical CPUs.
+        gpus: GPUs, a fraction is allowed.
+        memory_bytes: Expected peak memory, 0 if unknown.
+        deadline_seconds: After this long a unit counts as lost and is issued again.
+    """
+
+    cpus: float = 1
+    gpus: float = 0
+    memory_bytes: int = 0
+    deadline_seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Units that are independent of one another.
+
+    Attributes:
+        name: For progress lines.
+        units: Names of the units, each with a commit of its own.
+        resources: What one unit needs.
+        workers: For a training phase, how many workers step together; 0 for a phase of independent units.
+        keyed: Whether its units account for image keys; the ledger of a step is that of its last keyed phase.
+    """
+
+    name: str
+    units: tuple[str, ...]
+    resources: Resources = field(default_factory=Resources)
+    workers: int = 0
+    keyed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """All that a worker needs to build a stage: names only, no data, no secret.
+
+    Attributes:
+        workspace: The workspace's URI.
+        step: The step's name in the recipe.
+        artifact: Name of the artifact that the step makes.
+        config: The config as JSON text.
+        inputs: Artifact names by input field, as pairs.
+        seed: The run's seed.
+    """
+
+    workspace: str
+    step: str
+    artifact: str
+    config: str
+    inputs: tuple[tuple[str, tuple[str, ...]], ...]
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for logs."""
+        return asdict(self)
+
+
+C = TypeVar("C", bound=StageConfig)
+
+
+class Stage(ABC, Generic[C]):
+    """One step at work. Subclasses are built on the driver and again, once per process, on every worker.
+
+    Attributes:
+        name: The stage's name in recipes.
+        makes: Kind of artifact it makes.
+        schema: Raised when the artifact's layout or meaning changes.
+        seeded: Whether the run's seed changes the result.
+        config_type: The class of its config.
+    """
+
+    name: ClassVar[str]
+    makes: ClassVar[str]
+    schema: ClassVar[int] = 1
+    seeded: ClassVar[bool] = False
+    config_type: ClassVar[type[StageConfig]]
+
+    def __init__(self, config: C, spec: StageSpec) -> None:
+        self.config = config
+        self.spec = spec
+        self.seed = spec.seed
+        self.workspace = Workspace.open(spec.workspace)
+        self.artifact = self.workspace.artifact(spec.artifact)
+        self._inputs = {name: tuple(map(self.workspace.artifact, names)) for name, names in spec.inputs}
+
+    def input(self, name: str) -> Artifact:
+        """The artifact that an input field names."""
+        return self._inputs[name][0]
+
+    def optional_input(self, name: str) -> Artifact | None:
+        """The artifact that an input field names, or None if the field is empty."""
+        found = self._inputs.get(name, ())
+        return found[0] if found else None
+
+    def inputs(self, name: str) -> tuple[Artifact, ...]:
+        """All artifacts that an input field names."""
+        return self._inputs[name]
+
+    @classmethod
+    def external(cls, config: C) -> Mapping[str, Any]:
+        """Digests of what lies outside the workspace and changes the result: data sets, weight files."""
+        return {}
+
+    @classmethod
+    def check(cls, config: C, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
+        """Raises `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
+
+    def prepare(self) -> None:
+        """Runs once on the driver before the first phase."""
+
+    @abstractmethod
+    def phases(self) -> list[Phase]:
+        """The phases in order. Must depend on the config, the inputs and the images' manifest only."""
+
+    @abstractmethod
+    def run(self, unit: str) -> Output:
+        """Makes one unit. Pure: the same unit gives the same output on any machine."""
+
+
+def build_stage(spec: StageSpec) -> Stage[Any]:
+    """Builds the stage that a spec describes."""
+    from pipelines.stages import stage_type
+
+    raw = json.loads(spec.config)
+    kind = stage_type(raw["stage"])
+    return kind(kind.config_type.model_validate(raw), spec)
+
+
+@lru_cache(maxsize=4)
+def cached_stage(spec: StageSpec) -> Stage[Any]:
+    """Builds a stage once per process, so that its model is loaded once however many units follow."""
+    return build_stage(spec)
+
+
+def run_unit(spec: StageSpec, unit: str) -> Commit:
+    """Runs one unit and commits it. The same on Ray and in-process."""
+    stage = cached_stage(spec)
+    start = time.perf_counter()
+    output = stage.run(unit)
+    return stage.artifact.publish(unit, output, time.perf_counter() - start)
+
+
+def require_subset(wanted: tuple[Any, ...], given: tuple[Any, ...], where: str, what: str) -> None:
+    """Raises `ConfigError` naming the first wanted value that an input does not offer."""
+    for value in wanted:
+        if value not in given:
+            raise ConfigError(f"{where}: {what} {value} is not among those of its input: {', '.join(map(str, given))}")

@@ -1,0 +1,249 @@
+"""Artifacts and their commits: what exists, what is missing, and the account of every key.
+
+A unit of an artifact exists when `_commits/<unit>.json` exists. The data object behind it has a name used once
+(`<unit>-<attempt>.<suffix>`) and is published before the commit; the first commit wins, and the loser's object is
+garbage. Readers trust commits only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any
+
+from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.store import Store, StoreUnreachableError, open_store
+from sppnet.errors import ArtifactError, ConfigError
+
+COMMITS = "_commits"
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A key that can't be used, and why.
+
+    Attributes:
+        key: The image's key.
+        reason: A short code such as `truncated`.
+        detail: One line for a person.
+        stage: The stage that set it aside.
+    """
+
+    key: str
+    reason: str
+    detail: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What running one unit gives, before it is committed.
+
+    Attributes:
+        data: The whole data object, or None if the unit has none.
+        suffix: The data object's file suffix, such as `.parquet`.
+        rows: Rows, members or tensors in the data object.
+        done: How many keys of the unit are in the data object.
+        quarantined: Keys set aside, by this stage or an earlier one.
+        metrics: Small figures for status and report, JSON values only.
+    """
+
+    data: bytes | None
+    suffix: str
+    rows: int
+    done: int
+    quarantined: tuple[Quarantined, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The small JSON object that makes one unit of an artifact exist."""
+
+    unit: str
+    attempt: str
+    data: str | None
+    size: int
+    sha256: str | None
+    rows: int
+    done: int
+    quarantined: tuple[Quarantined, ...]
+    seconds: float
+    metrics: Mapping[str, Any]
+    host: str
+    created: float
+    versions: Mapping[str, str]
+
+    @property
+    def keys(self) -> int:
+        """All keys that the unit accounts for."""
+        return self.done + len(self.quarantined)
+
+    def to_json(self) -> bytes:
+        """Encodes the commit."""
+        return canonical_json(json.loads(json.dumps(asdict(self)))).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> Commit:
+        """Decodes a commit; raises `ArtifactError` naming `where` if it is none."""
+        try:
+            fields = json.loads(data)
+            fields["quarantined"] = tuple(Quarantined(**entry) for entry in fields["quarantined"])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArtifactError(f"{where}: not a commit ({error}); remove it and run again") from error
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions that a commit records."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("sppnet", "torch", "numpy", "pyarrow", "opencv-contrib-python-headless"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # the GPU machine may run from a plain checkout
+    return found
+
+
+class Artifact:
+    """One folder of the workspace: `<kind>-<fingerprint>`."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self.name = name
+
+    @property
+    def kind(self) -> str:
+        """What the folder holds, such as `maps`."""
+        return self.name.rsplit("-", 1)[0]
+
+    def describe(self, preimage: Mapping[str, Any]) -> None:
+        """Records once what the artifact is made from (`artifact.json`), for `sppnet explain`."""
+        self.store.create(f"{self.name}/artifact.json", canonical_json(dict(preimage)).encode())
+
+    def preimage(self) -> dict[str, Any]:
+        """Reads what `describe` recorded; raises `ArtifactError` if it is missing or corrupt."""
+        name = f"{self.name}/artifact.json"
+        try:
+            body = json.loads(self.store.read(name))
+        except ValueError as error:
+            raise ArtifactError(f"{self.store.uri}/{name} is corrupt: {error}") from error
+        if not isinstance(body, dict):
+            raise ArtifactError(f"{self.store.uri}/{name} is corrupt: not a mapping")
+        return body
+
+    def inputs(self, field: str) -> tuple[str, ...]:
+        """Names of the artifacts that it was made from, by the config's field; `ArtifactError` like `preimage`."""
+        try:
+            return tuple(self.preimage()["inputs"][field])
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{self.store.uri}/{self.name}/artifact.json names no {field}") from error
+
+    def committed(self) -> set[str]:
+        """Returns the committed units, from one listing."""
+        prefix = f"{self.name}/{COMMITS}/"
+        return {
+            entry.name.removeprefix(prefix).removesuffix(".json")
+            for entry in self.store.list(f"{self.name}/{COMMITS}")
+            if entry.name.endswith(".json")
+        }
+
+    def commit(self, unit: str) -> Commit:
+        """Reads one unit's commit; raises `ArtifactError` if the unit is missing."""
+        name = f"{self.name}/{COMMITS}/{unit}.json"
+        return Commit.from_json(self.store.read(name), f"{self.store.uri}/{name}")
+
+    def commits(self, units: Iterable[str]) -> list[Commit]:
+        """Reads several commits at once, in the order of `units`."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(self.commit, units))
+
+    def read(self, unit: str) -> bytes:
+        """Reads a unit's data object and checks it against its commit.
+
+        Raises:
+            ArtifactError: The unit is not committed, or its data is missing or altered.
+        """
+        return self.read_commit(self.commit(unit))
+
+    def read_commit(self, commit: Commit) -> bytes:
+        """Reads the data object of a commit at hand, like `read`."""
+        if commit.data is None:
+            raise ArtifactError(f"{self.name}/{commit.unit} has no data")
+        data = self.store.read(f"{self.name}/{commit.data}")
+        if len(data) != commit.size or content_digest(data) != commit.sha256:
+            raise ArtifactError(
+                f"{self.store.uri}/{self.name}/{commit.data} is not what was committed "
+                f"({len(data)} bytes, expected {commit.size}); remove {COMMITS}/{commit.unit}.json and run again"
+            )
+        return data
+
+    def publish(self, unit: str, output: Output, seconds: float) -> Commit:
+        """Puts the data once, then commits it unless another attempt was first.
+
+        Returns:
+            The commit that holds: ours, or the earlier winner's.
+        """
+        attempt = uuid.uuid4().hex[:12]
+        name = None
+        if output.data is not None:
+            name = f"{unit}-{attempt}{output.suffix}"
+            self.store.put(f"{self.name}/{name}", output.data)
+        commit = Commit(
+            unit=unit,
+            attempt=attempt,
+            data=name,
+            size=len(output.data or b""),
+            sha256=content_digest(output.data) if output.data is not None else None,
+            rows=output.rows,
+            done=output.done,
+            quarantined=output.quarantined,
+            seconds=round(seconds, 3),
+            metrics=dict(output.metrics),
+            host=socket.gethostname(),
+            created=round(time.time(), 3),
+            versions=library_versions(),
+        )
+        if self.store.create(f"{self.name}/{COMMITS}/{unit}.json", commit.to_json()):
+            return commit
+        winner = self.commit(unit)
+        if winner.attempt != attempt and name is not None:
+            self.store.delete(f"{self.name}/{name}")
+        return winner
+
+
+class Workspace:
+    """The root that holds the artifacts of every run."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @classmethod
+    def open(cls, uri: str) -> Workspace:
+        """Opens a workspace by folder or URI."""
+        return cls(open_store(uri))
+
+    def artifact(self, name: str) -> Artifact:
+        """Returns the artifact of that name, whether or not anything of it exists yet."""
+        return Artifact(self.store, name)
+
+    def check_writable(self) -> None:
+        """Raises `ConfigError` if nothing can be written here."""
+        probe = f"runs/.probe-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        try:
+            self.store.put(probe, b"")
+        except StoreUnreachableError as error:
+            raise ConfigError(f"workspace {self.store.uri} can't be reached: {error}") from error
+        self.store.delete(probe)

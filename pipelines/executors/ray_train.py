@@ -1,0 +1,236 @@
+"""All that talks to Ray Train: a training phase's workers as a `TorchTrainer`.
+
+Ray Train starts the workers, joins them in a process group and starts them again when one dies. Checkpoints are ours
+(`pipelines.training.checkpoints`), so each attempt has a fresh name and Ray's own storage holds nothing that anyone reads.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import uuid
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from pipelines.engine.executor import one_line
+from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.store import arrow_location
+from pipelines.engine.workspace import Artifact, Workspace
+from pipelines.training.checkpoints import FOLDER, Checkpoints
+from pipelines.training.loop import train_unit
+from sppnet import errors
+from sppnet.errors import ArtifactError, ConfigError, DataError, IncompleteError, SppError
+
+logger = logging.getLogger(__name__)
+
+_MAX_FAILURES = 5
+_STORAGE = "runs/.ray-train"
+_WATCH_SECONDS = 5.0
+
+
+class RayWorker:
+    """This process as one worker of Ray Train's group."""
+
+    def __init__(self) -> None:
+        import ray.train
+        import ray.train.torch
+
+        context = ray.train.get_context()
+        self.rank: int = context.get_world_rank()
+        self.world_size: int = context.get_world_size()
+        self.device: torch.device = ray.train.torch.get_device()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model in DistributedDataParallel, which starts with rank 0's weights everywhere."""
+        import ray.train.torch
+
+        if self.world_size == 1:
+            return model
+        wrapped: nn.Module = ray.train.torch.prepare_model(model, move_to_device=False)
+        return wrapped
+
+    def agree(self, value: float) -> float:
+        """Rank 0's value."""
+        return self._collect(value, lambda shared: torch.distributed.broadcast(shared, src=0))
+
+    def mean(self, value: float) -> float:
+        """The mean over the ranks."""
+        return self._collect(value / self.world_size, torch.distributed.all_reduce)
+
+    def report(self, point: Mapping[str, Any]) -> None:
+        """Nothing: `ray.train.report` waits for its controller; the driver reads the checkpoints' curve instead."""
+
+    def _collect(self, value: float, operation: Any) -> float:
+        if self.world_size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        operation(shared)
+        return float(shared[0])
+
+
+def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, local: bool = False) -> None:
+    """Trains a unit on `phase.workers` workers of the connected Ray cluster until it is committed.
+
+    A dead worker is replaced up to five times, a preempted one without limit, and the group goes on from the latest
+    checkpoint.
+
+    Args:
+        spec: The stage.
+        phase: Its training phase.
+        unit: The phase's unit.
+        local: Whether Ray is this machine only, which will not grow: workers then share the CPUs that it has.
+
+    Raises:
+        SppError: What a worker raised, unchanged.
+        ConfigError: `local`, and the machine has fewer GPUs than the workers need.
+        IncompleteError: The workers could not be started or kept alive.
+    """
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.config import ScalingConfig
+
+    artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
+    attempt = uuid.uuid4().hex[:12]
+    name = f"{spec.artifact}-{attempt}"
+    resources = _worker_resources(spec, phase, local=local)
+    trainer = TorchTrainer(
+        train_loop_per_worker=_train_loop,
+        train_loop_config={"spec": spec, "unit": unit, "attempt": attempt, "cpus": resources["CPU"]},
+        scaling_config=ScalingConfig(
+            num_workers=phase.workers, use_gpu="GPU" in resources, resources_per_worker=resources
+        ),
+        run_config=_run_config(spec.workspace, name),
+    )
+    try:
+        error = _fit(trainer, artifact)
+        raised = _recorded(artifact, attempt)
+    finally:
+        _clean(artifact, attempt, name)
+    if raised is not None:
+        raise raised from error
+    if error is not None or unit not in artifact.committed():
+        why = _first_line(error) if error else "the workers ended without a result"
+        raise IncompleteError(
+            f"step {spec.step}: training stopped: {why}; checkpoints are kept, run again to go on"
+        ) from error
+
+
+def _worker_resources(spec: StageSpec, phase: Phase, *, local: bool) -> dict[str, float]:
+    """What each worker reserves: what the phase asks for, or its share of a machine that has less."""
+    import ray
+
+    wanted, workers = phase.resources, phase.workers
+    have: dict[str, float] = cast(Any, ray).cluster_resources()
+    cpus, gpus = wanted.cpus, wanted.gpus
+    if local and gpus * workers > have.get("GPU", 0):
+        raise ConfigError(
+            f"step {spec.step}: {workers} workers need {gpus * workers:g} GPUs, this machine has "
+            f"{have.get('GPU', 0):g}; set {spec.step}.gpus=0 or join a cluster that has them"
+        )
+    if local:
+        cpus = min(cpus, have.get("CPU", 1.0) / workers)
+    elif cpus * workers > have.get("CPU", 0) or gpus * workers > have.get("GPU", 0):
+        logger.warning("step=%s waits for nodes for %d workers with %s", spec.step, workers, wanted)
+    return {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
+
+
+def _run_config(workspace: str, name: str) -> Any:
+    from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
+
+    path, files = arrow_location(workspace)
+    return RunConfig(
+        name=name,
+        # The limit on the controller's failures is what ends the wait for workers that never fit the cluster.
+        failure_config=FailureConfig(max_failures=_MAX_FAILURES, controller_failure_limit=_MAX_FAILURES),
+        logging_config=LoggingConfig(log_level="ERROR"),
+        storage_path=f"{path}/{_STORAGE}",
+        storage_filesystem=files,
+    )
+
+
+def _train_loop(config: dict[str, Any]) -> None:
+    """Runs in every worker. An `SppError` is recorded for the driver, since no other attempt would escape it."""
+    spec: StageSpec = config["spec"]
+    artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
+    if _recorded(artifact, config["attempt"]) is not None:
+        return
+    torch.set_num_threads(max(1, int(config["cpus"])))
+    worker = RayWorker()
+    try:
+        train_unit(spec, config["unit"], worker)
+    except SppError as error:
+        _record(artifact, config["attempt"], error)
+        if worker.world_size > 1:
+            raise  # the others wait for this rank: Ray must end the group, which finds the record when it is back
+
+
+def _fit(trainer: Any, artifact: Artifact) -> Exception | None:
+    """Fits on a thread, so that Ctrl-C reaches the caller: on the main thread Ray Train would swallow it."""
+    failures: list[Exception] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except Exception as error:  # noqa: BLE001  # handed to the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=fit, name="ray-train", daemon=True)
+    thread.start()
+    shown = 0
+    while thread.is_alive():
+        thread.join(_WATCH_SECONDS)
+        shown = _show_progress(Checkpoints(artifact), shown)
+    return failures[0] if failures else None
+
+
+def _show_progress(checkpoints: Checkpoints, shown: int) -> int:
+    """Logs the curve's last point of a checkpoint that is new. Returns the step shown last."""
+    steps = checkpoints.steps()
+    if not steps or steps[-1] <= shown:
+        return shown
+    try:
+        curve = checkpoints.curve(steps[-1])
+    except ArtifactError:  # pruned since it was listed
+        return shown
+    if curve:
+        logger.info("training %s", " ".join(f"{name}={value}" for name, value in curve[-1].items()))
+    return steps[-1]
+
+
+def _record_name(artifact: Artifact, attempt: str) -> str:
+    return f"{artifact.name}/{FOLDER}/failed-{attempt}.json"
+
+
+def _record(artifact: Artifact, attempt: str, error: SppError) -> None:
+    parts = [error.reason, error.detail] if isinstance(error, DataError) else [str(error)]
+    body = canonical_json({"type": type(error).__name__, "parts": parts}).encode()
+    artifact.store.create(_record_name(artifact, attempt), body)
+
+
+def _recorded(artifact: Artifact, attempt: str) -> SppError | None:
+    name = _record_name(artifact, attempt)
+    if not artifact.store.exists(name):
+        return None
+    body = json.loads(artifact.store.read(name))
+    kind: type[SppError] = getattr(errors, body["type"], IncompleteError)
+    return kind(*body["parts"])
+
+
+def _clean(artifact: Artifact, attempt: str, name: str) -> None:
+    """Removes what the attempt left: its error record and Ray's own storage."""
+    artifact.store.delete(_record_name(artifact, attempt))
+    for entry in artifact.store.list(f"{_STORAGE}/{name}"):
+        artifact.store.delete(entry.name)
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong at the bottom of Ray's wrappings, in one line."""
+    failures = getattr(error, "worker_failures", None)
+    inner: BaseException = next(iter(failures.values())) if failures else error
+    inner = getattr(inner, "controller_failure", inner)
+    inner = getattr(inner, "health_check_failure", inner)
+    return one_line(getattr(inner, "_base_exc", inner))

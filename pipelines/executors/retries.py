@@ -1,0 +1,122 @@
+"""How often a unit is tried, and when again: the account that a distributed executor keeps, apart from any cluster.
+
+Failures of the infrastructure (a dead worker, a lost node, a store that is away) are counted apart from those of the
+unit's own code: the first may well pass, the second rarely do.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.engine.executor import UnitFailure
+
+Kind = Literal["infrastructure", "application", "artifact"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLimits:
+    """How often a unit may fail before it is given up, and how long to wait in between.
+
+    Attributes:
+        infrastructure: Tries that may end in a dead worker, a lost node or a passed deadline.
+        application: Tries that may end in an exception of the unit's own code, or in what it reads being corrupt.
+        first_wait: Seconds before the second try; doubled for each further one, and jittered by half.
+        longest_wait: Seconds; the wait never exceeds it.
+    """
+
+    infrastructure: int = 4
+    application: int = 2
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+
+    def tries(self, kind: Kind) -> int:
+        """The limit for a kind of failure."""
+        return self.infrastructure if kind == "infrastructure" else self.application
+
+    def wait(self, failures: int) -> float:
+        """Seconds to wait after the `failures`-th failure."""
+        return min(self.first_wait * 2.0 ** (failures - 1), self.longest_wait) * (0.5 + random.random())
+
+
+@dataclass(slots=True)
+class _Account:
+    failures: Counter[Kind] = field(default_factory=Counter)
+    reason: str = ""
+    waiting: bool = False
+
+
+class UnitBook:
+    """Which units are open, which wait for their next try, and how often each has failed.
+
+    A unit is *waiting* (it will be due at some time), or *out* (somebody tries it), or closed.
+    """
+
+    def __init__(self, units: Iterable[str], limits: RetryLimits) -> None:
+        self._limits = limits
+        self._accounts: dict[str, _Account] = {}
+        self._queue: list[tuple[float, int, str]] = []
+        self._pushed = 0
+        for unit in units:
+            self._accounts[unit] = _Account()
+            self._push(unit, 0.0)
+
+    def _push(self, unit: str, due: float) -> None:
+        self._accounts[unit].waiting = True
+        heapq.heappush(self._queue, (due, self._pushed, unit))
+        self._pushed += 1
+
+    @property
+    def open(self) -> int:
+        """How many units are neither done nor given up."""
+        return len(self._accounts)
+
+    def is_open(self, unit: str) -> bool:
+        """Whether a unit is neither done nor given up."""
+        return unit in self._accounts
+
+    def is_waiting(self, unit: str) -> bool:
+        """Whether a try of the unit is still to come."""
+        return unit in self._accounts and self._accounts[unit].waiting
+
+    def take_due(self, now: float, most: int) -> Iterator[str]:
+        """Yields up to `most` units whose time has come; they are out from then on."""
+        while most > 0 and self._queue and self._queue[0][0] <= now:
+            _, _, unit = heapq.heappop(self._queue)
+            if self.is_waiting(unit):
+                self._accounts[unit].waiting = False
+                most -= 1
+                yield unit
+
+    def next_due(self) -> float | None:
+        """When the next waiting unit is due; None if none waits."""
+        while self._queue and not self.is_waiting(self._queue[0][2]):
+            heapq.heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    def count_failure(self, unit: str, kind: Kind, reason: str) -> None:
+        """Notes that a try failed."""
+        account = self._accounts[unit]
+        account.failures[kind] += 1
+        account.reason = reason
+
+    def exhausted(self, unit: str) -> UnitFailure | None:
+        """The failure to report if a unit has no tries left."""
+        account = self._accounts[unit]
+        if all(count < self._limits.tries(kind) for kind, count in account.failures.items()):
+            return None
+        return UnitFailure(unit, account.reason, account.failures.total(), corrupt=account.failures["artifact"] > 0)
+
+    def retry(self, unit: str, now: float, *, at_once: bool = False) -> None:
+        """Puts a unit back, after a wait that grows with its failures."""
+        if not self._accounts[unit].waiting:
+            failures = self._accounts[unit].failures.total()
+            self._push(unit, now if at_once or not failures else now + self._limits.wait(failures))
+
+    def close(self, unit: str) -> None:
+        """Takes a unit out: it is done or given up."""
+        del self._accounts[unit]

@@ -1,0 +1,1 @@
+"""Fine-tuning's plans, batches and task."""

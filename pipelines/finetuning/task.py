@@ -1,0 +1,129 @@
+"""Fine-tuning's task: batches of pooled windows through fc6, fc7 and fc8, and the head that comes of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pipelines.artifacts.networks import SUFFIX, TrainedHead, encode_head
+from pipelines.engine.workspace import Output
+from pipelines.finetuning.batches import WindowBatches, WindowPooler
+from pipelines.finetuning.plans import BACKGROUND, ChunkPlanner
+from pipelines.shards.reading import splits_units
+from pipelines.training.best_weights import kept_figures
+from pipelines.training.loop import Curve, Task, Worker
+from sppnet.detection.svm import MEAN_NORM, feature_scale
+from sppnet.networks.network import FcHead
+from sppnet.pooling.pyramid import Pyramid
+from sppnet.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from pipelines.stages.finetune import Finetune
+
+
+class FinetuneTask(Task):
+    """One worker's part of a fine-tuning."""
+
+    def __init__(self, stage: Finetune, worker: Worker) -> None:
+        self._stage = stage
+        self._config = config = stage.config
+        self._worker = worker
+        self.model: FcHead = stage.new_head().to(worker.device)
+        inputs, rule = stage.inputs_of_shards(), config.rule()
+        units = stage.manifest.units(config.split)
+        more = splits_units(stage.manifest, config.positive_splits)
+        self._planner = ChunkPlanner(inputs, units, rule, derive_seed(stage.seed, stage.name), more)
+        pyramid = Pyramid(config.levels)
+        self._pooler = WindowPooler(inputs, stage.backbone.geometry, pyramid, config.convention, worker.device)
+        self._scale = self._input_scale()
+        self._batches = WindowBatches(
+            self._planner,
+            self._pooler,
+            batch=config.batch,
+            steps=config.steps,
+            chunk=config.chunk,
+            rank=worker.rank,
+            world=worker.world_size,
+        )
+
+    def _input_scale(self) -> float:
+        """Factor on pooled vectors while a fresh head trains; 1 for one that was trained on them before.
+
+        Learning rates mean nothing to layers whose inputs have any norm: an imported backbone's vectors may be
+        hundreds of times longer than those of a network trained here. Fresh layers see the mean norm that SVMs see
+        too, and `finish` folds the factor into fc6, so that the published head takes plain pooled vectors.
+        """
+        if self._stage.optional_input("init") is not None:
+            return 1.0
+        sample = self._planner.chunk(0, 1)
+        vectors = self._pooler.pool(sample, np.arange(len(sample.windows))).float()
+        # The default range of a layer's first weights is for inputs whose values, not whose norm, are about 1.
+        _multiply_fc6(self.model, math.sqrt(vectors.shape[1]) / MEAN_NORM)
+        return feature_scale(torch.linalg.vector_norm(vectors, dim=1).cpu().numpy())
+
+    def loss(self, model: nn.Module, step: int) -> torch.Tensor:
+        """Softmax loss of this worker's windows."""
+        vectors, labels = self._batches.batch(step)
+        logits = model(vectors * self._scale)
+        # A sum over the worker's windows and a mean over the batch: slices need not be of one size.
+        share = self._worker.world_size / self._config.batch
+        return F.cross_entropy(logits.float(), labels, reduction="sum") * share
+
+    @cached_property
+    def _held_out(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        chunk = self._planner.held_out(self._config.held_out_batches)
+        if chunk is None:
+            return None
+        labels = torch.from_numpy(chunk.windows.labels).to(self._worker.device)
+        return self._pooler.pool(chunk, np.arange(len(chunk.windows))), labels
+
+    def measure(self) -> Mapping[str, float]:
+        """Accuracy on held-out windows: all of them, those on objects, and the latter with background left out."""
+        if self._held_out is None:
+            return {}
+        vectors, labels = self._held_out
+        starts = range(0, len(vectors), self._config.batch)
+        parts = [vectors[start : start + self._config.batch] * self._scale for start in starts]
+        logits = torch.cat([self.model(part) for part in parts])
+        right, shown = (logits.argmax(dim=1) == labels).float(), labels > 0
+        category = logits[shown, 1:].argmax(dim=1) + 1
+        accuracy = float(right.mean())
+        return {
+            "held_out_error": 1 - accuracy,
+            "held_out_accuracy": accuracy,
+            "held_out_objects": float(right[shown].mean()),
+            "held_out_categories": float((category == labels[shown]).float().mean()),
+        }
+
+    def finish(self, curve: Curve) -> Output:
+        """The head with what it was trained for."""
+        config = self._config
+        head = copy.deepcopy(self.model)
+        _multiply_fc6(head, self._scale)
+        trained = TrainedHead(
+            head=head,
+            pyramid=Pyramid(config.levels),
+            labels=(BACKGROUND, *config.categories),
+            scales=config.scales,
+            convention=config.convention,
+            curve=tuple(curve),
+        )
+        metrics = {"steps": config.steps, **kept_figures(curve)}
+        return Output(encode_head(trained), SUFFIX, rows=len(self.model.state_dict()), done=0, metrics=metrics)
+
+    def close(self) -> None:
+        """Ends the thread that pools."""
+        self._batches.close()
+
+
+def _multiply_fc6(head: FcHead, factor: float) -> None:
+    with torch.no_grad():
+        cast(nn.Linear, head.layers["fc6"]).weight.mul_(factor)

@@ -1,0 +1,1 @@
+"""Pre-training's examples, batches and task."""

@@ -1,0 +1,155 @@
+"""Checkpoints of a training stage, in its artifact's folder: the same in-process and on Ray.
+
+    <artifact>/checkpoints/step-000200-<attempt>.safetensors    weights and momentum
+    <artifact>/checkpoints/step-000200.json                     the commit: created once, names the object above
+
+As with units, a checkpoint exists when its commit does, and nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.workspace import Artifact
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
+from sppnet.networks.weights import read_safetensors, write_safetensors
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "checkpoints"
+_COMMIT = re.compile(r"step-(\d+)\.json")
+_DATA = re.compile(r"step-(\d+)-\w+\.safetensors")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """The state of a training after a number of steps.
+
+    Attributes:
+        step: How many steps were done.
+        tensors: Weights and optimizer state by name, on the CPU.
+        curve: What was logged so far, one mapping of JSON values a point.
+    """
+
+    step: int
+    tensors: Mapping[str, torch.Tensor]
+    curve: tuple[Mapping[str, Any], ...]
+
+
+class Checkpoints:
+    """The checkpoints of one artifact."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._store = artifact.store
+        self._artifact = artifact.name
+        self._folder = f"{artifact.name}/{FOLDER}"
+
+    def steps(self) -> list[int]:
+        """Returns the committed steps in ascending order, from one listing."""
+        return sorted(int(found[1]) for name in self._names() if (found := _COMMIT.fullmatch(name)))
+
+    def load(self, step: int) -> Checkpoint:
+        """Reads the checkpoint of a step.
+
+        Raises:
+            ArtifactError: It is missing or damaged.
+            ConfigError: It is of another network or config, put here by hand: a fingerprint keeps those apart.
+        """
+        where = self._commit_name(step)
+        commit = self._read_commit(where)
+        try:
+            data = self._store.read(f"{self._folder}/{commit['data']}")
+            if content_digest(data) != commit["sha256"]:
+                raise ArtifactError(f"{where}: {commit['data']} is not what was committed ({len(data)} bytes)")
+            return Checkpoint(commit["step"], read_safetensors(data, where), tuple(commit["curve"]))
+        except (ValueError, TypeError, KeyError, ConfigError) as error:
+            raise ArtifactError(f"{where}: not a checkpoint ({error})") from error
+
+    def curve(self, step: int) -> tuple[Mapping[str, Any], ...]:
+        """Reads only what was logged up to a step; raises `ArtifactError` if it has no checkpoint."""
+        return tuple(self._read_commit(self._commit_name(step))["curve"])
+
+    def latest(self) -> Checkpoint | None:
+        """Reads the latest checkpoint that is whole.
+
+        A damaged one is passed over with a warning and its commit removed, so that its step can be saved again.
+
+        Raises:
+            ConfigError: It is of another network or config.
+        """
+        for step in reversed(self.steps()):
+            try:
+                return self.load(step)
+            except ArtifactError as error:
+                logger.warning("checkpoint damaged, falling back to the one before: %s", error)
+                self._store.delete(self._commit_name(step))
+        return None
+
+    def save(self, step: int, tensors: Mapping[str, torch.Tensor], curve: Sequence[Mapping[str, Any]]) -> None:
+        """Publishes a checkpoint, unless the step already has one (a lost attempt that lived on wrote the same).
+
+        Raises:
+            IncompleteError: A tensor holds values that are not finite: no run should start again from those.
+        """
+        for name, tensor in tensors.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise IncompleteError(
+                    f"training diverged: {name} holds values that are not finite after step {step}; {self.advice()}"
+                )
+        name = f"step-{step:06d}-{uuid.uuid4().hex[:12]}.safetensors"
+        data = write_safetensors(tensors)
+        self._store.put(f"{self._folder}/{name}", data)
+        commit = {
+            "artifact": self._artifact,
+            "step": step,
+            "data": name,
+            "sha256": content_digest(data),
+            "curve": [dict(p) for p in curve],
+        }
+        if not self._store.create(self._commit_name(step), canonical_json(commit).encode()):
+            self._store.delete(f"{self._folder}/{name}")
+
+    def prune(self, keep: int = 2) -> None:
+        """Removes all but the last `keep` checkpoints: commits first, then the objects of their steps."""
+        names = self._names()
+        steps = sorted(int(found[1]) for name in names if (found := _COMMIT.fullmatch(name)))
+        if keep and len(steps) <= keep:
+            return
+        oldest_kept = steps[-keep] if keep else None
+        for pattern in (_COMMIT, _DATA):
+            for name in names:
+                found = pattern.fullmatch(name)
+                if found and (oldest_kept is None or int(found[1]) < oldest_kept):
+                    self._store.delete(f"{self._folder}/{name}")
+
+    def advice(self) -> str:
+        """Says for an error's message what a run can start again from."""
+        steps = self.steps()
+        kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
+        return f"{kept}; lower the learning rate and run again"
+
+    def _read_commit(self, where: str) -> dict[str, Any]:
+        """A checkpoint's commit: `ArtifactError` for a damaged one, `ConfigError` for another training's."""
+        try:
+            commit: dict[str, Any] = json.loads(self._store.read(where))
+            owner = commit["artifact"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArtifactError(f"{where}: not a checkpoint ({error})") from error
+        if owner != self._artifact:
+            raise ConfigError(f"{where} is a checkpoint of {owner}, another network or config; remove it and run again")
+        return commit
+
+    def _names(self) -> list[str]:
+        return [entry.name.removeprefix(f"{self._folder}/") for entry in self._store.list(self._folder)]
+
+    def _commit_name(self, step: int) -> str:
+        return f"{self._folder}/step-{step:06d}.json"

@@ -1,0 +1,50 @@
+"""The config fields by which stages name a network: its backbone, and the levels of its pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pipelines.engine.stage import StageConfig
+from sppnet.errors import ConfigError
+from sppnet.images.pixels import Preprocessing
+from sppnet.networks.backbones import BackboneSpec
+from sppnet.pooling.pyramid import parse_levels
+
+
+def _parse_levels(value: Any) -> Any:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be a list of levels or a name")
+    try:
+        return parse_levels(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+LevelsField = Annotated[tuple[int, ...] | Literal["none"], BeforeValidator(_parse_levels)]
+"""Levels of a pyramid: a list, `spp6` or `spp4` (which become lists), or `none` for a network without SPP."""
+
+
+class BackboneFields(StageConfig):
+    """The fields that name a backbone, to be mixed into a stage's config.
+
+    Attributes:
+        architecture: A backbone's name: one of Table 1's, `zf5_released`, `squeezenet1_0`, or `torchvision:<name>`.
+        width: Multiplies every layer's channels.
+        cut: The last module kept; by default the last convolution with what activates it.
+        preprocessing: What becomes of pixels; by default the architecture's.
+        response_norm: Whether responses are normalised; by default the architecture's.
+    """
+
+    architecture: str
+    width: Annotated[float, Field(gt=0)] = 1.0
+    cut: str | None = None
+    preprocessing: Mapping[str, Any] | None = None
+    response_norm: bool | None = None
+
+    def spec(self) -> BackboneSpec:
+        """The backbone that the config names; raises `ConfigError` for one that does not exist."""
+        wanted = Preprocessing.from_dict(self.preprocessing) if self.preprocessing else None
+        return BackboneSpec(self.architecture, self.width, self.cut, wanted, self.response_norm)

@@ -1,0 +1,1 @@
+"""From views to class scores (section 3)."""

@@ -1,0 +1,1 @@
+"""From windows to detections (section 4)."""

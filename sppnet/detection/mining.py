@@ -1,0 +1,181 @@
+"""Hard negatives: which windows join a category's negatives, and which leave (section 4.1).
+
+A negative is hard if the current SVM scores it above -1, within the margin. Everything is ordered by
+(category, falling score, window), never by who found it first, and samples are drawn by a hash of the
+window's name, so that shards can be mined anywhere and merged in any order with the same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sppnet.errors import ConfigError, DataError
+from sppnet.pooling.geometry import Convention, Geometry, windows_to_cells
+from sppnet.pooling.scales import choose_scales, scale_windows
+from sppnet.seeds import derive_seed
+
+Dedupe = Literal["overlap", "response-box", "none"]
+"""Which negatives of an image are left out: those that overlap another by more than a threshold (the paper), those
+whose cells and scale are an earlier one's (the authors' release), or none."""
+
+_FAR_CELLS = 1 << 20
+"""Cells that windows are moved by, on a map twice as wide, to see their cells before clipping."""
+
+
+class HardNegatives(NamedTuple):
+    """Windows that join the negatives, by category, then by falling score, then by window.
+
+    Attributes:
+        categories: int64 `[m]` index of the category.
+        windows: int64 `[m]` index of the window in its image.
+        scores: float32 `[m]` what the category's SVM gave it.
+    """
+
+    categories: NDArray[np.int64]
+    windows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+def name_fraction(seed: int, key: str, window: int) -> float:
+    """A number in `[0, 1)` that depends on a window's name alone: those below `p` are a sample of that fraction.
+
+    Args:
+        seed: of the sample.
+        key: the image's.
+        window: index of the window.
+    """
+    return derive_seed(seed, "row", key, window) / 2**63
+
+
+def sampled_fraction(limit: int, candidates: int) -> float:
+    """Below which fraction to keep rows so that, of so many, `limit` are almost surely kept, and few more.
+
+    Args:
+        limit: rows wanted in the end.
+        candidates: rows that there are at most.
+    """
+    # The number kept is binomial with a variance below its mean: six deviations more are never short in practice.
+    return min(1.0, (limit + 6 * math.sqrt(limit)) / max(1, candidates))
+
+
+def initial_negatives(n_windows: int, per_image: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draws the negatives of an image that the first SVM is trained on.
+
+    Args:
+        n_windows: negatives that the image has.
+        per_image: how many to take; None takes all.
+        rng: seeded from the image's key, never from a rank.
+
+    Returns:
+        int64 positions among the image's negatives, rising, without repetition.
+    """
+    if per_image is None or per_image >= n_windows:
+        return np.arange(n_windows, dtype=np.int64)
+    if per_image < 0:
+        raise ConfigError(f"per_image must not be negative: {per_image}")
+    return np.sort(rng.choice(n_windows, size=per_image, replace=False)).astype(np.int64)
+
+
+def first_responses(
+    windows: ArrayLike,
+    image_hw: tuple[int, int],
+    scales: Sequence[int],
+    geometry: Geometry,
+    convention: Convention = "paper",
+) -> NDArray[np.bool_]:
+    """The windows whose cells, before clipping to the map, and scale are not those of an earlier window.
+
+    The authors' release drops the others instead of applying the paper's 70 % rule.
+
+    Args:
+        windows: `[n, 4]` pixels of the original image.
+        image_hw: height and width of the original image, pixels.
+        scales: short sides to choose from.
+        geometry: of the backbone.
+        convention: of the scale rule and the window mapping.
+
+    Returns:
+        bool `[n]`.
+    """
+    boxes = np.asarray(windows, dtype=np.float64).reshape(-1, 4)
+    chosen = choose_scales(boxes, image_hw, scales, convention)
+    names = np.zeros((len(boxes), 5), np.int64)
+    names[:, 0] = chosen
+    far, size = _FAR_CELLS * geometry.stride, 2 * _FAR_CELLS
+    for number in np.unique(chosen).tolist():
+        rows = np.flatnonzero(chosen == number)
+        scaled = scale_windows(boxes[rows], image_hw, scales[number], convention)
+        names[rows, 1:] = windows_to_cells(scaled + far, (size, size), geometry, convention)
+    first = np.zeros(len(boxes), dtype=bool)
+    first[np.unique(names, axis=0, return_index=True)[1]] = True
+    return first
+
+
+def hard_negatives(
+    scores: ArrayLike,
+    negative_mask: ArrayLike,
+    threshold: float = -1.0,
+    limit: int | None = None,
+    *,
+    boxes: ArrayLike | None = None,
+    max_overlap: float | None = None,
+) -> HardNegatives:
+    """The hard negatives of an image, for all categories at once.
+
+    Args:
+        scores: `[n, k]` score of each window for each category.
+        negative_mask: bool `[n, k]`, True where the window is a negative of the category.
+        threshold: a hard one scores above this.
+        limit: at most so many per category, the best-scored ones; None takes all.
+        boxes: `[n, 4]` pixels, needed for `max_overlap`.
+        max_overlap: of two hard negatives of a category whose IoU is greater, the lower-scored is left out (the
+            paper's 70 %); None keeps both.
+
+    Raises:
+        DataError: `nan-scores` if the score of a negative is not a number; shapes differ.
+    """
+    values, mask = np.asarray(scores, dtype=np.float32), np.asarray(negative_mask, dtype=bool)
+    if values.shape != mask.shape or values.ndim != 2:
+        raise DataError("bad-scores", f"scores {list(values.shape)} do not go with a mask {list(mask.shape)}")
+    if np.isnan(values.sum()) and np.isnan(values[mask]).any():
+        raise DataError("nan-scores", "scores of negatives are not numbers")
+    windows, categories = np.nonzero(mask & (values > threshold))
+    chosen = values[windows, categories]
+    order = np.lexsort((windows, -chosen, categories))
+    windows, categories, chosen = windows[order], categories[order], chosen[order]
+    if max_overlap is not None:
+        if boxes is None:
+            raise ConfigError("max_overlap needs the windows' boxes")
+        rows = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)[windows]
+        kept = _suppress(rows, categories, max_overlap, limit)
+        windows, categories, chosen = windows[kept], categories[kept], chosen[kept]
+    if limit is not None:
+        within = np.arange(len(categories)) - np.searchsorted(categories, categories) < limit
+        windows, categories, chosen = windows[within], categories[within], chosen[within]
+    return HardNegatives(categories.astype(np.int64), windows.astype(np.int64), chosen)
+
+
+def _suppress(
+    boxes: NDArray[np.float64], categories: NDArray[np.int64], threshold: float, limit: int | None
+) -> NDArray[np.bool_]:
+    from sppnet.detection.mining_numba import suppress_by_category
+
+    return suppress_by_category(boxes, categories, threshold, limit)
+
+
+def evict(scores: ArrayLike, threshold: float = -1.2) -> NDArray[np.bool_]:
+    """Which cached negatives leave after a training round: those that the new SVM is sure of.
+
+    Args:
+        scores: `[n]` scores of the cached negatives.
+        threshold: those below it leave.
+
+    Returns:
+        bool `[n]`, True where the negative leaves.
+    """
+    return np.asarray(scores) < threshold

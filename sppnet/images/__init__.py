@@ -1,0 +1,1 @@
+"""Pixels: decoding, a network's input, training crops, statistics of a data set."""

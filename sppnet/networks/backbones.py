@@ -1,0 +1,286 @@
+"""Backbones: the convolutions that make an image's map, with their geometry and their preprocessing.
+
+A `BackboneSpec` is plain data that a recipe can name and a fingerprint can hash; `build_backbone` turns it into a
+module. A new architecture is one entry of `ARCHITECTURES`; `torchvision:<name>` is any of torchvision's classifiers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sppnet.errors import ConfigError
+from sppnet.images.pixels import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
+from sppnet.networks.cuts import cut_network, last_activation, nearest
+from sppnet.networks.trunks import TRUNKS, build_trunk
+from sppnet.networks.weights import load_state
+from sppnet.pooling.geometry import GEOMETRIES, Geometry, trace_geometry
+
+TORCHVISION_PREFIX = "torchvision:"
+"""Before the name of one of torchvision's classifiers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One entry of the registry.
+
+    Attributes:
+        build: makes the whole network for a spec, to be cut; its parameters have their publisher's names.
+        cut: the last module kept by default, a dotted name.
+        preprocessing: what the network wants of its pixels by default.
+        has_width: whether `BackboneSpec.width` means anything here.
+        response_norm: its default, or None where the architecture has no such norm.
+        beyond: beginnings of the names that published weights hold besides the trunk, knowingly ignored.
+    """
+
+    build: Callable[[BackboneSpec], nn.Module]
+    cut: str
+    preprocessing: Preprocessing
+    has_width: bool = False
+    response_norm: bool | None = None
+    beyond: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """Which convolutions to use. What is left None is filled in with the architecture's default.
+
+    Attributes:
+        architecture: a key of `ARCHITECTURES`, or `torchvision:` with the name of a classifier there.
+        width: multiplies every layer's channels (Table 1's networks only).
+        cut: the last module kept, a dotted name such as `relu5`, `features.12` or `layer3`.
+        preprocessing: what the weights want of their pixels.
+        response_norm: normalise responses as in Table 1 (Table 1's networks only).
+    """
+
+    architecture: str
+    width: float = 1.0
+    cut: str | None = None
+    preprocessing: Preprocessing | None = None
+    response_norm: bool | None = None
+
+    def __post_init__(self) -> None:
+        kind = _architecture(self.architecture)
+        if not (math.isfinite(self.width) and self.width > 0):
+            raise ConfigError(f"backbone.width: must be positive, not {self.width}")
+        if self.width != 1.0 and not kind.has_width:
+            raise ConfigError(f"backbone.width: {self.architecture} has one width only, 1.0, not {self.width}")
+        if self.response_norm is not None and kind.response_norm is None:
+            raise ConfigError(f"backbone.response_norm: {self.architecture} has no response normalisation")
+        object.__setattr__(self, "width", float(self.width))
+        object.__setattr__(self, "cut", self.cut or kind.cut)
+        object.__setattr__(self, "preprocessing", self.preprocessing or kind.preprocessing)
+        if self.response_norm is None:
+            object.__setattr__(self, "response_norm", kind.response_norm)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, defaults filled in; `from_dict` reads them back to an equal spec."""
+        preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
+        values = {name: getattr(self, name) for name in ("architecture", "width", "cut", "response_norm")}
+        return {**values, "preprocessing": preprocessing}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BackboneSpec:
+        """Build from `to_dict`'s values, of which only `architecture` is needed.
+
+        Raises:
+            ConfigError: an unknown key, an unknown architecture, or a value out of range.
+        """
+        for name in values:
+            if name not in cls.__dataclass_fields__:
+                raise ConfigError(f"backbone.{name}: unknown key{nearest(name, cls.__dataclass_fields__)}")
+        if "architecture" not in values:
+            raise ConfigError(f"backbone.architecture: missing, one of {', '.join(ARCHITECTURES)}")
+        known = dict(values)
+        if isinstance(known.get("preprocessing"), Mapping):
+            known["preprocessing"] = Preprocessing.from_dict(known["preprocessing"])
+        return cls(**known)
+
+
+class Backbone(nn.Module):
+    """The convolutions up to the last map, which is non-negative.
+
+    Attributes:
+        spec: what was built.
+        trunk: the layers; its parameters have their publisher's names.
+        geometry: receptive field, stride and accumulated padding of a cell, in pixels.
+        channels: of the map.
+        preprocessing: what the images must have gone through.
+    """
+
+    _mean_image: torch.Tensor | None
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        super().__init__()
+        # No buffer: it is of the pixels, so it stays float32 when the weights become bfloat16.
+        self._mean_image = None
+        kind = _architecture(spec.architecture)
+        self.spec = spec
+        self.preprocessing = spec.preprocessing or kind.preprocessing
+        self.trunk = _build_trunk(spec).to(memory_format=torch.channels_last)
+        self.geometry = _named_geometry(trace_geometry(self.trunk))
+        self.channels = _map_shape(spec, 512)[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights, in which the convolutions run."""
+        return next(self.parameters()).dtype
+
+    @property
+    def mean_image(self) -> torch.Tensor | None:
+        """The per-pixel mean that replaces the preprocessing's constant (paper section 3.1), None without.
+
+        Float32 `[3, h, w]` on the CPU: grey levels, in the channel order of the network's input. It goes to
+        `sppnet.images.pixels.prepare_image` and `normalise_images`, which warp it to the input's size.
+        """
+        return self._mean_image
+
+    @mean_image.setter
+    def mean_image(self, value: torch.Tensor | None) -> None:
+        if value is not None:
+            if value.ndim != 3 or value.shape[0] != 3 or 0 in value.shape or not bool(torch.isfinite(value).all()):
+                raise ConfigError(f"mean image: must be finite grey levels [3, h, w], not {list(value.shape)}")
+            value = value.detach().to("cpu", torch.float32)
+        self._mean_image = value
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Convolve images `[N, 3, H, W]`, preprocessed, of any float type.
+
+        Returns:
+            Maps `[N, C, h, w]` in the weights' dtype, channels last in memory, after ReLU and without -0.0.
+        """
+        maps = F.relu(self.trunk(images.to(self.dtype, memory_format=torch.channels_last)))
+        # ReLU keeps -0.0, and pooled features must not depend on which of two equal zeros a kernel met first.
+        return maps + 0.0 if maps.requires_grad else maps.add_(0.0)
+
+    def map_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the `(h, w)` cells of the map of an image of `(H, W)` pixels, computed from shapes alone.
+
+        Raises:
+            ConfigError: the image is too small to have one cell.
+        """
+        height, width = (_map_shape(self.spec, int(side))[1] for side in image_hw)
+        return height, width
+
+
+def build_backbone(spec: BackboneSpec) -> Backbone:
+    """Build a backbone with fresh weights, ready to train or to load.
+
+    Raises:
+        ConfigError: the cut names no module of the architecture.
+    """
+    return Backbone(spec)
+
+
+def load_backbone(backbone: Backbone, tensors: Mapping[str, torch.Tensor], where: str, *, prefix: str = "") -> None:
+    """Load published or trained weights into a backbone's trunk.
+
+    Layers of the architecture beyond the cut, and its classifier, may be there and are ignored.
+
+    Args:
+        backbone: what is loaded.
+        tensors: by name, `prefix` + the trunk's own names.
+        where: what the tensors are, for the error's message.
+        prefix: such as `backbone.trunk.` for the weights of an `SppNetwork`; names without it are ignored then.
+
+    Raises:
+        ConfigError: naming the first missing, unexpected or wrongly shaped tensor.
+    """
+    mine = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    kind = _architecture(backbone.spec.architecture)
+    whole = _whole_trunk_names(backbone.spec)
+    ignore = (*whole.difference(backbone.trunk.state_dict()), *kind.beyond)
+    load_state(backbone.trunk, mine, where, prefix=prefix, ignore=[prefix + name for name in ignore])
+
+
+def _build_table_1(spec: BackboneSpec) -> nn.Sequential:
+    return build_trunk(spec.architecture, spec.width, response_norm=spec.response_norm is not False)
+
+
+def _build_squeezenet(spec: BackboneSpec) -> nn.Sequential:
+    from torchvision.models import squeezenet1_0
+
+    del spec
+    return nn.Sequential(OrderedDict(features=squeezenet1_0(weights=None).features))
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        **{
+            name: Architecture(
+                _build_table_1, f"relu{len(plan.convolutions)}", UNIT_128, has_width=True, response_norm=True
+            )
+            for name, plan in TRUNKS.items()
+        },
+        "squeezenet1_0": Architecture(_build_squeezenet, "features.12", SQUEEZENET_CAFFE, beyond=("classifier.",)),
+    }
+)
+"""Every architecture by name, torchvision's apart. The authors' own weights for `zf5_released` want `CAFFE_128`."""
+
+
+def _architecture(name: str) -> Architecture:
+    if name.startswith(TORCHVISION_PREFIX):
+        return _torchvision_architecture(name)
+    if name not in ARCHITECTURES:
+        known = f"{', '.join(ARCHITECTURES)}, {TORCHVISION_PREFIX}<name>"
+        raise ConfigError(f"backbone.architecture: unknown {name!r}, one of {known}{nearest(name, ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+@lru_cache(maxsize=16)
+def _torchvision_architecture(name: str) -> Architecture:
+    """The entry of one of torchvision's classifiers, cut by default where its convolutions end."""
+    from sppnet.networks.torchvision_models import build_model
+
+    model = name.removeprefix(TORCHVISION_PREFIX)
+    with torch.device("meta"):
+        cut = last_activation(build_model(model), name)
+    return Architecture(lambda _: build_model(model), cut, TORCHVISION)
+
+
+def _build_trunk(spec: BackboneSpec) -> nn.Module:
+    """Build the layers that a spec keeps."""
+    kind = _architecture(spec.architecture)
+    return cut_network(kind.build(spec), spec.cut or kind.cut, spec.architecture)
+
+
+def _named_geometry(geometry: Geometry) -> Geometry:
+    """Return the known geometry of the same constants, which has the release's too, or the traced one."""
+    for known in GEOMETRIES.values():
+        if replace(known, released=None) == geometry:
+            return known
+    return geometry
+
+
+@lru_cache(maxsize=16)
+def _shape_trunk(spec: BackboneSpec) -> nn.Module:
+    """Build the trunk on torch's meta device, where it computes shapes only."""
+    with torch.inference_mode(), torch.device("meta"):
+        return _build_trunk(spec).eval()
+
+
+@lru_cache(maxsize=16)
+def _whole_trunk_names(spec: BackboneSpec) -> frozenset[str]:
+    """Return the names of all the network's tensors before it is cut."""
+    with torch.inference_mode(), torch.device("meta"):
+        return frozenset(_architecture(spec.architecture).build(spec).state_dict())
+
+
+@lru_cache(maxsize=65536)
+def _map_shape(spec: BackboneSpec, side: int) -> tuple[int, int]:
+    """Return the channels and the cells along one axis for an image of `side` pixels; the axes are independent."""
+    try:
+        with torch.inference_mode():
+            shape = _shape_trunk(spec)(torch.empty(1, 3, side, side, device="meta")).shape
+    except RuntimeError as error:
+        raise ConfigError(f"{spec.architecture}: an image side of {side} pixels is too short for one cell") from error
+    return int(shape[1]), int(shape[-1])

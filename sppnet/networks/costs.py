@@ -1,0 +1,61 @@
+"""What the method costs: multiply-accumulates and bytes, from shapes alone.
+
+A MAC is one multiply and one add. Convolutions are counted by running the network on torch's meta device, which
+computes shapes and no values, so the counts are exact for any backbone; norms and pooling are not counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.pooling.scales import resized_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HALF = 2
+"""Bytes of a float16 value."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapCost:
+    """One image's convolutions at one scale.
+
+    Attributes:
+        macs: Multiply-accumulates.
+        bytes: Of the map as raw float16.
+        shape: Of the map, `(height, width, channels)`.
+    """
+
+    macs: int
+    bytes: int
+    shape: tuple[int, int, int]
+
+
+@lru_cache(maxsize=256)
+def map_cost(spec: BackboneSpec, image_hw: tuple[int, int], scale: int | None = None) -> MapCost:
+    """Counts the convolutions of an image of `(height, width)` pixels, resized to a short side of `scale` first.
+
+    Raises:
+        ConfigError: The image is too small to have a cell.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    height, width = resized_shape(image_hw, scale) if scale else image_hw
+    with torch.inference_mode(), torch.device("meta"):
+        backbone = build_backbone(spec)
+        with FlopCounterMode(display=False) as counter:
+            cells = backbone.trunk(torch.empty(1, 3, height, width)).shape
+    shape = (int(cells[2]), int(cells[3]), int(cells[1]))
+    return MapCost(int(counter.get_total_flops()) // 2, shape[0] * shape[1] * shape[2] * HALF, shape)
+
+
+def head_macs(sizes: Sequence[int]) -> int:
+    """MACs of fully connected layers on one vector; `sizes` are the vector's length and each layer's outputs."""
+    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))

@@ -1,0 +1,83 @@
+"""torchvision's classifiers as backbones: building them by name, and their published weights."""
+
+from __future__ import annotations
+
+from functools import cache
+from http.client import HTTPException
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from sppnet.errors import ConfigError
+from sppnet.networks.cuts import nearest
+
+
+def build_model(name: str) -> nn.Module:
+    """Build one of torchvision's classifiers with fresh weights, ready to be cut.
+
+    Squeeze-excitation and stochastic depth are declared to keep positions. The former scales a map's channels by a
+    mean over the *whole* map: a cell then depends on all of the image, but the receptive field counts pixels whose
+    place matters, as it does not count the neighbours of normalisations.
+
+    Raises:
+        ConfigError: torchvision has no classifier of that name.
+    """
+    from torchvision import models
+    from torchvision.ops import SqueezeExcitation, StochasticDepth
+
+    _check_name(name)
+    try:
+        network = cast("nn.Module", models.get_model(name, weights=None))
+    except NotImplementedError:  # RegNet computes its widths with tensors, which have no values on the meta device
+        device = torch.get_default_device()
+        with torch.device("cpu"):
+            network = models.get_model(name, weights=None).to(device)
+    for module in network.modules():
+        if isinstance(module, SqueezeExcitation | StochasticDepth):
+            module.keeps_geometry = True
+    return network
+
+
+def published_weights(name: str, weights: str) -> Any:
+    """Return torchvision's entry for published weights, such as `IMAGENET1K_V1`; its `url` ends with a hash.
+
+    Raises:
+        ConfigError: there is no such model, or no such weights of it.
+    """
+    from torchvision import models
+
+    _check_name(name)
+    entries = models.get_model_weights(name).__members__
+    if weights not in entries:
+        known = ", ".join(entries) or "none"
+        raise ConfigError(
+            f"torchvision has no weights {weights!r} of {name}, it has: {known}{nearest(weights, entries)}"
+        )
+    return entries[weights]
+
+
+def download_weights(name: str, weights: str) -> dict[str, torch.Tensor]:
+    """Return published weights by torchvision's names, downloaded (and checked against their hash) at most once.
+
+    Raises:
+        ConfigError: they don't exist, can't be downloaded, or are not what was published.
+    """
+    entry = published_weights(name, weights)
+    try:
+        return dict(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the file's hash is another
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{entry} can't be downloaded from {entry.url}: {reason}; give the file by path") from error
+
+
+@cache
+def _known_names() -> tuple[str, ...]:
+    from torchvision import models
+
+    return tuple(models.list_models(module=models))
+
+
+def _check_name(name: str) -> None:
+    if name not in _known_names():
+        raise ConfigError(f"torchvision has no classifier {name!r}{nearest(name, _known_names())}")

@@ -1,0 +1,1 @@
+"""Candidate windows: selective search and EdgeBoxes."""
