@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("chain", "in_process", "s3_server", "toy_fixtures")
+pytest_plugins = tuple(f"tests.support.{name}" for name in ("chain", "in_process", "s3_server", "toy_fixtures"))
 
 ROOT = Path(__file__).resolve().parent.parent
 

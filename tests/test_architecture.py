@@ -91,7 +91,7 @@ def test_ray_is_met_in_few_places() -> None:
 
 def test_arrow_is_met_in_few_places() -> None:
     layouts = {
-        f"pipelines/schemas/{name}.py" for name in ("parquet", "detection", "detections", "classification", "examples")
+        f"pipelines/artifacts/{name}.py" for name in ("parquet", "windows_and_maps", "detections", "scores", "examples")
     }
     assert importers("pyarrow") == {*layouts, "pipelines/engine/store.py"}
 

@@ -19,9 +19,9 @@ from jobs.commands.options import (
     command,
     make_executor,
 )
-from jobs.console import make_console
 from jobs.recipes import find_recipe
-from jobs.running import make_missing
+from jobs.run.console import make_console
+from jobs.run.running import make_missing
 
 
 def classify(
@@ -51,7 +51,7 @@ def classify(
 ) -> None:
     """Write class scores or features of any images, with a trained network, as Parquet. Run it again: it goes on."""
     with command("classify", as_json, verbose) as result:
-        from jobs.classify import Request, classify_engine, write_out
+        from jobs.apply.classify import Request, classify_engine, write_out
 
         request = Request(
             corpus=corpus,
@@ -95,8 +95,8 @@ def score(
 ) -> None:
     """Write what a trained detector finds in any images. Run it again after any failure: it goes on."""
     with command("score", as_json, verbose) as result:
-        from jobs.export_detections import export_options
-        from jobs.score import Request, score_engine, write_out
+        from jobs.apply.score import Request, score_engine, write_out
+        from jobs.exports.detections import export_options
 
         options = export_options(file_format, boxes, threshold, top_per_set, numbers)
         request = Request(

@@ -15,7 +15,7 @@ from jobs.commands.options import (
     command,
     open_engine,
 )
-from jobs.console import make_console
+from jobs.run.console import make_console
 
 FormatOption = Annotated[str, typer.Option("--format", help="parquet, coco, voc (comp4 files) or det (submission).")]
 BoxesOption = Annotated[str, typer.Option(help="windows, regressed, or best: regressed if there are regressors.")]
@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write a trained network or head as safetensors, or as a state dict with torchvision's names (.pth)."""
     with command("export", as_json) as result:
-        from jobs.export import export_weights
+        from jobs.exports.weights import export_weights
 
         result.fields.update(export_weights(open_engine(recipe, workspace, overrides), step, file))
         make_console().print(f"{result.fields['tensors']} tensors, {result.fields['bytes']} bytes: {file}")
@@ -61,8 +61,8 @@ def export_detections(
 ) -> None:
     """Write what a step found as Parquet, COCO results, VOC comp4 files or an ILSVRC DET submission."""
     with command("export-detections", as_json) as result:
-        from jobs.export_detections import export_detections as write
-        from jobs.export_detections import export_options
+        from jobs.exports.detections import export_detections as write
+        from jobs.exports.detections import export_options
 
         engine = open_engine(recipe, workspace, overrides)
         options = export_options(file_format, boxes, threshold, top_per_set, numbers)

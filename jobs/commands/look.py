@@ -16,8 +16,8 @@ from jobs.commands.options import (
     command,
     open_engine,
 )
-from jobs.console import make_console
 from jobs.recipes import find_recipe
+from jobs.run.console import make_console
 
 
 def plan(
@@ -72,7 +72,7 @@ def status(
 ) -> None:
     """Tell what of a recipe is committed, missing and quarantined, at what rate, and what failed why."""
     with command("status", as_json) as result:
-        from jobs.status import status_table
+        from jobs.run.status import status_table
 
         engine = open_engine(recipe, workspace, overrides)
         table, fields = status_table(engine)
@@ -88,7 +88,7 @@ def explain(
 ) -> None:
     """Tell why each step would run: what differs from the artifacts that the workspace holds."""
     with command("explain", as_json) as result:
-        from jobs.status import explain_steps
+        from jobs.run.status import explain_steps
 
         rows = explain_steps(open_engine(recipe, workspace, overrides))
         console = make_console()
@@ -107,7 +107,7 @@ def report(
 ) -> None:
     """Write the HTML report of what is there: tables, curves, pictures, timings, quarantine."""
     with command("report", as_json) as result:
-        from jobs.report.collect import write_report
+        from jobs.report.page.collect import write_report
 
         result.fields["report"] = write_report(open_engine(recipe, workspace, overrides))
         make_console().print(f"report: {result.fields['report']}")

@@ -23,8 +23,8 @@ from jobs.commands.options import (
     make_executor,
     open_engine,
 )
-from jobs.console import make_console
-from jobs.running import make_missing
+from jobs.run.console import make_console
+from jobs.run.running import make_missing
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
@@ -68,8 +68,8 @@ def demo(
 
 
 def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) -> None:
-    from jobs.report.collect import write_report
-    from jobs.results import class_table, run_result
+    from jobs.report.page.collect import write_report
+    from jobs.run.results import class_table, run_result
 
     start = time.perf_counter()
     console = make_console()

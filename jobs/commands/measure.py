@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from jobs.commands.options import JsonOption, command
-from jobs.console import make_console
+from jobs.run.console import make_console
 from sppnet.errors import ConfigError
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.console import set_up_logging
 from jobs.recipes import find_recipe
+from jobs.run.console import set_up_logging
 from sppnet.errors import SppError
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ def worker_variables() -> dict[str, str]:
     """Environment variables with which workers can import what the driver can, also from a plain checkout."""
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return {}  # a submitted job brings its code along
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]  # noqa: PTH100
     if "site-packages" not in root.parts and str(root) not in folders:
         folders.append(str(root))

@@ -1,7 +1,8 @@
 """All that talks to Ray Train: a training phase's workers as a `TorchTrainer`.
 
 Ray Train starts the workers, joins them in a process group and starts them again when one dies. Checkpoints are ours
-(`pipelines.training.checkpoints`), so each attempt has a fresh name and Ray's own storage holds nothing that anyone reads.
+(`pipelines.training.checkpoints`), so each attempt has a fresh name and Ray's own storage holds nothing that anyone
+reads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """State dicts as torch saves them (`.pth`), for exchange with torchvision: read without running any code.
 
-The project's own artifacts are safetensors (`sppnet.networks.weights`); this is the only place that meets torch's format.
+The project's own artifacts are safetensors (`sppnet.networks.weights`); this is the only place that meets torch's
+format.
 """
 
 from __future__ import annotations

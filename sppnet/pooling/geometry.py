@@ -130,7 +130,9 @@ def axis_cells(
 def windows_to_cells(
     windows_scaled: ArrayLike, map_hw: tuple[int, int], geometry: Geometry, convention: Convention = "paper"
 ) -> NDArray[np.int32]:
-    """Cells covered by windows of the resized image (see `axis_cells`; `sppnet.pooling.scales.scale_windows` scales them).
+    """Return the cells covered by windows of the resized image.
+
+    See `axis_cells`; `sppnet.pooling.scales.scale_windows` scales the windows.
 
     Args:
         windows_scaled: `[n, 4]` float, `[x0, y0, x1, y1)` pixels of the resized image, 0-based half-open.

@@ -1,6 +1,7 @@
 """Pooling windows of a map into fixed-length vectors: the spatial pyramid pooling of section 2.2 for any window.
 
-The numba kernel (`sppnet.pooling.kernel_numba`) does it on the CPU, plain torch (`sppnet.pooling.kernel_torch`) anywhere else.
+The numba kernel (`sppnet.pooling.kernel_numba`) does it on the CPU, plain torch (`sppnet.pooling.kernel_torch`)
+anywhere else.
 Windows that cover the same cells are computed once.
 """
 

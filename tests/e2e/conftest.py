@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from small_demo import SCALES, SLOW_SCALE, Command, Undisturbed, draw_small, overrides
+
+from tests.support.small_demo import SCALES, SLOW_SCALE, Command, Undisturbed, draw_small, overrides
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chain import add_image, make_steps
-from in_process import Bench, Outcome
 from PIL import Image
 
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.artifacts.manifest import Manifest
+from tests.support.chain import add_image, make_steps
+from tests.support.in_process import Bench, Outcome
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 CAR = ObjectAnnotation("car", (30, 20, 90, 70))

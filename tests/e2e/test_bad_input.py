@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain import write_weights
-from in_process import Bench, sppnet
 from typer.testing import CliRunner
 
 from jobs.cli import app
 from sppnet.networks.backbones import BackboneSpec
 from sppnet.networks.weights import read_safetensors, write_safetensors
+from tests.support.chain import write_weights
+from tests.support.in_process import Bench, sppnet
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -308,7 +308,7 @@ def test_a_defect_in_one_unit_is_3_and_the_others_are_kept(bench, monkeypatch) -
 
 
 def test_a_defect_of_the_command_itself_is_1(bench, monkeypatch) -> None:
-    from jobs import status
+    from jobs.run import status
 
     monkeypatch.setattr(status, "status_table", lambda engine: 1 / 0)
     outcome = bench.status()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from small_demo import (
+
+from pipelines.engine.store import open_store
+from tests.support.small_demo import (
     SLOW_SCALE,
     Command,
     Undisturbed,
@@ -16,8 +18,6 @@ from small_demo import (
     overrides,
     small_engine,
 )
-
-from pipelines.engine.store import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(900)]
 

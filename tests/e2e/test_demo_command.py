@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_demo import (
+
+from tests.support.small_demo import (
     BROKEN,
     SCALES,
     SLOW_SCALE,

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 import pytest
-from toy_fixtures import TOY_FOLDER, Toys
 
 from pipelines.engine.executor import LocalExecutor
+from tests.support.toy_fixtures import ROOT, Toys
 
 SHARDS = 8
 UNITS = tuple(f"all/{i:06d}" for i in range(SHARDS))
@@ -53,7 +53,7 @@ class Driver:
             "fields": {"shards": SHARDS, **fields},
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(TOY_FOLDER / "toy_driver.py"), json.dumps(arguments)],
+            [sys.executable, str(ROOT / "tests" / "support" / "toy_driver.py"), json.dumps(arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -188,7 +188,7 @@ def test_two_drivers_at_once_give_one_artifact(
 def test_a_store_that_goes_away_and_comes_back_costs_nothing_but_time(
     toys: Toys, start: Callable[..., Driver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from s3_server import BUCKET, S3Server
+    from tests.support.s3_server import BUCKET, S3Server
 
     folder = tmp_path / "server"
     folder.mkdir()

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_demo import (
+
+from tests.support.small_demo import (
     HEAD_STEPS,
     SCALES,
     SLOW_SCALE,

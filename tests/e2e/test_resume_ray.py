@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from small_demo import (
+
+from tests.support.small_demo import (
     HEAD_STEPS,
     RAY_AGENTS,
     SCALES,

@@ -1,0 +1,1 @@
+"""Trained networks and detectors applied to any images."""

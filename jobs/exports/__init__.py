@@ -1,0 +1,1 @@
+"""What a run has made, for other programs."""

@@ -1,0 +1,144 @@
+"""The small plots of the page: precision over recall of each category, and curves of the training stages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from jobs.report.plots.curves import Line, Panel, pr_panel, spans_decades, training_panel
+from jobs.report.read.evaluation_model import Evaluation
+from jobs.report.read.model import Training
+from jobs.report.tables import figures
+from jobs.report.tables.results import NO_SCORE
+from pipelines.training.best_weights import KEPT
+
+_PANELS_AT_MOST = 40
+_ALONE_AT_MOST = 4  # training steps of one stage; more share their panels
+_TOGETHER_AT_MOST = 12
+_POINTS_AT_MOST = 300
+_FIRST = ("loss", "error", "accuracy", "accuracy on objects", "learning rate")
+_TITLES = {
+    "lr": "learning rate",
+    "learning_rate": "learning rate",
+    "held_out_objects": "accuracy on objects",
+}
+
+
+def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
+    """A panel per category; of very many categories, the best and the worst of the final detector."""
+    final = evaluation.rows[-1] if evaluation.rows else None
+    if final is None:
+        return ()
+    names = [name for name in evaluation.categories if final.categories.get(name, NO_SCORE).ap is not None]
+    if len(names) > _PANELS_AT_MOST:
+        ranked = sorted(names, key=lambda name: -(final.categories[name].ap or 0.0))
+        names = ranked[: _PANELS_AT_MOST // 2] + ranked[-_PANELS_AT_MOST // 2 :]
+    return tuple(
+        Panel(
+            title=name,
+            note=figures.percent(final.categories[name].ap),
+            plot=pr_panel([row.categories.get(name) for row in evaluation.rows], f"Precision over recall, {name}"),
+        )
+        for name in names
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGroup:
+    """Training steps that are shown together.
+
+    Attributes:
+        title: The step's name, or what they have in common.
+        steps: Names of the steps that share the panels, one line each; empty for a step on its own.
+        panels: A panel per figure.
+    """
+
+    title: str
+    steps: tuple[str, ...]
+    panels: tuple[Panel, ...]
+
+
+def training_groups(trainings: Sequence[Training]) -> tuple[TrainingGroup, ...]:
+    """A step's curves on their own; of a stage that comes often (several networks, several seeds) in common panels."""
+    by_stage: dict[str, list[Training]] = {}
+    for training in trainings:
+        by_stage.setdefault(training.stage, []).append(training)
+    groups: list[TrainingGroup] = []
+    for stage, found in by_stage.items():
+        if len(found) <= _ALONE_AT_MOST:
+            groups += [TrainingGroup(training.step, (), training_panels(training)) for training in found]
+            continue
+        for start in range(0, len(found), _TOGETHER_AT_MOST):
+            together = found[start : start + _TOGETHER_AT_MOST]
+            groups.append(TrainingGroup(stage, tuple(one.step for one in together), _common_panels(together)))
+    return tuple(groups)
+
+
+def training_panels(training: Training) -> tuple[Panel, ...]:
+    """Loss, error, learning rate and whatever else a training stage logged, each in a panel of its own."""
+    return tuple(
+        _training_panel(title, lines, training.step) for title, lines in _lines_by_title(training).items() if lines
+    )
+
+
+def _common_panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
+    """A panel per figure that every step has one of, a line per step."""
+    found = [_lines_by_title(training) for training in trainings]
+    titles = [title for title in found[0] if all(len(lines.get(title, ())) == 1 for lines in found)]
+    panels = []
+    for title in titles:
+        lines = [replace(own[title][0], name=training.step) for own, training in zip(found, trainings, strict=True)]
+        ends = sorted(line.values[-1] for line in lines)
+        last = " to ".join(dict.fromkeys((f"{ends[0]:.3g}", f"{ends[-1]:.3g}")))
+        panels.append(Panel(title, f"at the end {last}", _plot(title, lines, f"{len(lines)} steps")))
+    return tuple(panels)
+
+
+def _lines_by_title(training: Training) -> dict[str, list[Line]]:
+    groups: dict[str, list[Line]] = {title: [] for title in _FIRST}
+    names = dict.fromkeys(key for point in training.points for key in point if key not in ("step", KEPT))
+    if "held_out_error" in names:
+        names.pop("held_out_accuracy", None)  # it is one minus the error
+    for name in names:
+        pairs = [
+            (point.get("step", float(i)), point[name])
+            for i, point in enumerate(training.points)
+            if name in point and math.isfinite(point[name])
+        ]
+        if pairs:
+            steps, values = zip(*_thinned(pairs), strict=True)
+            groups.setdefault(_title(name), []).append(Line(name.replace("_", " "), steps, values))
+    return groups
+
+
+def _thinned(pairs: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most so many points as a panel can show, evenly, with the first and the last."""
+    if len(pairs) <= _POINTS_AT_MOST:
+        return pairs
+    last = len(pairs) - 1
+    return [pairs[round(i * last / (_POINTS_AT_MOST - 1))] for i in range(_POINTS_AT_MOST)]
+
+
+def _title(name: str) -> str:
+    if name in _TITLES:
+        return _TITLES[name]
+    for title in ("loss", "error"):
+        if title in name:
+            return title
+    return "accuracy" if "acc" in name or name.startswith("held_out") else name.replace("_", " ")
+
+
+def _training_panel(title: str, lines: Sequence[Line], step: str) -> Panel:
+    last = ", ".join(f"{line.values[-1]:.3g}" for line in lines)
+    legend = tuple(line.name for line in lines) if len(lines) > 1 else ()
+    return Panel(title, f"at the end {last}", _plot(title, lines, step), legend)
+
+
+def _plot(title: str, lines: Sequence[Line], of: str) -> Markup:
+    rates = title == "learning rate"
+    values = [value for line in lines for value in line.values]
+    label = f"{title} of {of} over training steps"
+    return training_panel(lines, label, log=rates and spans_decades(values), stepped=rates)

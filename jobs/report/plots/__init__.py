@@ -1,0 +1,1 @@
+"""Curves, heat maps and pictures."""

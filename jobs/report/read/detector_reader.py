@@ -1,0 +1,140 @@
+"""Tells how the detectors of a run are made, from its recipe, and what they cost an image, from commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.report.read.detector_model import DetectorAccount
+from jobs.report.read.evaluation_model import DetectorScore
+from pipelines.engine.runner import Engine, PlannedStep
+from pipelines.shards.reading import map_unit
+from pipelines.stages.combine import CombineConfig
+from pipelines.stages.crops import CropsConfig
+from pipelines.stages.finetune import FinetuneConfig
+from pipelines.stages.score import ScoreConfig
+from pipelines.stages.train_svms import TrainSvmsConfig
+from sppnet.errors import ArtifactError
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One detector: the step that scores with it and the steps behind that.
+
+    Attributes:
+        score: Config of the step that scores.
+        svms: Config of its SVMs.
+        maps: The step of its maps, or of its crops.
+        scales: Scales that it reads.
+    """
+
+    score: ScoreConfig
+    svms: TrainSvmsConfig
+    maps: PlannedStep
+    scales: tuple[int, ...]
+
+    @property
+    def of_crops(self) -> bool:
+        return isinstance(self.maps.config, CropsConfig)
+
+
+class DetectorReader:
+    """Reads each detector's account; what detectors share is read once.
+
+    Args:
+        engine: The run's engine.
+        notes: Gets a line for whatever can't be told.
+    """
+
+    def __init__(self, engine: Engine, notes: list[str]) -> None:
+        self._workspace = engine.workspace
+        self._steps = {step.name: step for step in engine.steps}
+        self._notes = notes
+        self._seconds: dict[tuple[str, str, str | None], float | None] = {}
+        self._committed: dict[str, set[str]] = {}
+
+    def account(self, row: DetectorScore, split: str) -> DetectorAccount | None:
+        """How the detector of a row is made; None if no step of the recipe made its detections.
+
+        Args:
+            row: A row of an evaluation.
+            split: The split that was scored: times are those of its shards.
+        """
+        step = self._steps.get(row.name.removesuffix("+bb") if row.regressed else row.name)
+        if step is None or step.spec.artifact != row.detections:
+            return None
+        parts = list(self._parts(step, regressed=row.regressed))
+        return DetectorAccount(
+            features=_distinct(self._features(part.svms) for part in parts),
+            scales=tuple(sorted({scale for part in parts for scale in part.scales})),
+            windows=_distinct(part.score.windows for part in parts),
+            backbones=_distinct(_config(part.maps).backbone for part in parts),
+            sources=_distinct("crops" if part.of_crops else "maps" for part in parts),
+            convolution=self._convolution(parts, split),
+            scoring=self._mean_seconds(row.detections, split),
+            pooling=self._mean_seconds(row.detections, split, "features_seconds"),
+            svm=self._mean_seconds(row.detections, split, "svm_seconds"),
+            regresses=any(part.score.regressors is not None for part in parts),
+        )
+
+    def _parts(self, step: PlannedStep, *, regressed: bool) -> Iterator[_Part]:
+        """The detectors of a step that scores, or of all those that a step combines."""
+        config = step.config
+        if isinstance(config, CombineConfig):
+            for name in config.detections:
+                yield from self._parts(self._steps[name], regressed=regressed)
+            return
+        score = _config(step)
+        svms = _config(self._steps[score.svms])
+        scales = set(svms.scales)
+        if regressed and score.regressors is not None:
+            scales |= set(_config(self._steps[score.regressors]).scales)
+        yield _Part(score, svms, self._steps[score.maps], tuple(sorted(scales)))
+
+    def _features(self, svms: TrainSvmsConfig) -> str:
+        if svms.head is None:
+            return svms.features
+        tuned = isinstance(self._steps[svms.head].config, FinetuneConfig)
+        return f"{svms.features}, {'fine-tuned' if tuned else 'as pre-trained'}"
+
+    def _convolution(self, parts: Sequence[_Part], split: str) -> float | None:
+        """Seconds an image of all distinct maps that the detectors read; None if some are not known, or none read."""
+        read = {(part.maps.spec.artifact, scale) for part in parts if not part.of_crops for scale in part.scales}
+        found = [self._mean_seconds(artifact, map_unit(scale, split)) for artifact, scale in sorted(read)]
+        known = [seconds for seconds in found if seconds is not None]
+        return sum(known) if known and len(known) == len(found) else None
+
+    def _mean_seconds(self, artifact: str, folder: str, part: str | None = None) -> float | None:
+        """Worker seconds an image of the units in a folder of an artifact, or of a part that their figures tell.
+
+        None without any unit, or where one does not tell that part.
+        """
+        key = (artifact, folder, part)
+        if key not in self._seconds:
+            try:
+                self._seconds[key] = self._measured(*key)
+            except ArtifactError as error:
+                self._notes.append(f"What {artifact} took can't be told: {error}")
+                self._seconds[key] = None
+        return self._seconds[key]
+
+    def _measured(self, artifact: str, folder: str, part: str | None) -> float | None:
+        found = self._workspace.artifact(artifact)
+        if artifact not in self._committed:
+            self._committed[artifact] = found.committed()
+        units = sorted(unit for unit in self._committed[artifact] if unit.startswith(f"{folder}/"))
+        commits = found.commits(units)
+        images = sum(commit.done for commit in commits)
+        if not images or (part is not None and any(part not in commit.metrics for commit in commits)):
+            return None
+        return sum(commit.seconds if part is None else float(commit.metrics[part]) for commit in commits) / images
+
+
+def _config(step: PlannedStep) -> Any:
+    """A step's config, of the type that the recipe's own checks have made sure of."""
+    return step.config
+
+
+def _distinct(values: Iterator[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))

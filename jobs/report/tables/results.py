@@ -1,0 +1,65 @@
+"""The result tables: which numbers stand where, and which are the best of their column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobs.report.read.evaluation_model import CategoryScore, DetectorScore, Evaluation
+from jobs.report.tables import figures
+
+NO_SCORE = CategoryScore(None, None, 0, 0, 0, None)
+"""Stands for a category that a detector does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number of a result table, and whether it is its column's best."""
+
+    text: str
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A result table, detectors by categories.
+
+    Attributes:
+        title: The metric.
+        rows: Per detector, the mean and then each category.
+    """
+
+    title: str
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def result_tables(evaluation: Evaluation) -> tuple[Table, ...]:
+    """The table that the protocol goes by; VOC's has the area table behind it."""
+    main = _table(evaluation.metric, evaluation, lambda row: row.mean_ap, lambda score: score.ap)
+    if evaluation.protocol == "det":
+        return (main,)
+    area = _table("Area under the curve", evaluation, lambda row: row.area_map, lambda score: score.area_ap)
+    return main, area
+
+
+def _table(
+    title: str,
+    evaluation: Evaluation,
+    mean: Callable[[DetectorScore], float | None],
+    ap: Callable[[CategoryScore], float | None],
+) -> Table:
+    columns = [percent_column([mean(row) for row in evaluation.rows])]
+    for name in evaluation.categories:
+        columns.append(percent_column([ap(row.categories.get(name, NO_SCORE)) for row in evaluation.rows]))
+    return Table(title, tuple(zip(*columns, strict=True)))
+
+
+def percent_column(fractions: Sequence[float | None]) -> list[Cell]:
+    """Fractions 0..1 in percent; the largest, as printed, is the best, so that equals are bold together.
+
+    A single number is not: there is nothing to compare it with.
+    """
+    texts = [figures.percent(fraction) for fraction in fractions]
+    numbers = [text for text in texts if text != figures.NONE]
+    best = max(numbers, key=float) if len(texts) > 1 and numbers else None
+    return [Cell(text, text == best) for text in texts]

@@ -1,0 +1,1 @@
+"""Running a recipe, watched: progress, results, status."""

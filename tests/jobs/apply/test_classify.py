@@ -1,0 +1,207 @@
+"""`sppnet classify`: any images through a network that is there; rows for other programs, and a ledger."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from jobs.apply.corpus import LEDGER
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
+from pipelines.artifacts.networks import UNIT, encode_network
+from pipelines.engine.recipe import load_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Output, Workspace
+from sppnet.images.pixels import prepare_image
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.network import FcHead, SppNetwork
+from sppnet.pooling.pyramid import Pyramid
+from tests.support.chain import write_weights
+from tests.support.in_process import Outcome, sppnet
+
+LABELS = ("ant", "bee", "cat", "dog")
+BACKBONE = BackboneSpec("zf5", width=1 / 16)
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def network() -> SppNetwork:
+    torch.manual_seed(3)
+    backbone, pyramid = build_backbone(BACKBONE), Pyramid((2, 1))
+    head = FcHead(pyramid.bins * backbone.channels, (12, 10), len(LABELS))
+    torch.nn.init.normal_(head.layers["fc8"].weight, std=2.0)
+    return SppNetwork(backbone, pyramid, head).eval()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five photographs in two folders, one of them cut short."""
+    root = tmp_path_factory.mktemp("corpus")
+    for number in range(5):
+        path = root / ("one" if number < 3 else "two") / f"img.{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(make_jpeg(number))
+    (root / "one" / "img.1.jpg").write_bytes(make_jpeg(1)[:-90])
+    return root
+
+
+def make_jpeg(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(pixels).resize((120, 90 + 10 * seed)).save(sink, "JPEG")
+    return sink.getvalue()
+
+
+@pytest.fixture
+def trained(tmp_path: Path, corpus: Path, network: SppNetwork) -> Path:
+    """A recipe whose step `network` is in the workspace as if it had been trained there."""
+    weights = write_weights(tmp_path / "zf5.safetensors", BACKBONE)
+    steps = {
+        "images": {"stage": "ingest", "dataset": {"kind": "images", "root": str(corpus)}, "max_quarantined": 0.5},
+        "network": {"stage": "weights", "path": str(weights), "architecture": "zf5", "width": BACKBONE.width},
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, "name": "trained", "steps": steps}))
+    workspace = Workspace.open(str(tmp_path / "workspace"))
+    name = next(step for step in Engine(load_recipe(path), workspace).steps if step.name == "network").spec.artifact
+    data = encode_network(network.backbone, network.head, network.pyramid, LABELS, [], sizes=(SIZE,))
+    workspace.artifact(name).publish(UNIT, Output(data, ".safetensors", 1, 0), 0)
+    return path
+
+
+def classify(recipe: Path, corpus: str | Path, *options: str | Path) -> Outcome:
+    folder = recipe.parent
+    read = ["--recipe", recipe, "--workspace", folder / "workspace", "--local", "--out", folder / "out"]
+    return sppnet("classify", corpus, *read, *options)
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted(folder.rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_scores_of_a_folder(trained: Path, corpus: Path, network: SppNetwork) -> None:
+    outcome = classify(trained, corpus)
+    assert (outcome.code, outcome.json["images"], outcome.json["rows"], outcome.json["quarantined"]) == (0, 4, 4, 1)
+    assert outcome.json["reasons"] == {"truncated": 1}
+    rows = rows_of(trained.parent / "out")
+    assert [row["key"] for row in rows] == [
+        f"{f}/img%2E{n}" for f, n in (("one", 0), ("one", 2), ("two", 3), ("two", 4))
+    ]
+    for row in rows:
+        with torch.inference_mode():
+            pixels = np.asarray(Image.open(corpus / (row["key"].replace("%2E", ".") + ".jpg")))
+            expected = network(prepare_image(pixels, 73, network.backbone.preprocessing)).softmax(1)[0].numpy()
+        np.testing.assert_allclose(row["values"], expected, rtol=2e-5, atol=1e-6)
+        assert row["label"] == LABELS[int(expected.argmax())]
+        assert row["views"] == "full"
+    (line,) = (trained.parent / "out" / LEDGER).read_text().splitlines()
+    entry = json.loads(line)
+    assert (entry["key"], entry["reason"], entry["stage"]) == ("one/img%2E1", "truncated", "ingest")
+    assert entry["shard"] == "all/000000"
+    info = json.loads((trained.parent / "out" / "output.json").read_text())
+    assert (info["labels"], info["output"]) == (list(LABELS), "scores")
+
+
+def test_running_again_makes_nothing_anew(trained: Path, corpus: Path) -> None:
+    assert classify(trained, corpus).code == 0
+    files = {path: path.read_bytes() for path in (trained.parent / "out").rglob("*") if path.is_file()}
+    again = classify(trained, corpus)
+    assert again.code == 0
+    assert not any("units to make" in line for line in again.lines)
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_features_and_several_view_sets(trained: Path, corpus: Path) -> None:
+    options = ["--output", "fc7", "--views", "crop", "--views", "maps10", "--size", "48"]
+    assert classify(trained, corpus, *options).json["rows"] == 8
+    rows = rows_of(trained.parent / "out")
+    assert [row["views"] for row in rows[:2]] == ["crop", "maps10"]
+    assert {(len(row["values"]), row["label"]) for row in rows} == {(10, None)}
+
+
+def test_tars_by_a_glob(trained: Path, tmp_path: Path) -> None:
+    from pipelines.artifacts.annotations import ImageAnnotation
+
+    for shard in range(2):
+        keys = [f"k{shard}{number}" for number in range(2)]
+        records = [
+            ImageRecord(key, "jpg", make_jpeg(shard), ImageAnnotation(key, 120, 90 + 10 * shard, ())) for key in keys
+        ]
+        (tmp_path / f"part-{shard}.tar").write_bytes(encode_images(records))
+    outcome = classify(trained, tmp_path / "part-*.tar")
+    assert (outcome.code, outcome.json["images"]) == (0, 4)
+    assert sorted(row["key"] for row in rows_of(tmp_path / "out")) == ["k00", "k01", "k10", "k11"]
+
+
+def test_images_that_the_recipe_ingests(trained: Path) -> None:
+    outcome = classify(trained, "step:images")
+    assert (outcome.code, outcome.json["images"]) == (0, 4)
+    wrong = classify(trained, "step:network", "--out", trained.parent / "other")
+    assert (wrong.code, wrong.json["error"]) == (2, "corpus step:network: no such step ingests; these do: images")
+
+
+def test_weights_from_a_file_give_pool5(tmp_path: Path, corpus: Path) -> None:
+    weights = write_weights(tmp_path / "w.safetensors", BackboneSpec("zf5"))
+    common = [corpus, "--weights", weights, "--workspace", tmp_path / "ws", "--local", "--out", tmp_path / "out"]
+    outcome = sppnet("classify", *common, "--architecture", "zf5", "--output", "pool5", "--size", "64")
+    assert (outcome.code, outcome.json["images"]) == (0, 4)
+    assert len(rows_of(tmp_path / "out")[0]["values"]) == 50 * 256
+    no_head = sppnet("classify", *common, "--architecture", "zf5", "--size", "64")
+    assert no_head.code == 2
+    assert "output: scores needs a network with fully-connected layers" in no_head.json["error"]
+    missing = sppnet("classify", *common)
+    assert missing.json["error"] == "classify: --weights needs --architecture, the backbone that they are of"
+
+
+def test_another_result_is_not_written_over(trained: Path, corpus: Path) -> None:
+    assert classify(trained, corpus).code == 0
+    other = classify(trained, corpus, "--views", "crop")
+    assert other.code == 2
+    assert other.json["error"].endswith("holds the results of another command, model or corpus; give another folder")
+
+
+def test_too_many_bad_images_fail(trained: Path, corpus: Path) -> None:
+    outcome = classify(trained, corpus, "--max-quarantined", "0.1")
+    assert outcome.code == 4
+    assert "1 of 5 keys quarantined (1 truncated" in outcome.json["error"]
+
+
+def test_a_network_that_was_not_trained_is_not_trained_now(trained: Path, corpus: Path) -> None:
+    shutil.rmtree(trained.parent / "workspace")
+    outcome = classify(trained, corpus)
+    assert outcome.code == 2
+    assert outcome.json["error"].startswith("step network has not been run in ")
+    assert not list((trained.parent / "workspace").rglob("model*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--step", "images"], "--step images: makes no network; these do: network"),
+        (["--weights", "w"], "classify: give the network by --recipe (and --step), or by --weights"),
+        (["--architecture", "zf5"], "classify: --architecture goes with --weights; the recipe has its own"),
+        (["--views", "maps12"], "no such view set; there are: crop, full, crops10, maps10, maps96, maps98"),
+        (["--output", "fc8"], "input should be 'scores', 'pool5', 'fc6' or 'fc7', got 'fc8'"),
+        (["--size", "64", "--scale", "60", "--views", "crop"], "a view of 64 pixels does not fit into an image of"),
+    ],
+)
+def test_what_can_not_be_asked_for(trained: Path, corpus: Path, options: list[str], message: str) -> None:
+    outcome = classify(trained, corpus, *options)
+    assert outcome.code == 2
+    assert message in outcome.json["error"]
+
+
+def test_a_corpus_without_images(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = classify(trained, tmp_path / "empty")
+    assert outcome.code == 2
+    assert "no images in" in outcome.json["error"]

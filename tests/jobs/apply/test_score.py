@@ -1,0 +1,184 @@
+"""`sppnet score` and `sppnet export-detections`: any images through a trained detector, written for other programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.apply.corpus import LEDGER
+from jobs.apply.score import DETECTIONS, Request, score_engine
+from pipelines.artifacts.detections import DetectionRow, decode_detections
+from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
+from pipelines.outputs.ids import Numbers
+from pipelines.outputs.text import read_voc
+from sppnet.errors import ConfigError
+from tests.support.chain import CATEGORIES, Chain, write_recipe
+from tests.support.in_process import Outcome, sppnet
+
+VAL = ("val/000000", "val/000001")
+
+
+@pytest.fixture(scope="module")
+def run(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe in a copy of the chain's workspace, with a combination of its two detectors."""
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copytree(chain.root, folder / "workspace")
+    steps = {**chain.steps, "both": {"stage": "combine", "images": "images", "detections": ["plain", "full"]}}
+    write_recipe(folder / "recipe.yaml", steps)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chain's six val images in two folders, and one that is cut short."""
+    root = tmp_path_factory.mktemp("corpus")
+    for number, key in enumerate(val_keys(chain)):
+        path = root / ("one" if number < 3 else "two") / f"{key}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(chain.data / "JPEGImages" / f"{key}.jpg", path)
+    (root / "one" / "short.jpg").write_bytes(path.read_bytes()[:-90])
+    return root
+
+
+def val_keys(chain: Chain) -> list[str]:
+    return (chain.data / "ImageSets" / "Main" / "val.txt").read_text().split()
+
+
+def score(run: Path, corpus: Path | str, out: Path, *more: str) -> Outcome:
+    recipe, workspace = str(run / "recipe.yaml"), str(run / "workspace")
+    common = ("--recipe", recipe, "--workspace", workspace, "--out", str(out), "--local", "--json")
+    return sppnet("score", str(corpus), *common, *more)
+
+
+def export(run: Path, step: str, out: Path, *more: str) -> Outcome:
+    common = ("--workspace", str(run / "workspace"), "--out", str(out), "--json")
+    return sppnet("export-detections", str(run / "recipe.yaml"), step, *common, *more)
+
+
+def stored(chain: Chain, step: str) -> list[DetectionRow]:
+    return [row for unit in VAL for row in decode_detections(chain.artifact(step).read(unit), unit)]
+
+
+def plain(rows: list[DetectionRow]) -> list[tuple[Any, ...]]:
+    """Comparable, with the file's name for a key."""
+    return sorted((row.key.split("/")[-1], row.category, row.score, row.box, row.regressed) for row in rows)
+
+
+def test_new_images_get_the_runs_own_detections(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
+    outcome = score(run, corpus, tmp_path, "--detector", "full")
+    assert outcome.code == 0, outcome.lines
+    found = outcome.json
+    assert (found["images"], found["quarantined"], found["reasons"]) == (6, 1, {"truncated": 1})
+    rows = decode_detections((tmp_path / "detections_all.parquet").read_bytes(), "x")
+    assert found["detections"] == len(rows) > 0
+    assert {row.key.split("/")[0] for row in rows} == {"one", "two"}
+    # Nothing of the run's own is made again.
+    request = Request(corpus=str(corpus), recipe=run / "recipe.yaml", detector="full")
+    engine = score_engine(request, str(run / "workspace"))
+    assert {step.name for step in engine.steps} == {"command.images", "command.windows", "command.maps", DETECTIONS}
+    (line,) = [json.loads(text) for text in (tmp_path / LEDGER).read_text().splitlines()]
+    assert (line["key"], line["reason"], line["stage"]) == ("one/short", "truncated", "ingest")
+    again = score(run, corpus, tmp_path, "--detector", "full")
+    assert (again.code, again.json["detections"]) == (0, len(rows))
+    other = score(run, corpus, tmp_path, "--detector", "plain")
+    assert other.code == 2
+    assert "holds the results of another command, model or corpus" in other.json["error"]
+
+
+def test_the_recipes_own_images(chain: Chain, run: Path, tmp_path: Path) -> None:
+    """Their windows and maps are there already, and the detections are the run's."""
+    outcome = score(run, "step:images", tmp_path, "--detector", "full", "--format", "parquet")
+    assert outcome.code == 0, outcome.lines
+    assert [Path(name).name for name in outcome.json["files"]] == ["detections_train.parquet", "detections_val.parquet"]
+    rows = decode_detections((tmp_path / "detections_val.parquet").read_bytes(), "x")
+    assert plain(rows) == plain(stored(chain, "full"))
+
+
+def test_an_ensemble_in_tars(chain: Chain, run: Path, tmp_path: Path) -> None:
+    images = chain.artifact("images")
+    for number, unit in enumerate(VAL):
+        records = [
+            ImageRecord(r.key, r.extension, r.data, r.annotation) for r in decode_images(images.read(unit), unit)
+        ]
+        (tmp_path / f"part-{number}.tar").write_bytes(encode_images(records))
+    out = tmp_path / "out"
+    outcome = score(run, f"{tmp_path}/part-{{0..1}}.tar", out, "--detector", "both", "--format", "voc")
+    assert outcome.code == 0, outcome.lines
+    assert sorted(path.name for path in out.glob("comp4*")) == [f"comp4_det_all_{name}.txt" for name in CATEGORIES]
+    assert outcome.json["boxes"] == "regressed"
+    # The same images under the same keys have the same windows, and two equal detectors together are one of them.
+    one = export(run, "full", tmp_path / "full", "--format", "voc", "--boxes", "windows")
+    assert one.code == 0
+    more = ("--detector", "both", "--format", "voc", "--boxes", "windows")
+    assert score(run, f"{tmp_path}/part-{{0..1}}.tar", tmp_path / "w", *more).code == 0
+    for name in CATEGORIES:
+        both = read_voc((tmp_path / "w" / f"comp4_det_all_{name}.txt").read_bytes(), name, name)
+        full = read_voc((tmp_path / "full" / f"comp4_det_val_{name}.txt").read_bytes(), name, name)
+        assert plain(list(both.rows())) == plain(list(full.rows()))
+
+
+def test_export_formats(chain: Chain, run: Path, tmp_path: Path) -> None:
+    keys = val_keys(chain)
+    (tmp_path / "val.txt").write_text("".join(f"{key} {number}\n" for number, key in enumerate(keys, 100)))
+    det = export(run, "plain", tmp_path, "--format", "det", "--numbers", str(tmp_path / "val.txt"))
+    assert det.code == 0, det.lines
+    lines = (tmp_path / "det_submission_val.txt").read_text().splitlines()
+    assert len(lines) == det.json["detections"] == len(stored(chain, "plain"))
+    assert {line.split()[0] for line in lines} <= {str(number) for number in range(100, 106)}
+    coco = export(run, "full", tmp_path, "--format", "coco", "--top-per-set", "1/image", "--threshold", "-1.2")
+    found = json.loads((tmp_path / "coco_val.json").read_text())
+    assert len(found) == coco.json["detections"] <= 6 * len(CATEGORIES)
+    numbers = Numbers.parse((tmp_path / "coco_val_numbers.json").read_bytes(), "n")
+    assert [numbers.of_image(key) for key in keys] == [1, 2, 3, 4, 5, 6]
+    assert {entry["category_id"] for entry in found} <= set(numbers.categories.values())
+    assert all(entry["score"] > -1.2 for entry in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plain", "--format", "xml"), "'xml' is not one of coco, voc, det, parquet"),
+        (("plain", "--boxes", "all"), "boxes: 'all' is not one of windows, regressed, best"),
+        (("plain", "--top-per-set", "many"), "neither a number such as 30000"),
+        (("plain", "--split", "train"), "split: step 'plain' scores val, not train"),
+        (("svms",), "no step 'svms' makes detections"),
+        (("plain", "--format", "det"), "have no numbers; name the list that has them with --numbers"),
+        (("plain", "--numbers", "/nowhere.txt"), "numbers: /nowhere.txt can't be read"),
+        (("both",), "split val: 2 of 2 shards have no detections"),
+    ],
+)
+def test_exports_that_are_refused(run: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    outcome = export(run, arguments[0], tmp_path, *arguments[1:])
+    assert outcome.code == 2
+    assert message in outcome.json["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scoring_that_is_refused(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
+    for more, message in (
+        ((), "name the step by --detector; these make detections: plain, full, both"),
+        (("--detector", "svms"), "--detector svms: makes no detections"),
+        (("--detector", "plain", "--set", "svms.rounds=1"), "step svms has not been run in"),
+        (("--detector", "plain", "--format", "xml"), "'xml' is not one of"),
+    ):
+        outcome = score(run, corpus, tmp_path / "out", *more)
+        assert outcome.code == 2
+        assert message in outcome.json["error"]
+    empty = score(run, tmp_path / "nothing", tmp_path / "out", "--detector", "plain")
+    assert empty.code == 2
+    assert "no images in" in empty.json["error"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_imported_windows_are_of_given_images(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text("{}")
+    given = {"paths": [str(tmp_path / "w.json")], "convention": "xyxy-0-half-open"}
+    steps = {**chain.steps, "windows": {"stage": "import-windows", "images": "images", **given}}
+    recipe = write_recipe(tmp_path / "recipe.yaml", steps)
+    request = Request(corpus=str(corpus), recipe=recipe, detector="plain")
+    with pytest.raises(ConfigError, match="stage import-windows takes windows of given images"):
+        score_engine(request, str(run / "workspace"))

@@ -1,0 +1,263 @@
+"""Class folders: keys, classes, boxes and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.datasets.folders import ClassFolders, FoldersDataset
+from pipelines.datasets.sources import key_of, path_of
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Workspace
+from sppnet.errors import ConfigError, DataError
+from tests.support.chain import Silent
+
+
+def draw(path: Path, size: tuple[int, int] = (40, 30)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((size[1], size[0], 3), 90, np.uint8)).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for split, classes in {"train": {"cat": 3, "dog": 2}, "val": {"cat": 1, "dog": 1}}.items():
+        for name, count in classes.items():
+            for number in range(count):
+                draw(tmp_path / split / name / f"{name}_{split}_{number}.png")
+    return tmp_path
+
+
+def opened(root: Path, **fields: object) -> ClassFolders:
+    return FoldersDataset.model_validate({"kind": "folders", "root": str(root), **fields}).open()
+
+
+def keys(data: ClassFolders, split: str) -> list[str]:
+    return [key for shard in data.shards(split, 2) for key in shard]
+
+
+def test_splits_and_classes(root: Path) -> None:
+    data = opened(root)
+    assert data.splits == ("train", "val")
+    assert data.categories() == ("cat", "dog")
+    assert sorted(keys(data, "train")) == [f"cat/cat_train_{i}" for i in range(3)] + [
+        f"dog/dog_train_{i}" for i in (0, 1)
+    ]
+    assert [len(shard) for shard in data.shards("train", 2)] == [2, 2, 1]
+
+
+def test_an_image_shows_its_class_all_over(root: Path) -> None:
+    raw = opened(root).fetch("train/000000", "dog/dog_train_1")
+    assert raw.data == (root / "train/dog/dog_train_1.png").read_bytes()
+    (thing,) = raw.annotation.objects
+    assert (raw.extension, thing.category, thing.box, thing.subcategory) == ("png", "dog", (0, 0, 40, 30), None)
+
+
+def test_shards_mix_the_classes(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(32):
+            (tmp_path / "all" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "all" / name / f"{number}.jpg").touch()
+    shards = opened(tmp_path, splits=["all"]).shards("all", 16)
+    counts = [sum(key.startswith("cat") for key in shard) for shard in shards]
+    assert sum(counts) == 32
+    assert all(3 <= count <= 13 for count in counts)
+
+
+def test_at_most_so_many_of_a_class(root: Path) -> None:
+    whole = keys(opened(root), "train")
+    data = opened(root, max_per_class=2)
+    found = keys(data, "train")
+    assert Counter(key.split("/")[0] for key in found) == {"cat": 2, "dog": 2}
+    assert found == [key for key in whole if key in found]  # the first of each class, in the order of all
+    assert [key for key in whole if key.startswith("cat")][:2] == [key for key in found if key.startswith("cat")]
+    assert len(keys(data, "val")) == 2
+    assert data.describe()["listing"] != opened(root).describe()["listing"]
+
+
+def test_flat_folders_are_one_split(root: Path) -> None:
+    data = opened(root / "train", flat=True)
+    assert data.splits == ("all",)
+    assert len(keys(data, "all")) == 5
+    assert opened(root / "train", flat=True, splits=["caltech"]).splits == ("caltech",)
+    assert data.fetch("all/000000", "cat/cat_train_0").annotation.width == 40
+
+
+def test_lists_of_splits(root: Path) -> None:
+    draw(root / "train" / "sea lion" / "a b.c.jpg")
+    (root / "train" / "one.txt").write_text("dog/dog_train_1.png\nsea lion/a b.c.jpg\n")
+    (root / "train" / "two.txt").write_text("cat/cat_train_0\ncat/gone\n")
+    data = opened(root / "train", split_files={"one": "one.txt", "two": "two.txt"})
+    assert data.splits == ("one", "two")
+    assert sorted(keys(data, "one")) == ["dog/dog_train_1", "sea lion/a b%2Ec"]
+    assert data.fetch("one/000000", "sea lion/a b%2Ec").annotation.objects[0].category == "sea lion"
+    with pytest.raises(DataError, match=r"missing-image: cat/gone"):
+        data.fetch("two/000000", "cat/gone")
+    (root / "train" / "two.txt").write_text("cat/cat_train_0\ncat/cat_train_0.png\n")
+    with pytest.raises(ConfigError, match=r"two.txt lists 'cat/cat_train_0' twice"):
+        keys(opened(root / "train", split_files={"two": "two.txt"}), "two")
+
+
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1))
+def test_any_file_name_has_a_key_of_its_own(stem: str) -> None:
+    key = key_of(f"class.v2/{stem}.jpg")
+    assert "." not in key
+    assert path_of(key) == f"class.v2/{stem}"
+
+
+def test_images_deeper_in_a_class_folder(tmp_path: Path) -> None:
+    draw(tmp_path / "train/n01/images/n01_0.JPEG")
+    draw(tmp_path / "train/n02/images/n02_0.JPEG")
+    data = opened(tmp_path, splits=["train"])
+    assert set(keys(data, "train")) == {"n01/images/n01_0", "n02/images/n02_0"}
+    assert data.fetch("train/000000", "n01/images/n01_0").annotation.objects[0].category == "n01"
+
+
+def test_a_class_without_images_is_named(root: Path) -> None:
+    (root / "val" / "emu").mkdir()
+    with pytest.raises(ConfigError, match=r"class folder .*/val/emu has no images"):
+        keys(opened(root), "val")
+    (root / "val" / "emu" / "notes.txt").write_text("none yet")
+    with pytest.raises(ConfigError, match=r"class folder .*/val/emu has no images"):
+        keys(opened(root), "val")
+    assert len(keys(opened(root, skip=["emu"]), "val")) == 2
+    with pytest.raises(ConfigError, match=r"category 'gnu' has no images in"):
+        opened(root, skip=["emu"], categories=["cat", "dog", "gnu"]).categories()
+
+
+def test_a_missing_root_and_two_files_of_one_key(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"split 'test' has no class folders with images: .*/test"):
+        keys(opened(root, splits=["test"]), "test")
+    draw(root / "val" / "cat" / "cat_val_0.jpg")
+    with pytest.raises(ConfigError, match=r"/val lists 'cat/cat_val_0' twice"):
+        keys(opened(root), "val")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"split_files": {"a": "a.txt"}, "flat": True}, "leave out splits and flat"),
+        ({"flat": True, "splits": ["a", "b"]}, "flat folders hold one split"),
+        ({"classes": "c.csv", "categories": ["cat"]}, "leave out categories"),
+    ],
+)
+def test_fields_that_exclude_one_another(root: Path, fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        opened(root, **fields)
+
+
+def write_tables(root: Path) -> dict[str, object]:
+    (root / "classes.csv").write_text("wnid,det_category_wnid,det_category\ncat,n9,pet\ndog,n9,pet\n", encoding="utf-8")
+    rows = "train/dog/dog_train_0.png,0,0,39,29\ntrain/dog/dog_train_0.png,5,6,7,8\ntrain/cat/cat_train_0.png,3,4,3,9\n"
+    (root / "boxes.csv").write_text("file,xmin,ymin,xmax,ymax\n" + rows)
+    return {"boxes": "boxes.csv", "classes": "classes.csv"}
+
+
+def test_tables_of_classes_and_boxes(root: Path) -> None:
+    tables = write_tables(root)
+    data = opened(root, **tables)
+    assert (data.categories(), data.names()) == (("n9",), {"n9": "pet"})
+    things = data.fetch("train/000000", "dog/dog_train_0").annotation.objects
+    assert [(t.category, t.subcategory, t.box) for t in things] == [
+        ("n9", "dog", (0, 0, 40, 30)),
+        ("n9", "dog", (5, 6, 8, 9)),
+    ]
+    one_based = opened(root, **tables, first_pixel=1).fetch("train/000000", "dog/dog_train_0")
+    assert one_based.annotation.objects[1].box == (4, 5, 7, 8)
+
+
+def test_boxes_that_cannot_be_used(root: Path) -> None:
+    tables = write_tables(root)
+    for key, reason in (("cat/cat_train_0", "bad-box"), ("cat/cat_train_1", "no-box")):
+        with pytest.raises(DataError) as caught:
+            opened(root, **tables).fetch("train/000000", key)
+        assert caught.value.reason == reason
+        whole = opened(root, **tables, bad_boxes="whole-image").fetch("train/000000", key)
+        assert [thing.box for thing in whole.annotation.objects] == [(0, 0, 40, 30)]
+    draw(root / "train/eel/a.png")
+    with pytest.raises(DataError, match=r"unknown-category: eel/a: the table of classes has no 'eel'"):
+        opened(root, **tables).fetch("train/000000", "eel/a")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("classes.csv", "wnid,words\n", r"classes.csv has no column 'det_category_wnid'; it has: wnid, words"),
+        ("classes.csv", "wnid,det_category_wnid,det_category\n", r"classes.csv holds no classes"),
+        ("classes.csv", "wnid,det_category_wnid,det_category\na,b,c\na,b,c\n", r"names the folder 'a' twice"),
+        ("classes.csv", "wnid,det_category_wnid,det_category\na,b\n", r"line 2 is cut short"),
+        ("boxes.csv", "file,xmin,ymin,xmax,ymax\na,1,2,3,x\n", r"boxes.csv: line 2: .*'x'"),
+    ],
+)
+def test_bad_tables(root: Path, name: str, text: str, message: str) -> None:
+    tables = write_tables(root)
+    (root / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        opened(root, **tables).fetch("train/000000", "dog/dog_train_0")
+
+
+def test_what_it_is_not_where(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+
+    tables = write_tables(root)
+    other = Path(shutil.copytree(root, tmp_path_factory.mktemp("other") / "data"))
+    first = opened(root, **tables).describe()
+    assert opened(other, **tables).describe() == first
+    assert opened(other, **tables, bad_boxes="whole-image").describe() != first
+    (other / "boxes.csv").write_text((other / "boxes.csv").read_text().replace("5,6,7,8", "5,6,7,9"))
+    changed = opened(other, **tables).describe()
+    assert changed != first
+    draw(other / "train" / "dog" / "dog_train_1.png", (50, 70))
+    assert opened(other, **tables).describe() != changed
+
+
+def test_the_real_tiny_imagenet(shared: Path) -> None:
+    folder = shared / "data/pretrain/tinyimagenet_det"
+    data = opened(folder, boxes=["boxes_train.csv", "boxes_val.csv"], classes="classes.csv")
+    train, val = keys(data, "train"), keys(data, "val")
+    assert (len(train), len(val), len(data.categories())) == (9130, 2075, 64)
+    reasons = []
+    for key in train[:400]:
+        try:
+            (thing,) = data.fetch("train/000000", key).annotation.checked(frozenset(data.categories())).objects
+        except DataError as error:
+            reasons.append(error.reason)
+            continue
+        assert thing.subcategory == key.split("/")[0]
+        assert data.names()[thing.category]
+    assert 1 <= len(reasons) <= 6
+    assert set(reasons) == {"bad-box"}
+
+
+def test_ingest_of_class_folders(root: Path, tmp_path: Path) -> None:
+    (root / "train" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff not much")
+    draw(root / "train" / "cat" / "small.png", (15, 40))
+    draw(root / "train" / "eel" / "eel_0.png")
+    dataset = {"kind": "folders", "root": str(root), "categories": ["dog", "cat"]}
+    step = {"stage": "ingest", "dataset": dataset, "shard_size": 3, "max_quarantined": 1}
+    engine = Engine(
+        parse_recipe({"version": 1, "name": "a", "steps": {"images": step}}, "r"),
+        Workspace.open(str(tmp_path / "workspace")),
+    )
+    (summary,) = engine.run(LocalExecutor(), Silent())
+    assert {(q.key, q.reason) for q in summary.quarantined} == {
+        ("cat/broken", "truncated"),
+        ("cat/small", "too-small"),
+        ("eel/eel_0", "unknown-category"),
+    }
+    artifact = engine.workspace.artifact(engine.steps[0].spec.artifact)
+    manifest = Manifest.read(artifact)
+    assert (manifest.categories, manifest.count("train"), manifest.count("val")) == (("dog", "cat"), 8, 2)
+    records = [r for unit in manifest.units("train") for r in decode_images(artifact.read(unit), unit)]
+    assert sorted(record.key for record in records) == [f"cat/cat_train_{i}" for i in range(3)] + [
+        f"dog/dog_train_{i}" for i in range(2)
+    ]

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.stage import build_stage
+from pipelines.executors.ray_core import RayExecutor
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
+from tests.support.toy_fixtures import ROOT, Toys
+
+pytestmark = pytest.mark.ray
+
+UNITS = tuple(f"all/{i:06d}" for i in range(6))
+
+
+def tries(toys: Toys) -> list[int]:
+    return [toys.marks.tries(unit) for unit in UNITS]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_recipe_runs_as_in_process(toys: Toys, ray_executor: RayExecutor, tmp_path: Path) -> None:
+    recorder = toys.run(ray_executor, shards=6, power=3)
+    assert recorder.started == [("count", 6, 6), ("raise", 7, 7)]
+    assert sorted(recorder.done[6:12]) == [("raise", unit) for unit in UNITS]
+    assert recorder.done[12:] == [("raise", "sum/0_1_2_3_4_5")]
+    other = Toys(str(tmp_path / "other"), tmp_path / "marks")
+    other.run(LocalExecutor(), shards=6, power=3)
+    mine, theirs = toys.powers(6, power=3), other.powers(6, power=3)
+    assert mine.name == theirs.name
+    assert mine.committed() == theirs.committed()
+    assert all(mine.read(unit) == theirs.read(unit) for unit in mine.committed())
+    assert toys.run(ray_executor, shards=6, power=3).done == []
+
+
+def test_processes_are_kept_and_no_more_than_fit_run_at_once(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.run(ray_executor, shards=6)
+    assert tries(toys) == [1] * 6
+    assert 1 <= len(set(toys.marks.pids())) <= 2
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(1, "1"), (2, "2"), (64, "2")])
+def test_libraries_get_the_tasks_cpus(toys: Toys, ray_executor: RayExecutor, cpus: int, threads: str) -> None:
+    """Two CPUs are there: a unit that wants 64 gets both."""
+    toys.run(ray_executor, shards=1, cpus=cpus)
+    assert toys.powers(1).commit(UNITS[0]).metrics["threads"] == threads
+
+
+def test_gpus_that_are_not_there_are_a_config_error(toys: Toys, ray_executor: RayExecutor) -> None:
+    with pytest.raises(ConfigError) as caught:
+        toys.run(ray_executor, gpus=0.5)
+    assert str(caught.value) == (
+        "step raise: phase raise needs 0.5 GPUs a unit, this machine has 0; "
+        "set raise.gpus=0 or join a cluster that has them"
+    )
+
+
+def test_a_unit_whose_worker_dies_is_tried_again(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.marks.set("kill", UNITS[1], 2)
+    toys.marks.set("fail", UNITS[2], 1)
+    toys.marks.set("connection", UNITS[3], 3)
+    recorder = toys.run(ray_executor, shards=6)
+    assert len(recorder.done) == 13
+    assert recorder.failed == []
+    assert tries(toys) == [1, 3, 2, 4, 1, 1]
+
+
+def test_a_poison_unit_is_given_up_and_all_others_finish(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.marks.set("kill", UNITS[1], 99)
+    toys.marks.set("fail", UNITS[4], 99)
+    with pytest.raises(IncompleteError) as caught:
+        toys.run(ray_executor, shards=6)
+    assert str(caught.value).startswith("step raise: 2 of 6 units failed: all/00000")
+    assert "all/000001: WorkerCrashedError: The worker died unexpectedly" in str(caught.value)
+    assert "all/000004: ValueError: told to fail (2 tries)" in str(caught.value)
+    assert tries(toys) == [1, 4, 1, 1, 2, 1]
+    kept = toys.powers(6)
+    assert kept.committed() == set(UNITS) - {UNITS[1], UNITS[4]}
+    toys.marks.set("kill", UNITS[1], 0)
+    toys.marks.set("fail", UNITS[4], 0)
+    recorder = toys.run(ray_executor, shards=6)
+    assert {unit for _, unit in recorder.done} == {UNITS[1], UNITS[4], "sum/0_1_2_3_4_5"}
+
+
+def test_unreadable_inputs_are_tried_twice_and_told_apart(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.marks.set("artifact", UNITS[0], 99)
+    with pytest.raises(ArtifactError, match=r"all/000000: all/000000 is not there \(2 tries\)"):
+        toys.run(ray_executor)
+    assert tries(toys)[:3] == [2, 1, 1]
+
+
+def test_a_config_error_ends_the_phase_at_once_as_itself(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.marks.set("config", UNITS[0], 99)
+    with pytest.raises(ConfigError) as caught:
+        toys.run(ray_executor, shards=6, pause=1.0)
+    assert type(caught.value) is ConfigError
+    assert str(caught.value) == "all/000000 can never work"
+    time.sleep(1.5)  # a task that was about to start when it was taken back may still begin
+    begun = tries(toys)
+    assert begun[0] == 1
+    assert begun[4:] == [0, 0]  # never submitted: two slots, and twice that in flight
+    time.sleep(3.0)
+    assert tries(toys) == begun
+
+
+def test_a_late_unit_is_issued_again(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.marks.set("slow", UNITS[1], 600)
+    recorder = toys.run(ray_executor, shards=3, deadline=3.0)
+    assert len(recorder.done) == 7
+    assert tries(toys)[:3] == [1, 2, 1]
+
+
+def test_tasks_that_hang_do_not_keep_their_places(toys: Toys, ray_executor: RayExecutor) -> None:
+    """Both CPUs are taken by tasks that never end, and are free again after twice the deadline."""
+    for unit in UNITS[:3]:
+        toys.marks.set("slow", unit, 600)
+    recorder = toys.run(ray_executor, shards=3, deadline=3.0)
+    assert len(recorder.done) == 7
+    hung = set(toys.marks.pids())
+    assert len(hung) >= 3
+    assert all(count >= 2 for count in tries(toys)[:3])
+
+
+def test_a_unit_that_is_always_late_is_given_up(toys: Toys, ray_executor: RayExecutor) -> None:
+    with pytest.raises(IncompleteError, match=r"all/000000: not finished 0\.5 s after its start \(4 tries\)"):
+        toys.run(ray_executor, shards=1, pause=600, deadline=0.5)
+    begun = toys.marks.pids()
+    assert 2 <= len(begun) <= 4  # with two CPUs, tries wait for those before them to be ended
+    wait_for(lambda: not any(map(alive, begun)))
+
+
+def test_a_phase_that_is_left_takes_its_tasks_back(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.run(LocalExecutor(), shards=6, wanted=[])
+    toys.marks.set("slow", UNITS[0], 600)
+    step = toys.engine(6).steps[1]
+    outcomes = ray_executor.run_units(step.spec, build_stage(step.spec).phases()[0], UNITS)
+    assert next(outcomes).unit != UNITS[0]
+    wait_for(lambda: toys.marks.tries(UNITS[0]))
+    outcomes.close()
+    wait_for(lambda: sum(map(alive, set(toys.marks.pids()))) <= 1)
+    begun = tries(toys)
+    time.sleep(1)
+    assert tries(toys) == begun
+
+
+def test_a_worker_that_is_killed_from_outside_is_replaced(toys: Toys, ray_executor: RayExecutor) -> None:
+    toys.marks.set("slow", UNITS[0], 600)
+
+    def kill() -> None:
+        wait_for(lambda: toys.marks.tries(UNITS[0]))
+        (path,) = toys.marks.folder.glob("began-all_000000-*")
+        psutil.Process(int(path.read_text())).kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    recorder = toys.run(ray_executor, shards=3)
+    killer.join()
+    assert len(recorder.done) == 7
+    assert tries(toys)[:3] == [2, 1, 1]
+
+
+def test_a_commit_whose_task_died_after_it_is_found(
+    toys: Toys, ray_executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit is committed, but all the driver hears is that the worker died: no second try."""
+    toys.run(LocalExecutor(), shards=3, wanted=[])
+    step = toys.engine(3).steps[1]
+    phase = build_stage(step.spec).phases()[0]
+    for unit in UNITS[:3]:
+        toys.marks.set("slow", unit, 600)
+
+    def commit_and_kill() -> None:
+        wait_for(lambda: toys.marks.tries(UNITS[0]))
+        (other,) = LocalExecutor().run_units(step.spec, phase, [UNITS[0]])  # its mark is used up: it is quick
+        assert other.unit == UNITS[0]
+        for path in list(toys.marks.folder.glob("began-*")):
+            if int(path.read_text()) != os.getpid():
+                psutil.Process(int(path.read_text())).kill()
+
+    helper = threading.Thread(target=commit_and_kill)
+    helper.start()
+    (outcome,) = ray_executor.run_units(step.spec, phase, [UNITS[0]])
+    helper.join()
+    assert outcome == toys.powers(3).commit(UNITS[0])
+    assert toys.marks.tries(UNITS[0]) == 2  # the killed one and the helper's
+
+
+@pytest.mark.s3
+def test_workers_reach_s3_with_the_credentials_of_their_environment(
+    toys: Toys, s3: str, ray_executor: RayExecutor
+) -> None:
+    toys.workspace = s3
+    recorder = toys.run(ray_executor)
+    assert len(recorder.done) == 7
+    assert json.loads(toys.powers().read(UNITS[0])) == {"0": 0, "1": 1, "2": 4, "3": 9}
+    assert toys.run(ray_executor).done == []
+
+
+def test_a_local_ray_listens_on_loopback_only(ray_executor: RayExecutor) -> None:
+    listening = set()
+    for process in psutil.Process().children(recursive=True):
+        if "ray" in " ".join(process.cmdline()):
+            listening |= {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert listening
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_the_units_are_counted(toys: Toys, ray_executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[dict[str, str]]] = {"done": [], "failed": [], "retried": []}
+    for name, calls in seen.items():
+        counter = getattr(ray_executor.metrics, name)
+        monkeypatch.setattr(counter, "inc", lambda value=1.0, tags=None, calls=calls: calls.append(tags))
+    toys.marks.set("fail", UNITS[0], 99)
+    with pytest.raises(IncompleteError):
+        toys.run(ray_executor)
+    assert seen["done"].count({"step": "count", "phase": "count"}) == 3
+    assert seen["done"].count({"step": "raise", "phase": "raise"}) == 2
+    assert seen["failed"] == [{"step": "raise", "phase": "raise"}]
+    assert seen["retried"] == [{"step": "raise", "phase": "raise", "kind": "application"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"address": "127.0.0.1:1"}, "no Ray at 127.0.0.1:1: Connection refused"),
+        ({"address": "ray://127.0.0.1:10001"}, "give the head's host:port"),
+        ({"address": "127.0.0.1:6379", "num_cpus": 2}, "num_cpus=2 is for a local Ray"),
+        ({"num_cpus": 0}, "num_cpus=0: a local Ray needs at least 1"),
+    ],
+)
+def test_wrong_arguments_are_config_errors(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr("pipelines.executors.ray_core._is_connected", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match=message):
+        RayExecutor(**arguments)
+
+
+def test_a_local_ray_that_does_not_start_is_tried_twice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import ray
+
+    folders: list[Path] = []
+
+    def too_slow(*_: Any, _temp_dir: str, **__: Any) -> None:
+        folders.append(Path(_temp_dir))
+        raise Exception("The current node timed out during startup.\nMore of it.")
+
+    monkeypatch.setattr("pipelines.executors.ray_core._is_connected", lambda: False)
+    monkeypatch.setattr(
+        "pipelines.executors.ray_environment.set_up", lambda *, local: None
+    )  # the session's Ray keeps its token
+    monkeypatch.setattr(ray, "init", too_slow)
+    with pytest.raises(IncompleteError, match=r"^a local Ray did not start: Exception: The current node timed out dur"):
+        RayExecutor("local", 1)
+    assert len(folders) == 2
+    assert not any(folder.exists() for folder in folders)
+    assert [record.message[:34] for record in caplog.records] == ["ray did not start, trying again: E"]
+
+
+def driver(toys: Toys, environment: dict[str, str] | None = None, **arguments: Any) -> subprocess.CompletedProcess[str]:
+    fields = {"workspace": toys.workspace, "marks": str(toys.marks.folder), "executor": "ray", **arguments}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "support" / "toy_driver.py"), json.dumps(fields)],
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_running_cluster_is_joined_and_left_alone(toys: Toys, ray_executor: RayExecutor) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    done = driver(toys, address=address, fields={"shards": 3})
+    assert done.stdout.splitlines()[-1] == "made 7", done.stderr
+    assert toys.run(ray_executor, shards=3).done == []  # it is still there
+
+
+@pytest.mark.slow
+def test_a_wrong_token_is_a_config_error(toys: Toys, ray_executor: RayExecutor) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    done = driver(toys, {"RAY_AUTH_TOKEN": "0" * 64}, address=address, fields={"shards": 3})
+    assert done.returncode == ConfigError.exit_code, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"ConfigError: can't join Ray at {address}: ")
+
+
+def test_a_local_ray_leaves_nothing_behind(toys: Toys, tmp_path: Path) -> None:
+    """No token in the home folder, no session folder, no process; on a plain checkout and with a deep TMPDIR."""
+    home, temporary = tmp_path / "home", tmp_path / "t"
+    home.mkdir()
+    temporary.mkdir()
+    before = set(Path("/tmp").glob("spp-*"))
+    clean = dict.fromkeys(("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"), "") | {"HOME": str(home), "TMPDIR": str(temporary)}
+    done = driver(toys, clean, fields={"shards": 3})
+    assert done.stdout.splitlines()[-1] == "made 7", done.stderr
+    assert not (home / ".ray").exists()
+    assert set(Path("/tmp").glob("spp-*")) <= before
+    assert list(temporary.glob("spp-*")) == []

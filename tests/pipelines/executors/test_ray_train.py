@@ -1,0 +1,236 @@
+"""Training on Ray Train: killed workers, killed drivers, errors. One local Ray for all of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.workspace import Workspace
+from pipelines.executors.ray_core import RayExecutor
+from pipelines.stages.finetune import FinetuneConfig
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.loop import LocalWorker, Rate, train_unit
+from sppnet.errors import ConfigError, IncompleteError
+from tests.pipelines.training.test_loop import leave_group
+from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
+
+pytestmark = pytest.mark.ray
+
+STEPS = 5000  # seconds of work, so that a kill comes long before the end
+INPUTS = {"images": "images-tiny", "windows": "windows-tiny", "maps": "maps-tiny"}
+
+
+def finetune_spec(workspace: Workspace, name: str, **changes: Any) -> StageSpec:
+    fields: dict[str, Any] = {
+        "stage": "finetune",
+        "images": "images",
+        "windows": "windows",
+        "maps": "maps",
+        "categories": CATEGORIES,
+        "scales": SCALES,
+        "levels": (3, 1),
+        "hidden": (32, 32),
+        "schedule": (Rate(lr=0.01, steps=STEPS),),
+        "batch": 32,
+        "holdout": 0.2,
+        "chunk": 50,
+        "checkpoint_every": 50,
+        "log_every": 50,
+        "measure_every": 500,
+    }
+    return make_spec(workspace, FinetuneConfig(**{**fields, **changes}), name, **INPUTS)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("ray-train"))
+
+
+def wait_for_step(spec: StageSpec, step: int, seconds: float = 200) -> None:
+    checkpoints = Checkpoints(Workspace.open(spec.workspace).artifact(spec.artifact))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if any(done >= step for done in checkpoints.steps()):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"no checkpoint of step {step} after {seconds} s")
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.pipelines.executors.test_ray_train import finetune_spec, train
+from pipelines.executors.ray_core import RayExecutor
+from pipelines.engine.workspace import Workspace
+train(RayExecutor("local", num_cpus=2), finetune_spec(Workspace.open({workspace!r}), "head-driver"))
+"""
+
+
+class KilledDriver:
+    """A process with a Ray of its own that is killed while it trains; it starts at once, beside the other tests."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        self.spec = finetune_spec(workspace, "head-driver")
+        self.log = folder / "driver.log"
+        self.stopped_at: int | None = None
+        root = str(Path(__file__).resolve().parents[3])
+        script = DRIVER.format(root=root, workspace=workspace.store.uri)
+        environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": "/tmp"}
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-c", script]
+            self.driver = subprocess.Popen(
+                command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self.thread = threading.Thread(target=self._kill, daemon=True)
+        self.thread.start()
+
+    def _kill(self) -> None:
+        family: list[psutil.Process] = []
+        try:
+            wait_for_step(self.spec, 150, seconds=200)
+            family = psutil.Process(self.driver.pid).children(recursive=True)
+        finally:
+            self.driver.kill()
+            for process in family:  # as if the machine had gone: Ray's own worker would end the training first
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self.driver.wait()
+        psutil.wait_procs(family, timeout=30)
+        steps = Checkpoints(Workspace.open(self.spec.workspace).artifact(self.spec.artifact)).steps()
+        self.stopped_at = steps[-1] if steps else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed_driver(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledDriver]:
+    found = KilledDriver(workspace, tmp_path_factory.mktemp("driver"))
+    yield found
+    found.driver.kill()
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[RayExecutor]:
+    found = RayExecutor("local", num_cpus=4)
+    yield found
+    found.close()
+
+
+def train(executor: RayExecutor, spec: StageSpec) -> bytes:
+    (phase,) = build_stage(spec).phases()
+    commit = executor.train(spec, phase, "model")
+    artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
+    assert commit.unit == "model"
+    return artifact.read("model")
+
+
+class PairWorker:
+    """One of two processes joined by gloo, without Ray: what a run on Ray must equal."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.world_size, self.device = rank, 2, torch.device("cpu")
+
+    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        return torch.nn.parallel.DistributedDataParallel(model)
+
+    def agree(self, value: float) -> float:
+        shared = torch.tensor([value], dtype=torch.float64)
+        torch.distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def mean(self, value: float) -> float:
+        shared = torch.tensor([value / 2], dtype=torch.float64)
+        torch.distributed.all_reduce(shared)
+        return float(shared)
+
+    def report(self, point: Any) -> None:
+        del point
+
+
+def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    train_unit(spec, "model", PairWorker(rank))
+    leave_group()
+
+
+def train_workers() -> list[int]:
+    """Process ids of Ray Train's workers among our own descendants, the oldest first."""
+    found: list[tuple[float, int]] = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            name, born = child.cmdline()[:1], child.create_time()
+        except psutil.Error:  # gone, or going
+            continue
+        if name and "RayTrainWorker" in name[0]:
+            found.append((born, child.pid))
+    return [pid for _, pid in sorted(found)]
+
+
+def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExecutor, tmp_path: Path) -> None:
+    reference = finetune_spec(workspace, "head-pair", workers=2)
+    context = torch.multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=run_rank, args=(r, reference, str(tmp_path / "meet"))) for r in range(2)]
+    for rank in ranks:
+        rank.start()
+
+    spec = finetune_spec(workspace, "head-killed", workers=2)
+    killed: list[tuple[int, bool]] = []
+
+    def kill_a_worker() -> None:
+        wait_for_step(spec, 200)
+        workers = train_workers()
+        os.kill(workers[-1], signal.SIGKILL)  # those of the test before may not have ended yet
+        killed.append((len(workers[-2:]), "model" in workspace.artifact(spec.artifact).committed()))
+
+    killer = threading.Thread(target=kill_a_worker)
+    killer.start()
+    found = train(executor, spec)
+    killer.join()
+    assert killed == [(2, False)]
+    for rank in ranks:
+        rank.join(timeout=60)
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    assert found == workspace.artifact("head-pair").read("model")
+    assert workspace.store.list(f"{spec.artifact}/checkpoints") == []
+    assert not [entry for entry in workspace.store.list("runs") if spec.artifact in entry.name]
+
+
+def test_a_killed_driver_changes_nothing(workspace: Workspace, killed_driver: KilledDriver) -> None:
+    spec = killed_driver.spec
+    artifact = workspace.artifact(spec.artifact)
+    killed_driver.thread.join(timeout=240)
+    assert killed_driver.stopped_at is not None, killed_driver.log.read_text()
+    assert 150 <= killed_driver.stopped_at < STEPS
+    assert "model" not in artifact.committed()
+
+    # What Ray left behind is taken up without Ray: the checkpoints are the same in both modes.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for unfinished in (spec, finetune_spec(workspace, "head-alone")):
+        train_unit(unfinished, "model", LocalWorker(torch.device("cpu")))
+    torch.set_num_threads(threads)
+    assert artifact.read("model") == workspace.artifact("head-alone").read("model")
+
+
+def test_a_workers_error_comes_out_as_it_was(workspace: Workspace, executor: RayExecutor) -> None:
+    spec = finetune_spec(workspace, "head-nan", workers=2, schedule=(Rate(lr=1e30, steps=50),))
+    with pytest.raises(IncompleteError, match=r"^step finetune: training diverged, the loss of training step \d+ is"):
+        train(executor, spec)
+    assert workspace.store.list(f"{spec.artifact}") == []
+
+
+def test_gpus_that_the_machine_does_not_have_are_refused_at_once(workspace: Workspace, executor: RayExecutor) -> None:
+    with pytest.raises(ConfigError, match="3 workers need 3 GPUs, this machine has 0"):
+        train(executor, finetune_spec(workspace, "head-gpus", gpus=1, workers=3))

@@ -1,0 +1,245 @@
+"""evaluate: the published figures are `evaluate_voc`'s, called directly on what the files hold."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jobs.run.results import run_result
+from pipelines.artifacts.detections import DetectionRow, decode_detections, encode_detections
+from pipelines.artifacts.image_tars import decode_images, encode_images
+from pipelines.datasets.voc import parse_voc_xml
+from pipelines.engine.workspace import Output
+from pipelines.stages.evaluate import CURVE_POINTS, _shown
+from sppnet.boxes import nms
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.evaluation.curves import Detections, GroundTruth
+from sppnet.evaluation.det import evaluate_det
+from sppnet.evaluation.voc import evaluate_voc
+from tests.support.chain import CATEGORIES
+
+SHARDS = ("val/000000", "val/000001")
+
+
+def body(chain) -> dict:
+    return json.loads(chain.artifact("metrics").read("metrics"))
+
+
+def ground_truth(chain, category: str) -> GroundTruth:
+    """Read from the data set's own files."""
+    rows = []
+    for key in (chain.data / "ImageSets" / "Main" / "val.txt").read_text().split():
+        note = parse_voc_xml((chain.data / "Annotations" / f"{key}.xml").read_bytes(), key)
+        rows += [(key, thing.box, thing.difficult) for thing in note.objects if thing.category == category]
+    return GroundTruth.of([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+
+
+def detected(chain, step: str, category: str) -> list[DetectionRow]:
+    artifact = chain.artifact(step)
+    return [row for s in SHARDS for row in decode_detections(artifact.read(s), s) if row.category == category]
+
+
+def expected(chain, name: str, category: str, iou: float = 0.5):
+    rows = detected(chain, name.removesuffix("+bb"), category)
+    if name.endswith("+bb"):
+        kept = []
+        for key in sorted({row.key for row in rows}):
+            own = [row for row in rows if row.key == key]
+            chosen = nms([row.regressed for row in own], [row.score for row in own], 0.3)
+            kept += [(key, own[i].regressed, own[i].score) for i in sorted(chosen)]
+    else:
+        kept = [(row.key, row.box, row.score) for row in rows]
+    found = Detections.of([k for k, _, _ in kept], [b for _, b, _ in kept], [s for *_, s in kept])
+    return evaluate_voc(ground_truth(chain, category), found, iou)
+
+
+@pytest.mark.parametrize("name", ["plain", "full", "full+bb"])
+def test_figures_are_those_of_evaluate_voc(chain, name: str) -> None:
+    (row,) = [row for row in body(chain)["rows"] if row["name"] == name]
+    assert list(row["categories"]) == sorted(CATEGORIES)
+    for category, figures in row["categories"].items():
+        result = expected(chain, name, category)
+        assert figures["voc07_ap"] == pytest.approx(result.voc07_ap, abs=1e-6)
+        assert figures["area_ap"] == pytest.approx(result.area_ap, abs=1e-6)
+        counted = (figures["positives"], figures["detections"], figures["true_positives"])
+        assert counted == (result.positives, result.detections, result.true_positives)
+        assert figures["positives"] > 0
+        rises = np.flatnonzero(np.diff(result.recall, prepend=0.0) > 0)  # far fewer than CURVE_POINTS here
+        np.testing.assert_allclose(figures["recall"], result.recall[rises], atol=1e-5)
+        np.testing.assert_allclose(figures["precision"], result.precision[rises], atol=1e-5)
+    for mean, ap in (("voc07_map", "voc07_ap"), ("area_map", "area_ap")):
+        assert row[mean] == pytest.approx(np.mean([f[ap] for f in row["categories"].values()]), abs=1e-6)
+
+
+def test_rows_are_in_the_order_of_the_recipe(chain) -> None:
+    rows = body(chain)["rows"]
+    assert [(row["name"], row["boxes"]) for row in rows] == [
+        ("plain", "windows"),
+        ("full", "windows"),
+        ("full+bb", "regressed"),
+    ]
+    assert [row["detections"] for row in rows] == [chain.artifact(step).name for step in ("plain", "full", "full")]
+    assert rows[0]["categories"] == rows[1]["categories"]  # the same SVMs
+    assert rows[1]["categories"] != rows[2]["categories"]
+
+
+def test_the_operating_point_has_the_best_f1(chain) -> None:
+    for row in body(chain)["rows"]:
+        for category, figures in row["categories"].items():
+            result = expected(chain, row["name"], category)
+            if not result.true_positives:
+                assert figures["operating_score"] is None
+                continue
+            total = np.maximum(result.precision + result.recall, 1e-12)
+            best = int((2 * result.precision * result.recall / total).argmax())
+            assert figures["operating_score"] == pytest.approx(result.scores[best], abs=1e-5)
+
+
+def test_a_stricter_overlap(chain) -> None:
+    output = chain.changed(metrics={"iou": 0.75}).stage("metrics").run("metrics")
+    (row,) = [row for row in json.loads(output.data)["rows"] if row["name"] == "plain"]
+    for category in CATEGORIES:
+        assert row["categories"][category]["true_positives"] == expected(chain, "plain", category, 0.75).true_positives
+
+
+def test_dets_protocol_leaves_out_what_images_do_not_judge(chain, tmp_path) -> None:
+    """The blacklist travels with the annotations; difficult objects count like any other."""
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain"))
+    images, ignored = copy.artifact("images"), defaultdict(set)
+    for shard in SHARDS:
+        records = list(decode_images(images.read(shard), shard))
+        for n, record in enumerate(records):
+            aside = CATEGORIES[: n % 3] if n < 3 else ()
+            records[n] = replace(record, annotation=replace(record.annotation, ignored=aside))
+            for category in aside:
+                ignored[category].add(record.key)
+        commit = images.commit(shard)
+        images.store.delete(f"{images.name}/_commits/{shard}.json")
+        images.publish(shard, Output(encode_images(records), ".tar", commit.rows, commit.done), 0)
+    assert ignored["bottle"]
+    assert not ignored["house"]
+    stage = copy.changed(metrics={"detections": ["plain"], "protocol": "det"}).stage("metrics")
+    result = json.loads(stage.run("metrics").data)
+    assert result["protocol"] == "det"
+    (row,) = result["rows"]
+    assert row["voc07_map"] is None
+    for category in CATEGORIES:
+        truth = ground_truth(chain, category)
+        rows = detected(chain, "plain", category)
+        found = Detections.of([r.key for r in rows], [r.box for r in rows], [r.score for r in rows])
+        expected_one = evaluate_det(truth, found, ignored[category])
+        figures = row["categories"][category]
+        area = pytest.approx(expected_one.area_ap, abs=1e-6) if expected_one.positives else None
+        assert figures["area_ap"] == area
+        counted = (figures["positives"], figures["detections"], figures["true_positives"])
+        assert counted == (expected_one.positives, expected_one.detections, expected_one.true_positives)
+        assert figures["voc07_ap"] is None
+    with pytest.raises(ConfigError, match="iou: the protocol det has overlaps of its own"):
+        copy.changed(metrics={"protocol": "det", "iou": 0.6})
+
+
+@pytest.mark.parametrize(("top", "limit"), [(7, 7), ("2/image", 12)])
+def test_only_the_best_of_a_set_count(chain, top, limit: int) -> None:
+    output = chain.changed(metrics={"top_per_set": top}).stage("metrics").run("metrics")
+    rows = {row["name"]: row for row in json.loads(output.data)["rows"]}
+    for category in CATEGORIES:
+        every = sorted(detected(chain, "plain", category), key=lambda r: (-r.score, r.key, r.box))
+        assert len(every) > limit
+        best = every[:limit]
+        found = Detections.of([r.key for r in best], [r.box for r in best], [r.score for r in best])
+        result = evaluate_voc(ground_truth(chain, category), found)
+        figures = rows["plain"]["categories"][category]
+        assert figures["area_ap"] == pytest.approx(result.area_ap, abs=1e-6)
+        assert figures["detections"] == result.detections
+    for wrong in (0, "5/images", "all"):
+        with pytest.raises(ConfigError, match="top_per_set"):
+            chain.changed(metrics={"top_per_set": wrong})
+
+
+def test_detections_of_images_that_are_not_the_shards(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain")).changed(metrics={"detections": ["plain"]})
+    artifact = copy.artifact("plain")
+    rows = decode_detections(artifact.read(SHARDS[0]), SHARDS[0])
+    artifact.store.delete(f"{artifact.name}/_commits/{SHARDS[1]}.json")
+    artifact.publish(SHARDS[1], Output(encode_detections(rows), ".parquet", len(rows), 1), 0)
+    with pytest.raises(ArtifactError, match=rf"{SHARDS[1]}: image 'val_00000' does not belong to it"):
+        copy.stage("metrics").run("metrics")
+    artifact.store.delete(f"{artifact.name}/_commits/{SHARDS[1]}.json")
+    strange = [replace(row, key="val_00005", category="zebra") for row in rows[:1]]
+    artifact.publish(SHARDS[1], Output(encode_detections(strange), ".parquet", 1, 1), 0)
+    with pytest.raises(ArtifactError, match="category 'zebra' does not belong to it"):
+        copy.stage("metrics").run("metrics")
+
+
+def test_categories_without_detections_and_without_objects(chain, tmp_path) -> None:
+    """Nothing found is 0; nothing to be found has no average precision and does not enter the mean."""
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain")).changed(metrics={"detections": ["plain"]})
+    artifact = copy.artifact("plain")
+    for shard in SHARDS:
+        rows = [row for row in decode_detections(artifact.read(shard), shard) if row.category != "house"]
+        commit = artifact.commit(shard)
+        artifact.store.delete(f"{artifact.name}/_commits/{shard}.json")
+        artifact.publish(shard, Output(encode_detections(rows), ".parquet", len(rows), commit.done), 0)
+    stage = copy.stage("metrics")
+    (row,) = json.loads(stage.run("metrics").data)["rows"]
+    house = row["categories"]["house"]
+    assert (house["voc07_ap"], house["area_ap"], house["detections"]) == (0, 0, 0)
+    assert (house["recall"], house["operating_score"]) == ([], None)
+    truth = stage._ground_truth()
+    del truth["car"]
+    stage._ground_truth = lambda: truth
+    (row,) = json.loads(stage.run("metrics").data)["rows"]
+    assert row["categories"]["car"]["voc07_ap"] is None
+    assert row["categories"]["car"]["positives"] == 0
+    assert row["categories"]["car"]["detections"] > 0
+    assert (row["categories"]["car"]["recall"], row["categories"]["car"]["operating_score"]) == ([], None)
+    rest = [row["categories"][category]["voc07_ap"] for category in ("bottle", "house")]
+    assert row["voc07_map"] == pytest.approx(np.mean(rest), abs=1e-6)
+
+
+def test_the_commands_result_tells_the_same(chain) -> None:
+    result = run_result(chain.engine, list(chain.summaries.values()), 1.0)
+    rows = {row["name"]: row for row in body(chain)["rows"]}
+    assert list(result["steps"]) == ["plain", "full", "full+bb"]
+    for name, step in result["steps"].items():
+        assert step["voc07_map"] == rows[name]["voc07_map"]
+        assert set(step["categories"]) == set(CATEGORIES)
+    assert result["voc07_map"] == rows["full+bb"]["voc07_map"]
+    assert result["stages"]["images"]["quarantined"] == 1
+    assert result["stages"]["maps"]["units"] == 10
+    json.dumps(result)
+
+
+def test_two_evaluations_of_the_same_detections(chain, tmp_path) -> None:
+    """Neither hides the other's figures; rows of one evaluation only keep their short names."""
+    copy = chain.copied(tmp_path / "ws", tuple(chain.steps))
+    strict = {**chain.steps["metrics"], "detections": ["plain"], "iou": 0.75}
+    both = type(chain)(copy.data, {**chain.steps, "strict": strict}, copy.root)
+    result = run_result(both.engine, list(both.run().values()), 1.0)["steps"]
+    assert set(result) == {"metrics/plain", "strict/plain", "full", "full+bb"}
+    rows = {row["name"]: row for row in body(chain)["rows"]}
+    assert result["metrics/plain"]["area_map"] == rows["plain"]["area_map"]
+    assert result["strict/plain"]["area_map"] < rows["plain"]["area_map"]
+
+
+def test_splits_and_images_must_fit(chain) -> None:
+    with pytest.raises(ConfigError, match=r"steps.metrics.split: split train is not among those of its input: val"):
+        chain.changed(metrics={"split": "train"})
+    steps = {**chain.steps, "more": chain.steps["images"], "metrics": {**chain.steps["metrics"], "images": "more"}}
+    with pytest.raises(
+        ConfigError, match="detections: 'plain' scored the images of step 'images', not those of 'more'"
+    ):
+        type(chain)(chain.data, steps, chain.root)
+
+
+def test_a_long_curve_is_thinned_evenly_over_the_objects() -> None:
+    recall = np.repeat(np.arange(1, 1001) / 1000, 7)
+    shown = _shown(recall)
+    assert len(shown) == CURVE_POINTS
+    assert shown[0] == 0
+    assert recall[shown[-1]] == 1.0
+    assert np.diff(recall[shown]).max() < 2.5 / CURVE_POINTS

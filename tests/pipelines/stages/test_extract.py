@@ -1,0 +1,240 @@
+"""extract: the cached map is the backbone's map of the prepared image, per scale."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.networks import encode_backbone, read_backbone
+from pipelines.artifacts.windows_and_maps import decode_maps
+from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
+from sppnet.images.pixels import decode_image, prepare_image
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.weights import read_safetensors, write_safetensors
+from tests.support.chain import BACKBONE, SCALES, accounts, add_image, equal_bytes, make_steps, write_weights
+
+STEPS = ("images", "network", "maps")
+
+
+def random_weights(chain) -> dict[str, torch.Tensor]:
+    return read_safetensors(Path(chain.steps["network"]["path"]).read_bytes())
+
+
+@torch.inference_mode()
+def expected_map(backbone, record, scale: int, dtype: torch.dtype = torch.float16) -> np.ndarray:
+    mean = backbone.mean_image
+    image = prepare_image(decode_image(record.data), scale, backbone.preprocessing, mean_image=mean)
+    return backbone(image)[0].permute(1, 2, 0).contiguous().to(dtype).numpy()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("shard", ["train/000000", "train/000001", "val/000001"])
+def test_maps_are_the_backbones(chain, scale: int, shard: str) -> None:
+    backbone = build_backbone(BACKBONE).eval()
+    backbone.trunk.load_state_dict(random_weights(chain))
+    records = list(decode_images(chain.artifact("images").read(shard), shard))
+    rows = list(decode_maps(chain.artifact("maps").read(f"s{scale:04d}/{shard}"), shard))
+    assert [row.key for row in rows] == [record.key for record in records]
+    for row, record in zip(rows, records, strict=True):
+        expected = expected_map(backbone, record, scale)
+        assert row.scale == scale
+        assert row.image_wh == (record.annotation.width, record.annotation.height)
+        assert row.map.shape == (*backbone.map_hw(prepare_shape(record, scale)), 32)
+        assert equal_bytes(row.map, expected)
+
+
+def test_a_mean_image_is_subtracted_at_every_scale(chain, tmp_path) -> None:
+    backbone = build_backbone(BACKBONE).eval()
+    backbone.trunk.load_state_dict(random_weights(chain))
+    backbone.mean_image = torch.linspace(0, 255, 3 * 64 * 64).reshape(3, 64, 64)
+    path = tmp_path / "mean.safetensors"
+    trunk = backbone.trunk.state_dict()
+    path.write_bytes(encode_backbone(BACKBONE, trunk, mean_image=backbone.mean_image))
+    copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS).changed(network={"path": str(path)})
+    copy.run()
+    record = next(decode_images(chain.artifact("images").read("val/000001"), "val/000001"))
+    for scale in SCALES:
+        unit = f"s{scale:04d}/val/000001"
+        row = next(decode_maps(copy.artifact("maps").read(unit), unit))
+        assert equal_bytes(row.map, expected_map(backbone, record, scale))
+        plain = next(decode_maps(chain.artifact("maps").read(unit), unit))
+        assert not equal_bytes(row.map, plain.map)
+
+
+def prepare_shape(record, scale: int) -> tuple[int, int]:
+    return tuple(prepare_image(decode_image(record.data), scale, BACKBONE.preprocessing).shape[2:])
+
+
+def test_maps_are_not_negative(chain) -> None:
+    for unit in chain.units("maps"):
+        for row in decode_maps(chain.artifact("maps").read(unit), unit):
+            assert not np.signbit(row.map).any()
+            assert row.map.max() > 0
+
+
+def test_every_key_is_done_or_quarantined_at_every_scale(chain) -> None:
+    rows = list(accounts(chain, "maps"))
+    assert [found for _, found, _ in rows] == [wanted for _, _, wanted in rows] == [5, 5, 4, 5, 1] * 2
+    assert [unit for unit, _, _ in rows][:5] == [f"s0240/train/{i:06d}" for i in range(3)] + [
+        f"s0240/val/{i:06d}" for i in range(2)
+    ]
+    summary = chain.summaries["maps"]
+    assert (summary.keys, summary.done, summary.own_quarantined) == (40, 38, 0)
+
+
+def test_readers_learn_which_backbone_it_was(chain) -> None:
+    info = read_backbone_info(chain.artifact("maps"))
+    backbone = read_backbone(chain.artifact("network"))
+    assert (info.spec, info.geometry, info.channels) == (backbone.spec, backbone.geometry, 32)
+    assert info.spec == BACKBONE
+
+
+def test_backbone_json_missing_or_corrupt(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", ("maps",))
+    path = copy.root / copy.step("maps").spec.artifact / "backbone.json"
+    for text in ("{", "{}", '{"spec": {"architecture": "zf5"}, "geometry": {}, "channels": 3}'):
+        path.write_text(text)
+        with pytest.raises(ArtifactError, match=r"backbone.json is corrupt"):
+            read_backbone_info(copy.artifact("maps"))
+    path.unlink()
+    with pytest.raises(ArtifactError, match=r"backbone.json does not exist"):
+        read_backbone_info(copy.artifact("maps"))
+
+
+def test_adding_a_scale_makes_only_its_units(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", STEPS)
+    before = {unit: copy.artifact("maps").commit(unit) for unit in copy.units("maps")}
+    more = copy.only(*STEPS).changed(maps={"scales": [160, 200, 240]})
+    more.run()
+    assert more.step("maps").spec.artifact == chain.step("maps").spec.artifact
+    added = set(more.artifact("maps").committed()) - set(before)
+    assert added == {f"s0200/{unit}" for unit in chain.units("images")}
+    assert {unit: more.artifact("maps").commit(unit) for unit in before} == before
+
+
+def test_flips_are_the_maps_of_mirrored_images_and_cost_only_themselves(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", STEPS)
+    before = {unit: copy.artifact("maps").commit(unit) for unit in copy.units("maps")}
+    more = copy.only(*STEPS).changed(maps={"flips": True})
+    more.run()
+    maps = more.artifact("maps")
+    assert maps.name == chain.artifact("maps").name
+    added = set(maps.committed()) - set(before)
+    assert added == {f"s{scale:04d}f/{unit}" for scale in SCALES for unit in chain.units("images")}
+    assert {unit: maps.commit(unit) for unit in before} == before
+    backbone = build_backbone(BACKBONE).eval()
+    backbone.trunk.load_state_dict(random_weights(chain))
+    shard, scale = "train/000001", SCALES[0]
+    records = list(decode_images(more.artifact("images").read(shard), shard))
+    rows = list(decode_maps(maps.read(f"s{scale:04d}f/{shard}"), shard))
+    plain = list(decode_maps(maps.read(f"s{scale:04d}/{shard}"), shard))
+    assert [row.key for row in rows] == [record.key for record in records]
+    for row, straight, record in zip(rows, plain, records, strict=True):
+        # as if the mirrored picture had been ingested; which is not the mirrored map
+        pixels = np.ascontiguousarray(decode_image(record.data)[:, ::-1])
+        image = prepare_image(pixels, scale, backbone.preprocessing)
+        with torch.inference_mode():
+            expected = backbone(image)[0].permute(1, 2, 0).contiguous().half().numpy()
+        assert equal_bytes(row.map, expected)
+        assert not np.array_equal(row.map, straight.map[:, ::-1])
+
+
+def test_precision_and_type_are_part_of_the_artifact(chain) -> None:
+    name = chain.step("maps").spec.artifact
+    for field, value in (("dtype", "float32"), ("precision", "bfloat16"), ("max_pixels", 1000)):
+        assert chain.changed(maps={field: value}).step("maps").spec.artifact != name
+    for field, value in (("ahead", 9), ("device", "cpu"), ("cpus", 2)):
+        assert chain.changed(maps={field: value}).step("maps").spec.artifact == name
+
+
+def test_float32_maps_and_lower_precision(chain, tmp_path) -> None:
+    unit = "s0160/val/000001"
+    backbone = read_backbone(chain.artifact("network"))
+    (record,) = decode_images(chain.artifact("images").read("val/000001"), "")
+    full = chain.changed(maps={"dtype": "float32"}).stage("maps").run(unit)
+    (row,) = decode_maps(full.data, "")
+    exact = expected_map(backbone, record, 160, torch.float32)
+    assert equal_bytes(row.map, exact)
+    low = chain.changed(maps={"dtype": "float32", "precision": "bfloat16"}).stage("maps").run(unit)
+    (row,) = decode_maps(low.data, "")
+    assert not np.array_equal(row.map, exact)
+    np.testing.assert_allclose(row.map, exact, atol=0.05 * exact.max())
+
+
+@pytest.mark.parametrize("ahead", [1, 7])
+def test_reading_ahead_changes_nothing(chain, ahead: int) -> None:
+    unit = "s0160/train/000000"
+    output = chain.changed(maps={"ahead": ahead}).stage("maps").run(unit)
+    assert output.data == chain.artifact("maps").read(unit)
+
+
+def test_maps_that_are_not_finite_are_quarantined(chain, tmp_path) -> None:
+    """NaN weights make every map NaN: each key gets its reason, and then there are too many."""
+    path = tmp_path / "nan.safetensors"
+    tensors = random_weights(chain)
+    tensors["conv5.bias"][0] = float("nan")
+    path.write_bytes(write_safetensors(tensors))
+    copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS).changed(network={"path": str(path)})
+    with pytest.raises(TooManyQuarantinedError, match=r"step maps: 38 of 40 keys quarantined \(38 nan-features"):
+        copy.run()
+    commit = copy.artifact("maps").commit("s0160/train/000001")
+    assert commit.done == 0
+    entry = commit.quarantined[0]
+    assert (entry.key, entry.reason, entry.stage) == ("train_00004", "nan-features", "extract")
+
+
+def test_half_floats_that_overflow_are_quarantined(chain, tmp_path) -> None:
+    path = tmp_path / "large.safetensors"
+    tensors = random_weights(chain)
+    tensors["conv5.bias"][0] = 1e5
+    path.write_bytes(write_safetensors(tensors))
+    copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS)
+    copy = copy.changed(network={"path": str(path)}, maps={"max_quarantined": 1, "scales": [160]})
+    copy.run()
+    assert {q.reason for q in copy.artifact("maps").commit("s0160/val/000000").quarantined} == {"nan-features"}
+    full = copy.changed(maps={"dtype": "float32"})
+    assert full.run()["maps"].own_quarantined == 0
+
+
+def test_an_image_that_grows_too_much_is_quarantined(chain, drawn, tmp_path) -> None:
+    data = shutil.copytree(drawn, tmp_path / "data")
+    add_image(data, "val", "strip", np.zeros((16, 2000, 3), np.uint8))
+    steps = make_steps(data, chain.steps["network"]["path"])
+    made = type(chain)(data, steps, tmp_path / "ws").only(*STEPS).changed(maps={"max_pixels": 4_000_000})
+    (entry,) = made.run()["maps"].quarantined
+    assert (entry.key, entry.reason) == ("strip", "too-large")
+    assert entry.detail == "30000 x 240 pixels at scale 240, the limit is 4000000 pixels"
+    assert made.artifact("maps").commit("s0160/val/000001").quarantined == ()
+
+
+def test_scales_without_a_map_and_devices_without_a_gpu(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", ("images", "network")).only(*STEPS)
+    with pytest.raises(ConfigError, match="side of 1 pixels is too short for one cell"):
+        copy.changed(network={"cut": None}, maps={"scales": [160, 1]}).run()
+    with pytest.raises(ConfigError, match="scales"):
+        copy.changed(maps={"scales": []})
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="step maps: device is cuda, but there is no GPU here"):
+            copy.changed(maps={"device": "cuda"}).run()
+
+
+def test_other_weights_make_other_maps(chain, tmp_path) -> None:
+    other = write_weights(tmp_path / "other.safetensors", seed=2)
+    copied = tmp_path / "same.safetensors"
+    copied.write_bytes(Path(chain.steps["network"]["path"]).read_bytes())
+    assert chain.changed(network={"path": str(other)}).step("maps").spec.artifact != chain.step("maps").spec.artifact
+    assert chain.changed(network={"path": str(copied)}).step("maps").spec.artifact == chain.step("maps").spec.artifact
+
+
+def test_weights_of_another_width_are_refused(chain, tmp_path) -> None:
+    wide = write_weights(tmp_path / "wide.safetensors", BackboneSpec("zf5", width=0.25))
+    copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS).changed(network={"path": str(wide)})
+    with pytest.raises(ConfigError, match=r"tensor 'conv1.weight' has shape \[24, 3, 7, 7\], the network needs \[16,"):
+        copy.run()
+    assert copy.artifact("network").committed() == set()

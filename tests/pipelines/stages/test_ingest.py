@@ -1,0 +1,164 @@
+"""ingest: bytes untouched, annotations checked, every key accounted for."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.manifest import Manifest
+from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
+from pipelines.engine.recipe import load_recipe
+from pipelines.engine.runner import plan
+from sppnet.errors import ConfigError
+from tests.support.chain import Chain, accounts, add_image, write_recipe
+
+
+def only_ingest(data, root, **fields) -> Chain:
+    return Chain(data, {"images": {"stage": "ingest", "dataset": {"root": str(data)}, "shard_size": 5, **fields}}, root)
+
+
+@pytest.fixture
+def copied(drawn, tmp_path):
+    return shutil.copytree(drawn, tmp_path / "data")
+
+
+def test_every_image_is_kept_byte_for_byte(chain) -> None:
+    artifact = chain.artifact("images")
+    seen = []
+    for unit in chain.units("images"):
+        for record in decode_images(artifact.read(unit), unit):
+            assert record.data == (chain.data / "JPEGImages" / f"{record.key}.{record.extension}").read_bytes()
+            xml = (chain.data / "Annotations" / f"{record.key}.xml").read_bytes()
+            assert record.annotation == parse_voc_xml(xml, record.key)
+            seen.append(record.key)
+    manifest = Manifest.read(artifact)
+    assert seen == [k for s in ("train", "val") for u in manifest.units(s) for k in manifest.keys(u) if k != "broken"]
+
+
+def test_every_key_is_done_or_quarantined(chain) -> None:
+    rows = list(accounts(chain, "images"))
+    assert [found for _, found, _ in rows] == [wanted for _, _, wanted in rows] == [5, 5, 4, 5, 1]
+    entries = [q for unit in chain.units("images") for q in chain.artifact("images").commit(unit).quarantined]
+    assert [(q.key, q.reason, q.stage) for q in entries] == [("broken", "truncated", "ingest")]
+    assert "cut or damaged" in entries[0].detail
+    summary = chain.summaries["images"]
+    assert (summary.keys, summary.done, summary.own_quarantined, summary.rows) == (20, 19, 1, 19)
+
+
+def test_objects_are_counted(chain) -> None:
+    count = sum(
+        (chain.data / "Annotations" / f"{record.key}.xml").read_text().count("<object>")
+        for unit in chain.units("images")
+        for record in decode_images(chain.artifact("images").read(unit), unit)
+    )
+    assert chain.summaries["images"].metrics["objects"] == count > 0
+
+
+def test_modes_and_formats_that_are_fine(copied, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    add_image(copied, "val", "grey", pixels)
+    Image.fromarray(pixels).convert("L").save(copied / "JPEGImages" / "grey.jpg")
+    add_image(copied, "val", "cmyk", pixels)
+    Image.fromarray(pixels).convert("CMYK").save(copied / "JPEGImages" / "cmyk.jpg")
+    add_image(copied, "val", "lossless", pixels).unlink()
+    Image.fromarray(pixels).save(copied / "JPEGImages" / "lossless.png")
+    summary = only_ingest(copied, tmp_path / "ws").run()["images"]
+    assert summary.quarantined == ()
+    assert summary.done == 21
+
+
+def test_the_fingerprint_follows_content_not_place(drawn, copied, tmp_path) -> None:
+    def name(data, **fields) -> str:
+        return only_ingest(data, tmp_path / "ws", **fields).step("images").spec.artifact
+
+    assert name(copied) == name(drawn)
+    assert name(copied, shard_size=6) != name(drawn)
+    assert name(copied, max_quarantined=0.5) == name(drawn)
+    first = copied / "Annotations" / "train_00000.xml"
+    first.write_text(first.read_text().replace("<truncated>0", "<truncated>1", 1))
+    edited = name(copied)
+    assert edited != name(drawn)
+    names = copied / "ImageSets" / "Main" / "val.txt"
+    names.write_text("\n".join(reversed(names.read_text().split())))
+    assert name(copied) != edited
+
+
+@pytest.mark.parametrize(("box", "reason"), [((30, 10, 20, 40), "bad-box"), ((10, 10, 300, 40), "box-outside-image")])
+def test_bad_boxes_are_quarantined(copied, tmp_path, box, reason) -> None:
+    add_image(copied, "val", "odd", np.zeros((60, 80, 3), np.uint8), [ObjectAnnotation("car", box)])
+    (entry,) = only_ingest(copied, tmp_path / "ws", max_quarantined=1).run()["images"].quarantined
+    assert (entry.key, entry.reason) == ("odd", reason)
+
+
+def test_size_limits(copied, tmp_path) -> None:
+    add_image(copied, "val", "flat", np.zeros((15, 80, 3), np.uint8))
+    add_image(copied, "val", "large", np.zeros((301, 300, 3), np.uint8))
+    limits = {"max_pixels": 90_000, "max_quarantined": 1}
+    entries = only_ingest(copied, tmp_path / "ws", **limits).run()["images"].quarantined
+    assert {(q.key, q.reason) for q in entries} == {("flat", "too-small"), ("large", "too-large")}
+
+
+def test_an_annotation_of_another_size(copied, tmp_path) -> None:
+    path = add_image(copied, "val", "odd", np.zeros((60, 80, 3), np.uint8))
+    Image.fromarray(np.zeros((80, 60, 3), np.uint8)).save(path)
+    (entry,) = only_ingest(copied, tmp_path / "ws", max_quarantined=1).run()["images"].quarantined
+    assert entry.reason == "size-mismatch"
+    assert "80 x 60" in entry.detail
+    assert "60 x 80" in entry.detail
+
+
+def test_categories_of_the_folder_of_the_config_and_of_voc(drawn, copied, tmp_path) -> None:
+    dataset = {"root": str(copied), "categories": ["car", "house"]}
+    made = only_ingest(copied, tmp_path / "ws", dataset=dataset, max_quarantined=1)
+    entries = made.run()["images"].quarantined
+    assert {q.reason for q in entries} == {"unknown-category"}
+    assert Manifest.read(made.artifact("images")).categories == ("car", "house")
+    (copied / "categories.txt").unlink()
+    voc = only_ingest(copied, tmp_path / "ws", max_quarantined=1)
+    voc.run()
+    assert Manifest.read(voc.artifact("images")).categories == VOC_CATEGORIES
+
+
+def test_the_same_unit_gives_the_same_bytes(chain) -> None:
+    stage = chain.stage("images")
+    for unit in chain.units("images"):
+        assert stage.run(unit).data == chain.artifact("images").read(unit)
+
+
+def test_a_root_without_lists_is_refused_when_planned(tmp_path) -> None:
+    recipe = write_recipe(tmp_path / "r.yaml", {"images": {"stage": "ingest", "dataset": {"root": str(tmp_path)}}})
+    with pytest.raises(ConfigError, match=r"no split 'train': .*ImageSets/Main/train.txt does not exist"):
+        plan(load_recipe(recipe), str(tmp_path / "ws"))
+
+
+def test_a_data_set_is_chosen_by_its_kind(tmp_path) -> None:
+    def refuse(dataset) -> str:
+        steps = {"images": {"stage": "ingest", "dataset": dataset}}
+        with pytest.raises(ConfigError) as caught:
+            load_recipe(write_recipe(tmp_path / "r.yaml", steps))
+        return str(caught.value)
+
+    assert "steps.images.dataset: unknown kind 'foldres'; did you mean 'folders'?" in refuse({"kind": "foldres"})
+    assert "steps.images.dataset.rot: unknown key; did you mean 'root'?" in refuse({"root": "x", "rot": "x"})
+    assert "steps.images.dataset.root: is required" in refuse({"kind": "folders"})
+    assert "steps.images.dataset.first_pixel: input should be 0 or 1" in refuse({"root": "x", "first_pixel": 2})
+
+
+def test_the_first_pixel_is_the_configs(copied, tmp_path) -> None:
+    def boxes(first_pixel: int) -> np.ndarray:
+        dataset = {"kind": "voc", "root": str(copied), "splits": ["val"], "first_pixel": first_pixel}
+        made = only_ingest(copied, tmp_path / "ws", dataset=dataset)
+        made.run()
+        units = made.units("images")
+        records = [r for unit in units for r in decode_images(made.artifact("images").read(unit), unit)]
+        return np.array([thing.box for record in records for thing in record.annotation.objects])
+
+    one, zero = boxes(1), boxes(0)
+    assert len(one) > 0
+    np.testing.assert_array_equal(zero[:, :2], one[:, :2] + 1)

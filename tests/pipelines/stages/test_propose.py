@@ -1,0 +1,202 @@
+"""propose: the windows are those of its methods, method after method, seeded by the image's key."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.artifacts.image_tars import decode_images
+from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.stages.propose import Propose, ProposeConfig
+from sppnet.errors import ConfigError
+from sppnet.images.pixels import decode_image
+from sppnet.proposals.edge_boxes import edge_boxes
+from sppnet.proposals.selective_search import selective_search
+from sppnet.proposals.windows import join_windows
+from sppnet.seeds import derive_seed
+from tests.support.chain import Chain, accounts, equal_bytes
+from tests.support.proposing import PROPOSE, make_proposals
+
+UNITS = ("train/000001", "val/000001")
+
+
+@pytest.fixture(scope="module")
+def proposals(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """Windows by each method and by both: read them, don't change them."""
+    made = make_proposals(
+        tmp_path_factory.mktemp("proposals"),
+        drawn,
+        windows={**PROPOSE, "max_windows": 150},
+        edges={**PROPOSE, "methods": ["edge-boxes"], "max_windows": 60},
+        both={**PROPOSE, "methods": ["selective-search", "edge-boxes"], "max_windows": 80, "splits": ["val"]},
+    )
+    made.run()
+    return made
+
+
+def images_of(chain: Chain, unit: str) -> dict[str, np.ndarray]:
+    return {
+        record.key: decode_image(record.data) for record in decode_images(chain.artifact("images").read(unit), unit)
+    }
+
+
+def windows_of(chain: Chain, step: str, unit: str) -> dict[str, np.ndarray]:
+    return {row.key: row.windows for row in decode_windows(chain.artifact(step).read(unit), unit)}
+
+
+def searched(image: np.ndarray, key: str, **options: Any) -> np.ndarray:
+    return selective_search(image, seed=derive_seed(0, "propose", key), **options)
+
+
+def test_windows_are_those_of_selective_search(proposals: Chain) -> None:
+    for unit in UNITS:
+        rows = windows_of(proposals, "windows", unit)
+        for key, image in images_of(proposals, unit).items():
+            expected = searched(image, key, max_windows=150)
+            if key == "thin":
+                assert key not in rows
+                assert len(expected) == 0
+                continue
+            assert equal_bytes(rows[key], expected)
+
+
+def test_windows_are_those_of_edge_boxes(proposals: Chain) -> None:
+    for unit in UNITS:
+        rows = windows_of(proposals, "edges", unit)
+        for key, image in images_of(proposals, unit).items():
+            expected = edge_boxes(image, max_windows=60, min_side=20)
+            assert (key in rows) == (len(expected) > 0) == (key not in ("thin", "plain"))
+            assert key not in rows or equal_bytes(rows[key], expected)
+
+
+def test_a_union_is_method_after_method(proposals: Chain) -> None:
+    rows = windows_of(proposals, "both", "val/000000")
+    edges = 0
+    for key, image in images_of(proposals, "val/000000").items():
+        parts = [searched(image, key, max_windows=80), edge_boxes(image, max_windows=80, min_side=20)]
+        assert equal_bytes(rows[key], join_windows(parts))
+        assert equal_bytes(rows[key][: len(parts[0])], parts[0])
+        edges += len(parts[1])
+    metrics = proposals.artifact("both").commit("val/000000").metrics
+    assert metrics["windows"] == sum(map(len, rows.values())) <= metrics["selective-search"] + metrics["edge-boxes"]
+    assert metrics["edge-boxes"] == edges > 0
+
+
+def test_windows_lie_in_their_image_and_have_the_smallest_side(proposals: Chain) -> None:
+    for step, most in (("windows", 150), ("edges", 60), ("both", 160)):
+        for unit in proposals.units(step):
+            for row in decode_windows(proposals.artifact(step).read(unit), unit):
+                low, high = row.windows[:, :2], row.windows[:, 2:]
+                assert (low >= 0).all()
+                assert (high <= [row.width, row.height]).all()
+                assert ((high - low) >= 20).all()
+                assert 0 < len(row.windows) <= most
+
+
+def test_every_key_is_done_or_quarantined(proposals: Chain) -> None:
+    rows = list(accounts(proposals, "windows"))
+    assert [found for _, found, _ in rows] == [wanted for _, _, wanted in rows] == [5, 5, 5, 5, 1]
+    reasons = {step: set() for step in ("windows", "edges")}
+    for step, found in reasons.items():
+        found.update((q.key, q.reason, q.stage) for q in proposals.summaries[step].quarantined)
+    assert reasons["windows"] == {("broken", "truncated", "ingest"), ("thin", "no-windows", "propose")}
+    assert reasons["edges"] == reasons["windows"] | {("plain", "no-windows", "propose")}
+    details = {q.key: q.detail for q in proposals.summaries["edges"].quarantined}
+    assert details["plain"] == "edge boxes found no window of at least 20 px"
+
+
+def test_the_seed_and_the_parameters_change_the_artifact(proposals: Chain) -> None:
+    name = proposals.step("windows").spec.artifact
+    for change in (
+        {"min_side": 24},
+        {"selective_search": {"k": [50]}},
+        {"selective_search": {"resize_width": 500}},
+        {"methods": ["selective-search", "edge-boxes"]},
+    ):
+        assert proposals.changed(windows=change).step("windows").spec.artifact != name
+    assert proposals.changed(windows={"splits": ["train"]}).step("windows").spec.artifact == name
+    reseeded = proposals.changed(seed=1)
+    assert reseeded.step("windows").spec.artifact != name
+    assert reseeded.step("images").spec.artifact == proposals.step("images").spec.artifact
+
+
+def test_options_of_a_method_that_is_not_used_change_nothing(proposals: Chain) -> None:
+    name, edges = (proposals.step(step).spec.artifact for step in ("windows", "edges"))
+    other = {"edge_boxes": {"kappa": 1.0}}
+    assert proposals.changed(windows=other).step("windows").spec.artifact == name
+    assert proposals.changed(edges=other).step("edges").spec.artifact != edges
+
+
+def test_the_artifact_names_its_edges(proposals: Chain) -> None:
+    config = proposals.artifact("edges").preimage()["config"]
+    assert config["edge_boxes"]["edges"] == "gradient"
+    assert "model" not in config["edge_boxes"]
+    assert "edge_boxes" not in proposals.artifact("windows").preimage()["config"]
+
+
+def edge_config(model: Path) -> ProposeConfig:
+    return ProposeConfig(stage="propose", images="images", methods=("edge-boxes",), edge_boxes={"model": str(model)})
+
+
+def test_a_model_counts_by_its_content(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.yml", tmp_path / "other.yml"
+    one.write_bytes(b"trees")
+    shutil.copy(one, other)
+    assert Propose.external(edge_config(one)) == Propose.external(edge_config(other)) != {}
+    assert edge_config(one).semantic() == edge_config(other).semantic()
+    assert edge_config(one).semantic()["edge_boxes"]["edges"] == "structured"
+    other.write_bytes(b"other trees")
+    assert Propose.external(edge_config(one)) != Propose.external(edge_config(other))
+    with pytest.raises(ConfigError, match=r"edge_boxes\.model: .*none\.yml can't be read: No such file"):
+        Propose.external(edge_config(tmp_path / "none.yml"))
+
+
+def test_a_model_that_is_none_ends_the_step(proposals: Chain, tmp_path: Path) -> None:
+    model = tmp_path / "model.yml"
+    model.write_text("%YAML:1.0\n---\noptions: 3\n")
+    wrong = proposals.copied(tmp_path / "ws", ("images",)).only("images", "edges")
+    wrong = wrong.changed(edges={"edge_boxes": {"model": str(model)}})
+    with pytest.raises(ConfigError, match=r"step edges: edge_boxes\.model .*model\.yml.* holds no forest"):
+        wrong.stage("edges").run("val/000000")
+
+
+def test_other_seeds_reorder_windows_only(proposals: Chain) -> None:
+    """Priorities are random, the hierarchy is not: all windows together are the same set."""
+    ((_, image),) = images_of(proposals, "val/000001").items()
+    one, other = (selective_search(image, seed=seed) for seed in (0, 1))
+    assert not np.array_equal(one, other)
+    assert set(map(tuple, one.tolist())) == set(map(tuple, other.tolist()))
+
+
+def test_adding_a_split_makes_only_its_units(proposals: Chain, tmp_path: Path) -> None:
+    copy = proposals.copied(tmp_path / "ws", ("images",)).only("images", "edges")
+    first = copy.changed(edges={"splits": ["val"]})
+    first.run()
+    before = {unit: first.artifact("edges").commit(unit) for unit in first.units("edges")}
+    assert set(before) == {"val/000000", "val/000001"}
+    both = copy.changed(edges={"splits": ["train", "val"]})
+    both.run()
+    assert both.step("edges").spec.artifact == first.step("edges").spec.artifact
+    assert len(both.artifact("edges").committed()) == 5
+    assert all(both.artifact("edges").commit(unit) == commit for unit, commit in before.items())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"splits": ["train", "test"]}, r"steps.windows.splits: split test is not among .*: train, val"),
+        ({"methods": []}, r"steps.windows.methods"),
+        ({"methods": ["edgeboxes"]}, r"steps.windows.methods.0: .*'edge-boxes'"),
+        ({"methods": ["edge-boxes", "edge-boxes"]}, r"steps.windows.methods: each at most once"),
+        ({"edge_boxes": {"kapa": 1}}, r"steps.windows.edge_boxes.kapa: unknown key; did you mean 'kappa'"),
+        ({"edge_boxes": {"alpha": 1}}, r"steps.windows.edge_boxes.alpha: .* less than or equal to 0.95"),
+        ({"selective_search": {"k": [0]}}, r"steps.windows.selective_search.k.0: "),
+    ],
+)
+def test_wrong_fields_are_refused(proposals: Chain, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        proposals.changed(windows=fields)

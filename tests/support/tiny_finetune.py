@@ -1,0 +1,72 @@
+"""Fine-tuning on the tiny workspace: its config, its step, its plans, and a way to stop it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.workspace import Workspace
+from pipelines.finetuning.plans import ChunkPlanner
+from pipelines.finetuning.task import FinetuneTask
+from pipelines.shards.windowed import ShardInputs
+from pipelines.stages.finetune import Finetune, FinetuneConfig
+from pipelines.training.loop import Rate
+from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec
+
+LEVELS = (3, 1)
+
+
+def make_config(**changes: Any) -> FinetuneConfig:
+    fields: dict[str, Any] = {
+        "stage": "finetune",
+        "images": "images",
+        "windows": "windows",
+        "maps": "maps",
+        "categories": CATEGORIES,
+        "scales": SCALES,
+        "levels": LEVELS,
+        "hidden": (32, 32),
+        "dropout": 0.1,
+        "schedule": (Rate(lr=0.05, steps=90), Rate(lr=0.005, steps=30)),
+        "positive_fraction": 0.5,
+        "batch": 32,
+        "holdout": 0.25,
+        "chunk": 7,
+        "checkpoint_every": 25,
+        "measure_every": 40,
+        "log_every": 10,
+    }
+    return FinetuneConfig(**{**fields, **changes})
+
+
+def finetune_spec(workspace: Workspace, name: str = "head-tiny", seed: int = 3, **changes: Any) -> StageSpec:
+    inputs = {"images": "images-tiny", "windows": "windows-tiny", "maps": "maps-tiny"}
+    if changes.get("init"):
+        inputs["init"] = changes["init"]
+    return make_spec(workspace, make_config(**changes), name, seed, **inputs)
+
+
+def make_planner(workspace: Workspace, **changes: Any) -> tuple[ChunkPlanner, ShardInputs, FinetuneConfig]:
+    stage = build_stage(finetune_spec(workspace, **changes))
+    assert isinstance(stage, Finetune)
+    inputs = stage.inputs_of_shards()
+    planner = ChunkPlanner(inputs, stage.manifest.units("train"), stage.config.rule(), seed=11)
+    return planner, inputs, stage.config
+
+
+class StoppedError(Exception):
+    """Stands for a process that ends."""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    loss = FinetuneTask.loss
+
+    def failing(self: FinetuneTask, model: Any, at: int) -> torch.Tensor:
+        if at == step:
+            raise StoppedError
+        return loss(self, model, at)
+
+    monkeypatch.setattr(FinetuneTask, "loss", failing)

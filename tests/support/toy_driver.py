@@ -1,0 +1,55 @@
+"""A driver process for the fault tests: runs the toy recipe as the JSON in its one argument says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.support.toy_fixtures import Toys  # noqa: E402
+from tests.support.toy_stages import register  # noqa: E402
+
+
+def make_executor(kind: str, address: str | None) -> Any:
+    if kind == "local":
+        from pipelines.engine.executor import LocalExecutor
+
+        return LocalExecutor()
+    from pipelines.executors.ray_core import RayExecutor
+
+    environment = {
+        "env_vars": {"PYTHONPATH": str(ROOT)},
+        "worker_process_setup_hook": "tests.support.toy_stages.register",
+    }
+    return RayExecutor(address or "local", None if address else 2, runtime_env=environment)
+
+
+def main() -> None:
+    from sppnet.errors import SppError
+
+    # A shell that runs the tests in the background has its children ignore interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    arguments = json.loads(sys.argv[1])
+    register()
+    toys = Toys(arguments["workspace"], Path(arguments["marks"]))
+    try:
+        executor = make_executor(arguments["executor"], arguments.get("address"))
+        try:
+            recorder = toys.run(executor, **arguments["fields"])
+        finally:
+            executor.close()
+    except SppError as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        sys.exit(error.exit_code)
+    print(f"made {len(recorder.done)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
