@@ -21,8 +21,8 @@ from typer.models import ArgumentInfo
 from jobs.cli import app
 from jobs.recipes import find_recipe, recipe_names
 from pipelines.engine.recipe import load_recipe
+from pipelines.engine.registry import stage_names, stage_type
 from pipelines.engine.stage import COVERAGE, RUNTIME, StageConfig
-from pipelines.stages import stage_names, stage_type
 
 FOLDER = Path(__file__).parent / "frozen"
 

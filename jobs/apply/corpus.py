@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.recipe import VERSION, Recipe, parse_recipe
+from pipelines.engine.registry import stage_type
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
-from pipelines.stages import stage_type
 from sppnet.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.apply.corpus import OWN, Steps, add_corpus, claim, making, own_engine, splits_of, steps_of, write_ledger
 from pipelines.engine.recipe import Recipe, load_recipe
-from pipelines.engine.stage import build_stage
 from pipelines.engine.store import open_store
+from pipelines.engine.work import build_stage
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from jobs.bench.pool import seconds
 from jobs.bench.training_images import make_images, read_folder, write_images
-from pipelines.engine.stage import StageSpec, build_stage, run_unit
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
 from pipelines.pretraining.task import PretrainTask, build_network
 from pipelines.shards.image_cache import Pixels

@@ -90,7 +90,7 @@ def open_engine(recipe: str, workspace: str, overrides: list[str] | None) -> Eng
 def make_executor(local: bool, address: str | None, cpus: int | None) -> Executor:
     """Makes the executor that the options `--local`, `--address` and `--cpus` ask for."""
     if local:
-        from pipelines.engine.executor import LocalExecutor
+        from pipelines.executors.local import LocalExecutor
 
         return LocalExecutor()
     from pipelines.executors.ray_core import RayExecutor

@@ -1,17 +1,14 @@
-"""Where units run. `LocalExecutor` is this process; `ray_executor.RayExecutor` has the same methods on a cluster."""
+"""Where units run: what the executors in `pipelines.executors` have in common."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.engine.stage import Phase, StageSpec, build_stage, run_unit
+from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.workspace import Commit
-from sppnet.errors import ArtifactError, ConfigError, SppError
-
-logger = logging.getLogger(__name__)
+from sppnet.errors import SppError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +52,6 @@ def one_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     head = text[0] if text else ""
     return head if isinstance(error, SppError) else f"{type(error).__name__}: {head}"
-
-
-class LocalExecutor:
-    """Runs every unit in this process, one after another: for laptops, debuggers and machines without Ray."""
-
-    name = "local"
-
-    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """Runs the units in order; see `Executor.run_units`."""
-        for unit in units:
-            try:
-                yield run_unit(spec, unit)
-            except ConfigError:
-                raise
-            except SppError as error:
-                yield UnitFailure(unit, one_line(error), 1, corrupt=isinstance(error, ArtifactError))
-            except Exception as error:  # the worker boundary: one bad unit must not stop the others
-                logger.exception("unit failed step=%s unit=%s", spec.step, unit)
-                yield UnitFailure(unit, one_line(error), 1)
-
-    def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
-        """Trains with one worker in this process."""
-        from pipelines.training.loop import LocalWorker, train_unit
-
-        train_unit(spec, unit, LocalWorker())
-        return build_stage(spec).artifact.commit(unit)
-
-    def close(self) -> None:
-        """Holds nothing."""
 
 
 class DeferredExecutor:

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pipelines.engine.registry import stage_names, stage_type
 from pipelines.engine.stage import StageConfig
-from pipelines.stages import stage_names, stage_type
 from sppnet.errors import ConfigError
 
 VERSION = 1

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from pipelines.engine.executor import Executor, UnitFailure
 from pipelines.engine.fingerprint import canonical_json, fingerprint
 from pipelines.engine.recipe import Recipe
-from pipelines.engine.stage import Phase, Stage, StageConfig, StageSpec, build_stage
+from pipelines.engine.registry import stage_type
+from pipelines.engine.stage import Phase, Stage, StageConfig, StageSpec
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Artifact, Commit, Quarantined, Workspace
-from pipelines.stages import stage_type
 from sppnet.errors import ArtifactError, IncompleteError, TooManyQuarantinedError
 
 logger = logging.getLogger(__name__)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.engine.workspace import Artifact, Commit, Output, Workspace
+from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ConfigError
 
 
@@ -197,29 +195,6 @@ class Stage(ABC, Generic[C]):
     @abstractmethod
     def run(self, unit: str) -> Output:
         """Makes one unit. Pure: the same unit gives the same output on any machine."""
-
-
-def build_stage(spec: StageSpec) -> Stage[Any]:
-    """Builds the stage that a spec describes."""
-    from pipelines.stages import stage_type
-
-    raw = json.loads(spec.config)
-    kind = stage_type(raw["stage"])
-    return kind(kind.config_type.model_validate(raw), spec)
-
-
-@lru_cache(maxsize=4)
-def cached_stage(spec: StageSpec) -> Stage[Any]:
-    """Builds a stage once per process, so that its model is loaded once however many units follow."""
-    return build_stage(spec)
-
-
-def run_unit(spec: StageSpec, unit: str) -> Commit:
-    """Runs one unit and commits it. The same on Ray and in-process."""
-    stage = cached_stage(spec)
-    start = time.perf_counter()
-    output = stage.run(unit)
-    return stage.artifact.publish(unit, output, time.perf_counter() - start)
 
 
 def require_subset(wanted: tuple[Any, ...], given: tuple[Any, ...], where: str, what: str) -> None:

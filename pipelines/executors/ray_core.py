@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.engine.executor import UnitFailure, one_line
-from pipelines.engine.stage import Phase, StageSpec, build_stage, run_unit
+from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.store import StoreUnreachableError
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Commit, Workspace
 from pipelines.executors import ray_environment
 from pipelines.executors.retries import Kind, RetryLimits, UnitBook

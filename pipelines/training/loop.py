@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from pipelines.artifacts.networks import UNIT
-from pipelines.engine.stage import Phase, Resources, Stage, StageSpec, build_stage
+from pipelines.engine.stage import Phase, Resources, Stage, StageSpec
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output
 from pipelines.training.best_weights import BestSnapshot
 from pipelines.training.checkpoints import Checkpoint, Checkpoints

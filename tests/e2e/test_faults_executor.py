@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines.engine.executor import LocalExecutor
+from pipelines.executors.local import LocalExecutor
 from tests.support.toy_fixtures import ROOT, Toys
 
 SHARDS = 8

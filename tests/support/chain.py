@@ -17,11 +17,12 @@ from PIL import Image
 from jobs.demo.scenes import draw_dataset
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
-from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine, PlannedStep, StepSummary
-from pipelines.engine.stage import Stage, build_stage
+from pipelines.engine.stage import Stage
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Artifact, Workspace
+from pipelines.executors.local import LocalExecutor
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.weights import write_safetensors
 

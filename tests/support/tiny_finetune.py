@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from pipelines.finetuning.plans import ChunkPlanner
 from pipelines.finetuning.task import FinetuneTask

@@ -10,7 +10,8 @@ import numpy as np
 
 from pipelines.artifacts.detectors import read_svms
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
-from pipelines.engine.stage import Stage, StageSpec, build_stage, run_unit
+from pipelines.engine.stage import Stage, StageSpec
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.stages.train_regressors import TrainRegressorsConfig
 from pipelines.stages.train_svms import TrainSvmsConfig

@@ -18,7 +18,7 @@ from tests.support.toy_stages import register  # noqa: E402
 
 def make_executor(kind: str, address: str | None) -> Any:
     if kind == "local":
-        from pipelines.engine.executor import LocalExecutor
+        from pipelines.executors.local import LocalExecutor
 
         return LocalExecutor()
     from pipelines.executors.ray_core import RayExecutor

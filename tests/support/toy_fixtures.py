@@ -1,4 +1,4 @@
-"""Fixtures around the toy stages of `pipelines/toy_stages.py`: runs of a two-step recipe, and a Ray that knows them."""
+"""Fixtures around the toy stages of `toy_stages.py`: runs of a two-step recipe, and a Ray that knows them."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class Toys:
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Toys:
     """The toy stages, registered, with a local workspace."""
-    import pipelines.stages
+    from pipelines.engine import registry
 
-    monkeypatch.setattr(pipelines.stages, "_STAGES", dict(pipelines.stages._STAGES))
+    monkeypatch.setattr(registry, "STAGES", dict(registry.STAGES))
     from tests.support.toy_stages import register
 
     register()

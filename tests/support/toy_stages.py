@@ -24,9 +24,9 @@ from sppnet.errors import ArtifactError, ConfigError
 
 def register() -> None:
     """Makes the toy stages known in this process."""
-    import pipelines.stages
+    from pipelines.engine.registry import STAGES
 
-    pipelines.stages._STAGES.update(numbers="toy_stages:Numbers", powers="toy_stages:Powers")
+    STAGES.update(numbers="tests.support.toy_stages:Numbers", powers="tests.support.toy_stages:Powers")
 
 
 class NumbersConfig(StageConfig):

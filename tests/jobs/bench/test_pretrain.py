@@ -15,8 +15,8 @@ from jobs.bench.pretrain import BareLoop, bare_crop, run
 from jobs.bench.registry import measure, measure_names
 from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, write_images
 from pipelines.artifacts.manifest import Manifest
-from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.workspace import Workspace
+from pipelines.executors.local import LocalExecutor
 from pipelines.stages.pretrain import PretrainConfig
 from sppnet.errors import ConfigError
 from sppnet.images.pixels import decode_image

@@ -12,10 +12,10 @@ from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.det import Det, DetDataset
 from pipelines.datasets.det_lists import read_ids
-from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
+from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ConfigError, DataError
 from tests.support.chain import Silent
 

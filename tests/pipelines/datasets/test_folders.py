@@ -16,10 +16,10 @@ from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.folders import ClassFolders, FoldersDataset
 from pipelines.datasets.sources import key_of, path_of
-from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
+from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ConfigError, DataError
 from tests.support.chain import Silent
 

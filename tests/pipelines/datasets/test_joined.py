@@ -10,10 +10,10 @@ from PIL import Image
 
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.joined import JoinedDataset
-from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
+from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ConfigError
 from tests.support.chain import Silent
 

@@ -15,10 +15,10 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.tar_samples import Tars, TarsDataset
-from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
+from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.chain import Silent
 

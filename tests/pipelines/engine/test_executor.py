@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from pipelines.engine.executor import DeferredExecutor, LocalExecutor, UnitFailure, one_line
+from pipelines.engine.executor import DeferredExecutor, UnitFailure, one_line
 from pipelines.engine.workspace import Commit
+from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.toy_fixtures import Toys
 
@@ -13,7 +14,7 @@ UNITS = tuple(f"all/{i:06d}" for i in range(3))
 
 
 def run(toys: Toys, **fields: object) -> list[Commit | UnitFailure]:
-    from pipelines.engine.stage import build_stage
+    from pipelines.engine.work import build_stage
 
     count, powers = toys.engine(**fields).steps
     counts = build_stage(count.spec)

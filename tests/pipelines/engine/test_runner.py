@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.engine.executor import LocalExecutor, UnitFailure
+from pipelines.engine.executor import UnitFailure
 from pipelines.engine.runner import StepSummary, check_quarantine
 from pipelines.engine.store import LocalStore, open_store
 from pipelines.engine.workspace import Quarantined
+from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError, TooManyQuarantinedError
 from tests.support.toy_fixtures import Toys
 

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines.engine.executor import LocalExecutor
-from pipelines.engine.stage import build_stage
+from pipelines.engine.work import build_stage
+from pipelines.executors.local import LocalExecutor
 from pipelines.executors.ray_core import RayExecutor
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.toy_fixtures import ROOT, Toys

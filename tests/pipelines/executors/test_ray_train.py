@@ -17,7 +17,8 @@ import psutil
 import pytest
 import torch
 
-from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.ray_core import RayExecutor
 from pipelines.stages.finetune import FinetuneConfig

@@ -18,7 +18,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT, encode_network, read_network
 from pipelines.artifacts.scores import decode_scores
 from pipelines.engine.recipe import parse_recipe
-from pipelines.engine.stage import build_stage
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import read_images
 from pipelines.stages.classify import Classify, ClassifyConfig, ScoresInfo

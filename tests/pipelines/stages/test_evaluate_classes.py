@@ -18,7 +18,8 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import encode_network
 from pipelines.artifacts.scores import ScoresRow, encode_scores
 from pipelines.engine.recipe import parse_recipe
-from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.stages.evaluate_classes import EvaluateClassesConfig, classes_of
 from sppnet.errors import ArtifactError, ConfigError

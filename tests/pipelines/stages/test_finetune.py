@@ -12,7 +12,8 @@ import torch
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.networks import read_head, read_trained_head
 from pipelines.artifacts.windows_and_maps import decode_maps, encode_maps
-from pipelines.engine.stage import StageSpec, build_stage
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Quarantined, Workspace
 from pipelines.finetuning.batches import WindowPooler
 from pipelines.finetuning.plans import ChunkPlanner, label_image

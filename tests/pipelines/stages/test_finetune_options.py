@@ -16,7 +16,7 @@ from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_im
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import read_trained_head
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
-from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Artifact, Output, Quarantined, Workspace
 from pipelines.finetuning.batches import WindowPooler
 from pipelines.finetuning.plans import Chunk, WindowSet

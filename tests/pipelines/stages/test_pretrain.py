@@ -9,7 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from pipelines.artifacts.networks import has_head, read_backbone, read_network, read_trained_head
-from pipelines.engine.stage import StageSpec, build_stage, run_unit
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
 from pipelines.pretraining.examples import decode_index
 from pipelines.pretraining.task import PretrainTask

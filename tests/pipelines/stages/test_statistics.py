@@ -9,9 +9,10 @@ import pytest
 
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import Manifest
-from pipelines.engine.executor import LocalExecutor
-from pipelines.engine.stage import StageSpec, build_stage, run_unit
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Workspace
+from pipelines.executors.local import LocalExecutor
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.stages.statistics import Statistics, StatisticsConfig, read_statistics
 from sppnet.errors import ArtifactError, ConfigError

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipelines.artifacts.networks import UNIT, TrainedHead, encode_head, encode_network
-from pipelines.engine.stage import build_stage
+from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Workspace
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import build_backbone

@@ -9,7 +9,7 @@ from pipelines.artifacts.examples import Examples
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
 from pipelines.detecting.gathering import open_examples
 from pipelines.detecting.training_sets import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
-from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Quarantined, Workspace
 from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import iou_matrix

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo, read_detector
 from pipelines.artifacts.examples import Examples, decode_examples
-from pipelines.engine.executor import LocalExecutor
+from pipelines.executors.local import LocalExecutor
 from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import iou_matrix, paired_iou
 from sppnet.detection.mining import name_fraction

@@ -12,7 +12,7 @@ from pipelines.artifacts.detectors import FeatureInfo, read_svms
 from pipelines.artifacts.examples import Examples, decode_examples
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.training_sets import SHARED
-from pipelines.engine.executor import LocalExecutor
+from pipelines.executors.local import LocalExecutor
 from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import iou_matrix, nms
 from sppnet.detection.features import WindowFeatures

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.engine.stage import StageSpec, run_unit
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import run_unit
 from pipelines.engine.workspace import Workspace
 from tests.support.tiny_training import make_training_workspace, regressors_spec, svms_spec, train, trained
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from pipelines.artifacts.networks import encode_network, has_head, read_backbone, read_network
-from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
 from pipelines.stages.weights import ImportWeights, ImportWeightsConfig
 from sppnet.errors import ArtifactError, ConfigError

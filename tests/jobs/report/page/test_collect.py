@@ -22,7 +22,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import format_voc_xml
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
-from pipelines.engine.stage import build_stage, run_unit
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ArtifactError
 from sppnet.networks.weights import write_safetensors

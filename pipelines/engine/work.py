@@ -1,0 +1,33 @@
+"""One unit of work, wherever it runs: the stage is built from its spec, runs, and what it gives is committed."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import lru_cache
+from typing import Any
+
+from pipelines.engine.registry import stage_type
+from pipelines.engine.stage import Stage, StageSpec
+from pipelines.engine.workspace import Commit
+
+
+def build_stage(spec: StageSpec) -> Stage[Any]:
+    """Builds the stage that a spec describes."""
+    raw = json.loads(spec.config)
+    kind = stage_type(raw["stage"])
+    return kind(kind.config_type.model_validate(raw), spec)
+
+
+@lru_cache(maxsize=4)
+def cached_stage(spec: StageSpec) -> Stage[Any]:
+    """Builds a stage once per process, so that its model is loaded once however many units follow."""
+    return build_stage(spec)
+
+
+def run_unit(spec: StageSpec, unit: str) -> Commit:
+    """Runs one unit and commits it. The same on Ray and in-process."""
+    stage = cached_stage(spec)
+    start = time.perf_counter()
+    output = stage.run(unit)
+    return stage.artifact.publish(unit, output, time.perf_counter() - start)
