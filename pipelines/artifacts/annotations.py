@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar, cast
 
-from sppnet.errors import DataError
+from pipelines.engine.fingerprint import canonical_json
+from sppnet.errors import ArtifactError, DataError
 
 Box: TypeAlias = tuple[float, float, float, float]
 """0-based half-open pixels `(x0, y0, x1, y1)` of the stored image."""
@@ -159,3 +161,17 @@ def _field(value: Any, name: str, kind: type[T]) -> T:
     if type(found) is not kind:  # isinstance would take True for a width
         raise ValueError(f"annotation field {name!r} must be {kind.__name__}, got {found!r}")
     return found
+
+
+def encode_annotations(annotations: Iterable[ImageAnnotation]) -> bytes:
+    """Encode the annotations of a shard's images as JSON, in order; equal annotations give equal bytes."""
+    return canonical_json([annotation.to_json() for annotation in annotations]).encode()
+
+
+def decode_annotations(data: bytes, where: str) -> dict[str, ImageAnnotation]:
+    """Decode what `encode_annotations` gave, by key; raises `ArtifactError` naming `where` if it is something else."""
+    try:
+        found = [ImageAnnotation.from_json(value) for value in json.loads(data)]
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{where}: not readable annotations ({error})") from error
+    return {annotation.key: annotation for annotation in found}

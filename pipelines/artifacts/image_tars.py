@@ -1,4 +1,4 @@
-"""Image shards: webdataset tars with each image's bytes untouched and its annotation as JSON."""
+"""Image shards: webdataset tars with each image's bytes untouched and its size as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import webdataset as wds
 
-from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.engine.fingerprint import canonical_json
 from sppnet.errors import ArtifactError, ConfigError
 
@@ -23,29 +22,31 @@ class ImageRecord:
         key: The image's key.
         extension: File extension of the image without the dot, lower case.
         data: The encoded image, as it was found.
-        annotation: Its size and objects.
+        width: Pixels of the decoded image.
+        height: Pixels of the decoded image.
     """
 
     key: str
     extension: str
     data: bytes
-    annotation: ImageAnnotation
+    width: int
+    height: int
 
 
 def encode_images(records: Iterable[ImageRecord]) -> bytes:
-    """Encodes a shard; equal records give equal bytes. Raises `ConfigError` for a key that a tar can't carry."""
+    """Encode a shard; equal records give equal bytes. Raises `ConfigError` for a key that a tar can't carry."""
     sink = io.BytesIO()
     with wds.TarWriter(sink, encoder=False, mtime=0) as writer:
         for record in records:
             if not record.key or "." in record.key:
                 raise ConfigError(f"key {record.key!r}: a shard's keys may not be empty or have dots")
-            body = canonical_json(record.annotation.to_json()).encode()
+            body = canonical_json({"width": record.width, "height": record.height}).encode()
             writer.write({"__key__": record.key, record.extension: record.data, "json": body})
     return sink.getvalue()
 
 
 def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
-    """Yields a shard's records in order; raises `ArtifactError` naming `where` for a broken tar."""
+    """Yield a shard's records in order; raises `ArtifactError` naming `where` for a broken tar."""
     pending: dict[str, tuple[str, bytes]] = {}
     try:
         for name, body in _members(data, where):
@@ -55,11 +56,12 @@ def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
                 pending[key] = (extension, body)
                 continue
             (image_extension, image), (_, text) = sorted([other, (extension, body)], key=lambda part: part[0] == "json")
-            yield ImageRecord(key, image_extension, image, ImageAnnotation.from_json(json.loads(text)))
-    except (ValueError, KeyError) as error:
+            size = json.loads(text)
+            yield ImageRecord(key, image_extension, image, int(size["width"]), int(size["height"]))
+    except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{where}: not a readable image shard ({error})") from error
     if pending:
-        raise ArtifactError(f"{where}: {next(iter(pending))} has an image or an annotation, not both")
+        raise ArtifactError(f"{where}: {next(iter(pending))} has an image or a size, not both")
 
 
 def read_samples(data: bytes, where: str) -> dict[str, dict[str, bytes]]:

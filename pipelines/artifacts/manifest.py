@@ -1,81 +1,190 @@
-"""The manifest of an images artifact: every split's keys, in order, cut into shards. All later stages follow it."""
+"""The manifest of a data set: every split's images in order, cut into shards that are known by what is in them.
+
+A shard's images and its annotations have names of their own, digests of their content. Whatever is made of a shard's
+pixels is kept under the first: it is shared by every split, recipe and data set that holds the same images, and a label
+that changes leaves it alone. A manifest is an object of the workspace, known by its digest (`manifests/<digest>.json`).
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.workspace import Artifact
+from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.store import Store
 from sppnet.errors import ArtifactError, ConfigError
 
-NAME = "manifest.json"
+FOLDER = "manifests"
+ANNOTATIONS = "annotations/"
+"""What the units of an images artifact that hold annotations are named after."""
+_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """Which keys a data set has.
+class Shard:
+    """One shard of a split.
 
     Attributes:
-        splits: Per split, its shards; per shard, its keys in order.
+        images: The unit of its images, and of all that is made of them: the digest of their keys and bytes.
+        annotations: The digest of its annotations, as the data set has them.
+        keys: Its images' keys, in order.
+        group: Where the data set has it, for data sets that come in shards; else empty.
+    """
+
+    images: str
+    annotations: str
+    keys: tuple[str, ...]
+    group: str = ""
+
+
+def name_images(content: Iterable[tuple[str, str | None]]) -> str:
+    """Name a shard's images after its keys and the digests of their files (None: there is none), in order."""
+    return _short([list(pair) for pair in content])
+
+
+def name_annotations(images: str, labels: Sequence[str], categories: Sequence[str]) -> str:
+    """Name a shard's annotations after its images, the digests of their labels in order, and the categories."""
+    return _short([images, list(labels), list(categories)])
+
+
+def _short(value: Any) -> str:
+    return content_digest(canonical_json(value).encode())[:_DIGITS]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which images a data set has.
+
+    Attributes:
+        splits: Per split, its shards in order.
         categories: All categories that annotations may name, in order.
         names: Words for people by category, where categories are codes such as wnids.
     """
 
-    splits: Mapping[str, tuple[tuple[str, ...], ...]]
+    splits: Mapping[str, tuple[Shard, ...]]
     categories: tuple[str, ...]
     names: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def cut(cls, splits: Mapping[str, Sequence[str]], categories: Sequence[str], shard_size: int) -> Manifest:
-        """Cuts each split's keys into shards of `shard_size`."""
-        cut = {
-            split: tuple(tuple(keys[start : start + shard_size]) for start in range(0, len(keys), shard_size))
-            for split, keys in splits.items()
-        }
-        return cls(splits=cut, categories=tuple(categories))
-
-    def units(self, split: str) -> tuple[str, ...]:
-        """Names of a split's shards: `<split>/000000`, `<split>/000001`, ..."""
+    def shards(self, split: str) -> tuple[Shard, ...]:
+        """Return a split's shards in order; raises `ConfigError` if there is no such split."""
         if split not in self.splits:
             raise ConfigError(f"split '{split}' is not in the images; they hold: {', '.join(self.splits)}")
-        return tuple(f"{split}/{number:06d}" for number in range(len(self.splits[split])))
+        return self.splits[split]
+
+    def units(self, split: str) -> tuple[str, ...]:
+        """Return the names of a split's shards in order: the units of all that is made of their images."""
+        return tuple(shard.images for shard in self.shards(split))
+
+    def shard(self, unit: str) -> Shard:
+        """Return a shard by the name of its images.
+
+        Raises:
+            ArtifactError: It is not in the manifest.
+        """
+        return self.place(unit)[2]
+
+    def place(self, unit: str) -> tuple[str, int, Shard]:
+        """Return the split and number at which a shard comes first, and the shard; raises like `shard`."""
+        try:
+            return self._places[unit]
+        except KeyError:
+            raise ArtifactError(f"shard {unit} is not in the manifest") from None
 
     def keys(self, unit: str) -> tuple[str, ...]:
-        """The keys of a shard, in order."""
-        split, number = unit.rsplit("/", 1)
-        return self.splits[split][int(number)]
+        """Return the keys of a shard, in order; raises like `shard`."""
+        return self.shard(unit).keys
+
+    def title(self, unit: str) -> str:
+        """Return what people call a shard: `train/000012`, the split and number at which it comes first."""
+        split, number, _ = self.place(unit)
+        return f"{split}/{number:06d}"
+
+    def annotations(self, unit: str) -> str:
+        """Return the unit of an images artifact that holds a shard's annotations.
+
+        Raises:
+            ArtifactError: The shard is not in the manifest.
+            ConfigError: Two splits hold its images with unlike annotations.
+        """
+        known = self._annotations.get(unit, set())
+        if len(known) > 1:
+            raise ConfigError(
+                f"the images of {self.title(unit)} are in two splits with unlike annotations; "
+                "ingest them as two data sets"
+            )
+        return ANNOTATIONS + self.shard(unit).annotations
 
     def count(self, split: str) -> int:
-        """How many keys a split has."""
-        return sum(map(len, self.splits[split]))
+        """Return how many images a split has."""
+        return sum(len(shard.keys) for shard in self.shards(split))
+
+    def identity(self, split: str) -> dict[str, str]:
+        """Return digests of all images and of all annotations of a split, by `images` and `annotations`."""
+        shards = self.shards(split)
+        return {
+            "images": _short([shard.images for shard in shards]),
+            "annotations": _short([[shard.annotations for shard in shards], list(self.categories)]),
+        }
 
     def words(self) -> dict[str, str]:
-        """What people call each category: its name, with its code behind it where others have the same name."""
+        """Return what people call each category: its name, with its code behind it where others have the same."""
         called = {category: self.names.get(category, category) for category in self.categories}
         often = Counter(called.values())
         return {code: word if often[word] == 1 else f"{word} ({code})" for code, word in called.items()}
 
-    def write(self, artifact: Artifact) -> None:
-        """Records the manifest once in the images artifact."""
-        body: dict[str, Any] = {
-            "categories": list(self.categories),
-            "splits": {k: [list(s) for s in v] for k, v in self.splits.items()},
-        }
-        if self.names:
-            body["names"] = dict(self.names)
-        artifact.store.create(f"{artifact.name}/{NAME}", canonical_json(body).encode())
+    @cached_property
+    def _places(self) -> dict[str, tuple[str, int, Shard]]:
+        found: dict[str, tuple[str, int, Shard]] = {}
+        for split, shards in self.splits.items():
+            for number, shard in enumerate(shards):
+                found.setdefault(shard.images, (split, number, shard))
+        return found
+
+    @cached_property
+    def _annotations(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for shard in (shard for shards in self.splits.values() for shard in shards):
+            found.setdefault(shard.images, set()).add(shard.annotations)
+        return found
+
+    @cached_property
+    def _body(self) -> bytes:
+        def row(shard: Shard) -> list[Any]:
+            return [shard.images, shard.annotations, list(shard.keys), shard.group]
+
+        splits = {split: [row(shard) for shard in shards] for split, shards in self.splits.items()}
+        order = list(self.splits)  # canonical JSON sorts the keys of a mapping
+        body = {"categories": list(self.categories), "names": dict(self.names), "order": order, "splits": splits}
+        return canonical_json(body).encode()
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all of it, by which it is found in a workspace."""
+        return content_digest(self._body)[:_DIGITS]
+
+    def write(self, store: Store) -> str:
+        """Record the manifest in a workspace's store, once; return its digest."""
+        store.create(f"{FOLDER}/{self.digest}.json", self._body)
+        return self.digest
 
     @classmethod
-    def read(cls, artifact: Artifact) -> Manifest:
-        """Reads the manifest of an images artifact; raises `ArtifactError` if there is none."""
-        data = artifact.store.read(f"{artifact.name}/{NAME}")
+    def read(cls, store: Store, digest: str) -> Manifest:
+        """Read a manifest by its digest; raises `ArtifactError` if there is none or it is corrupt."""
+        name = f"{FOLDER}/{digest}.json"
+        data = store.read(name)
         try:
             body = json.loads(data)
-            splits = {k: tuple(tuple(s) for s in v) for k, v in body["splits"].items()}
-            return cls(splits=splits, categories=tuple(body["categories"]), names=dict(body.get("names", {})))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{artifact.store.uri}/{artifact.name}/{NAME} is corrupt: {error}") from error
+            splits = {
+                split: tuple(Shard(row[0], row[1], tuple(row[2]), row[3]) for row in body["splits"][split])
+                for split in body["order"]
+            }
+            found = cls(splits, tuple(body["categories"]), dict(body["names"]))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ArtifactError(f"{store.uri}/{name} is corrupt: {error}") from error
+        if found.digest != digest:
+            raise ArtifactError(f"{store.uri}/{name} is corrupt: its content is not what its name says")
+        return found

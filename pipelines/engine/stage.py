@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.store import Store
 from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ConfigError
 
@@ -121,6 +123,7 @@ class StageSpec:
         config: The config as JSON text.
         inputs: Artifact names by input field, as pairs.
         seed: The run's seed.
+        manifest: Digest of the manifest of the images that the step makes or reads; empty if it has none.
     """
 
     workspace: str
@@ -129,6 +132,7 @@ class StageSpec:
     config: str
     inputs: tuple[tuple[str, tuple[str, ...]], ...]
     seed: int
+    manifest: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for logs."""
@@ -146,6 +150,7 @@ class Stage(ABC, Generic[C]):
         makes: Kind of artifact it makes.
         schema: Raised when the artifact's layout or meaning changes.
         seeded: Whether the run's seed changes the result.
+        annotated: Whether the annotations of the splits that it takes whole change the result.
         config_type: The class of its config.
     """
 
@@ -153,6 +158,7 @@ class Stage(ABC, Generic[C]):
     makes: ClassVar[str]
     schema: ClassVar[int] = 1
     seeded: ClassVar[bool] = False
+    annotated: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]]
 
     def __init__(self, config: C, spec: StageSpec) -> None:
@@ -178,15 +184,43 @@ class Stage(ABC, Generic[C]):
 
     @classmethod
     def external(cls, config: C) -> Mapping[str, Any]:
-        """Digests of what lies outside the workspace and changes the result: data sets, weight files."""
+        """Return what else changes the result and is neither semantic nor an input, by name, as JSON values."""
         return {}
+
+    @classmethod
+    def outside(cls, config: C) -> Mapping[str, Any] | None:
+        """Name what the config reads outside the workspace, as JSON values; None for nothing."""
+        return None
+
+    @classmethod
+    def look(cls, config: C, store: Store, before: PastLook | None) -> Look:
+        """Look at what `outside` names.
+
+        Args:
+            config: The step's config.
+            store: The workspace's store, for what others are to read of it.
+            before: The look before; files that have not changed since need not be read again.
+
+        Raises:
+            ConfigError: It is not there, or is something else.
+        """
+        return Look()
+
+    @classmethod
+    def whole_splits(cls, config: C) -> tuple[str, ...]:
+        """Return the splits whose shards, all together, the result depends on; none if each unit follows its shard."""
+        return ()
 
     @classmethod
     def check(cls, config: C, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Raises `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
 
     def prepare(self) -> None:
-        """Runs once on the driver before the first phase."""
+        """Run once on the driver before the first phase."""
+
+    def title(self, unit: str) -> str:
+        """Return what people call a unit."""
+        return unit
 
     @abstractmethod
     def phases(self) -> list[Phase]:

@@ -73,8 +73,12 @@ class Store(ABC):
         """Lists all objects whose name starts with the folder `prefix`, sorted by name. Never from a cache."""
 
     @abstractmethod
+    def folders(self) -> list[str]:
+        """List the names of the folders right below the root, sorted, however much is in them."""
+
+    @abstractmethod
     def delete(self, name: str) -> None:
-        """Removes an object; a missing one is no error."""
+        """Remove an object; a missing one is no error."""
 
     def exists(self, name: str) -> bool:
         """Tells whether the object is there."""
@@ -174,6 +178,13 @@ class LocalStore(Store):
                     continue
                 found.append(Entry(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime))
         return sorted(found, key=lambda entry: entry.name)
+
+    def folders(self) -> list[str]:
+        """See `Store.folders`."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def exists(self, name: str) -> bool:
         """See `Store.exists`."""
@@ -279,6 +290,21 @@ class ObjectStore(Store):
             stamp = modified.timestamp() if hasattr(modified, "timestamp") else float(info.get("mtime", 0.0))
             entries.append(Entry(path.removeprefix("/").removeprefix(root), int(info["size"]), stamp))
         return sorted(entries, key=lambda entry: entry.name)
+
+    def folders(self) -> list[str]:
+        """See `Store.folders`."""
+
+        def look() -> list[dict[str, Any]]:
+            try:
+                found: list[dict[str, Any]] = self._files.ls(self._full(""), detail=True)
+            except FileNotFoundError as error:
+                if _is_refusal(error):
+                    raise
+                return []
+            return found
+
+        entries = _retried(look, f"list {self.uri}")
+        return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""

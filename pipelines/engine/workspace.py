@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
 import time
 import uuid
@@ -19,11 +20,15 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
-from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.fingerprint import LENGTH, canonical_json, content_digest
 from pipelines.engine.store import Store, StoreUnreachableError, open_store
 from sppnet.errors import ArtifactError, ConfigError
 
 COMMITS = "_commits"
+FORMAT = 2
+"""Of what a workspace holds; raised when artifacts are named or laid out in another way."""
+_FORMAT_FILE = "workspace.json"
+_ARTIFACT = re.compile(rf"[a-z][a-z0-9-]*-[0-9a-f]{{{LENGTH}}}")
 _READERS = 16
 
 
@@ -238,6 +243,30 @@ class Workspace:
     def artifact(self, name: str) -> Artifact:
         """Returns the artifact of that name, whether or not anything of it exists yet."""
         return Artifact(self.store, name)
+
+    def artifact_names(self) -> list[str]:
+        """Return the names of all artifacts, sorted, from one listing of the folders."""
+        return [name for name in self.store.folders() if _ARTIFACT.fullmatch(name)]
+
+    def check_version(self) -> None:
+        """Raise `ArtifactError` if what is here was made by a version of sppnet that names artifacts in another way."""
+        try:
+            found = json.loads(self.store.read(_FORMAT_FILE))["format"]
+        except ArtifactError:
+            if not self.artifact_names():
+                return  # nothing is here yet
+            found = 1
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{self.store.uri}/{_FORMAT_FILE} is corrupt: {error}") from error
+        if found != FORMAT:
+            raise ArtifactError(
+                f"workspace {self.store.uri} has format {found}, this sppnet reads format {FORMAT}: its artifacts are "
+                "named in another way; give another workspace, or use the version that made this one"
+            )
+
+    def mark_version(self) -> None:
+        """Record the format of what will be here, once."""
+        self.store.create(_FORMAT_FILE, canonical_json({"format": FORMAT}).encode())
 
     def check_writable(self) -> None:
         """Raises `ConfigError` if nothing can be written here."""

@@ -1,4 +1,9 @@
-"""ingest: a data set of any layout becomes webdataset shards with checked images and one annotation format."""
+"""ingest: a data set of any layout becomes webdataset shards with checked images, and annotations in one format.
+
+A shard of images and its annotations are units of their own, named by their content: images that are there already
+are not ingested again, whichever data set or recipe they came from, and a label that changes costs its shard's
+annotations only.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +13,50 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from pipelines.artifacts.annotations import ImageAnnotation, encode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
-from pipelines.artifacts.manifest import NAME as MANIFEST
-from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.manifest import ANNOTATIONS, Manifest, Shard, name_annotations, name_images
+from pipelines.datasets.contents import Contents
 from pipelines.datasets.kinds import parse_dataset
-from pipelines.datasets.sources import DatasetConfig
-from pipelines.engine.fingerprint import canonical_json, content_digest
-from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig, StageSpec
-from pipelines.engine.workspace import Output, Quarantined
-from pipelines.shards.reading import splits_units
-from sppnet.errors import DataError
+from pipelines.datasets.looking import cut_of, look_at
+from pipelines.datasets.protocol import DatasetConfig, Place
+from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.stage import COVERAGE, RUNTIME, Phase, Stage, StageConfig, StageSpec
+from pipelines.engine.store import Store
+from pipelines.engine.workspace import Commit, Output, Quarantined
+from sppnet.errors import ConfigError, DataError
 from sppnet.images.pixels import decode_image
+
+CONTENTS = "contents.parquet"
+ITEMS = "items.json"
+SIZES = "sizes"
+"""The figure of a commit that tells the width and height in pixels of each image by its key."""
 
 
 class IngestConfig(StageConfig):
     """Config of `ingest`.
 
     Attributes:
-        dataset: Where the images are. Its content, not its path, is in the fingerprint.
-        shard_size: Images a shard.
+        dataset: Where the images are. What they are is told by their content, not by their place.
+        shard_size: Images of a new shard. Shards of that size that were cut before keep their images.
         max_pixels: Larger images are quarantined as `too-large` before they are decoded.
         min_side: Images with a shorter side, in pixels, are quarantined as `too-small`.
     """
 
     stage: Literal["ingest"]
     dataset: Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset), RUNTIME]
-    shard_size: Annotated[int, Field(ge=1)] = 32
+    shard_size: Annotated[int, COVERAGE, Field(ge=1)] = 32
     max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
     min_side: Annotated[int, Field(ge=1)] = 16
 
 
 class Ingest(Stage[IngestConfig]):
-    """Writes one tar a shard: image bytes untouched, annotation as JSON."""
+    """Writes one tar a shard, image bytes untouched, and one file of annotations."""
 
     name: ClassVar[str] = "ingest"
     makes: ClassVar[str] = "images"
+    schema: ClassVar[int] = 2
     config_type: ClassVar[type[StageConfig]] = IngestConfig
 
     def __init__(self, config: IngestConfig, spec: StageSpec) -> None:
@@ -50,53 +64,119 @@ class Ingest(Stage[IngestConfig]):
         self._dataset = config.dataset.open()
 
     @classmethod
-    def external(cls, config: IngestConfig) -> Mapping[str, Any]:
-        """Digest of what the data set is: its keys, the images' names and sizes, the annotations; not its place."""
-        body = {"kind": config.dataset.kind, **config.dataset.open().describe()}
-        return {"dataset": content_digest(canonical_json(body).encode())}
+    def outside(cls, config: IngestConfig) -> Mapping[str, Any]:
+        """Name the data set."""
+        return {"dataset": config.dataset.model_dump(mode="json"), "shard_size": config.shard_size}
 
-    def prepare(self) -> None:
-        """Records the manifest, unless it is there: listing a large data set takes a while."""
-        if self.artifact.store.exists(f"{self.artifact.name}/{MANIFEST}"):
-            return
-        dataset = self._dataset
-        splits = {split: dataset.shards(split, self.config.shard_size) for split in dataset.splits}
-        Manifest(splits, dataset.categories(), dataset.names()).write(self.artifact)
+    @classmethod
+    def look(cls, config: IngestConfig, store: Store, before: PastLook | None) -> Look:
+        """Look at the data set, and record its manifest; see `pipelines.datasets.looking`."""
+        contents, cut = Contents(), {}
+        if before is not None:
+            contents = Contents.decode(before.read(CONTENTS), f"{store.uri}/{before.name}/{CONTENTS}")
+            cut = cut_of(Manifest.read(store, before.look.manifest))
+        seen = look_at(config.dataset.open(), contents, config.shard_size, cut)
+        manifest = seen.manifest
+        return Look(
+            manifest=manifest.write(store),
+            splits={split: manifest.identity(split) for split in manifest.splits},
+            objects={CONTENTS: contents.encode(), ITEMS: seen.encode()},
+            changed=before is None or before.look.manifest != manifest.digest or contents.read_count > 0,
+        )
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The manifest that `prepare` recorded."""
-        return Manifest.read(self.artifact)
+        """The manifest of the data set as it was looked at."""
+        return Manifest.read(self.workspace.store, self.spec.manifest)
+
+    def title(self, unit: str) -> str:
+        """Return the split and number of a shard."""
+        if unit.startswith(ANNOTATIONS):
+            return f"annotations of {self.manifest.title(self._annotated[unit].images)}"
+        return self.manifest.title(unit)
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard of a split."""
-        return [Phase("ingest", splits_units(self.manifest, self._dataset.splits))]
+        """Return images, then annotations, which account for the keys: a unit of each is a shard of a split."""
+        units = (unit for split in self.manifest.splits for unit in self.manifest.units(split))
+        return [
+            Phase("images", tuple(dict.fromkeys(units)), keyed=False),
+            Phase("annotations", tuple(self._annotated)),
+        ]
 
     def run(self, unit: str) -> Output:
-        """Reads, checks and packs a shard's images."""
+        """Read, check and pack a shard's images, or its annotations."""
+        return self._annotations(unit) if unit.startswith(ANNOTATIONS) else self._images(unit)
+
+    def _images(self, unit: str) -> Output:
+        shard = self.manifest.shard(unit)
         records, quarantined = [], []
-        for key in self.manifest.keys(unit):
+        digests: list[str | None] = []
+        for place in self._places(shard):
+            digests.append(None)
             try:
-                records.append(self._load(unit, key))
+                data, extension = self._dataset.image(place)
+                digests[-1] = content_digest(data)
+                # A full decode: a truncated image must be found here, not by every later stage.
+                image = decode_image(data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
             except DataError as error:
-                quarantined.append(Quarantined(key, error.reason, error.detail, self.name))
-        objects = sum(len(record.annotation.objects) for record in records)
+                quarantined.append(Quarantined(place.key, error.reason, error.detail, self.name))
+                continue
+            records.append(ImageRecord(place.key, extension, data, image.shape[1], image.shape[0]))
+        self._check_unchanged(unit, name_images(zip(shard.keys, digests, strict=True)), shard)
         return Output(
             data=encode_images(records),
             suffix=".tar",
             rows=len(records),
             done=len(records),
             quarantined=tuple(quarantined),
-            metrics={"objects": objects},
+            metrics={SIZES: {record.key: [record.width, record.height] for record in records}},
         )
 
-    def _load(self, unit: str, key: str) -> ImageRecord:
-        raw = self._dataset.fetch(unit, key)
-        annotation = raw.annotation.checked(self._categories)
-        # A full decode: a truncated image must be found here, not by every later stage.
-        image = decode_image(raw.data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
-        annotation.check_size(image.shape[1], image.shape[0])
-        return ImageRecord(key, raw.extension, raw.data, annotation)
+    def _annotations(self, unit: str) -> Output:
+        shard = self._annotated[unit]
+        images = self.artifact.commit(shard.images)
+        labels = [self._dataset.label(place) for place in self._places(shard)]
+        categories = self.manifest.categories
+        self._check_unchanged(unit, ANNOTATIONS + name_annotations(shard.images, labels, categories), shard)
+        found, quarantined = [], {entry.key: entry for entry in images.quarantined}
+        for place in self._places(shard):
+            if place.key in quarantined:
+                continue
+            try:
+                found.append(self._annotation(place, images))
+            except DataError as error:
+                quarantined[place.key] = Quarantined(place.key, error.reason, error.detail, self.name)
+        return Output(
+            data=encode_annotations(found),
+            suffix=".json",
+            rows=len(found),
+            done=len(found),
+            quarantined=tuple(quarantined[key] for key in shard.keys if key in quarantined),
+            metrics={"objects": sum(len(annotation.objects) for annotation in found)},
+        )
+
+    def _annotation(self, place: Place, images: Commit) -> ImageAnnotation:
+        width, height = images.metrics[SIZES][place.key]
+        annotation = self._dataset.annotation(place, width, height).checked(self._categories)
+        annotation.check_size(width, height)
+        return annotation
+
+    def _check_unchanged(self, unit: str, found: str, shard: Shard) -> None:
+        if found != unit:
+            raise ConfigError(
+                f"step {self.spec.step}: {self.title(unit)}: files of this shard ({shard.keys[0]} and others) have changed "
+                "since the run began; run again when nothing writes to the data set"
+            )
+
+    def _places(self, shard: Shard) -> list[Place]:
+        split = self.manifest.place(shard.images)[0]
+        return [Place(split, shard.group, key) for key in shard.keys]
+
+    @cached_property
+    def _annotated(self) -> dict[str, Shard]:
+        """By unit of annotations, its shard."""
+        shards = (shard for shards in self.manifest.splits.values() for shard in shards)
+        return {ANNOTATIONS + shard.annotations: shard for shard in shards}
 
     @cached_property
     def _categories(self) -> frozenset[str]:

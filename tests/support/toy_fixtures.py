@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Toys:
         from tests.support.toy_stages import Marks
 
         self.workspace = workspace
+        self.file = ""
         marks.mkdir(exist_ok=True)
         self.marks = Marks(marks)
 
@@ -48,15 +49,15 @@ class Toys:
         """The recipe as plain values: `shards` shards of numbers, of which those `wanted` are raised to a power."""
         covered = list(range(shards) if wanted is None else wanted)
         fields = {"stage": "powers", "numbers": "count", "marks": str(self.marks.folder), "shards": covered}
-        steps = {"count": {"stage": "numbers", "shards": shards}, "raise": {**fields, **powers}}
+        steps = {"count": {"stage": "numbers", "shards": shards, "file": self.file}, "raise": {**fields, **powers}}
         return {"version": 1, "name": "toy", "seed": 0, "steps": steps}
 
-    def engine(self, shards: int = 3, **powers: Any) -> Any:
+    def engine(self, shards: int = 3, *, fresh: Collection[str] | None = None, **powers: Any) -> Any:
         from pipelines.engine.recipe import parse_recipe
         from pipelines.engine.runner import Engine
         from pipelines.engine.workspace import Workspace
 
-        return Engine(parse_recipe(self.raw(shards, **powers), "toy.yaml"), Workspace.open(self.workspace))
+        return Engine(parse_recipe(self.raw(shards, **powers), "toy.yaml"), Workspace.open(self.workspace), fresh)
 
     def run(self, executor: Any, shards: int = 3, **powers: Any) -> Recorder:
         """Runs to the end, or raises."""

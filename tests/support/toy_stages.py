@@ -16,7 +16,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.looks import Look
 from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
 from pipelines.engine.workspace import Output, Quarantined
 from sppnet.errors import ArtifactError, ConfigError
@@ -32,6 +33,7 @@ def register() -> None:
 class NumbersConfig(StageConfig):
     shards: int = 3
     size: int = Field(4, ge=1)
+    file: Annotated[str, RUNTIME] = ""
 
 
 class Numbers(Stage[NumbersConfig]):
@@ -41,16 +43,27 @@ class Numbers(Stage[NumbersConfig]):
     makes = "numbers"
     config_type = NumbersConfig
 
-    def prepare(self) -> None:
-        keys = [str(i) for i in range(self.config.shards * self.config.size)]
-        Manifest.cut({"all": keys}, ("number",), self.config.size).write(self.artifact)
+    @classmethod
+    def outside(cls, config):
+        return {"file": config.file} if config.file else None
+
+    @classmethod
+    def look(cls, config, store, before):
+        """Take a file's content for the identity of what is counted."""
+        try:
+            found = content_digest(Path(config.file).read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{config.file} can't be read") from error
+        changed = before is None or before.look.digests != {"file": found}
+        return Look(digests={"file": found}, objects={"file.txt": found.encode()}, changed=changed)
 
     def phases(self) -> list[Phase]:
-        return [Phase("count", Manifest.read(self.artifact).units("all"))]
+        return [Phase("count", tuple(f"all/{number:06d}" for number in range(self.config.shards)))]
 
     def run(self, unit: str) -> Output:
-        keys = Manifest.read(self.artifact).keys(unit)
-        return Output(json.dumps([int(key) for key in keys]).encode(), ".json", rows=len(keys), done=len(keys))
+        first = int(unit.split("/")[1]) * self.config.size
+        numbers = list(range(first, first + self.config.size))
+        return Output(json.dumps(numbers).encode(), ".json", rows=len(numbers), done=len(numbers))
 
 
 class PowersConfig(StageConfig):

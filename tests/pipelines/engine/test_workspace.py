@@ -202,3 +202,26 @@ def test_an_unreachable_workspace_is_a_config_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(workspace.store._fs, "pipe_file", down)
     with pytest.raises(ConfigError, match=r"^workspace memory://away/w can't be reached: .*no route \(8 tries\)$"):
         workspace.check_writable()
+
+
+def test_a_workspace_of_another_format_is_told(tmp_path: Path) -> None:
+    workspace = Workspace.open(str(tmp_path))
+    workspace.check_version()  # a new one
+    (tmp_path / "photographs-of-mine").mkdir()
+    workspace.check_version()  # a folder of other things
+    workspace.mark_version()
+    workspace.check_version()
+    workspace.store.put("workspace.json", b'{"format": 3}')
+    with pytest.raises(ArtifactError, match=r"has format 3, this sppnet reads format 2.*give another workspace"):
+        workspace.check_version()
+    workspace.store.put("workspace.json", b"{")
+    with pytest.raises(ArtifactError, match=r"workspace.json is corrupt"):
+        workspace.check_version()
+
+
+def test_the_first_format_had_no_mark(tmp_path: Path) -> None:
+    workspace = Workspace.open(str(tmp_path))
+    workspace.store.create("maps-c0ffee123456/artifact.json", b"{}")
+    assert workspace.artifact_names() == ["maps-c0ffee123456"]
+    with pytest.raises(ArtifactError, match=r"has format 1, this sppnet reads format 2"):
+        workspace.check_version()

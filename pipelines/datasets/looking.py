@@ -1,0 +1,152 @@
+"""Looking at a data set: which images it holds, in which shards, and what has changed since the last look.
+
+Shards keep their images: those that were cut before stay together as long as they are there, and images that are new
+go into new shards. So an image that is added, replaced or removed changes one shard, and leaves all that was made of
+the others as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.artifacts.manifest import Manifest, Shard, name_annotations, name_images
+from pipelines.datasets.contents import Contents
+from pipelines.datasets.protocol import DataSet, Item
+from sppnet.errors import ArtifactError
+
+Cut = Mapping[str, Sequence[Sequence[str]]]
+"""By split, the keys of its shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDataSet:
+    """A data set as a look found it.
+
+    Attributes:
+        manifest: Its shards.
+        items: By split, its images in the order of the shards.
+    """
+
+    manifest: Manifest
+    items: Mapping[str, tuple[Item, ...]]
+
+    def encode(self) -> bytes:
+        """Encode the images, as JSON: by split, a row each of key, image, label, group."""
+        rows = {split: [[i.key, i.image, i.label, i.group] for i in items] for split, items in self.items.items()}
+        return json.dumps(rows).encode()
+
+
+def decode_items(data: bytes, where: str) -> dict[str, tuple[Item, ...]]:
+    """Decode what `SeenDataSet.encode` gave; raises `ArtifactError` naming `where` if it is something else."""
+    try:
+        return {split: tuple(Item(*row) for row in rows) for split, rows in json.loads(data).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{where} is corrupt ({error}); remove its folder and run again") from error
+
+
+def look_at(dataset: DataSet, contents: Contents, size: int, before: Cut) -> SeenDataSet:
+    """List a data set's images and cut them into shards.
+
+    Args:
+        dataset: The data set.
+        contents: What its files held at the last look.
+        size: Images of a new shard.
+        before: The shards that it was cut into before; empty for none.
+
+    Raises:
+        ConfigError: A split is empty, or names an image twice, and so on; see `DataSet.items`.
+    """
+    listed = {split: dataset.items(split, contents) for split in dataset.splits}
+    categories = dataset.categories(contents)
+    splits: dict[str, tuple[Shard, ...]] = {}
+    items: dict[str, tuple[Item, ...]] = {}
+    for split, found in listed.items():
+        parts = cut_items(found, size, before.get(split, ()))
+        splits[split] = tuple(_shard(part, categories) for part in parts)
+        items[split] = tuple(item for part in parts for item in part)
+    return SeenDataSet(Manifest(splits, categories, dict(dataset.names())), items)
+
+
+def cut_items(items: Sequence[Item], size: int, before: Sequence[Sequence[str]] = ()) -> list[tuple[Item, ...]]:
+    """Cut a split's images into shards.
+
+    Images of one group are one shard. Of the others, those that were together in a shard before still are, in its
+    order; the rest are cut into shards of `size`, in theirs. A shard of which nothing is left is none.
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
+    alone = {item.key: item for item in groups.pop("", [])}
+    kept = [tuple(alone.pop(key) for key in keys if key in alone) for keys in before]
+    rest = list(alone.values())
+    new = [tuple(rest[start : start + size]) for start in range(0, len(rest), size)]
+    return [part for part in (*kept, *map(tuple, groups.values()), *new) if part]
+
+
+def _shard(items: Sequence[Item], categories: Sequence[str]) -> Shard:
+    images = name_images((item.key, item.image) for item in items)
+    annotations = name_annotations(images, [item.label for item in items], categories)
+    return Shard(images, annotations, tuple(item.key for item in items), items[0].group)
+
+
+def cut_of(manifest: Manifest) -> Cut:
+    """Return the keys of a manifest's shards by split, of those that are not the data set's own."""
+    return {split: [s.keys for s in shards if not s.group] for split, shards in manifest.splits.items()}
+
+
+def describe_changes(before: SeenDataSet, now: SeenDataSet) -> list[str]:
+    """Say what has changed, a line a shard: `train/000012: 1 image replaced, 3 labels changed`.
+
+    Args:
+        before: The data set as it was.
+        now: As it is.
+    """
+    lines = []
+    for split in dict.fromkeys((*before.items, *now.items)):
+        if split not in now.items:
+            lines.append(f"{split}: the split is gone")
+            continue
+        old = {item.key: item for item in before.items.get(split, ())}
+        new = {item.key: item for item in now.items[split]}
+        counts: dict[str, Counter[str]] = {}
+        for title, keys in _titled(now.manifest, split):
+            counts[title] = Counter(filter(None, (_change(old.get(key), new[key]) for key in keys)))
+        for title, keys in _titled(before.manifest, split):
+            gone = sum(key not in new for key in keys)
+            if gone:
+                counts.setdefault(title, Counter())["removed"] += gone
+        lines += [f"{title}: {_told(count)}" for title, count in sorted(counts.items()) if count]
+    if before.manifest.categories != now.manifest.categories:
+        lines.append(f"categories: were {_listed(before.manifest)}, are {_listed(now.manifest)}")
+    return lines
+
+
+def _titled(manifest: Manifest, split: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+    for number, shard in enumerate(manifest.splits.get(split, ())):
+        yield f"{split}/{number:06d}", shard.keys
+
+
+def _change(old: Item | None, new: Item) -> str:
+    if old is None:
+        return "added"
+    if old.image != new.image:
+        return "replaced"
+    return "label" if old.label != new.label else ""
+
+
+def _told(count: Counter[str]) -> str:
+    parts = [
+        f"{count[what]} image{'s' * (count[what] > 1)} {what}"
+        for what in ("added", "replaced", "removed")
+        if count[what]
+    ]
+    if count["label"]:
+        parts.append(f"{count['label']} label{'s' * (count['label'] > 1)} changed")
+    return ", ".join(parts)
+
+
+def _listed(manifest: Manifest) -> str:
+    return ", ".join(manifest.categories) or "none"

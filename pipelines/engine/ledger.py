@@ -1,0 +1,178 @@
+"""The account of a complete step: every key done or quarantined, and what its units took."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.stage import Phase
+from pipelines.engine.workspace import Artifact, Commit, Quarantined
+from sppnet.errors import ArtifactError, TooManyQuarantinedError
+
+
+@dataclass(frozen=True, slots=True)
+class StepSummary:
+    """The account of one step once all its units are committed.
+
+    Attributes:
+        step: The step's name.
+        stage: Its stage's name.
+        artifact: Its artifact's name.
+        units: How many units it has.
+        keys: Keys that the units of its last keyed phase account for; a key counts once per unit (once per scale).
+        done: How many of them are done.
+        own_quarantined: How many of them this step itself set aside; the others were set aside before it.
+        quarantined: The distinct keys set aside, by this step or before it.
+        rows: Rows in its data objects.
+        bytes: Bytes of its data objects.
+        seconds: Worker seconds, summed over units.
+        wall_seconds: From the first unit's start to the last unit's commit, as the commits tell.
+        metrics: Figures that its units reported, summed.
+    """
+
+    step: str
+    stage: str
+    artifact: str
+    units: int
+    keys: int
+    done: int
+    own_quarantined: int
+    quarantined: tuple[Quarantined, ...]
+    rows: int
+    bytes: int
+    seconds: float
+    wall_seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> StepSummary:
+        """Read what `to_json` gave."""
+        rows = tuple(Quarantined(**entry) for entry in fields["quarantined"])
+        return cls(**{**fields, "quarantined": rows})
+
+
+def units_of(phases: Sequence[Phase]) -> list[str]:
+    """Return the units of all phases, in order."""
+    return [unit for phase in phases for unit in phase.units]
+
+
+class SummaryFile:
+    """A complete step's account as it is kept beside its commits.
+
+    Looking again costs one GET however many units there are.
+
+    Args:
+        artifact: The step's artifact.
+        phases: The step's phases: an artifact may hold units of other data sets too.
+    """
+
+    def __init__(self, artifact: Artifact, phases: Sequence[Phase]) -> None:
+        self._artifact = artifact
+        digest = content_digest("\n".join(units_of(phases)).encode())[:12]
+        self.name = f"{artifact.name}/_summaries/{digest}.json"
+
+    def read(self, step: str) -> StepSummary | None:
+        """Return the account as that of `step`, None if there is none; raises `ArtifactError` if it is corrupt."""
+        try:
+            data = self._artifact.store.read(self.name)
+        except ArtifactError:
+            return None
+        try:
+            return StepSummary.from_json({**json.loads(data), "step": step})
+        except (ValueError, TypeError, KeyError) as error:
+            where = f"{self._artifact.store.uri}/{self.name}"
+            raise ArtifactError(f"{where} is corrupt ({error}); remove it and run again") from error
+
+    def write(self, summary: StepSummary) -> None:
+        """Keep an account, once."""
+        self._artifact.store.create(self.name, canonical_json(json.loads(json.dumps(summary.to_json()))).encode())
+
+    def forget(self) -> None:
+        """Remove the account: it is of commits that are gone."""
+        self._artifact.store.delete(self.name)
+
+
+def summarise(step: str, stage: str, artifact: Artifact, phases: Sequence[Phase]) -> StepSummary:
+    """Sum up a complete step, or read how it was summed up before.
+
+    Args:
+        step: The step's name.
+        stage: Its stage's name.
+        artifact: Its artifact.
+        phases: Its phases, all of whose units are committed.
+
+    Raises:
+        ArtifactError: A commit is missing or corrupt.
+    """
+    file = SummaryFile(artifact, phases)
+    kept = file.read(step)
+    if kept is not None:
+        return kept
+    commits = artifact.commits(units_of(phases))
+    accounting = accounting_units(phases)
+    ledger = [commit for commit in commits if commit.unit in accounting]
+    quarantined = [entry for commit in ledger for entry in commit.quarantined]
+    summary = StepSummary(
+        step=step,
+        stage=stage,
+        artifact=artifact.name,
+        units=len(commits),
+        keys=sum(commit.keys for commit in ledger),
+        done=sum(commit.done for commit in ledger),
+        own_quarantined=sum(entry.stage == stage for entry in quarantined),
+        quarantined=tuple(dict.fromkeys(quarantined)),
+        rows=sum(commit.rows for commit in commits),
+        bytes=sum(commit.size for commit in commits),
+        seconds=round(sum(commit.seconds for commit in commits), 3),
+        wall_seconds=_wall_seconds(commits),
+        metrics=_summed(commits),
+    )
+    file.write(summary)
+    return summary
+
+
+def accounting_units(phases: Sequence[Phase]) -> set[str]:
+    """Return the units that account for keys.
+
+    Of a shard's units those of the last keyed phase do: `gather/<shard>` gives way to `mine-1/<shard>`.
+    """
+    latest = {unit.removeprefix(f"{phase.name}/"): unit for phase in phases if phase.keyed for unit in phase.units}
+    return set(latest.values())
+
+
+def _wall_seconds(commits: Sequence[Commit]) -> float:
+    ends = [commit.created for commit in commits]
+    starts = [commit.created - commit.seconds for commit in commits]
+    return round(max(ends, default=0) - min(starts, default=0), 3)
+
+
+def _summed(commits: Sequence[Commit]) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for commit in commits:
+        total.update({name: value for name, value in commit.metrics.items() if isinstance(value, int | float)})
+    return {name: round(value, 6) for name, value in total.items()}
+
+
+def check_quarantine(summary: StepSummary, allowed: float) -> None:
+    """Raise `TooManyQuarantinedError` if a step itself set aside too large a fraction of its keys.
+
+    Args:
+        summary: The step's account.
+        allowed: The fraction that its config allows.
+    """
+    if summary.keys and summary.own_quarantined / summary.keys > allowed:
+        own = [entry for entry in summary.quarantined if entry.stage == summary.stage]
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(q.reason for q in own).most_common())
+        raise TooManyQuarantinedError(
+            f"step {summary.step}: {summary.own_quarantined} of {summary.keys} keys quarantined ({reasons}; "
+            f"first: {own[0].key}: {own[0].detail}), more than max_quarantined={allowed}; "
+            f"mend the inputs or raise steps.{summary.step}.max_quarantined"
+        )
