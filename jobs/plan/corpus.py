@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from jobs.plan.rates import Rates
-from pipelines.datasets.sources import DataSet, RawImage, Shards
+from pipelines.datasets.keys import Shards
+from pipelines.datasets.sources import DataSet, RawImage
 from pipelines.engine.recipe import Recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError, DataError

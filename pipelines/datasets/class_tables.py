@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from posixpath import splitext
 
 from pipelines.artifacts.annotations import Box
-from pipelines.datasets.sources import parse_table
 from sppnet.errors import ConfigError, DataError
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -107,3 +108,16 @@ class BoxTable:
                 raise DataError("bad-box", f"{key}: {list(box)} has no area")
         low = self.first_pixel
         return [(x0 - low, y0 - low, x1 - low + 1, y1 - low + 1) for x0, y0, x1, y1 in self.boxes[stem]]
+
+
+def parse_table(text: bytes, columns: Sequence[str], where: str) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header; raises `ConfigError` naming `where` for a missing column or a short row."""
+    rows = csv.DictReader(io.StringIO(text.decode("utf-8-sig", "replace"), newline=""))
+    for column in columns:
+        if column not in (rows.fieldnames or ()):
+            raise ConfigError(f"{where} has no column {column!r}; it has: {', '.join(rows.fieldnames or ()) or 'none'}")
+    found = list(rows)
+    for number, row in enumerate(found, 2):
+        if any(row[column] is None for column in columns):
+            raise ConfigError(f"{where}: line {number} is cut short")
+    return found

@@ -26,7 +26,9 @@ from pipelines.datasets.det_lists import (
 )
 from pipelines.datasets.det_split import balanced_halves
 from pipelines.datasets.file_names import find_files, read_file
-from pipelines.datasets.sources import DatasetConfig, Folder, RawImage, Reader, Shards, as_tuple, cut, mixed, split_of
+from pipelines.datasets.folder_files import Folder, Reader
+from pipelines.datasets.keys import Shards, cut, mixed
+from pipelines.datasets.sources import DatasetConfig, RawImage, as_tuple, split_of
 from pipelines.datasets.voc import read_voc_xml
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pipelines.datasets.keys import parse_list
 from pipelines.datasets.matlab import read_mat
-from pipelines.datasets.sources import parse_list
 from sppnet.errors import ConfigError
 
 _CATEGORIES = 200

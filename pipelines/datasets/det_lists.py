@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 from pipelines.datasets.file_names import find_files, read_file
-from pipelines.datasets.sources import check_keys, parse_list
+from pipelines.datasets.keys import check_keys, parse_list
 from sppnet.errors import ConfigError
 
 Images: TypeAlias = Literal["train", "val", "test"]

@@ -12,23 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.class_tables import BoxTable, ClassTable
-from pipelines.datasets.sources import (
-    DatasetConfig,
-    Folder,
-    RawImage,
-    Reader,
-    Shards,
-    as_tuple,
-    check_keys,
-    checked_categories,
-    cut,
-    is_image,
-    key_of,
-    mixed,
-    parse_list,
-    path_of,
-    split_of,
-)
+from pipelines.datasets.folder_files import Folder, Reader, is_image
+from pipelines.datasets.keys import Shards, check_keys, checked_categories, cut, key_of, mixed, parse_list, path_of
+from pipelines.datasets.sources import DatasetConfig, RawImage, as_tuple, split_of
 from pipelines.engine.store import LocalStore, open_store
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.pixels import probe_size

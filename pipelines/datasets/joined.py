@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from pipelines.datasets.sources import DataSet, DatasetConfig, RawImage, Shards, checked_categories, split_of
+from pipelines.datasets.keys import Shards, checked_categories
+from pipelines.datasets.sources import DataSet, DatasetConfig, RawImage, split_of
 from sppnet.errors import ConfigError
 
 

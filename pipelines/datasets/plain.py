@@ -7,17 +7,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from pipelines.artifacts.annotations import ImageAnnotation
-from pipelines.datasets.sources import (
-    DatasetConfig,
-    Folder,
-    RawImage,
-    Reader,
-    Shards,
-    check_keys,
-    cut,
-    key_of,
-    path_of,
-)
+from pipelines.datasets.folder_files import Folder, Reader
+from pipelines.datasets.keys import Shards, check_keys, cut, key_of, path_of
+from pipelines.datasets.sources import DatasetConfig, RawImage
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 from sppnet.images.pixels import probe_size

@@ -13,19 +13,9 @@ from pydantic import BeforeValidator
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.image_tars import read_samples
 from pipelines.datasets.file_names import FoundFile, find_files, read_file
-from pipelines.datasets.sources import (
-    IMAGE_EXTENSIONS,
-    DatasetConfig,
-    RawImage,
-    Shards,
-    as_tuple,
-    check_keys,
-    checked_categories,
-    number_of,
-    parse_categories,
-    safe_key,
-    split_of,
-)
+from pipelines.datasets.folder_files import IMAGE_EXTENSIONS
+from pipelines.datasets.keys import Shards, check_keys, checked_categories, parse_categories, safe_key
+from pipelines.datasets.sources import DatasetConfig, RawImage, as_tuple, number_of, split_of
 from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.pixels import probe_size

@@ -9,18 +9,9 @@ from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.datasets.sources import (
-    IMAGE_EXTENSIONS,
-    DatasetConfig,
-    Folder,
-    RawImage,
-    Reader,
-    Shards,
-    check_keys,
-    cut,
-    parse_categories,
-    parse_list,
-)
+from pipelines.datasets.folder_files import IMAGE_EXTENSIONS, Folder, Reader
+from pipelines.datasets.keys import Shards, check_keys, cut, parse_categories, parse_list
+from pipelines.datasets.sources import DatasetConfig, RawImage
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.datasets.folder_files import IMAGE_EXTENSIONS
 from pipelines.datasets.matlab import read_mat
 from pipelines.datasets.outside_files import find_outside, read_outside
-from pipelines.datasets.sources import IMAGE_EXTENSIONS
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError

@@ -40,11 +40,13 @@ class Entry:
         name: Path relative to the store's root.
         size: Bytes.
         modified: Seconds since the epoch.
+        stamp: Changes whenever the object does; it says nothing else.
     """
 
     name: str
     size: int
     modified: float
+    stamp: str
 
 
 class Store(ABC):
@@ -165,8 +167,7 @@ class LocalStore(Store):
         base = self._path(prefix)
         found: list[Entry] = []
         if base.is_file():
-            stat = base.stat()
-            return [Entry(prefix, stat.st_size, stat.st_mtime)]
+            return [_entry(prefix, base.stat())]
         for folder, _, files in os.walk(base):
             for file in files:
                 if file.startswith(".") and file.endswith(".tmp"):
@@ -176,7 +177,7 @@ class LocalStore(Store):
                     stat = path.stat()
                 except FileNotFoundError:  # removed since it was seen, by gc or a losing attempt
                     continue
-                found.append(Entry(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime))
+                found.append(_entry(path.relative_to(self.root).as_posix(), stat))
         return sorted(found, key=lambda entry: entry.name)
 
     def folders(self) -> list[str]:
@@ -286,9 +287,10 @@ class ObjectStore(Store):
         for path, info in _retried(find, f"list {self.uri}/{prefix}").items():
             if info.get("type") == "directory":  # a marker that some stores keep after the last object is gone
                 continue
-            modified: Any = info.get("LastModified") or info.get("created")
-            stamp = modified.timestamp() if hasattr(modified, "timestamp") else float(info.get("mtime", 0.0))
-            entries.append(Entry(path.removeprefix("/").removeprefix(root), int(info["size"]), stamp))
+            changed: Any = info.get("LastModified") or info.get("created")
+            modified = changed.timestamp() if hasattr(changed, "timestamp") else float(info.get("mtime", 0.0))
+            stamp = f"{info['size']}-{str(info.get('ETag') or modified).strip(chr(34))}"
+            entries.append(Entry(path.removeprefix("/").removeprefix(root), int(info["size"]), modified, stamp))
         return sorted(entries, key=lambda entry: entry.name)
 
     def folders(self) -> list[str]:
@@ -316,6 +318,11 @@ class ObjectStore(Store):
                 return
 
         _retried(remove, f"delete {self.uri}/{name}")
+
+
+def _entry(name: str, stat: os.stat_result) -> Entry:
+    # The time of the last change of the file's own record too: a copy may keep the other one.
+    return Entry(name, stat.st_size, stat.st_mtime, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}")
 
 
 def _storage_error(where: str, error: OSError) -> ConfigError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.artifacts.manifest import Manifest
-from pipelines.datasets.sources import key_of, parse_list
+from pipelines.datasets.keys import key_of, parse_list
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import read_images

@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.folders import ClassFolders, FoldersDataset
-from pipelines.datasets.sources import key_of, path_of
+from pipelines.datasets.keys import key_of, path_of
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace

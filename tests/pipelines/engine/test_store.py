@@ -48,6 +48,9 @@ def test_what_is_put_is_read_and_listed(store: Store) -> None:
         ("maps-1/s0688/train/000000-a.parquet", 2000),
     ]
     assert all(abs(entry.modified - start) < 60 for entry in entries)
+    store.put("maps-1/_commits/train/000000.json", b"[]")  # of equal size
+    same = [new.stamp == old.stamp for new, old in zip(store.list("maps-1"), entries, strict=True)]
+    assert same == [False, True]
     assert store.exists("maps-1/_commits/train/000000.json")
     assert not store.exists("maps-1/_commits/train/00000")
     assert not store.exists("maps-1/_commits")

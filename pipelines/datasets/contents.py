@@ -1,0 +1,143 @@
+"""What files hold, remembered by a stamp of each: looking again reads only what is new or changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from types import MappingProxyType
+from typing import TypeAlias, cast
+
+from pipelines.artifacts.file_contents import ContentRow, decode_contents, encode_contents
+from pipelines.engine.fingerprint import canonical_json, content_digest
+from sppnet.errors import ArtifactError
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+"""What a file's bytes are summarised to."""
+
+_Known: TypeAlias = Mapping[tuple[str, str], tuple[str, JSON]]
+
+_READERS = 16
+_BATCH = 4096  # a pool remembers every task that it is given
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """A file as a listing shows it.
+
+    Attributes:
+        place: A name that no other file of the data set has: its path below the root, or its URI.
+        stamp: Changes whenever the file does.
+        read: Reads its bytes.
+    """
+
+    place: str
+    stamp: str
+    read: Callable[[], bytes]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What one `Contents` and its parts share."""
+
+    known: _Known
+    used: dict[tuple[str, str], tuple[str, JSON]] = field(default_factory=dict)
+    read_count: int = 0
+    read_bytes: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+
+class Contents:
+    """Remembers by file and stamp what was made of the file's bytes. Threads may share it.
+
+    Args:
+        known: By kind of summary and place of the file: the file's stamp when it was read, and the summary.
+    """
+
+    def __init__(self, known: _Known = MappingProxyType({})) -> None:
+        self._memory = _Memory(known)
+        self._prefix = ""
+
+    @property
+    def read_count(self) -> int:
+        """How many files were really read."""
+        return self._memory.read_count
+
+    @property
+    def read_bytes(self) -> int:
+        """How many bytes those were."""
+        return self._memory.read_bytes
+
+    def part(self, name: str) -> Contents:
+        """Return a view for one of several data sets, whose files' places are told apart from the others' by `name`."""
+        view = Contents()
+        view._memory, view._prefix = self._memory, f"{self._prefix}{name}/"
+        return view
+
+    def of(self, files: Sequence[SeenFile], summarise: Callable[[bytes], JSON], kind: str) -> list[JSON]:
+        """Summarise files, reading only those that are new or changed, several at a time.
+
+        Args:
+            files: In any order; a file may come twice.
+            summarise: Makes the summary of a file's bytes. It runs in several threads.
+            kind: Names what `summarise` makes. Another summary, or another form of it, needs another name.
+
+        Returns:
+            The summaries in the order of the files.
+        """
+        memory = self._memory
+        keys = [(kind, self._prefix + file.place) for file in files]
+        new: dict[tuple[str, str], SeenFile] = {}
+        for key, file in zip(keys, files, strict=True):
+            row = memory.used.get(key) or memory.known.get(key)
+            if row is None or row[0] != file.stamp:
+                new[key] = file
+            else:
+                memory.used[key] = row
+
+        def summary(file: SeenFile) -> JSON:
+            return summarise(self._read(file))
+
+        for batch in _batches(list(new)):
+            with ThreadPoolExecutor(min(_READERS, len(batch))) as pool:
+                for key, value in zip(batch, pool.map(summary, [new[key] for key in batch]), strict=True):
+                    memory.used[key] = new[key].stamp, value
+        return [memory.used[key][1] for key in keys]
+
+    def digests(self, files: Sequence[SeenFile]) -> list[str]:
+        """Return the SHA-256 of files in hexadecimal, reading only those that are new or changed."""
+        return cast(list[str], self.of(files, content_digest, "sha256"))
+
+    def table(self) -> list[ContentRow]:
+        """Return what is worth remembering: all that was asked for since this was opened, by kind and place.
+
+        A file that was not asked for is gone from the data set, and is forgotten.
+        """
+        used = sorted(self._memory.used.items())
+        return [ContentRow(kind, place, stamp, canonical_json(value)) for (kind, place), (stamp, value) in used]
+
+    def encode(self) -> bytes:
+        """Encode `table` as Parquet."""
+        return encode_contents(self.table())
+
+    @classmethod
+    def decode(cls, data: bytes, where: str) -> Contents:
+        """Decode what `encode` gave; raise `ArtifactError` naming `where` if the bytes are something else."""
+        try:
+            return cls({(r.kind, r.place): (r.stamp, json.loads(r.value)) for r in decode_contents(data, where)})
+        except ValueError as error:
+            raise ArtifactError(f"{where}: a value is not JSON ({error})") from error
+
+    def _read(self, file: SeenFile) -> bytes:
+        data = file.read()
+        with self._memory.lock:
+            self._memory.read_count += 1
+            self._memory.read_bytes += len(data)
+        return data
+
+
+def _batches(keys: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
+    for start in range(0, len(keys), _BATCH):
+        yield keys[start : start + _BATCH]

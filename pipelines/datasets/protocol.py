@@ -1,0 +1,109 @@
+"""What every kind of data set offers: its images as it lists them, and each one's bytes and annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.datasets.contents import Contents
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image of a split, as its data set lists it; nothing of the image is decoded.
+
+    Attributes:
+        key: The image's key.
+        image: SHA-256 of the image file's bytes in hexadecimal; None where there is no image file.
+        label: Digest of all that the annotation is made from: the annotation file or the tables' rows, and the options
+            that change it. Of images with equal bytes and keys, equal labels mean equal annotations. It never tells
+            where the data set lies.
+        group: Of data sets that come in shards: the shard's name, unique in the split. Items of one group follow one
+            another and stay together in one shard.
+    """
+
+    key: str
+    image: str | None
+    label: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item is: what its image and its annotation are asked for by.
+
+    Attributes:
+        split: The item's split.
+        group: Its group.
+        key: Its key.
+    """
+
+    split: str
+    group: str
+    key: str
+
+
+class DataSet(Protocol):
+    """A data set of any kind.
+
+    It is built on the driver and on every worker, and reads nothing when it is built. `image`, `annotation` and
+    `label` need no listing: workers in other processes call them alone.
+    """
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits to ingest."""
+
+    def items(self, split: str, contents: Contents) -> Sequence[Item]:
+        """List a split's images in the data set's order; read only files that `contents` doesn't know.
+
+        Raises:
+            ConfigError: No such split, an empty one, a key twice, or a key that can't be one.
+        """
+
+    def places(self, split: str) -> Sequence[Place]:
+        """List where a split's images are, in the order of `items`, without reading any image file.
+
+        Raises:
+            ConfigError: See `items`.
+        """
+
+    def count(self, split: str) -> int:
+        """Count a split's images, without reading any image file.
+
+        Raises:
+            ConfigError: See `items`.
+        """
+
+    def categories(self, contents: Contents) -> tuple[str, ...]:
+        """Return the categories that annotations may name, in order."""
+
+    def names(self) -> Mapping[str, str]:
+        """Return words for people by category, where categories are codes such as wnids; or nothing."""
+
+    def image(self, place: Place) -> tuple[bytes, str]:
+        """Read an image file.
+
+        Returns:
+            Its bytes, untouched; its extension, lower case, without the dot.
+
+        Raises:
+            DataError: `missing-image`, `several-images`.
+        """
+
+    def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
+        """Read an image's annotation; boxes and categories are not checked.
+
+        Args:
+            place: Where the image is.
+            width: Pixels of the decoded image, used where the data set doesn't say them.
+            height: Likewise.
+
+        Raises:
+            DataError: `missing-annotation`, `bad-annotation`, `no-label`, `no-box`, `bad-box`, `unknown-category`.
+        """
+
+    def label(self, place: Place) -> str:
+        """Return what `Item.label` is, from what `annotation` reads now."""
