@@ -69,7 +69,7 @@ def test_the_method_knows_neither_cluster_nor_storage(module: str) -> None:
     ("module", "places"),
     [
         ("ray.train", {"pipelines/executors/ray_train.py"}),
-        ("fsspec", {"pipelines/engine/store.py"}),
+        ("fsspec", {"pipelines/engine/store.py", "pipelines/engine/object_store.py"}),
         ("s3fs", set()),
         ("boto3", set()),
         ("botocore", set()),

@@ -1,0 +1,130 @@
+"""A store in a folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from pathlib import Path
+
+from pipelines.engine.store_base import Entry, Store
+from sppnet.errors import ArtifactError, ConfigError
+
+
+class LocalStore(Store):
+    """A folder. Objects appear atomically: written aside, flushed, then linked or renamed into place."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root).expanduser().resolve()
+        self.uri = str(self.root)
+
+    def _path(self, name: str) -> Path:
+        path = self.root / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise ConfigError(f"object name {name!r} leaves the store {self.uri}")
+        return path
+
+    def read(self, name: str) -> bytes:
+        """See `Store.read`."""
+        return self.read_range(name, 0, -1)
+
+    def read_range(self, name: str, start: int, size: int) -> bytes:
+        """See `Store.read_range`."""
+        try:
+            with self._path(name).open("rb") as file:
+                file.seek(start)
+                return file.read(size)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise ArtifactError(f"{self.uri}/{name} does not exist") from None
+        except OSError as error:
+            raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
+
+    def _write_aside(self, path: Path, data: bytes) -> Path:
+        aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise _storage_error(f"{path}", error) from error
+        return aside
+
+    def put(self, name: str, data: bytes) -> None:
+        """See `Store.put`."""
+        path = self._path(name)
+        aside = self._write_aside(path, data)
+        try:
+            aside.replace(path)
+        except OSError as error:
+            aside.unlink()
+            raise _storage_error(f"{path}", error) from error
+
+    def create(self, name: str, data: bytes) -> bool:
+        """See `Store.create`."""
+        path = self._path(name)
+        if path.exists():
+            return False
+        aside = self._write_aside(path, data)
+        try:
+            # A hard link fails if the name is taken and shows the whole content at once; O_EXCL would show a torn one.
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+        except OSError as error:  # a file system without hard links can't give create-if-absent
+            raise _storage_error(f"{path}", error) from error
+        finally:
+            aside.unlink()
+        return True
+
+    def list(self, prefix: str = "") -> list[Entry]:
+        """See `Store.list`."""
+        base = self._path(prefix)
+        found: list[Entry] = []
+        if base.is_file():
+            return [_entry(prefix, base.stat())]
+        for folder, _, files in os.walk(base):
+            for file in files:
+                if file.startswith(".") and file.endswith(".tmp"):
+                    continue
+                path = Path(folder) / file
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:  # removed since it was seen, by gc or a losing attempt
+                    continue
+                found.append(_entry(path.relative_to(self.root).as_posix(), stat))
+        return sorted(found, key=lambda entry: entry.name)
+
+    def folders(self) -> tuple[str, ...]:
+        """See `Store.folders`."""
+        try:
+            return tuple(sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir()))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def exists(self, name: str) -> bool:
+        """See `Store.exists`."""
+        return self._path(name).is_file()
+
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        self._path(name).unlink(missing_ok=True)
+
+
+def _entry(name: str, stat: os.stat_result) -> Entry:
+    # The time of the last change of the file's own record too: a copy may keep the other one.
+    return Entry(name, stat.st_size, stat.st_mtime, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}")
+
+
+def _storage_error(where: str, error: OSError) -> ConfigError:
+    if error.errno == errno.ENOSPC:
+        return ConfigError(f"{where}: the disk is full; free space and run again, finished shards are kept")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return ConfigError(
+            f"workspace can't be written at {where}: {error.strerror}; check its rights or choose another"
+        )
+    return ConfigError(f"{where}: {error.strerror or error}")

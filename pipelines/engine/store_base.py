@@ -1,0 +1,73 @@
+"""What a store is: whole objects under one root."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from sppnet.errors import IncompleteError
+
+
+class StoreUnreachableError(IncompleteError, ConnectionError):
+    """The store or the network failed at every try; what was committed is kept, and running again goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing.
+
+    Attributes:
+        name: Path relative to the store's root.
+        size: Bytes.
+        modified: Seconds since the epoch.
+        stamp: Changes whenever the object does; it says nothing else.
+    """
+
+    name: str
+    size: int
+    modified: float
+    stamp: str
+
+
+class Store(ABC):
+    """Whole objects under one root. Build it with `open_store`; pickling carries the URI only, never a secret."""
+
+    uri: str
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """Returns the object's bytes; raises `ArtifactError` if there is none."""
+
+    @abstractmethod
+    def read_range(self, name: str, start: int, size: int) -> bytes:
+        """Returns `size` bytes of the object from `start` on, fewer at its end; raises like `read`."""
+
+    @abstractmethod
+    def put(self, name: str, data: bytes) -> None:
+        """Publishes an object under a name that is used once."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Publishes an object if the name is free. Returns whether it did."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[Entry]:
+        """Lists all objects whose name starts with the folder `prefix`, sorted by name. Never from a cache."""
+
+    @abstractmethod
+    def folders(self) -> tuple[str, ...]:
+        """List the names of the folders right below the root, sorted, however much is in them."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove an object; a missing one is no error."""
+
+    def exists(self, name: str) -> bool:
+        """Tells whether the object is there."""
+        return any(entry.name == name for entry in self.list(name))
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return type(self), (self.uri,)
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri})"
