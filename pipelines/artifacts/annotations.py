@@ -60,7 +60,7 @@ class ImageAnnotation:
     ignored: tuple[str, ...] = ()
 
     def checked(self, categories: frozenset[str] | None = None) -> ImageAnnotation:
-        """Returns the annotation with its boxes inside the image.
+        """Return the annotation with its boxes inside the image.
 
         Args:
             categories: Those that an object may name; None allows any.
@@ -74,7 +74,7 @@ class ImageAnnotation:
         return replace(self, objects=tuple(self._checked(thing, categories) for thing in self.objects))
 
     def check_size(self, width: int, height: int) -> None:
-        """Raises `DataError("size-mismatch")` if the image's own header says another size, in pixels."""
+        """Raise `DataError("size-mismatch")` if the image's own header says another size, in pixels."""
         if (width, height) != (self.width, self.height):
             raise DataError(
                 "size-mismatch",
@@ -96,7 +96,7 @@ class ImageAnnotation:
         return replace(thing, box=box)
 
     def to_json(self) -> dict[str, Any]:
-        """The annotation as plain JSON values; `index` and `ignored` only where there are any."""
+        """Return the annotation as plain JSON values; `index` and `ignored` only where there are any."""
         extra: dict[str, Any] = {} if self.index is None else {"index": self.index}
         if self.ignored:
             extra["ignored"] = list(self.ignored)
@@ -119,7 +119,7 @@ class ImageAnnotation:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ImageAnnotation:
-        """Reads what `to_json` gave.
+        """Read what `to_json` gave.
 
         Raises:
             ValueError: `value` is something else; the message names the field.

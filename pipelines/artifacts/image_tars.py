@@ -65,7 +65,7 @@ def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
 
 
 def read_samples(data: bytes, where: str) -> dict[str, dict[str, bytes]]:
-    """Reads any webdataset tar: by sample, its members' bytes by extension, both in the tar's order.
+    """Read any webdataset tar: by sample, its members' bytes by extension, both in the tar's order.
 
     As webdataset has it, a member's extension starts at the first dot of its file name. Hidden files are left out.
 

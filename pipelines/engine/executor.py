@@ -34,21 +34,21 @@ class Executor(Protocol):
     name: str
 
     def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """Runs the units in any order and yields each one's commit or failure as it ends.
+        """Run the units in any order and yield each one's commit or failure as it ends.
 
         Raises:
             ConfigError: A unit met an error that no other attempt and no other unit can escape.
         """
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
-        """Runs a training phase's one unit on `phase.workers` workers until it is committed."""
+        """Run a training phase's one unit on `phase.workers` workers until it is committed."""
 
     def close(self) -> None:
         """Releases what the executor holds."""
 
 
 def one_line(error: BaseException) -> str:
-    """The error's class and first line."""
+    """Return the error's class and first line."""
     text = str(error).strip().splitlines()
     head = text[0] if text else ""
     return head if isinstance(error, SppError) else f"{type(error).__name__}: {head}"
@@ -82,7 +82,7 @@ class DeferredExecutor:
         return self._executor.train(spec, phase, unit)
 
     def close(self) -> None:
-        """Closes the executor, if one was made."""
+        """Close the executor, if one was made."""
         if self._made is not None:
             self._made.close()
             self._made = None

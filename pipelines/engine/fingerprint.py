@@ -14,7 +14,7 @@ LENGTH = 12
 
 
 def canonical_json(value: Any) -> str:
-    """Encodes a value so that equal values give equal text on every machine.
+    """Encode a value so that equal values give equal text on every machine.
 
     Raises:
         ConfigError: The value has no stable encoding (a set, an object, a NaN, a key that is no string).
@@ -49,5 +49,5 @@ def fingerprint(preimage: Mapping[str, Any]) -> str:
 
 
 def content_digest(data: bytes) -> str:
-    """Returns the SHA-256 of some bytes in hexadecimal."""
+    """Return the SHA-256 of some bytes in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

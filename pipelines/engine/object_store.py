@@ -161,7 +161,7 @@ _MISCONFIGURED = frozenset({"NoCredentialsError", "PartialCredentialsError", "Pa
 
 
 def _error_code(error: BaseException) -> str:
-    """The store's own code for an error, such as `NoSuchBucket`; empty if the store did not answer."""
+    """Return the store's own code for an error, such as `NoSuchBucket`; empty if the store did not answer."""
     cause: BaseException | None = error
     while cause is not None:
         response = getattr(cause, "response", None)
@@ -178,7 +178,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _retried(action: Callable[[], T], what: str) -> T:
-    """Runs a storage call, again after a growing, jittered wait when the store or the network failed.
+    """Run a storage call, again after a growing, jittered wait when the store or the network failed.
 
     Raises:
         ConfigError: The store refuses, or there are no credentials: no other try would help.

@@ -105,7 +105,7 @@ def _look(
 
 
 def _identity(images: PlannedStep, split: str, annotated: bool) -> dict[str, str]:
-    """What the fingerprint of a step follows that takes a whole split."""
+    """Return what the fingerprint of a step follows that takes a whole split."""
     try:
         found = images.look.splits[split]
     except KeyError:

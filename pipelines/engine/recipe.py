@@ -39,7 +39,7 @@ class Recipe:
     source: str
 
     def to_yaml(self) -> str:
-        """The recipe with every default written out."""
+        """Return the recipe with every default written out."""
         steps = {name: config.model_dump(mode="json") for name, config in self.steps.items()}
         return yaml.safe_dump(
             {"version": VERSION, "name": self.name, "seed": self.seed, "steps": steps},
@@ -63,7 +63,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Reads and checks a recipe.
+    """Read and check a recipe.
 
     Args:
         path: The YAML file.
@@ -120,7 +120,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
-    """Checks a recipe that is already plain values; raises `ConfigError` like `load_recipe`."""
+    """Check a recipe that is already plain values; raise `ConfigError` like `load_recipe`."""
     for key in raw:
         if key not in _TOP_LEVEL:
             raise ConfigError(f"recipe {source}: unknown key '{key}'{_nearest(str(key), _TOP_LEVEL)}")

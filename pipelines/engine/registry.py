@@ -37,7 +37,7 @@ def stage_names() -> tuple[str, ...]:
 
 
 def stage_type(name: str) -> type[Stage[Any]]:
-    """Returns the class of a stage; raises KeyError for an unknown name."""
+    """Return the class of a stage; raises KeyError for an unknown name."""
     module, attribute = STAGES[name].split(":")
     found: type[Stage[Any]] = getattr(import_module(module), attribute)
     return found

@@ -54,7 +54,7 @@ class StageConfig(BaseModel):
 
     @classmethod
     def input_fields(cls) -> dict[str, Input]:
-        """The fields that name other steps."""
+        """Return the fields that name other steps."""
         found = {}
         for name, info in cls.model_fields.items():
             for mark in info.metadata:
@@ -71,7 +71,7 @@ class StageConfig(BaseModel):
         return found
 
     def semantic(self) -> dict[str, Any]:
-        """The part that changes the result, as JSON values."""
+        """Return the part that changes the result, as JSON values."""
         skip = self.fields_with(COVERAGE) | self.fields_with(RUNTIME) | set(self.input_fields()) | {"stage"}
         return cast(dict[str, Any], json.loads(self.model_dump_json(exclude=skip)))
 
@@ -170,11 +170,11 @@ class Stage(ABC, Generic[C]):
         self._inputs = {name: tuple(map(self.workspace.artifact, names)) for name, names in spec.inputs}
 
     def input(self, name: str) -> Artifact:
-        """The artifact that an input field names."""
+        """Return the artifact that an input field names."""
         return self._inputs[name][0]
 
     def optional_input(self, name: str) -> Artifact | None:
-        """The artifact that an input field names, or None if the field is empty."""
+        """Return the artifact that an input field names, or None if the field is empty."""
         found = self._inputs.get(name, ())
         return found[0] if found else None
 
@@ -213,7 +213,7 @@ class Stage(ABC, Generic[C]):
 
     @classmethod
     def check(cls, config: C, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Raises `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
+        """Raise `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
 
     def prepare(self) -> None:
         """Run once on the driver before the first phase."""
@@ -224,15 +224,15 @@ class Stage(ABC, Generic[C]):
 
     @abstractmethod
     def phases(self) -> list[Phase]:
-        """The phases in order. Must depend on the config, the inputs and the images' manifest only."""
+        """Return the phases in order. They must follow from the config, the inputs and the images' manifest only."""
 
     @abstractmethod
     def run(self, unit: str) -> Output:
-        """Makes one unit. Pure: the same unit gives the same output on any machine."""
+        """Make one unit. It is pure: the same unit gives the same output on any machine."""
 
 
 def require_subset(wanted: tuple[Any, ...], given: tuple[Any, ...], where: str, what: str) -> None:
-    """Raises `ConfigError` naming the first wanted value that an input does not offer."""
+    """Raise `ConfigError` naming the first wanted value that an input does not offer."""
     for value in wanted:
         if value not in given:
             raise ConfigError(f"{where}: {what} {value} is not among those of its input: {', '.join(map(str, given))}")

@@ -23,7 +23,7 @@ class Stopwatch:
         self._last = time.perf_counter()
 
     def lap(self, name: str | None = None) -> None:
-        """Ends a lap: adds the time since the last one to a part, or to none."""
+        """End a lap: add the time since the last one to a part, or to none."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()

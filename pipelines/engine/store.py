@@ -17,7 +17,7 @@ __all__ = ["Entry", "LocalStore", "ObjectStore", "Store", "StoreUnreachableError
 
 
 def arrow_location(uri: str) -> tuple[str, Any]:
-    """What Arrow knows a workspace by: a path, and its file system, None for that of the machine.
+    """Return what Arrow knows a workspace by: a path, and its file system, None for that of the machine.
 
     Credentials stay in each process's environment: the pickled file system holds none.
     """
@@ -32,7 +32,7 @@ def arrow_location(uri: str) -> tuple[str, Any]:
 
 
 def open_store(uri: str) -> Store:
-    """Opens a local folder or an object-store prefix such as `s3://bucket/prefix`.
+    """Open a local folder or an object-store prefix such as `s3://bucket/prefix`.
 
     Raises:
         ConfigError: The URI is empty, or names a scheme without a file system, or no bucket.

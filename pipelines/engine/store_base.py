@@ -36,23 +36,23 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """Returns the object's bytes; raises `ArtifactError` if there is none."""
+        """Return the object's bytes; raise `ArtifactError` if there is none."""
 
     @abstractmethod
     def read_range(self, name: str, start: int, size: int) -> bytes:
-        """Returns `size` bytes of the object from `start` on, fewer at its end; raises like `read`."""
+        """Return `size` bytes of the object from `start` on, fewer at its end; raises like `read`."""
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
-        """Publishes an object under a name that is used once."""
+        """Publish an object under a name that is used once."""
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:
-        """Publishes an object if the name is free. Returns whether it did."""
+        """Publish an object if the name is free; return whether it did."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> list[Entry]:
-        """Lists all objects whose name starts with the folder `prefix`, sorted by name. Never from a cache."""
+        """List all objects whose name starts with the folder `prefix`, sorted by name. Never from a cache."""
 
     @abstractmethod
     def folders(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pipelines.engine.workspace import Commit
 
 
 def build_stage(spec: StageSpec) -> Stage[Any]:
-    """Builds the stage that a spec describes."""
+    """Build the stage that a spec describes."""
     raw = json.loads(spec.config)
     kind = stage_type(raw["stage"])
     return kind(kind.config_type.model_validate(raw), spec)
@@ -21,12 +21,12 @@ def build_stage(spec: StageSpec) -> Stage[Any]:
 
 @lru_cache(maxsize=4)
 def cached_stage(spec: StageSpec) -> Stage[Any]:
-    """Builds a stage once per process, so that its model is loaded once however many units follow."""
+    """Build a stage once per process, so that its model is loaded once however many units follow."""
     return build_stage(spec)
 
 
 def run_unit(spec: StageSpec, unit: str) -> Commit:
-    """Runs one unit and commits it. The same on Ray and in-process."""
+    """Run one unit and commit it. The same on Ray and in-process."""
     stage = cached_stage(spec)
     start = time.perf_counter()
     output = stage.run(unit)

@@ -94,12 +94,12 @@ class Commit:
         return self.done + len(self.quarantined)
 
     def to_json(self) -> bytes:
-        """Encodes the commit."""
+        """Encode the commit."""
         return canonical_json(json.loads(json.dumps(asdict(self)))).encode()
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> Commit:
-        """Decodes a commit; raises `ArtifactError` naming `where` if it is none."""
+        """Decode a commit; raise `ArtifactError` naming `where` if it is none."""
         try:
             fields = json.loads(data)
             fields["quarantined"] = tuple(Quarantined(**entry) for entry in fields["quarantined"])
@@ -135,11 +135,11 @@ class Artifact:
         return self.name.rsplit("-", 1)[0]
 
     def describe(self, preimage: Mapping[str, Any]) -> None:
-        """Records once what the artifact is made from (`artifact.json`), for `sppnet explain`."""
+        """Record once what the artifact is made from (`artifact.json`), for `sppnet explain`."""
         self.store.create(f"{self.name}/artifact.json", canonical_json(dict(preimage)).encode())
 
     def preimage(self) -> dict[str, Any]:
-        """Reads what `describe` recorded; raises `ArtifactError` if it is missing or corrupt."""
+        """Read what `describe` recorded; raise `ArtifactError` if it is missing or corrupt."""
         name = f"{self.name}/artifact.json"
         try:
             body = json.loads(self.store.read(name))
@@ -157,7 +157,7 @@ class Artifact:
             raise ArtifactError(f"{self.store.uri}/{self.name}/artifact.json names no {field}") from error
 
     def committed(self) -> set[str]:
-        """Returns the committed units, from one listing."""
+        """Return the committed units, from one listing."""
         prefix = f"{self.name}/{COMMITS}/"
         return {
             entry.name.removeprefix(prefix).removesuffix(".json")
@@ -166,17 +166,17 @@ class Artifact:
         }
 
     def commit(self, unit: str) -> Commit:
-        """Reads one unit's commit; raises `ArtifactError` if the unit is missing."""
+        """Read one unit's commit; raise `ArtifactError` if the unit is missing."""
         name = f"{self.name}/{COMMITS}/{unit}.json"
         return Commit.from_json(self.store.read(name), f"{self.store.uri}/{name}")
 
     def commits(self, units: Iterable[str]) -> list[Commit]:
-        """Reads several commits at once, in the order of `units`."""
+        """Read several commits at once, in the order of `units`."""
         with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(self.commit, units))
 
     def read(self, unit: str) -> bytes:
-        """Reads a unit's data object and checks it against its commit.
+        """Read a unit's data object and check it against its commit.
 
         Raises:
             ArtifactError: The unit is not committed, or its data is missing or altered.
@@ -184,7 +184,7 @@ class Artifact:
         return self.read_commit(self.commit(unit))
 
     def read_commit(self, commit: Commit) -> bytes:
-        """Reads the data object of a commit at hand, like `read`."""
+        """Read the data object of a commit at hand, like `read`."""
         if commit.data is None:
             raise ArtifactError(f"{self.name}/{commit.unit} has no data")
         data = self.store.read(f"{self.name}/{commit.data}")
@@ -196,7 +196,7 @@ class Artifact:
         return data
 
     def publish(self, unit: str, output: Output, seconds: float) -> Commit:
-        """Puts the data once, then commits it unless another attempt was first.
+        """Put the data once, then commit it unless another attempt was first.
 
         Returns:
             The commit that holds: ours, or the earlier winner's.
@@ -237,11 +237,11 @@ class Workspace:
 
     @classmethod
     def open(cls, uri: str) -> Workspace:
-        """Opens a workspace by folder or URI."""
+        """Open a workspace by folder or URI."""
         return cls(open_store(uri))
 
     def artifact(self, name: str) -> Artifact:
-        """Returns the artifact of that name, whether or not anything of it exists yet."""
+        """Return the artifact of that name, whether or not anything of it exists yet."""
         return Artifact(self.store, name)
 
     def artifact_names(self) -> list[str]:
@@ -269,7 +269,7 @@ class Workspace:
         self.store.create(_FORMAT_FILE, canonical_json({"format": FORMAT}).encode())
 
     def check_writable(self) -> None:
-        """Raises `ConfigError` if nothing can be written here."""
+        """Raise `ConfigError` if nothing can be written here."""
         probe = f"runs/.probe-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         try:
             self.store.put(probe, b"")
