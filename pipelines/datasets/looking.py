@@ -13,12 +13,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.artifacts.manifest import Manifest, Shard, name_annotations, name_images
-from pipelines.datasets.contents import Contents
+from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.protocol import DataSet, Item
+from pipelines.engine.looks import Look, PastLook
 from sppnet.errors import ArtifactError
 
+CONTENTS = "contents.parquet"
+"""The object of a look that holds what files held, by their stamps."""
 Cut = Mapping[str, Sequence[Sequence[str]]]
 """By split, the keys of its shards."""
+
+
+def known_contents(before: PastLook | None) -> Contents:
+    """Return what files held at the last look; nothing without one. Raises `ArtifactError` if it is corrupt."""
+    if before is None:
+        return Contents()
+    return Contents.decode(before.read(CONTENTS), f"{before.store.uri}/{before.name}/{CONTENTS}")
+
+
+def look_at_files(files: Mapping[str, Sequence[SeenFile]], before: PastLook | None) -> Look:
+    """Look at files outside the workspace that a step reads whole.
+
+    Args:
+        files: By name in the fingerprint, files in order.
+        before: The look before: files that have not changed since are not read again.
+
+    Returns:
+        A look whose digests are those of the files' content, a list for each name.
+    """
+    contents = known_contents(before)
+    digests = {name: contents.digests(group) for name, group in files.items()}
+    changed = before is None or before.look.digests != digests or contents.read_count > 0
+    return Look(digests=digests, objects={CONTENTS: contents.encode()}, changed=changed)
 
 
 @dataclass(frozen=True, slots=True)

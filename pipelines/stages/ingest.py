@@ -16,9 +16,8 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from pipelines.artifacts.annotations import ImageAnnotation, encode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import ANNOTATIONS, Manifest, Shard, name_annotations, name_images
-from pipelines.datasets.contents import Contents
 from pipelines.datasets.kinds import parse_dataset
-from pipelines.datasets.looking import cut_of, look_at
+from pipelines.datasets.looking import CONTENTS, cut_of, known_contents, look_at
 from pipelines.datasets.protocol import DatasetConfig, Place
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.looks import Look, PastLook
@@ -28,8 +27,8 @@ from pipelines.engine.workspace import Commit, Output, Quarantined
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.pixels import decode_image
 
-CONTENTS = "contents.parquet"
 ITEMS = "items.json"
+"""The object of a look that holds the images as they were listed."""
 SIZES = "sizes"
 """The figure of a commit that tells the width and height in pixels of each image by its key."""
 
@@ -71,10 +70,8 @@ class Ingest(Stage[IngestConfig]):
     @classmethod
     def look(cls, config: IngestConfig, store: Store, before: PastLook | None) -> Look:
         """Look at the data set, and record its manifest; see `pipelines.datasets.looking`."""
-        contents, cut = Contents(), {}
-        if before is not None:
-            contents = Contents.decode(before.read(CONTENTS), f"{store.uri}/{before.name}/{CONTENTS}")
-            cut = cut_of(Manifest.read(store, before.look.manifest))
+        contents = known_contents(before)
+        cut = cut_of(Manifest.read(store, before.look.manifest)) if before is not None else {}
         seen = look_at(config.dataset.open(), contents, config.shard_size, cut)
         manifest = seen.manifest
         return Look(
@@ -164,8 +161,8 @@ class Ingest(Stage[IngestConfig]):
     def _check_unchanged(self, unit: str, found: str, shard: Shard) -> None:
         if found != unit:
             raise ConfigError(
-                f"step {self.spec.step}: {self.title(unit)}: files of this shard ({shard.keys[0]} and others) have changed "
-                "since the run began; run again when nothing writes to the data set"
+                f"step {self.spec.step}: {self.title(unit)}: files of this shard ({shard.keys[0]} and others) have "
+                "changed since the run began; run again when nothing writes to the data set"
             )
 
     def _places(self, shard: Shard) -> list[Place]:

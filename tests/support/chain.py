@@ -15,7 +15,9 @@ import yaml
 from PIL import Image
 
 from jobs.demo.scenes import draw_dataset
-from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation, decode_annotations
+from pipelines.artifacts.image_tars import ImageRecord, decode_images
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import format_voc_xml
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine, PlannedStep, StepSummary
@@ -128,6 +130,28 @@ class Chain:
     def units(self, name: str) -> list[str]:
         return [unit for phase in self.stage(name).phases() for unit in phase.units]
 
+    @property
+    def manifest(self) -> Manifest:
+        return Manifest.read(self.engine.workspace.store, self.step("images").look.manifest)
+
+    def shard(self, title: str) -> str:
+        """The unit of a shard by split and number, such as `val/000001`."""
+        split, number = title.split("/")
+        return self.manifest.units(split)[int(number)]
+
+    def shards(self, *splits: str) -> list[str]:
+        """The units of all shards of some splits, by default of all."""
+        return [unit for split in splits or self.manifest.splits for unit in self.manifest.units(split)]
+
+    def records(self, unit: str) -> list[ImageRecord]:
+        """The images of a shard."""
+        return list(decode_images(self.artifact("images").read(unit), unit))
+
+    def annotations(self, unit: str) -> dict[str, ImageAnnotation]:
+        """The annotations of a shard's images by key."""
+        name = self.manifest.annotations(unit)
+        return decode_annotations(self.artifact("images").read(name), name)
+
     def changed(self, *, seed: int | None = None, **fields: Mapping[str, Any]) -> Chain:
         """The same recipe with other fields, `step={field: value}`, or another seed, in the same workspace."""
         steps = {name: {**step, **fields.get(name, {})} for name, step in self.steps.items()}
@@ -140,22 +164,20 @@ class Chain:
     def copied(self, root: Path, steps: Sequence[str] = ("images", "windows", "network", "maps")) -> Chain:
         """Another workspace that starts with some of the steps' artifacts."""
         root.mkdir(parents=True, exist_ok=True)
-        for name in steps:
-            folder = self.step(name).spec.artifact
+        for folder in ("looks", "manifests", *(self.step(name).spec.artifact for name in steps)):
             shutil.copytree(self.root / folder, root / folder)
+        shutil.copy(self.root / "workspace.json", root)
         return Chain(self.data, self.steps, root, self.seed)
 
 
 def accounts(chain: Chain, name: str) -> Iterator[tuple[str, int, int]]:
     """Each unit of a step that is named after a shard: the unit, the keys it accounts for, the manifest's keys."""
-    from pipelines.artifacts.manifest import Manifest
-
-    manifest = Manifest.read(chain.artifact("images"))
+    shards = set(chain.shards())
     for unit in chain.units(name):
-        shard = "/".join(unit.split("/")[-2:])
-        if shard.split("/")[0] in manifest.splits:
+        shard = unit.split("/")[-1]
+        if shard in shards:
             commit = chain.artifact(name).commit(unit)
-            yield unit, commit.done + len(commit.quarantined), len(manifest.keys(shard))
+            yield unit, commit.done + len(commit.quarantined), len(chain.manifest.keys(shard))
 
 
 def equal_bytes(a: np.ndarray, b: np.ndarray) -> bool:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.artifacts.image_tars import ImageRecord, encode_images
-from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.manifest import Manifest, Shard
 from pipelines.artifacts.networks import UNIT, encode_backbone
 from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, encode_maps, encode_windows
 from pipelines.engine.stage import StageConfig, StageSpec
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import map_unit
+from pipelines.shards.writing import AnnotatedImage, write_shard
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.pooling.scales import resized_shape
 
@@ -78,6 +79,17 @@ def make_map(annotation: ImageAnnotation, scale: int, number: int) -> np.ndarray
     return grid.astype(np.float16)
 
 
+def plain_manifest(splits: Mapping[str, Sequence[str]], categories: Sequence[str], shard_size: int) -> Manifest:
+    """A manifest whose shards are called after their place, for readable tests: `train/000000` and so on."""
+
+    def shards(split: str, keys: Sequence[str]) -> Iterator[Shard]:
+        for number, start in enumerate(range(0, len(keys), shard_size)):
+            name = f"{split}/{number:06d}"
+            yield Shard(name, name, tuple(keys[start : start + shard_size]))
+
+    return Manifest({split: tuple(shards(split, keys)) for split, keys in splits.items()}, tuple(categories))
+
+
 def make_workspace(root: Path, images: int = 24, shard_size: int = 6, more: int = 0) -> Workspace:
     """Writes `images-tiny`, `windows-tiny`, `maps-tiny` and `network-tiny` with a train split, and a split `more`."""
     workspace = Workspace.open(str(root))
@@ -85,13 +97,13 @@ def make_workspace(root: Path, images: int = 24, shard_size: int = 6, more: int 
     splits = {"train": [f"im{number:03d}" for number in range(images)]}
     if more:
         splits["more"] = [f"im{number:03d}" for number in range(100, 100 + more)]
-    manifest = Manifest.cut(splits, CATEGORIES, shard_size)
-    manifest.write(store["images"])
+    manifest = plain_manifest(splits, CATEGORIES, shard_size)
+    manifest.write(workspace.store)
     for unit in (unit for split in splits for unit in manifest.units(split)):
         own = [(key, int(key[2:])) for key in manifest.keys(unit)]
         notes = {key: make_annotation(key, number) for key, number in own}
-        records = [ImageRecord(key, "png", draw(notes[key], number), notes[key]) for key, number in own]
-        store["images"].publish(unit, Output(encode_images(records), ".tar", len(own), len(own)), 0)
+        images = [AnnotatedImage("png", draw(notes[key], number), notes[key]) for key, number in own]
+        write_shard(store["images"], manifest.shard(unit), images)
         rows = [WindowsRow(key, *SIZE, make_windows(notes[key], number)) for key, number in own]
         store["windows"].publish(unit, Output(encode_windows(rows), ".parquet", len(own), len(own)), 0)
         for scale in SCALES:
@@ -106,7 +118,14 @@ def make_workspace(root: Path, images: int = 24, shard_size: int = 6, more: int 
     return workspace
 
 
+def read_manifest(workspace: Workspace) -> Manifest:
+    """The one manifest of a workspace."""
+    (entry,) = workspace.store.list("manifests")
+    return Manifest.read(workspace.store, Path(entry.name).stem)
+
+
 def make_spec(workspace: Workspace, config: StageConfig, artifact: str, seed: int = 3, **inputs: str) -> StageSpec:
     """The spec of one step whose inputs are artifacts of the tiny workspace."""
     pairs = tuple(sorted((field, (name,)) for field, name in inputs.items()))
-    return StageSpec(workspace.store.uri, config.stage, artifact, config.model_dump_json(), pairs, seed)
+    manifest = read_manifest(workspace).digest
+    return StageSpec(workspace.store.uri, config.stage, artifact, config.model_dump_json(), pairs, seed, manifest)
