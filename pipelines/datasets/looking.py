@@ -20,6 +20,8 @@ from sppnet.errors import ArtifactError
 
 CONTENTS = "contents.parquet"
 """The object of a look that holds what files held, by their stamps."""
+ITEMS = "items.json"
+"""The object of a look that holds the images as they were listed."""
 Cut = Mapping[str, Sequence[Sequence[str]]]
 """By split, the keys of its shards."""
 
@@ -71,6 +73,12 @@ def decode_items(data: bytes, where: str) -> dict[str, tuple[Item, ...]]:
         return {split: tuple(Item(*row) for row in rows) for split, rows in json.loads(data).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{where} is corrupt ({error}); remove its folder and run again") from error
+
+
+def seen_before(past: PastLook) -> SeenDataSet:
+    """Return the data set that a look of the past found; raises `ArtifactError` if a part of it is missing or corrupt."""
+    manifest = Manifest.read(past.store, past.look.manifest)
+    return SeenDataSet(manifest, decode_items(past.read(ITEMS), f"{past.store.uri}/{past.name}/{ITEMS}"))
 
 
 def look_at(dataset: DataSet, contents: Contents, size: int, before: Cut) -> SeenDataSet:

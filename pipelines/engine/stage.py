@@ -207,6 +207,12 @@ class Stage(ABC, Generic[C]):
         return Look()
 
     @classmethod
+    def changes(cls, store: Store, before: PastLook, now: Look) -> list[str]:
+        """Say in a line each what differs between two looks, for a person."""
+        names = {*before.look.digests, *now.digests}
+        return [f"{name}: the content has changed" for name in sorted(names) if _unlike(name, before.look, now)]
+
+    @classmethod
     def whole_splits(cls, config: C) -> tuple[str, ...]:
         """Return the splits whose shards, all together, the result depends on; none if each unit follows its shard."""
         return ()
@@ -229,6 +235,10 @@ class Stage(ABC, Generic[C]):
     @abstractmethod
     def run(self, unit: str) -> Output:
         """Make one unit. It is pure: the same unit gives the same output on any machine."""
+
+
+def _unlike(name: str, before: Look, now: Look) -> bool:
+    return before.digests.get(name) != now.digests.get(name)
 
 
 def require_subset(wanted: tuple[Any, ...], given: tuple[Any, ...], where: str, what: str) -> None:

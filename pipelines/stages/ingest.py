@@ -17,7 +17,17 @@ from pipelines.artifacts.annotations import ImageAnnotation, encode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import ANNOTATIONS, Manifest, Shard, name_annotations, name_images
 from pipelines.datasets.kinds import parse_dataset
-from pipelines.datasets.looking import CONTENTS, cut_of, known_contents, look_at
+from pipelines.datasets.looking import (
+    CONTENTS,
+    ITEMS,
+    SeenDataSet,
+    cut_of,
+    decode_items,
+    describe_changes,
+    known_contents,
+    look_at,
+    seen_before,
+)
 from pipelines.datasets.protocol import DatasetConfig, Place
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.looks import Look, PastLook
@@ -27,8 +37,6 @@ from pipelines.engine.workspace import Commit, Output, Quarantined
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.pixels import decode_image
 
-ITEMS = "items.json"
-"""The object of a look that holds the images as they were listed."""
 SIZES = "sizes"
 """The figure of a commit that tells the width and height in pixels of each image by its key."""
 
@@ -80,6 +88,14 @@ class Ingest(Stage[IngestConfig]):
             objects={CONTENTS: contents.encode(), ITEMS: seen.encode()},
             changed=before is None or before.look.manifest != manifest.digest or contents.read_count > 0,
         )
+
+    @classmethod
+    def changes(cls, store: Store, before: PastLook, now: Look) -> list[str]:
+        """Say shard by shard what differs between two looks at the data set."""
+        if before.look.manifest == now.manifest:
+            return []
+        manifest = Manifest.read(store, now.manifest)
+        return describe_changes(seen_before(before), SeenDataSet(manifest, decode_items(now.objects[ITEMS], ITEMS)))
 
     @cached_property
     def manifest(self) -> Manifest:
