@@ -53,7 +53,7 @@ def _state(status: StepStatus, missing: int | None) -> str:
 
 
 def outside_changes(engine: Engine, step: PlannedStep) -> list[str]:
-    """Say what has changed outside the workspace since a step was last run, such as `train/000012: 1 image replaced`."""
+    """Say what has changed outside the workspace since the last run, such as `train/000012: 1 image replaced`."""
     if step.before is None:
         return []
     return stage_type(step.config.stage).changes(engine.workspace.store, step.before, step.look)

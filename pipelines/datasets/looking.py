@@ -76,7 +76,7 @@ def decode_items(data: bytes, where: str) -> dict[str, tuple[Item, ...]]:
 
 
 def seen_before(past: PastLook) -> SeenDataSet:
-    """Return the data set that a look of the past found; raises `ArtifactError` if a part of it is missing or corrupt."""
+    """Return the data set that a past look found; raise `ArtifactError` if a part of it is missing or corrupt."""
     manifest = Manifest.read(past.store, past.look.manifest)
     return SeenDataSet(manifest, decode_items(past.read(ITEMS), f"{past.store.uri}/{past.name}/{ITEMS}"))
 
