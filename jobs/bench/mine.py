@@ -30,7 +30,7 @@ from pipelines.detecting.gathering import TrainingShards
 from pipelines.detecting.mining import HardExamples, Miner, NegativeRule
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import map_unit
-from pipelines.shards.windowed import ShardInputs, WindowedImage
+from pipelines.shards.windowed import LabelledImage, WindowedImage
 from sppnet.detection.features import Layer, Precision, WindowFeatures
 from sppnet.detection.svm import LinearSvms
 from sppnet.networks.network import FcHead, HeadSpec
@@ -75,13 +75,13 @@ def run(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        inputs = store_shard(Workspace.open(folder), images, windows, categories)
+        shards = store_shard(Workspace.open(folder), images, windows, categories)
         for layer in layers:
-            rows += _rows(_Sides.build(inputs, layer, categories, hidden, hard, place), repeats)
+            rows += _rows(_Sides.build(shards, layer, categories, hidden, hard, place), repeats)
     return rows
 
 
-def store_shard(workspace: Workspace, images: int, windows: int, categories: int, seed: int = 0) -> ShardInputs:
+def store_shard(workspace: Workspace, images: int, windows: int, categories: int, seed: int = 0) -> TrainingShards:
     """Stores a shard of images of 500 x 375 pixels with their windows and maps, two thirds of whose values are 0."""
     rng = np.random.default_rng(seed)
     height, width = IMAGE_HW
@@ -105,7 +105,7 @@ def store_shard(workspace: Workspace, images: int, windows: int, categories: int
     parts["maps"].publish(map_unit(SCALE, SHARD), Output(encode_maps(maps), ".parquet", images, images), 0)
     geometry = {"geometry": asdict(GEOMETRIES["zf5"]), "channels": CHANNELS}
     workspace.store.create("maps-bench/backbone.json", json.dumps(geometry).encode())
-    return ShardInputs(parts["images"], parts["windows"], parts["maps"], (SCALE,))
+    return TrainingShards(parts["images"], parts["windows"], parts["maps"], (SCALE,), "train", "bench")
 
 
 def _object(category: str, box: list[float]) -> ObjectAnnotation:
@@ -130,21 +130,21 @@ class _Sides:
     """
 
     shards: TrainingShards
-    images: list[WindowedImage]
+    images: list[LabelledImage]
     on_device: list[tuple[torch.Tensor, Any]]
     miner: Miner
 
     @classmethod
     def build(
         cls,
-        inputs: ShardInputs,
+        shards: TrainingShards,
         layer: Layer,
         categories: int,
         hidden: tuple[int, int],
         hard: float,
         device: torch.device,
     ) -> _Sides:
-        images = list(inputs.open(SHARD)[0])
+        images = list(shards.open(SHARD)[0])
         features = _features(layer, hidden, device)
         svms = _svms(features, images[0], categories, hard)
         rule = NegativeRule(0.3, strict=False, dedupe="overlap", dedupe_iou=0.7, threshold=-1.0, per_image=30)
@@ -153,7 +153,6 @@ class _Sides:
             scaled = scale_windows(image.windows, image.image_wh[::-1], SCALE)
             cells = windows_to_cells(scaled, MAP_HW, features.geometry)
             on_device.append((torch.from_numpy(image.maps[SCALE].copy()).to(device), cells))
-        shards = TrainingShards(inputs.images, inputs.windows, inputs.maps, (SCALE,), "train", "bench")
         return cls(shards, images, on_device, Miner(rule, features, svms))
 
     @torch.inference_mode()

@@ -14,6 +14,7 @@ import torch
 from pipelines.artifacts.backbone_info import read_backbone_info
 from pipelines.artifacts.networks import read_backbone, read_head
 from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.machine import choose_device
 from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.detection.features import Layer, Precision, WindowFeatures
 from sppnet.detection.rcnn_crops import CropFeatures
@@ -78,7 +79,7 @@ class FeatureInfo:
         if backbone_digest(maps) != self.backbone:
             raise ConfigError(f"{maps.name} holds maps of another backbone than the detector was trained on")
         info = read_backbone_info(maps)
-        place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        place = device or choose_device()
         fields: dict[str, Any] = {
             "geometry": info.geometry,
             "channels": info.channels,

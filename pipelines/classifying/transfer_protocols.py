@@ -84,8 +84,8 @@ class Voc07Protocol(BaseModel):
         """The categories, of those that the data set has."""
         return self.categories or categories
 
-    def takes(self, image: ImageLabels) -> bool:
-        """Every image is used."""
+    def takes(self, key: str, categories: Sequence[str]) -> bool:
+        """Tell whether an image is used: each is."""
         return True
 
     def fit(
@@ -163,11 +163,19 @@ class Caltech101Protocol(BaseModel):
         """Numbers of the random splits."""
         return tuple(f"{number:03d}" for number in range(self.repeats))
 
-    def takes(self, image: ImageLabels) -> bool:
-        """Whether the image's class is used; raises `DataError("not-one-class")` for none or several."""
-        classes = set(image.categories)
+    def takes(self, key: str, categories: Sequence[str]) -> bool:
+        """Tell whether an image's class is used.
+
+        Args:
+            key: The image's.
+            categories: Those of its objects.
+
+        Raises:
+            DataError: `not-one-class`: it shows none or several.
+        """
+        classes = set(categories)
         if len(classes) != 1:
-            raise DataError("not-one-class", f"{image.key} shows {len(classes)} classes")
+            raise DataError("not-one-class", f"{key} shows {len(classes)} classes")
         return not classes & set(self.exclude)
 
     def fit(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -20,11 +18,14 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import StageConfig, require_subset
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Artifact, Output, Quarantined
-from pipelines.shards.reading import check_account, splits_units
-from pipelines.shards.windowed import ShardInputs, WindowedImage
+from pipelines.shards.keys import ShardWork
+from pipelines.shards.read_ahead import one_ahead
+from pipelines.shards.reading import read_annotations, splits_units
+from pipelines.shards.stage import require_same_images
+from pipelines.shards.windowed import LabelledImage, ShardInputs, WindowedImage, labelled
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
-PerImage = Callable[[WindowedImage], Mapping[str, float]]
+PerImage = Callable[[LabelledImage], Mapping[str, float]]
 Collected = Callable[[], Sequence[Examples]]
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -162,9 +163,13 @@ class TrainingShards:
         """The shards whose images give negatives: they are mined, and their features' norms are the sample."""
         return self.manifest.units(self.split)
 
+    @cached_property
+    def _giving_negatives(self) -> frozenset[str]:
+        return frozenset(self.negative_units)
+
     def gives_negatives(self, shard: str) -> bool:
-        """Whether a shard, `<split>/<number>`, is one of `negative_units`."""
-        return shard.rsplit("/", 1)[0] == self.split
+        """Tell whether a shard is one of `negative_units`."""
+        return shard in self._giving_negatives
 
     def check_splits(self, step: str) -> None:
         """Raises `ConfigError` naming the first image that is in two of the splits: its objects would count twice."""
@@ -200,31 +205,31 @@ class TrainingShards:
         return sum(map(self.manifest.count, self.positive_splits))
 
     def run(self, shard: str, per_image: PerImage, collected: Collected) -> Output:
-        """Gathers examples from a shard's images, images in order.
+        """Gather examples from a shard's images, images in order.
 
         Args:
-            shard: `<split>/<number>`.
+            shard: Its name.
             per_image: Adds an image's examples to a collection unless it raises, and gives figures to be summed.
             collected: Gives the collection at the end, one group a category.
         """
-        images, earlier = ShardInputs(self.images, self.windows, self.maps, self.scales).open(shard)
-        quarantined = list(earlier)
+        images, earlier = self.open(shard)
+        work = ShardWork(self.stage, shard, self.manifest.keys(shard), earlier)
         figures: dict[str, float] = {}
-        done = 0
-        for image in images:
-            try:
-                check_windows(image)
-                counted = per_image(image)
-            except DataError as error:
-                quarantined.append(Quarantined(image.key, error.reason, error.detail, self.stage))
-                continue
-            done += 1
+
+        def gather(image: LabelledImage) -> Mapping[str, float]:
+            check_windows(image)
+            return per_image(image)
+
+        for counted in work.each(images, gather):
             for name, value in counted.items():
                 figures[name] = figures.get(name, 0) + value
-        check_account(shard, self.manifest.keys(shard), done, tuple(quarantined))
         groups = collected()
-        rows = sum(len(group) for group in groups)
-        return Output(encode_examples(groups), ".parquet", rows, done, tuple(quarantined), figures)
+        return work.output(encode_examples(groups), ".parquet", sum(map(len, groups)), figures)
+
+    def open(self, shard: str) -> tuple[Iterator[LabelledImage], tuple[Quarantined, ...]]:
+        """Open a shard: its images with what is annotated in them, and the keys that an earlier stage set aside."""
+        images, aside = ShardInputs(self.images, self.windows, self.maps, self.scales).open(shard)
+        return labelled(images, read_annotations(self.images, shard)), aside
 
     def mean_norm(self, artifact: Artifact, phase: str = "gather") -> float:
         """Mean norm of the sampled features, from the figures `norm_sum` and `norm_count` of a phase's commits.
@@ -244,15 +249,9 @@ class TrainingShards:
             artifact: Its phase `gather` has a unit a shard.
             mined: Further phases, with a unit for each shard that gives negatives.
         """
-        shards = self.units
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="examples") as thread:
-            ahead = deque(thread.submit(self._open, artifact, shard, mined) for shard in shards[:1])
-            for place in range(len(shards)):
-                if place + 1 < len(shards):
-                    ahead.append(thread.submit(self._open, artifact, shards[place + 1], mined))
-                yield ahead.popleft().result()
+        return one_ahead(self._open_examples(artifact, shard, mined) for shard in self.units)
 
-    def _open(self, artifact: Artifact, shard: str, mined: Sequence[str]) -> ShardFiles:
+    def _open_examples(self, artifact: Artifact, shard: str, mined: Sequence[str]) -> ShardFiles:
         gives_negatives = self.gives_negatives(shard)
         return ShardFiles(
             gathered=open_examples(artifact, f"gather/{shard}"),
@@ -312,20 +311,19 @@ def check_windows(image: WindowedImage) -> None:
 
 
 def check_inputs(
-    images: str, scales: tuple[int, ...], splits: tuple[str, ...], inputs: Mapping[str, tuple[StageConfig, ...]]
+    config: StageConfig, scales: tuple[int, ...], splits: tuple[str, ...], inputs: Mapping[str, tuple[StageConfig, ...]]
 ) -> None:
-    """Raises `ConfigError` where windows and maps are wanted that their steps don't make of these images.
+    """Raise `ConfigError` where windows and maps are wanted that their steps don't make of the config's images.
 
     Args:
-        images: The step that ingests.
+        config: Of the stage.
         scales: Scales that are read.
         splits: Splits that are read.
         inputs: Configs of the input steps; `windows` and `maps` are looked at.
     """
+    require_same_images(config, inputs, "windows", "maps")
     maps: Any = inputs["maps"][0]
     windows: Any = inputs["windows"][0]
-    for name, config in (("windows", windows), ("maps", maps)):
-        if config.images != images:
-            raise ConfigError(f"{name}: made from the images of step '{config.images}', not from those of '{images}'")
-        require_subset(splits, config.splits, name, "split")
+    for name, made in (("windows", windows), ("maps", maps)):
+        require_subset(splits, made.splits, name, "split")
     require_subset(scales, maps.scales, "scales", "scale")

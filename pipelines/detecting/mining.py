@@ -18,7 +18,7 @@ from pipelines.artifacts.examples import Examples
 from pipelines.detecting.best_rows import TopExamples
 from pipelines.detecting.gathering import ExampleGroups, half_features, make_examples
 from pipelines.detecting.training_sets import SHARED
-from pipelines.shards.windowed import WindowedImage
+from pipelines.shards.windowed import LabelledImage, WindowedImage
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.mining import (
     Dedupe,
@@ -127,7 +127,7 @@ class Gatherer:
     negatives: RandomNegatives | None
 
     @torch.inference_mode()
-    def gather(self, image: WindowedImage, found: ExampleGroups) -> dict[str, float]:
+    def gather(self, image: LabelledImage, found: ExampleGroups) -> dict[str, float]:
         """Adds an image's examples to what was found; gives the sum and the number of its negatives' norms."""
         objects = [o for o in image.annotation.objects if o.category in self.categories]
         boxes = np.array([o.box for o in objects], dtype=np.float32).reshape(-1, 4)
@@ -222,7 +222,7 @@ class Miner:
     svms: LinearSvms
 
     @torch.inference_mode()
-    def mine(self, image: WindowedImage, found: HardExamples) -> dict[str, float]:
+    def mine(self, image: LabelledImage, found: HardExamples) -> dict[str, float]:
         """Adds an image's hard negatives to what was found; gives the numbers of windows and of hard ones."""
         values = self.features(image.maps, image.image_wh, image.windows)
         scores = np.asarray(self.svms.scores(values).cpu())
@@ -240,7 +240,7 @@ class Miner:
         found.add(image.key, hard, image.windows, half_features(chosen))
         return {"windows": len(image.windows), "hard": len(hard.windows)}
 
-    def _negatives(self, image: WindowedImage) -> npt.NDArray[np.bool_]:
+    def _negatives(self, image: LabelledImage) -> npt.NDArray[np.bool_]:
         """Which window is a negative of which category, bool `[n, k]`."""
         names = {category: index for index, category in enumerate(self.svms.categories)}
         objects = [thing for thing in image.annotation.objects if thing.category in names]

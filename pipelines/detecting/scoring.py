@@ -8,7 +8,7 @@ backbone share the reading of its maps, and those with equal features share the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,11 +18,10 @@ import torch
 
 from pipelines.artifacts.detections import DetectionTable, encode_detection_table
 from pipelines.artifacts.detectors import Detector, FeatureInfo, read_detector
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.engine.stopwatch import Stopwatch
 from pipelines.engine.workspace import Artifact, Output, Quarantined
-from pipelines.shards.reading import check_account
+from pipelines.shards.keys import ShardWork
 from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.detection.ensemble import Chosen, ScoredWindows, choose_windows
 from sppnet.errors import ArtifactError, DataError
@@ -100,6 +99,14 @@ class Rules:
     per_image: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _SeenImage:
+    """An image as every detector sees it."""
+
+    key: str
+    views: Sequence[WindowedImage]
+
+
 class ShardScorer:
     """Scores the shards of an images artifact.
 
@@ -107,19 +114,12 @@ class ShardScorer:
         images: The images artifact.
         sources: The detectors.
         rules: How windows become detections.
-        stage: Name of the stage, for quarantine entries.
     """
 
-    def __init__(self, images: Artifact, sources: Sequence[DetectorSource], rules: Rules, stage: str) -> None:
+    def __init__(self, images: Artifact, sources: Sequence[DetectorSource], rules: Rules) -> None:
         self._images = images
         self._sources = sources
         self._rules = rules
-        self._stage = stage
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """The images' manifest."""
-        return Manifest.read(self._images)
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -131,35 +131,29 @@ class ShardScorer:
         """By detector, where its score of each category is."""
         return [[source.info.categories.index(name) for name in self.categories] for source in self._sources]
 
-    def run(self, unit: str) -> Output:
-        """Scores the windows of a shard's images.
+    def run(self, unit: str, account: Callable[[str, Iterable[Quarantined]], ShardWork]) -> Output:
+        """Score the windows of a shard's images.
 
         The commit's figures say how many seconds went into the windows' features (pooling, fc6, fc7), into the SVMs,
         into suppression and into box regression; reading is what is left of the unit's time.
-        """
-        keys = self.manifest.keys(unit)
-        images, earlier = self._open(unit)
-        quarantined = list(earlier)
-        parts: list[DetectionTable] = []
-        done = windows = 0
-        watch = Stopwatch(self._sources[0].detector.features.device)
-        for views in images:
-            key = views[0].key
-            watch.lap()
-            try:
-                table = self._detect(views, keys, watch)
-            except DataError as error:
-                quarantined.append(Quarantined(key, error.reason, error.detail, self._stage))
-                continue
-            parts.append(table)
-            done += 1
-            windows += sum(len(view.windows) for view in views)
-        check_account(unit, keys, done, tuple(quarantined))
-        table = _joined(parts, keys, self.categories)
-        figures = {"images": done, "windows": windows, **watch.figures()}
-        return Output(encode_detection_table(table), ".parquet", len(table), done, tuple(quarantined), figures)
 
-    def _open(self, unit: str) -> tuple[Iterator[list[WindowedImage]], tuple[Quarantined, ...]]:
+        Args:
+            unit: The shard.
+            account: Opens the account of a shard, given the keys that were set aside before.
+        """
+        images, earlier = self._open(unit)
+        work = account(unit, earlier)
+        parts: list[DetectionTable] = []
+        windows = 0
+        watch = Stopwatch(self._sources[0].detector.features.device)
+        for views, table in work.each(images, lambda seen: (seen.views, self._detect(seen.views, work.keys, watch))):
+            parts.append(table)
+            windows += sum(len(view.windows) for view in views)
+        table = _joined(parts, work.keys, self.categories)
+        figures = {"images": work.done, "windows": windows, **watch.figures()}
+        return work.output(encode_detection_table(table), ".parquet", len(table), figures)
+
+    def _open(self, unit: str) -> tuple[Iterator[_SeenImage], tuple[Quarantined, ...]]:
         """The shard's images, each as every detector sees it, and the keys set aside before or for any detector."""
         by_maps: dict[str, ShardInputs] = {}
         for source in self._sources:
@@ -192,22 +186,26 @@ class ShardScorer:
         readers: Mapping[str, Iterator[WindowedImage]],
         windows_of: Mapping[str, Mapping[str, Windows]],
         aside: Mapping[str, Quarantined],
-    ) -> Iterator[list[WindowedImage]]:
+    ) -> Iterator[_SeenImage]:
         kept = {name: (image for image in reader if image.key not in aside) for name, reader in readers.items()}
         for images in zip(*kept.values(), strict=True):
             by_maps = dict(zip(kept, images, strict=True))
-            yield [
-                self._seen_by(source, by_maps[source.maps.name], windows_of[source.windows.name])
-                for source in self._sources
-            ]
+            yield _SeenImage(
+                images[0].key,
+                [
+                    self._seen_by(source, by_maps[source.maps.name], windows_of[source.windows.name])
+                    for source in self._sources
+                ],
+            )
 
     def _seen_by(self, source: DetectorSource, image: WindowedImage, windows: Mapping[str, Windows]) -> WindowedImage:
         if image.key not in windows:
             raise ArtifactError(f"{source.windows.name}: image {image.key} has neither windows nor a reason")
-        return WindowedImage(image.key, image.annotation, windows[image.key], image.maps)
+        return WindowedImage(image.key, image.image_wh, windows[image.key], image.maps)
 
     @torch.inference_mode()
     def _detect(self, views: Sequence[WindowedImage], keys: tuple[str, ...], watch: Stopwatch) -> DetectionTable:
+        watch.lap()
         features: dict[tuple[object, ...], torch.Tensor] = {}
         found = []
         for source, view, columns in zip(self._sources, views, self._columns, strict=True):

@@ -11,12 +11,14 @@ from pydantic import Field
 
 from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.detecting.gathering import TrainingShards, check_inputs
-from pipelines.engine.stage import RUNTIME, Input, Resources, Stage, StageConfig
+from pipelines.engine.machine import GpuFields
+from pipelines.engine.stage import Input, Resources, StageConfig
+from pipelines.shards.stage import ShardStage
 from sppnet.detection.features import WindowFeatures
 from sppnet.pooling.geometry import Convention
 
 
-class WindowTrainingConfig(StageConfig):
+class WindowTrainingConfig(GpuFields):
     """What the stages that train on windows of cached maps, a category at a time, have in common.
 
     Attributes:
@@ -30,8 +32,7 @@ class WindowTrainingConfig(StageConfig):
         levels: Of the pyramid, for pool5; fc features take their head's.
         mean_norm: Features are scaled to this mean norm.
         difficult: Whether objects marked difficult count as objects to learn.
-        gpus: GPUs a unit that pools takes.
-        cpus: CPUs a unit takes.
+        gpus: GPUs that a unit takes which pools.
     """
 
     images: Annotated[str, Input(("images",))]
@@ -44,8 +45,6 @@ class WindowTrainingConfig(StageConfig):
     levels: tuple[int, ...] = (6, 3, 2, 1)
     mean_norm: Annotated[float, Field(gt=0)] = 20.0
     difficult: bool = False
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
     def positives_only(self) -> tuple[str, ...]:
         """Splits of which nothing but objects to learn is used: none, unless a stage lets them be named."""
@@ -55,7 +54,7 @@ class WindowTrainingConfig(StageConfig):
 W = TypeVar("W", bound=WindowTrainingConfig)
 
 
-class WindowTrainingStage(Stage[W]):
+class WindowTrainingStage(ShardStage[W]):
     """Gathers examples shard by shard, then solves category by category."""
 
     seeded: ClassVar[bool] = True
@@ -63,7 +62,7 @@ class WindowTrainingStage(Stage[W]):
     @classmethod
     def check(cls, config: W, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits and the scales must be extracted."""
-        check_inputs(config.images, config.scales, (config.split, *config.positives_only()), inputs)
+        check_inputs(config, config.scales, (config.split, *config.positives_only()), inputs)
 
     def prepare(self) -> None:
         """Checks the splits and the categories, and records what is trained on which features."""
@@ -88,7 +87,7 @@ class WindowTrainingStage(Stage[W]):
 
     def _pooling(self) -> Resources:
         """What a unit that pools needs."""
-        return Resources(cpus=self.config.cpus, gpus=self.config.gpus)
+        return self.config.resources()
 
     def _solving(self, memory_bytes: int) -> Resources:
         """What a unit that solves needs."""

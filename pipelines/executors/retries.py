@@ -7,12 +7,12 @@ unit's own code: the first may well pass, the second rarely do.
 from __future__ import annotations
 
 import heapq
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.engine.backoff import backoff_seconds
 from pipelines.engine.executor import UnitFailure
 
 Kind = Literal["infrastructure", "application", "artifact"]
@@ -39,8 +39,8 @@ class RetryLimits:
         return self.infrastructure if kind == "infrastructure" else self.application
 
     def wait(self, failures: int) -> float:
-        """Seconds to wait after the `failures`-th failure."""
-        return min(self.first_wait * 2.0 ** (failures - 1), self.longest_wait) * (0.5 + random.random())
+        """Return the seconds to wait after the `failures`-th failure."""
+        return backoff_seconds(failures, self.first_wait, self.longest_wait)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ Every worker makes the same plan of a chunk and pools only its own slice of it.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from pipelines.finetuning.plans import Chunk, ChunkPlanner
+from pipelines.shards.read_ahead import NumberedAhead
 from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import mirror_boxes
 from sppnet.pooling.geometry import Convention, Geometry
@@ -94,18 +95,12 @@ class WindowBatches:
         self._steps = steps
         self._chunk = chunk
         self._slice = slice(rank, None, world)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="window-batches")
-        self._pending: dict[int, Future[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._chunks = NumberedAhead(self._load, math.ceil(steps / chunk), ahead=2, name="window-batches")
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """This worker's slice of a step's batch: vectors `[n, bins * C]` and classes `[n]`, on the device."""
         index, position = divmod(step, self._chunk)
-        for number in [number for number in self._pending if number not in (index, index + 1)]:
-            self._pending.pop(number).cancel()
-        for number in (index, index + 1):
-            if number not in self._pending and number * self._chunk < self._steps:
-                self._pending[number] = self._thread.submit(self._load, number)
-        vectors, labels = self._pending[index].result()
+        vectors, labels = self._chunks.get(index)
         size = len(range(self._batch)[self._slice])
         rows = slice(position * size, (position + 1) * size)
         return vectors[rows], labels[rows]
@@ -119,4 +114,4 @@ class WindowBatches:
 
     def close(self) -> None:
         """Ends the thread after the chunk at hand."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._chunks.close()

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.artifacts.annotations import ImageAnnotation
-from pipelines.artifacts.windows_and_maps import decode_windows
-from pipelines.shards.reading import read_images
+from pipelines.shards.reading import read_annotations
 from pipelines.shards.windowed import ShardInputs
+from pipelines.training.held_out import is_held_out
 from sppnet.boxes import iou_matrix
 from sppnet.detection.sampling import draw_batch, finetune_bands, label_windows
 from sppnet.errors import ConfigError
@@ -26,7 +26,6 @@ from sppnet.seeds import derive_seed
 BACKGROUND = "background"
 _SHARDS_KEPT = 32
 _HELD_OUT_SHARDS = 8  # windows of one image are much alike: a few images would measure little
-_HELD_OUT_RANGE = 1 << 63
 _FLIPPED = 0.5
 
 
@@ -65,7 +64,7 @@ class SamplingRule:
 
     def held_out(self, key: str) -> bool:
         """Tells whether an image is held out; depends on its key only."""
-        return derive_seed(0, "holdout", key) < self.holdout * _HELD_OUT_RANGE
+        return is_held_out(key, self.holdout)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,17 +232,14 @@ class ChunkPlanner:
     def _read_shard(self, unit: str) -> tuple[Candidates, Candidates]:
         """A shard's candidates for training and held-out ones."""
         positives_only = unit in self._positives_only
-        aside = {entry.key for entry in self._inputs.open(unit)[1]}
-        where = f"{self._inputs.windows.name}/{unit}"
-        windows = {row.key: row.windows for row in decode_windows(self._inputs.windows.read(unit), where)}
+        annotations = read_annotations(self._inputs.images, unit)
         parts: tuple[list[Candidates], list[Candidates]] = ([], [])
-        for record in read_images(self._inputs.images, unit)[0]:
-            if record.key not in aside:
-                found = label_image(unit, record.annotation, windows[record.key], self._rule)
-                if positives_only:  # what is not annotated there may be an object all the same
-                    parts[False].append(Candidates(found.positives, WindowSet.join([])))
-                else:
-                    parts[self._rule.held_out(record.key)].append(found)
+        for row in self._inputs.read_windows(unit):
+            found = label_image(unit, annotations[row.key], row.windows, self._rule)
+            if positives_only:  # what is not annotated there may be an object all the same
+                parts[False].append(Candidates(found.positives, WindowSet.join([])))
+            else:
+                parts[self._rule.held_out(row.key)].append(found)
         return Candidates.join(parts[0]), Candidates.join(parts[1])
 
     def _draw(self, found: Candidates, batches: int, seed: int, *, flips: bool) -> Chunk:

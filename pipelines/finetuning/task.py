@@ -17,7 +17,6 @@ from pipelines.artifacts.networks import SUFFIX, TrainedHead, encode_head
 from pipelines.engine.workspace import Output
 from pipelines.finetuning.batches import WindowBatches, WindowPooler
 from pipelines.finetuning.plans import BACKGROUND, ChunkPlanner
-from pipelines.shards.reading import splits_units
 from pipelines.training.best_weights import kept_figures
 from pipelines.training.loop import Curve, Task, Worker
 from sppnet.detection.svm import MEAN_NORM, feature_scale
@@ -39,7 +38,7 @@ class FinetuneTask(Task):
         self.model: FcHead = stage.new_head().to(worker.device)
         inputs, rule = stage.inputs_of_shards(), config.rule()
         units = stage.manifest.units(config.split)
-        more = splits_units(stage.manifest, config.positive_splits)
+        more = stage.shards(config.positive_splits)
         self._planner = ChunkPlanner(inputs, units, rule, derive_seed(stage.seed, stage.name), more)
         pyramid = Pyramid(config.levels)
         self._pooler = WindowPooler(inputs, stage.backbone.geometry, pyramid, config.convention, worker.device)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pipelines.artifacts.annotations import Box
 from pipelines.pretraining.examples import CropExample, EpochOrder, View
 from pipelines.shards.image_cache import ImageCache, Pixels
+from pipelines.shards.read_ahead import NumberedAhead
 from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops
 from sppnet.seeds import derive_seed
 
@@ -159,27 +160,23 @@ class CropBatches:
         self._steps = steps
         self._slice = slice(worker[0], None, worker[1])
         self._seed = seed
-        self._planner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crop-planner")
+        self._started = NumberedAhead(self._start, steps, ahead=_AHEAD, name="crop-planner")
         self._cutters = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="crop-cutter")
-        self._pending: dict[int, Future[_Batch]] = {}
         self._fetched: set[str] = set()
 
     def batch(self, step: int) -> tuple[Pixels, Labels]:
         """This worker's slice of a step's batch: samples uint8 `[n, size, size, 3]` and classes `[n]`."""
-        for number in range(step, min(step + _AHEAD, self._steps)):
-            if number not in self._pending:
-                self._pending[number] = self._planner.submit(self._start, number)
-        return self._pending.pop(step).result().wait()
+        return self._started.get(step).wait()
 
     def wait(self) -> None:
         """Waits until the batches that are being cut ahead are ready."""
-        for pending in list(self._pending.values()):
-            pending.result().wait()
+        for batch in self._started.wait():
+            batch.wait()
 
     def close(self) -> None:
         """Ends the threads after the samples at hand."""
-        for pool in (self._planner, self._cutters):
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._started.close()
+        self._cutters.shutdown(wait=True, cancel_futures=True)
 
     def _start(self, step: int) -> _Batch:
         start = step * self._batch

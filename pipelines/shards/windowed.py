@@ -1,9 +1,8 @@
-"""Images with their annotation, windows and cached maps side by side, one shard at a time with bounded memory."""
+"""Images with their windows and cached maps side by side, one shard at a time with bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,10 @@ import numpy.typing as npt
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.backbone_info import CROPS
-from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, decode_windows
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, decode_maps, decode_windows
 from pipelines.engine.workspace import Artifact, Commit, Quarantined
+from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.reading import decode_record, map_unit, read_images
 from sppnet.errors import ArtifactError
 
@@ -24,20 +25,34 @@ class WindowedImage:
 
     Attributes:
         key: The image's key.
-        annotation: Its size and objects.
+        image_wh: Width and height in pixels.
         windows: `[n, 4]` float32 half-open pixels.
         maps: `[H, W, C]` by scale, read-only; for crops the image itself, RGB uint8, by their size.
     """
 
     key: str
-    annotation: ImageAnnotation
+    image_wh: tuple[int, int]
     windows: npt.NDArray[np.float32]
     maps: Mapping[int, npt.NDArray[np.floating[Any]]]
 
-    @property
-    def image_wh(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.annotation.width, self.annotation.height
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImage(WindowedImage):
+    """An image with what is annotated in it, as training needs it.
+
+    Attributes:
+        annotation: Its objects.
+    """
+
+    annotation: ImageAnnotation
+
+
+def labelled(images: Iterable[WindowedImage], annotations: Mapping[str, ImageAnnotation]) -> Iterator[LabelledImage]:
+    """Join images with what is annotated in them; raise `ArtifactError` for one without an annotation."""
+    for image in images:
+        if image.key not in annotations:
+            raise ArtifactError(f"image {image.key} has windows and no annotation; run ingest and propose again")
+        yield LabelledImage(image.key, image.image_wh, image.windows, image.maps, annotations[image.key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class ShardInputs:
         maps: The maps artifact, or that of crops.
         scales: Scales to read, short sides in pixels.
         flips: Whether an image counts only if its mirrored maps are there too.
-        flipped: Whether the maps are those of the mirrored images; windows and annotations stay as they are.
+        flipped: Whether the maps are those of the mirrored images; windows stay as they are.
     """
 
     images: Artifact
@@ -66,10 +81,10 @@ class ShardInputs:
         return self.maps.name.startswith(f"{CROPS}-")
 
     def open(self, unit: str) -> tuple[Iterator[WindowedImage], tuple[Quarantined, ...]]:
-        """Opens a shard.
+        """Open a shard.
 
         Args:
-            unit: The shard, `<split>/<number>`.
+            unit: The shard.
 
         Returns:
             The images that have windows and a map at every scale, in order, and the keys that an earlier stage
@@ -78,32 +93,40 @@ class ShardInputs:
         Raises:
             ArtifactError: A part is missing or corrupt.
         """
+        commits = self._commits(unit)
+        aside = _set_aside(commits)
+        return one_ahead(self._join(unit, frozenset(aside), commits)), tuple(aside.values())
+
+    def read_windows(self, unit: str) -> list[WindowsRow]:
+        """Read the windows of the images that `open` would give, in order."""
+        commits = self._commits(unit)
+        aside = _set_aside(commits)
+        return [row for row in self._windows(commits[0]) if row.key not in aside]
+
+    def _commits(self, unit: str) -> list[Commit]:
+        """Those of the windows, of the maps at each scale, and of the maps that only have to be there."""
         stored = () if self._of_crops else self.scales
         ways = (self.flipped, not self.flipped) if self.flips else (self.flipped,)
         units = [map_unit(scale, unit, flipped=flipped) for flipped in ways for scale in stored]
-        commits = [self.windows.commit(unit), *(self.maps.commit(name) for name in units)]
-        aside: dict[str, Quarantined] = {}
-        for commit in commits:
-            for entry in commit.quarantined:
-                aside.setdefault(entry.key, entry)
-        images = self._join(unit, frozenset(aside), commits[: 1 + len(stored)])
-        return _one_ahead(images), tuple(aside.values())
+        return [self.windows.commit(unit), *(self.maps.commit(name) for name in units)]
+
+    def _windows(self, commit: Commit) -> list[WindowsRow]:
+        return decode_windows(self.windows.read_commit(commit), f"{self.windows.name}/{commit.unit}")
 
     def _join(self, unit: str, aside: frozenset[str], commits: Sequence[Commit]) -> Iterator[WindowedImage]:
-        rows_of_windows = decode_windows(self.windows.read_commit(commits[0]), f"{self.windows.name}/{unit}")
-        windows = {row.key: row.windows for row in rows_of_windows}
-        pairs = () if self._of_crops else zip(self.scales, commits[1:], strict=True)
+        rows = [row for row in self._windows(commits[0]) if row.key not in aside]
+        pairs = () if self._of_crops else zip(self.scales, commits[1:], strict=False)
         readers = {scale: self._maps(commit, aside) for scale, commit in pairs}
-        for record in read_images(self.images, unit)[0]:
-            if record.key in aside:
-                continue
-            if record.key not in windows:
-                raise ArtifactError(f"{self.windows.name}/{unit}: image {record.key} has neither windows nor a reason")
+        pixels = self._pixels(unit) if self._of_crops else None
+        for row in rows:
             maps: dict[int, npt.NDArray[Any]]
-            maps = {scale: self._map_of(record.key, scale, unit, reader) for scale, reader in readers.items()}
-            if self._of_crops:
-                maps = dict.fromkeys(self.scales, decode_record(record))
-            yield WindowedImage(record.key, record.annotation, windows[record.key], maps)
+            maps = {scale: self._map_of(row.key, scale, unit, reader) for scale, reader in readers.items()}
+            if pixels is not None:
+                maps = dict.fromkeys(self.scales, decode_record(pixels[row.key]))
+            yield WindowedImage(row.key, (row.width, row.height), row.windows, maps)
+
+    def _pixels(self, unit: str) -> dict[str, ImageRecord]:
+        return {record.key: record for record in read_images(self.images, unit)[0]}
 
     def _maps(self, commit: Commit, aside: frozenset[str]) -> Iterator[MapRow]:
         for row in decode_maps(self.maps.read_commit(commit), f"{self.maps.name}/{commit.unit}"):
@@ -119,10 +142,10 @@ class ShardInputs:
         return row.map
 
 
-def _one_ahead(images: Iterator[WindowedImage]) -> Iterator[WindowedImage]:
-    """Reads and decodes the next image on a thread while one is at work, so that a GPU has not to wait for it."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="windowed") as thread:
-        ahead = thread.submit(next, images, None)
-        while (image := ahead.result()) is not None:
-            ahead = thread.submit(next, images, None)
-            yield image
+def _set_aside(commits: Sequence[Commit]) -> dict[str, Quarantined]:
+    """By key, the first of the entries that commits carry."""
+    aside: dict[str, Quarantined] = {}
+    for commit in commits:
+        for entry in commit.quarantined:
+            aside.setdefault(entry.key, entry)
+    return aside

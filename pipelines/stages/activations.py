@@ -17,12 +17,13 @@ import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.backbone_info import BackboneInfo, read_backbone_info
-from pipelines.artifacts.manifest import Manifest
-from pipelines.artifacts.windows_and_maps import decode_maps
+from pipelines.artifacts.windows_and_maps import MapRow, decode_maps
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
-from pipelines.engine.workspace import Output, Quarantined
-from pipelines.shards.reading import check_account, map_unit, splits_units
+from pipelines.engine.machine import CpuFields
+from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
+from pipelines.engine.workspace import Output
+from pipelines.shards.reading import map_unit
+from pipelines.shards.stage import ShardStage, require_same_images
 from pipelines.stages.extract import Scale
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.networks.responses import check_filters, receptive_field_boxes, strongest_cells
@@ -32,7 +33,7 @@ UNIT = "activations"
 """The unit that holds the result."""
 
 
-class ActivationsConfig(StageConfig):
+class ActivationsConfig(CpuFields):
     """Config of `activations`.
 
     Attributes:
@@ -43,7 +44,6 @@ class ActivationsConfig(StageConfig):
         filters: Filters of the last convolution, 0-based, in the order in which they are shown.
         count: Without `filters`, so many are drawn by the run's seed.
         top: Images kept per filter.
-        cpus: CPUs a unit takes.
     """
 
     stage: Literal["activations"]
@@ -54,7 +54,6 @@ class ActivationsConfig(StageConfig):
     filters: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     count: Annotated[int, Field(ge=1)] = 8
     top: Annotated[int, Field(ge=1, le=100)] = 8
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def _patch(entry: Mapping[str, Any]) -> Patch:
     return Patch(str(entry["key"]), str(entry["shard"]), scale, (cx, cy), value, (x0, y0, x1, y1))
 
 
-class Activations(Stage[ActivationsConfig]):
+class Activations(ShardStage[ActivationsConfig]):
     """Writes JSON: per shard, then of all shards, each filter's strongest responses."""
 
     name: ClassVar[str] = "activations"
@@ -137,10 +136,7 @@ class Activations(Stage[ActivationsConfig]):
     def check(cls, config: ActivationsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Splits and scales that are extracted from these images, and no filter twice."""
         maps: Any = inputs["maps"][0]
-        if maps.images != config.images:
-            raise ConfigError(
-                f"maps: made from the images of step '{maps.images}', not from those of '{config.images}'"
-            )
+        require_same_images(config, inputs, "maps")
         require_subset(config.splits, maps.splits, "splits", "split")
         require_subset(config.scales, maps.scales, "scales", "scale")
         chosen = config.filters or ()
@@ -163,15 +159,10 @@ class Activations(Stage[ActivationsConfig]):
         count = min(self.config.count, self._info.channels)
         return np.sort(rng.choice(self._info.channels, count, replace=False))
 
-    @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
     def phases(self) -> list[Phase]:
         """Find, a unit a shard; then merge."""
-        shards = splits_units(self._manifest, self.config.splits)
-        needs = Resources(cpus=self.config.cpus)
-        find = Phase("find", tuple(f"find/{shard}" for shard in shards), needs)
+        needs = self.config.resources()
+        find = Phase("find", tuple(f"find/{shard}" for shard in self.shards(self.config.splits)), needs)
         return [find, Phase("merge", (UNIT,), needs, keyed=False)]
 
     def run(self, unit: str) -> Output:
@@ -179,37 +170,32 @@ class Activations(Stage[ActivationsConfig]):
         return self._merge() if unit == UNIT else self._find(unit.removeprefix("find/"))
 
     def _find(self, shard: str) -> Output:
-        best, aside = self._strongest(shard)
-        check_account(shard, self._manifest.keys(shard), len(best), tuple(aside.values()))
+        """Keep each filter's strongest responses at any scale, of images that have a map at every scale."""
+        maps = self.input("maps")
+        commits = [maps.commit(map_unit(scale, shard)) for scale in self.config.scales]
+        work = self.work(shard, [entry for commit in commits for entry in commit.quarantined])
+        best: dict[str, list[Patch]] = {}
+        for commit in commits:
+            stored = decode_maps(maps.read_commit(commit), f"{maps.name}/{commit.unit}")
+            for key, patches in work.each(stored, lambda row: (row.key, self._patches(row, shard))):
+                earlier = best.get(key, patches)
+                best[key] = [a if a.value >= b.value else b for a, b in zip(earlier, patches, strict=True)]
         rows = [
             FilterPatches(int(number), _kept((patches[i] for patches in best.values()), self.config.top))
             for i, number in enumerate(self._filters)
         ]
-        found = sum(len(row.patches) for row in rows)
-        return Output(encode_activations(rows), ".json", found, len(best), tuple(aside.values()))
+        return work.output(encode_activations(rows), ".json", sum(len(row.patches) for row in rows))
 
-    def _strongest(self, shard: str) -> tuple[dict[str, list[Patch]], dict[str, Quarantined]]:
-        """Per image each filter's strongest response at any scale, and the keys without a map at every scale."""
-        best: dict[str, list[Patch]] = {}
-        aside: dict[str, Quarantined] = {}
-        maps = self.input("maps")
-        for scale in self.config.scales:
-            commit = maps.commit(map_unit(scale, shard))
-            for entry in commit.quarantined:
-                aside.setdefault(entry.key, entry)
-            for row in decode_maps(maps.read_commit(commit), f"{maps.name}/{commit.unit}"):
-                values, cells = strongest_cells(row.map, self._filters)
-                boxes = receptive_field_boxes(cells, self._info.geometry, row.image_wh, scale)
-                patches = [_patch_at(row.key, shard, scale, *found) for found in zip(values, cells, boxes, strict=True)]
-                earlier = best.get(row.key, patches)
-                best[row.key] = [a if a.value >= b.value else b for a, b in zip(earlier, patches, strict=True)]
-        return {key: patches for key, patches in best.items() if key not in aside}, aside
+    def _patches(self, row: MapRow, shard: str) -> list[Patch]:
+        """Each filter's strongest response in a map."""
+        values, cells = strongest_cells(row.map, self._filters)
+        boxes = receptive_field_boxes(cells, self._info.geometry, row.image_wh, row.scale)
+        return [_patch_at(row.key, shard, row.scale, *found) for found in zip(values, cells, boxes, strict=True)]
 
     def _merge(self) -> Output:
-        shards = splits_units(self._manifest, self.config.splits)
         parts = [
             decode_activations(self.artifact.read(f"find/{shard}"), f"{self.artifact.name}/find/{shard}")
-            for shard in shards
+            for shard in self.shards(self.config.splits)
         ]
         rows = [
             FilterPatches(int(number), _kept((patch for part in parts for patch in part[i].patches), self.config.top))

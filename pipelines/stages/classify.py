@@ -6,20 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import has_head, read_backbone, read_network
 from pipelines.artifacts.scores import ScoresRow, encode_scores
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
-from pipelines.engine.workspace import Artifact, Output, Quarantined
-from pipelines.shards.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
-from pipelines.shards.reading import check_account, read_images, splits_units
+from pipelines.engine.machine import choose_device
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
+from pipelines.engine.workspace import Artifact, Output
+from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
+from pipelines.shards.keys import ShardWork
+from pipelines.shards.reading import read_images
+from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.classification.classifier import PreparedImage, ViewClassifier
 from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -137,7 +141,15 @@ class ScoresInfo:
             raise ArtifactError(f"{scores.store.uri}/{name} is corrupt: {error}") from error
 
 
-class Classify(Stage[ClassifyConfig]):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outputs:
+    """What the network makes of an image: `[view sets, dimension]`."""
+
+    key: str
+    values: npt.NDArray[np.float32]
+
+
+class Classify(ShardStage[ClassifyConfig]):
     """Writes one Parquet file a shard, one row an image and view set."""
 
     name: ClassVar[str] = "classify"
@@ -147,8 +159,7 @@ class Classify(Stage[ClassifyConfig]):
     @classmethod
     def check(cls, config: ClassifyConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested, and the view sets must exist."""
-        images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
+        require_ingested(config.splits, inputs)
         if len(set(config.views)) != len(config.views):
             raise ConfigError(f"views: a set is named twice: {', '.join(config.views)}")
         for name in set(config.custom) & set(NAMED_VIEWS):
@@ -161,14 +172,10 @@ class Classify(Stage[ClassifyConfig]):
             config.view_sets(config.size)
 
     @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
-    @cached_property
     def _network(self) -> tuple[ViewClassifier, tuple[str, ...]]:
         """The network over its views, on the device, and what its scores stand for."""
         artifact, config = self.input("network"), self.config
-        device = choose_device(config, self.spec.step)
+        device = choose_device(config.device, self.spec.step)
         trained = read_network(artifact) if has_head(artifact) else None
         network = trained.network if trained else None
         pyramid = network.pyramid if network else Pyramid()
@@ -202,8 +209,7 @@ class Classify(Stage[ClassifyConfig]):
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""
-        resources = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
-        return [Phase("classify", splits_units(self._manifest, self.config.splits), resources)]
+        return [Phase("classify", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
         """Classifies a shard's images."""
@@ -214,38 +220,28 @@ class Classify(Stage[ClassifyConfig]):
             return classifier.prepare(decode_for_scale(record, largest, self.config.max_pixels))
 
         records, earlier = read_images(self.input("images"), unit)
-        quarantined = list(earlier)
+        work = self.work(unit, earlier)
         rows: list[ScoresRow] = []
-        waiting: list[tuple[str, PreparedImage]] = []
         shown = 0
-        for record, prepared in prefetched(records, prepare, self.config.ahead):
-            try:
-                waiting.append((record.key, prepared.result()))
-            except DataError as error:
-                quarantined.append(Quarantined(record.key, error.reason, error.detail, self.name))
-                continue
-            shown += waiting[-1][1].views
-            if len(waiting) == self.config.batch:
-                rows += self._rows(waiting, quarantined)
-                waiting = []
-        rows += self._rows(waiting, quarantined)
-        done = len(rows) // len(classifier.sets)
-        check_account(unit, self._manifest.keys(unit), done, tuple(quarantined))
-        return Output(
-            encode_scores(rows), ".parquet", len(rows), done, tuple(quarantined), {"images": done, "views": shown}
-        )
+        images = work.each_prepared(records, prepare, lambda record, image: (record.key, image), self.config.ahead)
+        while batch := list(islice(images, self.config.batch)):
+            shown += sum(image.views for _, image in batch)
+            rows += self._rows(batch, work)
+        return work.output(encode_scores(rows), ".parquet", len(rows), {"images": work.done, "views": shown})
 
-    def _rows(self, batch: Sequence[tuple[str, PreparedImage]], quarantined: list[Quarantined]) -> list[ScoresRow]:
+    def _rows(self, batch: Sequence[tuple[str, PreparedImage]], work: ShardWork) -> list[ScoresRow]:
         """Rows of a batch of images; those with values that are not finite are quarantined."""
         classifier, _ = self._network
+        outputs = classifier([image for _, image in batch])
+        found = (_Outputs(key, values) for (key, _), values in zip(batch, outputs, strict=True))
+        return [row for rows in work.each(found, self._stored) for row in rows]
+
+    def _stored(self, found: _Outputs) -> list[ScoresRow]:
+        """An image's rows, one a view set; raises `DataError` if a value is not finite."""
         dtype = np.dtype("float32" if self.config.output == "scores" else self.config.dtype)
-        found: list[ScoresRow] = []
-        for (key, _), values in zip(batch, classifier([image for _, image in batch]), strict=True):
-            with np.errstate(over="ignore"):
-                stored = values.astype(dtype)
-            if not np.isfinite(stored).all():
-                detail = f"{self.config.output} are not finite as {dtype.name}"
-                quarantined.append(Quarantined(key, "nan-features", detail, self.name))
-                continue
-            found += [ScoresRow(key, name, row) for name, row in zip(classifier.sets, stored, strict=True)]
-        return found
+        with np.errstate(over="ignore"):
+            stored = found.values.astype(dtype)
+        if not np.isfinite(stored).all():
+            raise DataError("nan-features", f"{self.config.output} are not finite as {dtype.name}")
+        sets = self._network[0].sets
+        return [ScoresRow(found.key, name, row) for name, row in zip(sets, stored, strict=True)]

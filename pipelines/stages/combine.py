@@ -14,13 +14,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.detecting.scoring import DetectorSource, Rules, ShardScorer
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig, require_subset
+from pipelines.engine.machine import GpuFields
+from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.reading import splits_units
+from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
 
 
-class CombineConfig(StageConfig):
+class CombineConfig(GpuFields):
     """Config of `combine`.
 
     Attributes:
@@ -30,8 +31,6 @@ class CombineConfig(StageConfig):
         threshold: Lower scores are dropped.
         nms_iou: Of two detections of a category that overlap more, of any detector, the lower is suppressed.
         per_image: At most so many detections an image and category.
-        gpus: GPUs a unit takes.
-        cpus: CPUs a unit takes.
     """
 
     stage: Literal["combine"]
@@ -41,11 +40,9 @@ class CombineConfig(StageConfig):
     threshold: float = -1.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
     per_image: Annotated[int, Field(ge=1)] = 100
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
 
-class Combine(Stage[CombineConfig]):
+class Combine(ShardStage[CombineConfig]):
     """Writes one Parquet file a shard, one row a detection, like `score`."""
 
     name: ClassVar[str] = "combine"
@@ -55,12 +52,9 @@ class Combine(Stage[CombineConfig]):
     @classmethod
     def check(cls, config: CombineConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The detections must be of the same images and splits."""
+        require_same_images(config, inputs, "detections")
         members: Any = inputs["detections"]
         for step, scored in zip(config.detections, members, strict=True):
-            if scored.images != config.images:
-                raise ConfigError(
-                    f"detections: '{step}' scored the images of step '{scored.images}', not those of '{config.images}'"
-                )
             if scored.splits:
                 require_subset(config.splits, scored.splits, f"detections: '{step}'", "split")
 
@@ -71,7 +65,7 @@ class Combine(Stage[CombineConfig]):
             source for detections in self.inputs("detections") for source in DetectorSource.of_detections(detections)
         ]
         rules = Rules(config.threshold, config.nms_iou, config.per_image)
-        return ShardScorer(self.input("images"), sources, rules, self.name)
+        return ShardScorer(self.input("images"), sources, rules)
 
     def prepare(self) -> None:
         """Checks that all detectors detect the same categories."""
@@ -94,9 +88,8 @@ class Combine(Stage[CombineConfig]):
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""
-        resources = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
-        return [Phase("combine", splits_units(self._scorer.manifest, self.config.splits), resources)]
+        return [Phase("combine", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
         """Scores the windows of a shard's images with every detector."""
-        return self._scorer.run(unit)
+        return self._scorer.run(unit, self.work)

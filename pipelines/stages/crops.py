@@ -7,14 +7,15 @@ window convolves its crop. Two thousand crops an image are what the cached maps 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipelines.artifacts.backbone_info import CROPS, BackboneInfo, CropsInfo
 from pipelines.artifacts.networks import read_backbone
-from pipelines.engine.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
+from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.detection.features import Precision
 from sppnet.detection.rcnn_crops import CONTEXT, SIZE
 from sppnet.errors import ConfigError
@@ -46,7 +47,7 @@ class CropsConfig(StageConfig):
         return (self.size,)
 
 
-class Crops(Stage[CropsConfig]):
+class Crops(ShardStage[CropsConfig]):
     """Records the backbone and how windows are warped; has no units."""
 
     name: ClassVar[str] = "crops"
@@ -56,8 +57,7 @@ class Crops(Stage[CropsConfig]):
     @classmethod
     def check(cls, config: CropsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested, and a window must fit into its crop."""
-        images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
+        require_ingested(config.splits, inputs)
         if 2 * config.context >= config.size:
             raise ConfigError(f"context: {config.context} pixels a side leave nothing of a crop of {config.size}")
 

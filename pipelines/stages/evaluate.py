@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
-from pipelines.shards.reading import read_images
+from pipelines.shards.reading import read_annotations
+from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import CategoryResult, Detections, GroundTruth
 from sppnet.evaluation.det import evaluate_det
@@ -67,7 +66,7 @@ class _Truth:
         return GroundTruth.of(np.array(self.images, np.int64), self.boxes, self.difficult)
 
 
-class Evaluate(Stage[EvaluateConfig]):
+class Evaluate(ShardStage[EvaluateConfig]):
     """Writes one JSON object: rows of mean and per-category figures with their curves."""
 
     name: ClassVar[str] = "evaluate"
@@ -78,12 +77,9 @@ class Evaluate(Stage[EvaluateConfig]):
     def check(cls, config: EvaluateConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The split must have been scored, in the same images."""
         detections: Any = inputs["detections"]
-        for step, scored in zip(config.detections, detections, strict=True):
+        for scored in detections:
             require_subset((config.split,), scored.splits, "split", "split")
-            if scored.images != config.images:
-                raise ConfigError(
-                    f"detections: '{step}' scored the images of step '{scored.images}', not those of '{config.images}'"
-                )
+        require_same_images(config, inputs, "detections")
         if config.protocol == "det" and config.iou != 0.5:
             raise ConfigError("iou: the protocol det has overlaps of its own; leave it out")
 
@@ -92,13 +88,9 @@ class Evaluate(Stage[EvaluateConfig]):
         """The names of the steps: rows are called after them."""
         return {"names": list(config.detections)}
 
-    @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
     def phases(self) -> list[Phase]:
         """One unit."""
-        Manifest.read(self.input("images"))  # so that status knows when there is nothing to evaluate yet
+        _ = self.manifest  # so that status knows when there is nothing to evaluate yet
         return [Phase("evaluate", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
@@ -114,22 +106,22 @@ class Evaluate(Stage[EvaluateConfig]):
     def _ground_truth(self) -> dict[str, _Truth]:
         found: dict[str, _Truth] = {}
         split = self.config.split
-        keys = (key for unit in self._manifest.units(split) for key in self._manifest.keys(unit))
+        keys = (key for unit in self.manifest.units(split) for key in self.manifest.keys(unit))
         numbers = {key: number for number, key in enumerate(keys)}
-        for unit in self._manifest.units(split):
-            for record in read_images(self.input("images"), unit)[0]:
-                number = numbers[record.key]
-                for thing in record.annotation.objects:
+        for unit in self.manifest.units(split):
+            for key, annotation in read_annotations(self.input("images"), unit).items():
+                number = numbers[key]
+                for thing in annotation.objects:
                     entry = found.setdefault(thing.category, _Truth())
                     entry.images.append(number)
                     entry.boxes.append(thing.box)
                     entry.difficult.append(thing.difficult)
-                for category in record.annotation.ignored:
+                for category in annotation.ignored:
                     found.setdefault(category, _Truth()).ignored.append(number)
         return found
 
     def _rows(self, step: str, artifact: Artifact, truth: Mapping[str, _Truth]) -> Iterator[dict[str, Any]]:
-        detected = DetectionSet(artifact, self._manifest, self.config.split)
+        detected = DetectionSet(artifact, self.manifest, self.config.split)
         limit = parse_top_per_set(self.config.top_per_set, len(detected.keys))
         tables = list(detected.best(limit))
         regressed = any(table.has_regressed.any() for table in tables)

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.scores import decode_scores
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.reading import read_images
+from pipelines.shards.reading import read_annotations
+from pipelines.shards.stage import ShardStage, require_same_images
 from pipelines.stages.classify import ScoresInfo
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import ClassResult, check_labels, judge, spread
@@ -67,7 +67,7 @@ Shard = Mapping[str, Mapping[str, npt.NDArray[np.floating[Any]]]]
 """One step's scores of a shard, by view set and key."""
 
 
-class EvaluateClasses(Stage[EvaluateClassesConfig]):
+class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
     """Writes one JSON object: rows of figures with accuracy by class and the confusions that occur."""
 
     name: ClassVar[str] = "evaluate-classes"
@@ -80,12 +80,9 @@ class EvaluateClasses(Stage[EvaluateClassesConfig]):
         scores: Any = dict(zip(config.scores, inputs["scores"], strict=True))
         for step, made in scores.items():
             require_subset((config.split,), made.splits, "split", "split")
-            if made.images != config.images:
-                raise ConfigError(
-                    f"scores: '{step}' classified the images of step '{made.images}', not those of '{config.images}'"
-                )
             if made.output != "scores":
                 raise ConfigError(f"scores: '{step}' holds features of {made.output}; classify with output: scores")
+        require_same_images(config, inputs, "scores")
         names = [*config.scores, *config.ensembles, *config.groups]
         for name, count in Counter(names).items():
             if count > 1:
@@ -104,7 +101,7 @@ class EvaluateClasses(Stage[EvaluateClassesConfig]):
 
     @cached_property
     def _units(self) -> tuple[str, ...]:
-        return Manifest.read(self.input("images")).units(self.config.split)
+        return self.manifest.units(self.config.split)
 
     @cached_property
     def _infos(self) -> dict[str, ScoresInfo]:
@@ -115,7 +112,7 @@ class EvaluateClasses(Stage[EvaluateClassesConfig]):
 
     def phases(self) -> list[Phase]:
         """One unit."""
-        Manifest.read(self.input("images"))  # so that status knows when there is nothing to evaluate yet
+        _ = self.manifest  # so that status knows when there is nothing to evaluate yet
         return [Phase("evaluate", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
@@ -149,11 +146,11 @@ class EvaluateClasses(Stage[EvaluateClassesConfig]):
     def _truth(self, shard: str, counts: Counter[str]) -> dict[str, str]:
         """The class of each image of a shard that has one."""
         found: dict[str, str] = {}
-        for record in read_images(self.input("images"), shard)[0]:
-            classes = classes_of(record.annotation, self.config.truth)
+        for key, annotation in read_annotations(self.input("images"), shard).items():
+            classes = classes_of(annotation, self.config.truth)
             counts["total"] += 1
             if len(classes) == 1:
-                found[record.key] = classes[0]
+                found[key] = classes[0]
             else:
                 counts["several_classes" if classes else "no_class"] += 1
         return found

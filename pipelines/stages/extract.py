@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,13 +12,14 @@ from pydantic import Field
 
 from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.image_tars import ImageRecord
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import read_backbone
 from pipelines.artifacts.windows_and_maps import MapRow, encode_maps
-from pipelines.engine.stage import COVERAGE, Input, Phase, Resources, Stage, StageConfig, require_subset
-from pipelines.engine.workspace import Output, Quarantined
-from pipelines.shards.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
-from pipelines.shards.reading import check_account, map_unit, parse_map_unit, read_images, splits_units
+from pipelines.engine.machine import choose_device
+from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
+from pipelines.engine.workspace import Output
+from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
+from pipelines.shards.reading import map_unit, parse_map_unit, read_images
+from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.errors import DataError
 from sppnet.images.pixels import prepare_image
 from sppnet.networks.backbones import Backbone
@@ -48,7 +49,7 @@ class ExtractConfig(ConvolvingConfig):
     dtype: Literal["float16", "float32"] = "float16"
 
 
-class Extract(Stage[ExtractConfig]):
+class Extract(ShardStage[ExtractConfig]):
     """Writes one Parquet file per scale and shard, one row a map."""
 
     name: ClassVar[str] = "extract"
@@ -58,16 +59,11 @@ class Extract(Stage[ExtractConfig]):
     @classmethod
     def check(cls, config: ExtractConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested."""
-        images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
-
-    @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
+        require_ingested(config.splits, inputs)
 
     @cached_property
     def _device(self) -> torch.device:
-        return choose_device(self.config, self.spec.step)
+        return choose_device(self.config.device, self.spec.step)
 
     @cached_property
     def _backbone(self) -> Backbone:
@@ -83,34 +79,29 @@ class Extract(Stage[ExtractConfig]):
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard at a scale, mirrored or not. The largest scales come first, not to be last."""
-        shards = splits_units(self._manifest, self.config.splits)
+        shards = self.shards(self.config.splits)
         scales = sorted(set(self.config.scales), reverse=True)
         ways = (False, True) if self.config.flips else (False,)
         units = tuple(map_unit(scale, unit, flipped=way) for scale in scales for way in ways for unit in shards)
-        return [Phase("extract", units, Resources(cpus=self.config.cpus, gpus=self.config.gpus))]
+        return [Phase("extract", units, self.config.resources())]
 
     def run(self, unit: str) -> Output:
         """Convolves a shard's images at one scale."""
         scale, shard, flipped = parse_map_unit(unit)
         records, earlier = read_images(self.input("images"), shard)
-        quarantined = list(earlier)
-        figures = {"images": 0, "raw_bytes": 0}
+        work = self.work(shard, earlier)
+        prepare = partial(self._prepare, scale=scale, flipped=flipped)
+        convolve = partial(self._convolve, scale=scale)
+        raw_bytes = 0
 
         def rows() -> Iterator[MapRow]:
-            prepare = partial(self._prepare, scale=scale, flipped=flipped)
-            for record, prepared in prefetched(records, prepare, self.config.ahead):
-                try:
-                    row = self._convolve(record, prepared.result(), scale)
-                except DataError as error:
-                    quarantined.append(Quarantined(record.key, error.reason, error.detail, self.name))
-                    continue
-                figures["images"] += 1
-                figures["raw_bytes"] += row.map.nbytes
+            nonlocal raw_bytes
+            for row in work.each_prepared(records, prepare, convolve, self.config.ahead):
+                raw_bytes += row.map.nbytes
                 yield row
 
         data = encode_maps(rows())
-        check_account(shard, self._manifest.keys(shard), figures["images"], tuple(quarantined))
-        return Output(data, ".parquet", figures["images"], figures["images"], tuple(quarantined), figures)
+        return work.output(data, ".parquet", work.done, {"images": work.done, "raw_bytes": raw_bytes})
 
     def _prepare(self, record: ImageRecord, scale: int, *, flipped: bool) -> torch.Tensor:
         """Decodes, mirrors and resizes an image, on a thread."""

@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.artifacts.backbone_info import BackboneInfo, read_backbone_info
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import read_trained_head
 from pipelines.detecting.gathering import TrainingShards, check_inputs
 from pipelines.engine.stage import Input, StageConfig
@@ -115,7 +114,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
         for number, split in enumerate(config.positive_splits):
             if split in (config.split, *config.positive_splits[:number]):
                 raise ConfigError(f"positive_splits: '{split}' comes twice: each split has one role")
-        check_inputs(config.images, config.scales, (config.split, *config.positive_splits), inputs)
+        check_inputs(config, config.scales, (config.split, *config.positive_splits), inputs)
         maps: Any = inputs["maps"][0]
         if config.flips and not maps.flips:
             raise ConfigError("flips: the maps are extracted without; set flips there too")
@@ -127,11 +126,6 @@ class Finetune(TrainingStage[FinetuneConfig]):
         if config.workers > config.batch:
             raise ConfigError(f"workers: {config.workers} can't share a batch of {config.batch}")
         Pyramid(config.levels)
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """The images' manifest."""
-        return Manifest.read(self.input("images"))
 
     @cached_property
     def backbone(self) -> BackboneInfo:

@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.artifacts.image_tars import ImageRecord
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.window_files import FoundBoxes, digest_window_files, read_window_files
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Stage, StageConfig, require_subset
-from pipelines.engine.workspace import Output, Quarantined
-from pipelines.shards.reading import check_account, read_images, splits_units
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
+from pipelines.engine.workspace import Output
+from pipelines.shards.reading import read_images
+from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.errors import DataError
 from sppnet.proposals.windows import BoxConvention, fit_windows
 
@@ -52,7 +52,7 @@ class ImportWindowsConfig(StageConfig):
     max_windows: Annotated[int, Field(ge=1)] | None = None
 
 
-class ImportWindows(Stage[ImportWindowsConfig]):
+class ImportWindows(ShardStage[ImportWindowsConfig]):
     """Writes one Parquet file a shard, one row an image, as `propose` does."""
 
     name: ClassVar[str] = "import-windows"
@@ -62,8 +62,7 @@ class ImportWindows(Stage[ImportWindowsConfig]):
     @classmethod
     def check(cls, config: ImportWindowsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested."""
-        images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
+        require_ingested(config.splits, inputs)
 
     @classmethod
     def external(cls, config: ImportWindowsConfig) -> Mapping[str, Any]:
@@ -75,8 +74,7 @@ class ImportWindows(Stage[ImportWindowsConfig]):
         place = f"{self.artifact.name}/{SOURCE}"
         if self.artifact.store.exists(place):
             return
-        manifest = self._manifest
-        known = {key for split in manifest.splits.values() for shard in split for key in shard}
+        known = {key for shard in self.shards(self.manifest.splits) for key in self.manifest.keys(shard)}
         unknown = sorted(set(self._found.boxes) - known)
         if unknown:
             shown = ", ".join(unknown[:_SHOWN])
@@ -87,30 +85,20 @@ class ImportWindows(Stage[ImportWindowsConfig]):
         self.artifact.store.create(place, canonical_json(body).encode())
 
     @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
-    @cached_property
     def _found(self) -> FoundBoxes:
         return read_window_files(self.config.paths, self.config.convention)
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""
-        return [Phase("import", splits_units(self._manifest, self.config.splits))]
+        return [Phase("import", self.shards(self.config.splits))]
 
     def run(self, unit: str) -> Output:
         """Takes over the windows of a shard's images; an image without any is quarantined as `no-windows`."""
         records, earlier = read_images(self.input("images"), unit)
-        rows: list[WindowsRow] = []
-        quarantined = list(earlier)
-        for record in records:
-            try:
-                rows.append(self._take(record))
-            except DataError as error:
-                quarantined.append(Quarantined(record.key, error.reason, error.detail, self.name))
-        check_account(unit, self._manifest.keys(unit), len(rows), tuple(quarantined))
+        work = self.work(unit, earlier)
+        rows = list(work.each(records, self._take))
         windows = sum(len(row.windows) for row in rows)
-        return Output(encode_windows(rows), ".parquet", len(rows), len(rows), tuple(quarantined), {"windows": windows})
+        return work.output(encode_windows(rows), ".parquet", len(rows), {"windows": windows})
 
     def _take(self, record: ImageRecord) -> WindowsRow:
         width, height = record.annotation.width, record.annotation.height

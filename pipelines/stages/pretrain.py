@@ -10,14 +10,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import RUNTIME, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.pretraining.batches import Cutter, Fallback
 from pipelines.pretraining.examples import Classes, CropExample, View, decode_index, encode_index, examples_of
 from pipelines.pretraining.task import PretrainTask
-from pipelines.shards.reading import read_images
+from pipelines.shards.reading import read_annotations
 from pipelines.stages.statistics import read_statistics
+from pipelines.training.held_out import is_held_out
 from pipelines.training.loop import Plateau, Rate, Task, TrainingConfig, TrainingStage, Worker
 from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
@@ -25,10 +25,8 @@ from sppnet.images.statistics import PixelStatistics
 from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops, Where
 from sppnet.networks.backbones import Backbone, build_backbone
 from sppnet.pooling.pyramid import NAMED_LEVELS, Pyramid, make_pyramid
-from sppnet.seeds import derive_seed
 
 _INDEX = "index/"
-_HELD_OUT_RANGE = 1 << 63
 _READERS = 16
 
 
@@ -136,7 +134,7 @@ class PretrainConfig(TrainingConfig, BackboneFields):
 
     def held_out(self, key: str) -> bool:
         """Tells whether an image is held out; depends on its key only."""
-        return derive_seed(0, "holdout", key) < self.holdout * _HELD_OUT_RANGE
+        return is_held_out(key, self.holdout)
 
 
 class Pretrain(TrainingStage[PretrainConfig]):
@@ -160,11 +158,6 @@ class Pretrain(TrainingStage[PretrainConfig]):
         if config.workers > config.batch:
             raise ConfigError(f"workers: {config.workers} can't share a batch of {config.batch}")
 
-    @cached_property
-    def manifest(self) -> Manifest:
-        """The images' manifest."""
-        return Manifest.read(self.input("images"))
-
     def phases(self) -> list[Phase]:
         """The index, a unit a shard, then the training."""
         units = tuple(_INDEX + unit for unit in self.manifest.units(self.config.split))
@@ -179,17 +172,15 @@ class Pretrain(TrainingStage[PretrainConfig]):
     def _index(self, shard: str) -> Output:
         config, cutter = self.config, self.config.cutter()
         examples, skipped = [], 0
-        for record in read_images(self.input("images"), shard)[0]:
-            image_hw = (record.annotation.height, record.annotation.width)
-            for label, box in examples_of(
-                record.annotation, config.view, difficult=config.difficult, classes=config.classes
-            ):
+        for key, annotation in read_annotations(self.input("images"), shard).items():
+            image_hw = (annotation.height, annotation.width)
+            for label, box in examples_of(annotation, config.view, difficult=config.difficult, classes=config.classes):
                 if config.subcategories is not None and label not in config.subcategories:
                     continue
                 if config.fallback == "skip" and not cutter.reaches(image_hw, box):
                     skipped += 1
                     continue
-                examples.append(CropExample(shard, record.key, label, box))
+                examples.append(CropExample(shard, key, label, box))
         metrics = {"examples": len(examples)} | ({"skipped": skipped} if config.fallback == "skip" else {})
         return Output(encode_index(shard, examples), ".json", len(examples), 0, metrics=metrics)
 

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.outside_files import read_outside
 from pipelines.engine.fingerprint import content_digest
-from pipelines.engine.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
-from pipelines.engine.workspace import Output, Quarantined
-from pipelines.shards.reading import check_account, decode_record, read_images, splits_units
+from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
+from pipelines.engine.workspace import Output
+from pipelines.shards.reading import decode_record, read_images
+from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
@@ -116,7 +116,7 @@ class ProposeConfig(StageConfig):
         return found
 
 
-class Propose(Stage[ProposeConfig]):
+class Propose(ShardStage[ProposeConfig]):
     """Writes one Parquet file a shard, one row an image."""
 
     name: ClassVar[str] = "propose"
@@ -128,8 +128,7 @@ class Propose(Stage[ProposeConfig]):
     @classmethod
     def check(cls, config: ProposeConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits must be ingested."""
-        images: Any = inputs["images"][0]
-        require_subset(config.splits, images.dataset.open().splits, "splits", "split")
+        require_ingested(config.splits, inputs)
         if len(set(config.methods)) < len(config.methods):
             raise ConfigError(f"methods: each at most once, got {', '.join(config.methods)}")
 
@@ -140,10 +139,6 @@ class Propose(Stage[ProposeConfig]):
         if model is None or "edge-boxes" not in config.methods:
             return {}
         return {"edge_model": content_digest(read_outside(model, _MODEL))}
-
-    @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
 
     @cached_property
     def _edges(self) -> EdgeDetector:
@@ -162,32 +157,20 @@ class Propose(Stage[ProposeConfig]):
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""
-        return [Phase("propose", splits_units(self._manifest, self.config.splits))]
+        return [Phase("propose", self.shards(self.config.splits))]
 
     def run(self, unit: str) -> Output:
         """Proposes windows for a shard's images; an image without any is quarantined as `no-windows`."""
         records, earlier = read_images(self.input("images"), unit)
+        work = self.work(unit, earlier)
         rows: list[WindowsRow] = []
-        quarantined = list(earlier)
         found: dict[str, int] = dict.fromkeys(self.config.methods, 0)
-        for record in records:
-            try:
-                row, counts = self._propose(record)
-            except DataError as error:
-                quarantined.append(Quarantined(record.key, error.reason, error.detail, self.name))
-                continue
+        for row, counts in work.each(records, self._propose):
             rows.append(row)
             for method, count in counts.items():
                 found[method] += count
-        check_account(unit, self._manifest.keys(unit), len(rows), tuple(quarantined))
-        return Output(
-            data=encode_windows(rows),
-            suffix=".parquet",
-            rows=len(rows),
-            done=len(rows),
-            quarantined=tuple(quarantined),
-            metrics={"windows": sum(len(row.windows) for row in rows), **found},
-        )
+        figures = {"windows": sum(len(row.windows) for row in rows), **found}
+        return work.output(encode_windows(rows), ".parquet", len(rows), figures)
 
     def _propose(self, record: ImageRecord) -> tuple[WindowsRow, dict[Method, int]]:
         image = decode_record(record)

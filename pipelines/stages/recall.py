@@ -12,13 +12,13 @@ import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ObjectAnnotation
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import Input, Phase, Stage, StageConfig, require_subset
+from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
-from pipelines.shards.reading import read_images
-from sppnet.errors import ArtifactError, ConfigError
+from pipelines.shards.reading import read_annotations
+from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.errors import ArtifactError
 from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps
 
 UNIT = "recall"
@@ -46,7 +46,7 @@ class RecallConfig(StageConfig):
     counts: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = COUNTS
 
 
-class Recall(Stage[RecallConfig]):
+class Recall(ShardStage[RecallConfig]):
     """Writes the sums of every shard, then one JSON object."""
 
     name: ClassVar[str] = "recall"
@@ -56,12 +56,9 @@ class Recall(Stage[RecallConfig]):
     @classmethod
     def check(cls, config: RecallConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Windows of the split must have been proposed, for the same images."""
+        require_same_images(config, inputs, "windows")
         windows: Any = inputs["windows"]
-        for step, proposed in zip(config.windows, windows, strict=True):
-            if proposed.images != config.images:
-                raise ConfigError(
-                    f"windows: '{step}' is of the images of step '{proposed.images}', not of '{config.images}'"
-                )
+        for proposed in windows:
             require_subset((config.split,), proposed.splits, "split", "split")
 
     @classmethod
@@ -70,16 +67,12 @@ class Recall(Stage[RecallConfig]):
         return {"names": list(config.windows)}
 
     @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
-    @cached_property
     def _counts(self) -> tuple[int | None, ...]:
         return (*self.config.counts, None)
 
     def phases(self) -> list[Phase]:
         """The sums, a unit a shard, then their join."""
-        shards = tuple(_SUMS + unit for unit in self._manifest.units(self.config.split))
+        shards = tuple(_SUMS + unit for unit in self.manifest.units(self.config.split))
         return [Phase("sums", shards, keyed=False), Phase("join", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
@@ -89,11 +82,10 @@ class Recall(Stage[RecallConfig]):
     def _sum(self, shard: str) -> Output:
         objects: dict[str, tuple[ObjectAnnotation, ...]] = {}
         difficult = 0
-        for record in read_images(self.input("images"), shard)[0]:
-            ignored = record.annotation.ignored
-            judged = [thing for thing in record.annotation.objects if thing.category not in ignored]
-            objects[record.key] = tuple(thing for thing in judged if not thing.difficult)
-            difficult += len(judged) - len(objects[record.key])
+        for key, annotation in read_annotations(self.input("images"), shard).items():
+            judged = [thing for thing in annotation.objects if thing.category not in annotation.ignored]
+            objects[key] = tuple(thing for thing in judged if not thing.difficult)
+            difficult += len(judged) - len(objects[key])
         rows = [self._row(artifact, shard, objects) for artifact in self.inputs("windows")]
         body = {"images": len(objects), "difficult": difficult, "rows": rows}
         return Output(canonical_json(body).encode(), ".json", sum(map(len, objects.values())), 0)

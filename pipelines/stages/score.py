@@ -10,12 +10,13 @@ from pydantic import Field
 
 from pipelines.detecting.gathering import check_inputs
 from pipelines.detecting.scoring import DetectorSource, Rules, ShardScorer
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.engine.machine import GpuFields
+from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
-from pipelines.shards.reading import splits_units
+from pipelines.shards.stage import ShardStage
 
 
-class ScoreConfig(StageConfig):
+class ScoreConfig(GpuFields):
     """Config of `score`. Features, scales and pyramid are those that the SVMs were trained on.
 
     Attributes:
@@ -28,8 +29,6 @@ class ScoreConfig(StageConfig):
         threshold: Lower scores are dropped.
         nms_iou: Of two detections of a category that overlap more, the lower is suppressed.
         per_image: At most so many detections an image and category.
-        gpus: GPUs a unit takes.
-        cpus: CPUs a unit takes.
     """
 
     stage: Literal["score"]
@@ -42,11 +41,9 @@ class ScoreConfig(StageConfig):
     threshold: float = -1.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
     per_image: Annotated[int, Field(ge=1)] = 100
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
 
-class Score(Stage[ScoreConfig]):
+class Score(ShardStage[ScoreConfig]):
     """Writes one Parquet file a shard, one row a detection."""
 
     name: ClassVar[str] = "score"
@@ -58,7 +55,7 @@ class Score(Stage[ScoreConfig]):
         """The windows must be of the images, and the maps too, at the scales that the detector was trained at."""
         detectors: Any = (*inputs["svms"], *inputs["regressors"])
         scales = tuple(scale for detector in detectors for scale in detector.scales)
-        check_inputs(config.images, scales, config.splits, inputs)
+        check_inputs(config, scales, config.splits, inputs)
 
     @cached_property
     def _scorer(self) -> ShardScorer:
@@ -67,13 +64,12 @@ class Score(Stage[ScoreConfig]):
             self.input("windows"), self.input("maps"), self.input("svms"), self.optional_input("regressors")
         )
         rules = Rules(config.threshold, config.nms_iou, config.per_image)
-        return ShardScorer(self.input("images"), (source,), rules, self.name)
+        return ShardScorer(self.input("images"), (source,), rules)
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""
-        resources = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
-        return [Phase("score", splits_units(self._scorer.manifest, self.config.splits), resources)]
+        return [Phase("score", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
         """Scores the windows of a shard's images."""
-        return self._scorer.run(unit)
+        return self._scorer.run(unit, self.work)

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
-from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
-from pipelines.engine.workspace import Artifact, Output, Quarantined
-from pipelines.shards.reading import check_account, decode_record, read_images
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from pipelines.engine.machine import CpuFields
+from pipelines.engine.stage import Input, Phase, StageConfig
+from pipelines.engine.workspace import Artifact, Output
+from pipelines.shards.convolving import decode_for_scale
+from pipelines.shards.reading import read_images
+from pipelines.shards.stage import ShardStage
+from sppnet.errors import ArtifactError, ConfigError
 from sppnet.images.statistics import PixelStatistics, PixelSums
 from sppnet.networks.weights import read_metadata, read_safetensors, write_safetensors
-from sppnet.pooling.scales import resized_shape
 
 UNIT = "statistics"
 """The unit that joins all shards' sums."""
@@ -30,7 +31,7 @@ SUFFIX = ".safetensors"
 _SUMS = "sums/"
 
 
-class StatisticsConfig(StageConfig):
+class StatisticsConfig(CpuFields):
     """Config of `statistics`; defaults are the paper's.
 
     Attributes:
@@ -40,7 +41,6 @@ class StatisticsConfig(StageConfig):
         size: Side of the centre crop that the mean image is of, in pixels.
         max_pixels: An image with more pixels at that short side is set aside: a long, thin one grows far beyond its
             own size.
-        cpus: CPUs a unit takes.
     """
 
     stage: Literal["statistics"]
@@ -49,10 +49,9 @@ class StatisticsConfig(StageConfig):
     short_side: Annotated[int, Field(ge=16)] = 256
     size: Annotated[int, Field(ge=16)] = 224
     max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
 
-class Statistics(Stage[StatisticsConfig]):
+class Statistics(ShardStage[StatisticsConfig]):
     """Writes the sums of every shard, then one safetensors file with the statistics of the split."""
 
     name: ClassVar[str] = "statistics"
@@ -65,14 +64,10 @@ class Statistics(Stage[StatisticsConfig]):
         if config.size > config.short_side:
             raise ConfigError(f"size: {config.size} is larger than short_side {config.short_side}")
 
-    @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
     def phases(self) -> list[Phase]:
         """The sums, a unit a shard, then their join."""
-        resources = Resources(cpus=self.config.cpus)
-        shards = tuple(_SUMS + unit for unit in self._manifest.units(self.config.split))
+        resources = self.config.resources()
+        shards = tuple(_SUMS + unit for unit in self.manifest.units(self.config.split))
         return [Phase("sums", shards, resources), Phase("join", (UNIT,), resources, keyed=False)]
 
     def run(self, unit: str) -> Output:
@@ -81,21 +76,12 @@ class Statistics(Stage[StatisticsConfig]):
 
     def _sum(self, shard: str) -> Output:
         records, earlier = read_images(self.input("images"), shard)
-        quarantined = list(earlier)
+        work = self.work(shard, earlier)
         sums = PixelSums(self.config.short_side, self.config.size)
-        for record in records:
-            try:
-                height, width = resized_shape(
-                    (record.annotation.height, record.annotation.width), self.config.short_side
-                )
-                if height * width > self.config.max_pixels:
-                    limit = self.config.max_pixels
-                    raise DataError("too-large", f"{width} x {height} pixels resized, the limit is {limit} pixels")
-                sums.add(decode_record(record))
-            except DataError as error:
-                quarantined.append(Quarantined(record.key, error.reason, error.detail, self.name))
-        check_account(shard, self._manifest.keys(shard), sums.images, tuple(quarantined))
-        return Output(_encode_sums(sums), SUFFIX, 3, sums.images, tuple(quarantined), {"images": sums.images})
+        decode = partial(decode_for_scale, scale=self.config.short_side, max_pixels=self.config.max_pixels)
+        for _ in work.each(records, lambda record: sums.add(decode(record))):
+            continue
+        return work.output(_encode_sums(sums), SUFFIX, 3, {"images": sums.images})
 
     def _join(self) -> Output:
         whole = PixelSums(self.config.short_side, self.config.size)

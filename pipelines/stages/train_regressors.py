@@ -22,7 +22,7 @@ from pipelines.detecting.gathering import ExampleGroups, half_features, join_exa
 from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainingStage
 from pipelines.engine.stage import Phase, StageConfig
 from pipelines.engine.workspace import Output
-from pipelines.shards.windowed import WindowedImage
+from pipelines.shards.windowed import LabelledImage
 from sppnet.detection.mining import name_fraction
 from sppnet.detection.regression import BoxRegressors, train_regressor
 from sppnet.detection.ridge import RowBlocks, ridge_bytes
@@ -105,7 +105,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         return self._shards.run(rest, lambda image: self._gather(image, found), found.joined)
 
     @torch.inference_mode()
-    def _gather(self, image: WindowedImage, found: ExampleGroups) -> dict[str, float]:
+    def _gather(self, image: LabelledImage, found: ExampleGroups) -> dict[str, float]:
         wanted = [o for o in image.annotation.objects if o.category in self.config.categories]
         objects = [o for o in wanted if self.config.difficult or not o.difficult]
         if not objects:

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT
-from pipelines.artifacts.image_tars import ImageRecord
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.scores import decode_scores
 from pipelines.classifying.transfer_protocols import Floats, ImageLabels, Protocol
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig, StageSpec, require_subset
-from pipelines.engine.workspace import Output, Quarantined
-from pipelines.shards.reading import check_account, read_images, splits_units
+from pipelines.engine.machine import CpuFields
+from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
+from pipelines.engine.workspace import Output
+from pipelines.shards.reading import read_annotations
+from pipelines.shards.stage import ShardStage, require_same_images
 from pipelines.stages.classify import ScoresInfo
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise
 from sppnet.seeds import derive_seed
 
 
-class TransferConfig(StageConfig):
+class TransferConfig(CpuFields):
     """Config of `transfer`.
 
     Attributes:
@@ -41,7 +42,6 @@ class TransferConfig(StageConfig):
         c: Cost of an example within an SVM's margin.
         positive_weight: Factor on the cost of positives.
         bias_scale: Value of the constant feature whose weight is the bias.
-        cpus: CPUs a unit takes.
     """
 
     stage: Literal["transfer"]
@@ -51,7 +51,6 @@ class TransferConfig(StageConfig):
     c: Annotated[float, Field(gt=0)] = 1.0
     positive_weight: Annotated[float, Field(gt=0)] = 1.0
     bias_scale: Annotated[float, Field(gt=0)] = 1.0
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class _FeatureSet:
         return f"{self.step}/{self.views}"
 
 
-class Transfer(Stage[TransferConfig]):
+class Transfer(ShardStage[TransferConfig]):
     """Writes JSON: what images show, figures per category or split, and the result."""
 
     name: ClassVar[str] = "transfer"
@@ -85,11 +84,8 @@ class Transfer(Stage[TransferConfig]):
         classified: Any = inputs["features"]
         if len(set(config.features)) != len(config.features):
             raise ConfigError(f"features: a step is named twice: {', '.join(config.features)}")
+        require_same_images(config, inputs, "features")
         for step, made in zip(config.features, classified, strict=True):
-            if made.images != config.images:
-                raise ConfigError(
-                    f"features: '{step}' classified the images of step '{made.images}', not those of '{config.images}'"
-                )
             if made.output == "scores":
                 raise ConfigError(f"features: '{step}' makes class scores; set its output to pool5, fc6 or fc7")
             require_subset(config.protocol.splits, made.splits, "protocol", "split")
@@ -100,12 +96,8 @@ class Transfer(Stage[TransferConfig]):
         return {"names": list(config.features)}
 
     @cached_property
-    def _manifest(self) -> Manifest:
-        return Manifest.read(self.input("images"))
-
-    @cached_property
     def _shards(self) -> tuple[str, ...]:
-        return splits_units(self._manifest, self.config.protocol.splits)
+        return self.shards(self.config.protocol.splits)
 
     @cached_property
     def _sets(self) -> tuple[_FeatureSet, ...]:
@@ -119,20 +111,20 @@ class Transfer(Stage[TransferConfig]):
     @cached_property
     def _fits(self) -> dict[str, tuple[_FeatureSet, str]]:
         """What each unit of the fit phase is about; the parts of a set of features follow one another."""
-        parts = self.config.protocol.parts(self._manifest.categories)
+        parts = self.config.protocol.parts(self.manifest.categories)
         return {f"fit/{features.name}/{part}": (features, part) for features in self._sets for part in parts}
 
     def prepare(self) -> None:
         """Checks the categories that the protocol names."""
         where = f"step {self.spec.step}: protocol"
-        require_subset(self.config.protocol.named, self._manifest.categories, where, "category")
+        require_subset(self.config.protocol.named, self.manifest.categories, where, "category")
 
     def phases(self) -> list[Phase]:
         """Gather, a unit a shard; fit, a unit a set of features and category or split; the result."""
-        images = sum(map(self._manifest.count, self.config.protocol.splits))
+        images = sum(map(self.manifest.count, self.config.protocol.splits))
         longest = max(ScoresInfo.read(artifact).dimension for artifact in self.inputs("features"))
         # A unit holds one set of features and the part of it that is trained on.
-        needs = Resources(cpus=self.config.cpus, memory_bytes=8 * images * longest)
+        needs = self.config.resources(8 * images * longest)
         return [
             Phase("gather", tuple(f"gather/{shard}" for shard in self._shards)),
             Phase("fit", tuple(self._fits), needs, keyed=False),
@@ -157,36 +149,30 @@ class Transfer(Stage[TransferConfig]):
     # --- gather -------------------------------------------------------------------------------------------------
 
     def _gather(self, shard: str) -> Output:
-        records, earlier = read_images(self.input("images"), shard)
-        aside = {entry.key: entry for entry in earlier}
-        for artifact in self.inputs("features"):
-            for entry in artifact.commit(shard).quarantined:
-                aside.setdefault(entry.key, entry)
-        rows = []
-        for record in records:
-            if record.key in aside:
-                continue
-            image = _labels(record, shard)
-            try:
-                self.config.protocol.takes(image)
-            except DataError as error:
-                aside[record.key] = Quarantined(record.key, error.reason, error.detail, self.name)
-                continue
-            rows.append(asdict(image))
-        check_account(shard, self._manifest.keys(shard), len(rows), tuple(aside.values()))
-        data = canonical_json({"images": rows}).encode()
-        return Output(data, ".json", len(rows), len(rows), tuple(aside.values()))
+        sources = (self.input("images"), *self.inputs("features"))
+        work = self.work(shard, [entry for artifact in sources for entry in artifact.commit(shard).quarantined])
+        annotations = read_annotations(self.input("images"), shard)
+        rows = list(work.each(annotations.values(), self._labels))
+        return work.output(canonical_json({"images": rows}).encode(), ".json", len(rows))
+
+    def _labels(self, annotation: ImageAnnotation) -> dict[str, Any]:
+        """What an image shows, JSON values; raises `DataError` if the protocol can't use such an image."""
+        categories = [thing.category for thing in annotation.objects]
+        self.config.protocol.takes(annotation.key, categories)
+        difficult = [thing.difficult for thing in annotation.objects]
+        return {"key": annotation.key, "categories": categories, "difficult": difficult}
 
     @cached_property
     def _images(self) -> tuple[ImageLabels, ...]:
         """All images that are used, in the order of the shards."""
-        found = []
-        for shard in self._shards:
-            for row in json.loads(self.artifact.read(f"gather/{shard}"))["images"]:
-                labels = ImageLabels(row["key"], row["split"], tuple(row["categories"]), tuple(row["difficult"]))
-                if self.config.protocol.takes(labels):
-                    found.append(labels)
-        return tuple(found)
+        protocol = self.config.protocol
+        return tuple(
+            ImageLabels(row["key"], split, tuple(row["categories"]), tuple(row["difficult"]))
+            for split in protocol.splits
+            for shard in self.manifest.units(split)
+            for row in json.loads(self.artifact.read(f"gather/{shard}"))["images"]
+            if protocol.takes(row["key"], row["categories"])
+        )
 
     # --- fit ----------------------------------------------------------------------------------------------------
 
@@ -208,12 +194,12 @@ class Transfer(Stage[TransferConfig]):
         artifact = self.inputs("features")[features.place]
         place = {(image.split, image.key): row for row, image in enumerate(self._images)}
         values = np.empty((len(place), ScoresInfo.read(artifact).dimension), dtype=np.float32)
-        for shard in self._shards:
-            split = shard.split("/", maxsplit=1)[0]
-            for row in decode_scores(artifact.read(shard), f"{artifact.name}/{shard}"):
-                at = place.pop((split, row.key), None) if row.views == features.views else None
-                if at is not None:
-                    values[at] = row.values
+        for split in self.config.protocol.splits:
+            for shard in self.manifest.units(split):
+                for row in decode_scores(artifact.read(shard), f"{artifact.name}/{shard}"):
+                    at = place.pop((split, row.key), None) if row.views == features.views else None
+                    if at is not None:
+                        values[at] = row.values
         if place:
             raise ArtifactError(f"{artifact.name}: image {min(place)[1]} has neither features nor a reason")
         return values
@@ -230,9 +216,3 @@ class Transfer(Stage[TransferConfig]):
             for features, figures in found.items()
         ]
         return {"split": protocol.splits[-1], "protocol": protocol.kind, "rows": rows}
-
-
-def _labels(record: ImageRecord, shard: str) -> ImageLabels:
-    objects = record.annotation.objects
-    categories, difficult = tuple(thing.category for thing in objects), tuple(thing.difficult for thing in objects)
-    return ImageLabels(record.key, shard.split("/", maxsplit=1)[0], categories, difficult)

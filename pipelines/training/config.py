@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.engine.stage import RUNTIME, StageConfig
+from pipelines.engine.machine import GpuFields
+from pipelines.engine.stage import RUNTIME
 from sppnet.errors import ConfigError
 
 
@@ -46,7 +47,7 @@ class Plateau(BaseModel):
         return float(lr / self.factor**divided)
 
 
-class TrainingConfig(StageConfig):
+class TrainingConfig(GpuFields):
     """What all training stages have in common.
 
     Attributes:
@@ -66,8 +67,6 @@ class TrainingConfig(StageConfig):
             are equal to the last bit only for the same number.
         compile: Whether the model's steps run through `torch.compile`, which needs a compiler on the workers and
             takes a minute or more to start; what it computes is the same but for rounding.
-        cpus: CPUs of a worker.
-        gpus: GPUs of a worker.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -82,8 +81,6 @@ class TrainingConfig(StageConfig):
     checkpoint_every: Annotated[int, RUNTIME, Field(ge=1)] = 500
     log_every: Annotated[int, RUNTIME, Field(ge=1)] = 20
     workers: Annotated[int, RUNTIME, Field(ge=1)] = 1
-    cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
-    gpus: Annotated[float, RUNTIME, Field(ge=0)] = 0
     compile: Annotated[bool, RUNTIME] = False
 
     def check_held_out(self, holdout: float) -> None:

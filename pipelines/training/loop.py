@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from pipelines.artifacts.networks import UNIT
-from pipelines.engine.stage import Phase, Resources, Stage, StageSpec
+from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output
+from pipelines.shards.stage import ShardStage
 from pipelines.training.best_weights import BestSnapshot
 from pipelines.training.checkpoints import Checkpoint, Checkpoints
 from pipelines.training.config import Plateau, Rate, TrainingConfig
@@ -81,7 +82,7 @@ class Task(ABC):
 C = TypeVar("C", bound=TrainingConfig)
 
 
-class TrainingStage(Stage[C]):
+class TrainingStage(ShardStage[C]):
     """A stage whose last phase is one unit that several workers make together.
 
     Attributes:
@@ -95,8 +96,7 @@ class TrainingStage(Stage[C]):
 
     def training_phase(self) -> Phase:
         """The phase that trains."""
-        resources = Resources(cpus=self.config.cpus, gpus=self.config.gpus)
-        return Phase("train", (UNIT,), resources, workers=self.config.workers, keyed=False)
+        return Phase("train", (UNIT,), self.config.resources(), workers=self.config.workers, keyed=False)
 
     @abstractmethod
     def task(self, worker: Worker) -> Task:

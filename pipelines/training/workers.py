@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from pipelines.engine.machine import choose_device
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,7 +46,7 @@ class LocalWorker:
     def __init__(self, device: torch.device | None = None) -> None:
         self.rank = 0
         self.world_size = 1
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or choose_device()
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Nothing to average with."""

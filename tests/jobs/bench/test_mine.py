@@ -23,8 +23,8 @@ def test_rows_of_both_ways_find_the_same_hard_negatives() -> None:
 
 
 def test_the_stored_shard_is_what_mining_reads(tmp_path) -> None:
-    inputs = store_shard(Workspace.open(str(tmp_path)), images=2, windows=40, categories=7)
-    images, aside = inputs.open(SHARD)
+    shards = store_shard(Workspace.open(str(tmp_path)), images=2, windows=40, categories=7)
+    images, aside = shards.open(SHARD)
     found = list(images)
     assert aside == ()
     assert [image.key for image in found] == ["im000", "im001"]

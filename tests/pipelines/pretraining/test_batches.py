@@ -94,10 +94,10 @@ def test_no_more_than_a_few_batches_are_ahead(images: Artifact) -> None:
     batches = make_batches(images)
     for step in range(18):
         batches.batch(step)
-        assert sorted(batches._pending) == [step + 1, step + 2]
+        assert sorted(batches._started.numbers) == [step, step + 1, step + 2]
     for step in (18, 19):
         batches.batch(step)
-    assert batches._pending == {}
+    assert batches._started.numbers == (19,)
     batches.close()
 
 

@@ -115,7 +115,7 @@ def test_missing_windows_are_told(chain, tmp_path) -> None:
     rows = decode_windows(source.read(UNIT), "")
     windows = republish(tmp_path, source, {UNIT: (encode_windows(rows[1:]), source.commit(UNIT))})
     images, _ = inputs(chain, windows=windows).open(UNIT)
-    with pytest.raises(ArtifactError, match=f"image {rows[0].key} has neither windows nor a reason"):
+    with pytest.raises(ArtifactError, match=f"has {rows[0].key} at scale 160 where the map of {rows[1].key} belongs"):
         list(images)
 
 

@@ -174,7 +174,7 @@ def test_a_shard_without_windows(ensemble: Chain, tmp_path) -> None:
 def test_members_must_fit(ensemble: Chain) -> None:
     steps = {**ensemble.steps}
     more = {**steps, "more": steps["images"], "all": {**steps["all"], "images": "more"}}
-    with pytest.raises(ConfigError, match="detections: 'both' scored the images of step 'images', not those of 'more'"):
+    with pytest.raises(ConfigError, match=r"detections: 'both' is made from .* 'images', not from those of 'more'"):
         Chain(ensemble.data, more, ensemble.root)
     with pytest.raises(ConfigError, match=r"both.detections: 'full': split train is not among those of its input: val"):
         ensemble.changed(both={"splits": ["train"]})

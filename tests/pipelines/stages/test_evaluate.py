@@ -231,7 +231,7 @@ def test_splits_and_images_must_fit(chain) -> None:
         chain.changed(metrics={"split": "train"})
     steps = {**chain.steps, "more": chain.steps["images"], "metrics": {**chain.steps["metrics"], "images": "more"}}
     with pytest.raises(
-        ConfigError, match="detections: 'plain' scored the images of step 'images', not those of 'more'"
+        ConfigError, match="detections: 'plain' is made from the images of step 'images', not from those of 'more'"
     ):
         type(chain)(chain.data, steps, chain.root)
 

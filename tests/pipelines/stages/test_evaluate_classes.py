@@ -287,7 +287,7 @@ def recipe_with(scores: Mapping[str, Any] | None = None, **fields: Any):
     ("scores", "fields", "message"),
     [
         ({}, {"split": "train"}, "split: split train is not among those of its input: val"),
-        ({}, {"images": "more"}, "scores: 'a' classified the images of step 'images', not those of 'more'"),
+        ({}, {"images": "more"}, "scores: 'a' is made from the images of step 'images', not from those of 'more'"),
         ({"output": "fc7"}, {}, "scores: 'a' holds features of fc7; classify with output: scores"),
         ({}, {"ensembles": {"a": ["b"]}}, "scores: 'a' names more than one row"),
         ({}, {"ensembles": {"e": ["a", "c"]}}, "ensembles.e: step c is not among those of its input: a, b"),

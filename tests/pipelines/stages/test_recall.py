@@ -178,7 +178,8 @@ def test_windows_of_other_images_are_refused(recalled: Chain) -> None:
         "edges": {**recalled.steps["edges"], "images": "others"},
     }
     with pytest.raises(
-        ConfigError, match=r"recall.windows: 'edges' is of the images of step 'others', not of 'images'"
+        ConfigError,
+        match=r"recall.windows: 'edges' is made from .* 'others', not from those of 'images'",
     ):
         parse_recipe({"version": 1, "name": "x", "steps": steps}, "x")
 

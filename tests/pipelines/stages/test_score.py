@@ -151,5 +151,8 @@ def test_scales_and_splits_that_are_not_there(chain) -> None:
 def test_windows_of_other_images(chain) -> None:
     steps = {**chain.steps, "more": chain.steps["images"], "others": {**chain.steps["windows"], "images": "more"}}
     steps["plain"] = {**steps["plain"], "windows": "others"}
-    with pytest.raises(ConfigError, match=r"steps.plain.windows: made from the images of step 'more', not .* 'images'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"steps.plain.windows: 'others' is made from .* 'more', not from .* 'images'",
+    ):
         type(chain)(chain.data, steps, chain.root)

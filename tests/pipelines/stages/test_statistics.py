@@ -88,7 +88,7 @@ def test_an_image_that_grows_too_large_is_set_aside(workspace: Workspace) -> Non
     spec = make_spec(workspace, make_config(max_pixels=60 * 80 - 1), "statistics-limit", images="images-tiny")
     commit = run_unit(spec, "sums/train/000000")
     assert {(q.reason, q.detail) for q in commit.quarantined} == {
-        ("too-large", "80 x 60 pixels resized, the limit is 4799 pixels")
+        ("too-large", "80 x 60 pixels at scale 60, the limit is 4799 pixels")
     }
     for number in range(1, 4):
         run_unit(spec, f"sums/train/{number:06d}")

@@ -7,11 +7,11 @@ import pytest
 
 from pipelines.artifacts.examples import Examples
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
-from pipelines.detecting.gathering import open_examples
+from pipelines.detecting.gathering import TrainingShards, open_examples
 from pipelines.detecting.training_sets import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Quarantined, Workspace
-from pipelines.shards.windowed import ShardInputs, WindowedImage
+from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix
 from sppnet.detection.mining import first_responses, name_fraction
 from sppnet.detection.sampling import svm_negatives
@@ -39,9 +39,9 @@ def plain(workspace: Workspace):
     return train(svms_spec(workspace, "svms-plain"))
 
 
-def images_of(workspace: Workspace, shard: str = SHARD) -> list[WindowedImage]:
+def images_of(workspace: Workspace, shard: str = SHARD) -> list[LabelledImage]:
     inputs = [workspace.artifact(name) for name in INPUTS.values()]
-    return list(ShardInputs(*inputs, SCALES).open(shard)[0])
+    return list(TrainingShards(*inputs, SCALES, "train", "test").open(shard)[0])
 
 
 def read(workspace: Workspace, artifact: str, unit: str, category: str) -> Examples:
@@ -49,7 +49,7 @@ def read(workspace: Workspace, artifact: str, unit: str, category: str) -> Examp
     return found
 
 
-def boxes_of(image: WindowedImage, *categories: str) -> np.ndarray:
+def boxes_of(image: LabelledImage, *categories: str) -> np.ndarray:
     return np.array([o.box for o in image.annotation.objects if o.category in categories], np.float32).reshape(-1, 4)
 
 

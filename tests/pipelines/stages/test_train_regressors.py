@@ -7,8 +7,8 @@ import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo, read_detector
 from pipelines.artifacts.examples import Examples, decode_examples
+from pipelines.detecting.gathering import TrainingShards
 from pipelines.executors.local import LocalExecutor
-from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import iou_matrix, paired_iou
 from sppnet.detection.mining import name_fraction
 from sppnet.detection.regression import BoxRegressors, train_regressor
@@ -33,7 +33,7 @@ def joined(parts: list[Examples], name: str) -> np.ndarray:
 
 def windowed(chain: Chain, shard: str):
     parts = [chain.artifact(name) for name in ("images", "windows", "maps")]
-    return ShardInputs(*parts, SCALES).open(shard)[0]
+    return TrainingShards(*parts, SCALES, "train", "test").open(shard)[0]
 
 
 def test_examples_overlap_their_object_by_half(chain) -> None:

@@ -11,9 +11,10 @@ import pytest
 from pipelines.artifacts.detectors import FeatureInfo, read_svms
 from pipelines.artifacts.examples import Examples, decode_examples
 from pipelines.artifacts.manifest import Manifest
+from pipelines.detecting.gathering import TrainingShards
 from pipelines.detecting.training_sets import SHARED
 from pipelines.executors.local import LocalExecutor
-from pipelines.shards.windowed import ShardInputs, WindowedImage
+from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix, nms
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.mining import name_fraction
@@ -29,9 +30,9 @@ STEPS = ("images", "windows", "network", "maps", "svms")
 
 
 @pytest.fixture(scope="module")
-def images(chain) -> dict[str, list[WindowedImage]]:
+def images(chain) -> dict[str, list[LabelledImage]]:
     parts = [chain.artifact(name) for name in ("images", "windows", "maps")]
-    return {shard: list(ShardInputs(*parts, SCALES).open(shard)[0]) for shard in SHARDS}
+    return {shard: list(TrainingShards(*parts, SCALES, "train", "test").open(shard)[0]) for shard in SHARDS}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def rows(parts: Sequence[Examples]) -> list[tuple[str, int, np.ndarray, np.ndarr
     ]
 
 
-def boxes_of(image: WindowedImage, *categories: str) -> np.ndarray:
+def boxes_of(image: LabelledImage, *categories: str) -> np.ndarray:
     found = [thing.box for thing in image.annotation.objects if thing.category in categories]
     return np.array(found, np.float64).reshape(-1, 4)
 
@@ -230,7 +231,9 @@ def val_objects(both: Chain, category: str) -> list[tuple[str, int, np.ndarray, 
     parts = [both.artifact(name) for name in ("images", "windows", "maps")]
     features = FeatureInfo.read(both.artifact("svms")).extractor(both.artifact("maps"), both.engine.workspace)
     found = []
-    for image in (image for shard in VAL_SHARDS for image in ShardInputs(*parts, SCALES).open(shard)[0]):
+    for image in (
+        image for shard in VAL_SHARDS for image in TrainingShards(*parts, SCALES, "train", "test").open(shard)[0]
+    ):
         things = [thing for thing in image.annotation.objects if thing.category in CATEGORIES]
         for place, thing in enumerate(things):
             if thing.category == category:

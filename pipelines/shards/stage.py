@@ -1,0 +1,65 @@
+"""What every stage that works on ingested images shares: their manifest, its shards, and what its inputs must be of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.stage import Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Quarantined
+from pipelines.shards.keys import ShardWork
+from pipelines.shards.reading import splits_units
+from sppnet.errors import ConfigError
+
+C = TypeVar("C", bound=StageConfig)
+Inputs = Mapping[str, tuple[StageConfig, ...]]
+"""Configs of a stage's input steps, by the field that names them."""
+
+
+class ShardStage(Stage[C]):
+    """A stage whose input field `images` names the step that ingests."""
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The images' manifest."""
+        return Manifest.read(self.input("images"))
+
+    def shards(self, splits: Iterable[str]) -> tuple[str, ...]:
+        """Return all shards of several splits, in order, each once; raise `ConfigError` for an unknown split."""
+        return splits_units(self.manifest, splits)
+
+    def work(self, shard: str, earlier: Iterable[Quarantined] = ()) -> ShardWork:
+        """Open the account of a shard's keys.
+
+        Args:
+            shard: Name of the shard.
+            earlier: Keys that earlier stages set aside.
+        """
+        return ShardWork(self.name, shard, self.manifest.keys(shard), earlier)
+
+
+def require_ingested(splits: tuple[str, ...], inputs: Inputs) -> None:
+    """Raise `ConfigError` naming the first split that the step behind `images` does not ingest."""
+    images: Any = inputs["images"][0]
+    require_subset(splits, images.dataset.open().splits, "splits", "split")
+
+
+def require_same_images(config: StageConfig, inputs: Inputs, *fields: str) -> None:
+    """Raise `ConfigError` where a step is made from other images than the config's own.
+
+    Args:
+        config: Of the stage; its field `images` names the step that ingests.
+        inputs: Configs of its input steps.
+        fields: Those that name steps which are made from images too.
+    """
+    references = config.references()
+    (images,) = references["images"]
+    for field in fields:
+        for step, made in zip(references[field], inputs[field], strict=True):
+            (others,) = made.references()["images"]
+            if others != images:
+                raise ConfigError(
+                    f"{field}: '{step}' is made from the images of step '{others}', not from those of '{images}'"
+                )
