@@ -12,7 +12,7 @@ from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import NAME as MANIFEST
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.kinds import parse_dataset
-from pipelines.datasets.sources import DatasetConfig
+from pipelines.datasets.protocol import DatasetConfig
 from pipelines.engine.fingerprint import canonical_json, content_digest
 from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig, StageSpec
 from pipelines.engine.workspace import Output, Quarantined
