@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import fmean
 
 from jobs.plan.rates import Rates
-from pipelines.datasets.keys import Shards
-from pipelines.datasets.sources import DataSet, RawImage
+from pipelines.datasets.protocol import DataSet, Place
 from pipelines.engine.recipe import Recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError, DataError
+from sppnet.images.pixels import probe_size
 
-_SAMPLED_SHARDS = 2  # a shard of some data sets is one object, which is read whole
-_SAMPLED_IMAGES = 8
+_SAMPLED_GROUPS = 2  # a group is one object, which is read whole
+_SAMPLED_IMAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Corpus:
         return sum(found.count * (found.mean_bytes or usual) for found in self.sets(step, *splits))
 
     def sets(self, step: str, *splits: str) -> Iterator[ImageSet]:
-        """The images of some splits of a step that ingests.
+        """Yield the images of some splits of a step that ingests.
 
         Raises:
             ConfigError: The size of a split is not known.
@@ -81,7 +82,7 @@ class Corpus:
 
 
 def parse_images(given: Sequence[str]) -> dict[str, ImageSet]:
-    """Reads `SPLIT=N` and `STEP.SPLIT=N` options; raises `ConfigError` for anything else."""
+    """Read `SPLIT=N` and `STEP.SPLIT=N` options; raise `ConfigError` for anything else."""
     found = {}
     for text in given:
         split, equals, number = text.partition("=")
@@ -92,7 +93,7 @@ def parse_images(given: Sequence[str]) -> dict[str, ImageSet]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Reads `WIDTHxHEIGHT`; raises `ConfigError` for anything else."""
+    """Read `WIDTHxHEIGHT`; raise `ConfigError` for anything else."""
     width, times, height = text.partition("x")
     if not (times and width.isdigit() and height.isdigit() and min(int(width), int(height)) > 0):
         raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT, such as 500x375")
@@ -100,7 +101,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def listed_images(recipe: Recipe) -> dict[str, ImageSet]:
-    """Counts the images of every ingest step's splits from the data set's own lists, and looks at a few of them.
+    """Count the images of every ingest step's splits from the data set's own lists, and looks at a few of them.
 
     Args:
         recipe: The recipe, whose data sets must be there.
@@ -116,24 +117,26 @@ def listed_images(recipe: Recipe) -> dict[str, ImageSet]:
         if isinstance(config, IngestConfig):
             data = config.dataset.open()
             for split in data.splits:
-                shards = data.shards(split, config.shard_size)
-                found[f"{step}.{split}"] = _measured(sum(map(len, shards)), list(_sampled(data, split, shards)))
+                places = data.places(split)
+                found[f"{step}.{split}"] = _measured(len(places), list(_sampled(data, places)))
     return found
 
 
-def _measured(count: int, sample: Sequence[RawImage]) -> ImageSet:
+def _measured(count: int, sample: Sequence[tuple[int, int]]) -> ImageSet:
     if not sample:
         return ImageSet(count)
-    pixels = fmean(image.annotation.width * image.annotation.height for image in sample)
-    return ImageSet(count, fmean(len(image.data) for image in sample), pixels)
+    return ImageSet(count, fmean(size for size, _ in sample), fmean(pixels for _, pixels in sample))
 
 
-def _sampled(data: DataSet, split: str, shards: Shards) -> Iterator[RawImage]:
-    """A few images from as few shards, evenly spread; broken ones are left out, as ingest will."""
-    for number in range(0, len(shards), -(-len(shards) // _SAMPLED_SHARDS)):
-        keys = shards[number]
-        for key in keys[:: -(-len(keys) // _SAMPLED_IMAGES)]:
+def _sampled(data: DataSet, places: Sequence[Place]) -> Iterator[tuple[int, int]]:
+    """Yield bytes and pixels of a few images of as few groups, evenly spread; broken ones are left out."""
+    groups = [list(group) for _, group in groupby(places, lambda place: place.group)]
+    chosen = groups[:: -(-len(groups) // _SAMPLED_GROUPS)]
+    for group in chosen:
+        for place in group[:: -(-len(group) * len(chosen) // _SAMPLED_IMAGES)]:
             try:
-                yield data.fetch(f"{split}/{number:06d}", key)
-            except DataError:
+                image, _ = data.image(place)
+                width, height = probe_size(image)
+            except DataError:  # ingest will set it aside
                 continue
+            yield len(image), width * height

@@ -28,7 +28,7 @@ class ClassTable:
 
     @classmethod
     def parse(cls, text: bytes, columns: Mapping[str, str | None], where: str) -> ClassTable:
-        """Reads a CSV file.
+        """Read a CSV file.
 
         Args:
             text: The file, with a header.
@@ -60,7 +60,7 @@ class ClassTable:
         return tuple(dict.fromkeys(category for category, _ in self.classes.values()))
 
     def of(self, folder: str, key: str) -> tuple[str, str | None]:
-        """Category and subcategory of a folder; raises `DataError("unknown-category")` for one that is not listed."""
+        """Return a folder's category and subcategory; raise `DataError("unknown-category")` for one not listed."""
         if folder not in self.classes:
             raise DataError("unknown-category", f"{key}: the table of classes has no {folder!r}")
         return self.classes[folder]
@@ -80,7 +80,7 @@ class BoxTable:
 
     @classmethod
     def parse(cls, tables: Iterable[tuple[bytes, str]], first_pixel: int) -> BoxTable:
-        """Reads CSV files with the columns file, xmin, ymin, xmax, ymax, each given as text and place.
+        """Read CSV files with the columns file, xmin, ymin, xmax, ymax, each given as text and place.
 
         Raises:
             ConfigError: A column is missing, or an edge is not a number.
@@ -96,7 +96,7 @@ class BoxTable:
         return cls({stem: tuple(boxes) for stem, boxes in found.items()}, first_pixel)
 
     def of(self, stem: str, key: str) -> list[Box]:
-        """An image's boxes, 0-based half-open.
+        """Return an image's boxes, 0-based half-open.
 
         Raises:
             DataError: `no-box`: the tables have none; `bad-box`: one whose last pixel is not beyond its first.
@@ -111,7 +111,7 @@ class BoxTable:
 
 
 def parse_table(text: bytes, columns: Sequence[str], where: str) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header; raises `ConfigError` naming `where` for a missing column or a short row."""
+    """Parse a CSV file with a header; raise `ConfigError` naming `where` for a missing column or a short row."""
     rows = csv.DictReader(io.StringIO(text.decode("utf-8-sig", "replace"), newline=""))
     for column in columns:
         if column not in (rows.fieldnames or ()):

@@ -110,6 +110,11 @@ class Contents:
         """Return the SHA-256 of files in hexadecimal, reading only those that are new or changed."""
         return cast(list[str], self.of(files, content_digest, "sha256"))
 
+    def digests_or_none(self, files: Sequence[SeenFile | None]) -> list[str | None]:
+        """Return `digests`, with None for a file that isn't there."""
+        found = iter(self.digests([file for file in files if file is not None]))
+        return [None if file is None else next(found) for file in files]
+
     def table(self) -> list[ContentRow]:
         """Return what is worth remembering: all that was asked for since this was opened, by kind and place.
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.datasets.contents import Contents, SeenFile
+from pipelines.datasets.det_annotations import SUMMARY, BadBoxes, Keeping, Subcategories, digest_of, summarise
 from pipelines.datasets.det_hierarchy import DetHierarchy, count_listed, parse_synsets
 from pipelines.datasets.det_lists import (
     EXTENSION,
     Images,
     Layout,
+    annotation_folders,
     annotation_stems,
-    folders,
+    image_folders,
     image_stems,
     read_blacklist,
     read_ids,
@@ -27,14 +30,13 @@ from pipelines.datasets.det_lists import (
 from pipelines.datasets.det_split import balanced_halves
 from pipelines.datasets.file_names import find_files, read_file
 from pipelines.datasets.folder_files import Folder, Reader
-from pipelines.datasets.keys import Shards, cut, mixed
-from pipelines.datasets.sources import DatasetConfig, RawImage, as_tuple, split_of
-from pipelines.datasets.voc import read_voc_xml
+from pipelines.datasets.keys import check_split, mixed
+from pipelines.datasets.protocol import DatasetConfig, Item, Place, as_tuple, label_of
+from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import probe_size
 
-_READERS = 16
+_REMEMBERED = 1024
 
 
 def _as_text(value: Any) -> Any:
@@ -93,11 +95,11 @@ class DetDataset(DatasetConfig):
     layout: Annotated[Layout, BeforeValidator(_as_text)] = "2015"
     splits: Annotated[Mapping[str, DetSplit], Field(min_length=1)]
     synsets: str
-    subcategories: Literal["leaf", "leaf-only", "none"] = "leaf"
+    subcategories: Subcategories = "leaf"
     leaf_lists: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     blacklist: str | None = None
     blacklisted: Literal["mark", "leave-out"] = "mark"
-    bad_boxes: Literal["quarantine", "drop"] = "quarantine"
+    bad_boxes: BadBoxes = "quarantine"
     first_pixel: Literal[0, 1] = 0
 
     def open(self) -> Det:
@@ -116,119 +118,155 @@ class Det:
     def __init__(self, reader: Reader, config: DetDataset) -> None:
         self._folder = Folder(reader)
         self._config = config
+        self._listed = lru_cache(maxsize=None)(self._folder.files)
+        # A shard's labels are looked at before its annotations: what was looked at is what is read.
+        self._text = lru_cache(maxsize=_REMEMBERED)(self._find_text)
         self.splits = tuple(config.splits)
 
-    def shards(self, split: str, size: int) -> Shards:
-        """See `DataSet`.
+    def items(self, split: str, contents: Contents) -> Sequence[Item]:
+        """See `DataSet`: training images in the order of their keys' hashes, others in list order.
 
         Raises:
-            ConfigError: A list that is empty or names an image twice, a blacklist of unknown images, or no image of
-                the split where the layout has it.
+            ConfigError: A list that is empty or names an image twice, a blacklist of unknown images, or no image or
+                no annotation of the split where the layout has it.
         """
-        keys = self._keys[split]
-        return cut(mixed(keys) if self._config.splits[split].images == "train" else keys, size)
+        keys = self._keys(split, contents)
+        images, notes = self._image_files(split, keys), self._note_files(split, keys)
+        self._check_layout(split, keys, images, notes)
+        rows = zip(keys, contents.digests_or_none(images), self._note_digests(split, notes, contents), strict=True)
+        return [Item(key, image, self._label(split, key, note)) for key, image, note in rows]
 
-    def categories(self) -> tuple[str, ...]:
-        """The 200 wnids, in the order of their numbers."""
-        return tuple(category.wnid for category in self.hierarchy.categories)
+    def places(self, split: str) -> Sequence[Place]:
+        """See `DataSet`; of a split in halves the annotations are read."""
+        return [Place(split, "", key) for key in self._keys(split, Contents())]
+
+    def count(self, split: str) -> int:
+        """See `DataSet`; of a split in halves the annotations are read."""
+        return len(self._keys(split, Contents()))
+
+    def categories(self, contents: Contents) -> tuple[str, ...]:
+        """Return the 200 wnids, in the order of their numbers."""
+        return self._wnids
 
     def names(self) -> Mapping[str, str]:
-        """The categories' words."""
-        return self.hierarchy.names
+        """Return the categories' words."""
+        return self._keeping.hierarchy.names
 
-    def describe(self) -> Mapping[str, Any]:
-        """See `DataSet`: keys with the images' sizes and the annotations' content; lists, synsets and blacklist."""
-        config = self._config
-        options = config.model_dump(mode="json", exclude={"root", "splits", "leaf_lists", "synsets", "blacklist"})
-        leaves = [[leaf.synset.wnid, leaf.category.wnid] for leaf in self.hierarchy.leaves]
-        return {
-            "listing": {split: self._listing(split) for split in self.splits},
-            "categories": list(self.categories()),
-            "leaves": leaves if config.subcategories != "none" else None,
-            "numbers": {split: [self._numbers[split].get(key) for key in self._keys[split]] for split in self.splits},
-            "ignored": {split: [list(self._ignored(split, key)) for key in self._keys[split]] for split in self.splits},
-            "options": options,
-        }
-
-    def fetch(self, unit: str, key: str) -> RawImage:
-        """See `DataSet`; an image without an annotation file has no objects."""
-        split = split_of(unit)
-        images = self._config.splits[split].images
-        for stem in image_stems(self._config.layout, images, key):
+    def image(self, place: Place) -> tuple[bytes, str]:
+        """See `DataSet`."""
+        stems = image_stems(self._config.layout, self._images_of(place.split), place.key)
+        for stem in stems:
             data = self._folder.find(f"{stem}.{EXTENSION}")
             if data is not None:
-                break
+                return data, EXTENSION.lower()
+        raise DataError("missing-image", f"{place.key}: no {stems[-1]}.{EXTENSION}")
+
+    def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
+        """See `DataSet`; an image without an annotation file has no objects."""
+        text = self._text(place.split, place.key)
+        if text is None:
+            annotation = ImageAnnotation(place.key, width, height, ())
         else:
-            raise DataError("missing-image", f"{key}: no {stem}.{EXTENSION}")
-        annotation = self._annotation(split, key)
-        if annotation is None:
-            annotation = ImageAnnotation(key, *probe_size(data), ())
-        number = self._numbers[split].get(key)
-        return RawImage(data, EXTENSION.lower(), replace(annotation, index=number, ignored=self._ignored(split, key)))
+            annotation = self._keeping.read(text, place.key)
+        number = self._numbers[place.split].get(place.key)
+        return replace(annotation, index=number, ignored=self._ignored(place.split, place.key))
+
+    def label(self, place: Place) -> str:
+        """See `DataSet`: of the annotation file, the image's number and its line of the blacklist."""
+        text = self._text(place.split, place.key)
+        return self._label(place.split, place.key, None if text is None else content_digest(text))
+
+    def _label(self, split: str, key: str, note: str | None) -> str:
+        number, ignored = self._numbers[split].get(key), list(self._ignored(split, key))
+        return label_of("det", annotation=note, index=number, ignored=ignored, options=self._options)
+
+    def _find_text(self, split: str, key: str) -> bytes | None:
+        stems = annotation_stems(self._config.layout, self._images_of(split), key)
+        texts = (self._folder.find(f"{stem}.xml") for stem in stems)
+        return next((text for text in texts if text is not None), None)
+
+    def _images_of(self, split: str) -> Images:
+        check_split(split, self.splits)
+        return self._config.splits[split].images
+
+    def _keys(self, split: str, contents: Contents) -> list[str]:
+        keys = self._listed_keys(split)
+        half = self._config.splits[split].half
+        if half is not None:
+            first = balanced_halves(self._counts(split, keys, contents))
+            keys = [key for key, own in zip(keys, first == (half == 1), strict=True) if own]
+        if not keys:
+            raise ConfigError(f"split {split!r} is empty: nothing of its lists is left")
+        return mixed(keys) if self._images_of(split) == "train" else keys
+
+    def _listed_keys(self, name: str) -> list[str]:
+        check_split(name, self.splits)
+        config, split = self._config, self._config.splits[name]
+        keys = read_ids(split.lists, config.root, split.max_positives_per_category)
+        if config.blacklisted == "leave-out":
+            return [key for key in keys if not self._ignored(name, key)]
+        return keys
+
+    def _counts(self, split: str, keys: list[str], contents: Contents) -> npt.NDArray[np.int64]:
+        """Count objects by image and category; an image whose annotation can't be read has none."""
+        columns = {wnid: column for column, wnid in enumerate(self._wnids)}
+        counts = np.zeros((len(keys), len(columns)), np.int64)
+        files = self._note_files(split, keys)
+        rows = [row for row, file in enumerate(files) if file is not None]
+        summaries = contents.of([file for file in files if file is not None], summarise, SUMMARY)
+        for row, summary in zip(rows, summaries, strict=True):
+            for category in self._keeping.categories(summary, keys[row]):
+                if category in columns:
+                    counts[row, columns[category]] += 1
+        return counts
+
+    def _image_files(self, split: str, keys: Sequence[str]) -> list[SeenFile | None]:
+        layout, images = self._config.layout, self._images_of(split)
+        files = self._files(image_folders(layout, images))
+        return [_first(files, image_stems(layout, images, key), EXTENSION) for key in keys]
+
+    def _note_files(self, split: str, keys: Sequence[str]) -> list[SeenFile | None]:
+        layout, images = self._config.layout, self._images_of(split)
+        files = self._files(annotation_folders(layout, images))
+        return [_first(files, annotation_stems(layout, images, key), "xml") for key in keys]
+
+    def _files(self, folders: Sequence[str]) -> dict[str, SeenFile]:
+        return {name: file for folder in folders for name, file in self._listed(folder).items()}
+
+    def _note_digests(self, split: str, notes: list[SeenFile | None], contents: Contents) -> list[str | None]:
+        if self._config.splits[split].half is None:
+            return contents.digests_or_none(notes)
+        # Halves are balanced by the files' summaries, which have the digests too: one reading for both.
+        summaries = iter(contents.of([note for note in notes if note is not None], summarise, SUMMARY))
+        return [None if note is None else digest_of(next(summaries)) for note in notes]
+
+    def _check_layout(
+        self, split: str, keys: Sequence[str], images: Sequence[SeenFile | None], notes: Sequence[SeenFile | None]
+    ) -> None:
+        layout, kind = self._config.layout, self._images_of(split)
+        if not any(images):
+            where = self._folder.where(f"{image_stems(layout, kind, keys[0])[0]}.{EXTENSION}")
+            raise ConfigError(f"split {split!r}: none of its images is there, the first would be {where}; see layout")
+        if kind != "test" and not any(notes):
+            where = self._folder.where(f"{annotation_stems(layout, kind, keys[0])[0]}.xml")
+            raise ConfigError(f"split {split!r}: no image has an annotation, the first would be {where}; see layout")
 
     @cached_property
-    def hierarchy(self) -> DetHierarchy:
-        """Categories and leaves."""
+    def _keeping(self) -> Keeping:
         config = self._config
         synsets = parse_synsets(read_file(config.synsets, config.root), config.synsets)
         wanted = config.leaf_lists if config.subcategories != "none" else ()
         lists = [(file.name, file.read()) for file in find_files(wanted, config.root)]
-        return DetHierarchy.build(synsets, count_listed(lists))
-
-    def _annotation(self, split: str, key: str) -> ImageAnnotation | None:
-        config = self._config
-        for stem in annotation_stems(config.layout, config.splits[split].images, key):
-            text = self._folder.find(f"{stem}.xml")
-            if text is not None:
-                annotation = read_voc_xml(text, key, first_pixel=config.first_pixel)
-                return replace(annotation, objects=tuple(self._objects(annotation)))
-        return None
-
-    def _objects(self, annotation: ImageAnnotation) -> list[ObjectAnnotation]:
-        """The objects with their leaves, without those that are to be left out."""
-        config, found = self._config, []
-        for thing in annotation.objects:
-            x0, y0, x1, y1 = thing.box
-            if not (x1 - x0 > 1 and y1 - y0 > 1):  # inclusive: the last pixel is not beyond the first
-                if config.bad_boxes == "drop":
-                    continue
-                raise DataError("bad-box", f"{annotation.key}: {thing.category} at {list(thing.box)} has no area")
-            leaf = self.hierarchy.leaf_of(thing.category, thing.subcategory, annotation.key)
-            if config.subcategories != "leaf-only" or leaf is not None:
-                found.append(replace(thing, subcategory=None if config.subcategories == "none" else leaf))
-        return found
+        hierarchy = DetHierarchy.build(synsets, count_listed(lists))
+        return Keeping(hierarchy, config.subcategories, config.bad_boxes, config.first_pixel)
 
     @cached_property
-    def _keys(self) -> dict[str, list[str]]:
-        return {split: self._split(split) for split in self.splits}
+    def _options(self) -> Mapping[str, Any]:
+        return self._keeping.options()
 
-    def _split(self, name: str) -> list[str]:
-        config, split = self._config, self._config.splits[name]
-        keys = read_ids(split.lists, config.root, split.max_positives_per_category)
-        if config.blacklisted == "leave-out":
-            keys = [key for key in keys if not self._ignored(name, key)]
-        if split.half is not None:
-            first = balanced_halves(self._counts(name, keys))
-            keys = [key for key, own in zip(keys, first == (split.half == 1), strict=True) if own]
-        return keys
-
-    def _counts(self, split: str, keys: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-        """Objects by image and category; an image whose annotation can't be read counts none."""
-        columns = {wnid: column for column, wnid in enumerate(self.categories())}
-        counts = np.zeros((len(keys), len(columns)), np.int64)
-        with ThreadPoolExecutor(_READERS) as pool:
-            for row, things in zip(counts, pool.map(lambda key: self._known_objects(split, key), keys), strict=True):
-                for thing in things:
-                    if thing.category in columns:
-                        row[columns[thing.category]] += 1
-        return counts
-
-    def _known_objects(self, split: str, key: str) -> tuple[ObjectAnnotation, ...]:
-        try:
-            annotation = self._annotation(split, key)
-        except DataError:  # it will be quarantined
-            return ()
-        return annotation.objects if annotation else ()
+    @cached_property
+    def _wnids(self) -> tuple[str, ...]:
+        return tuple(category.wnid for category in self._keeping.hierarchy.categories)
 
     @cached_property
     def _numbers(self) -> dict[str, dict[str, int]]:
@@ -245,7 +283,7 @@ class Det:
         config = self._config
         if config.blacklist is None:
             return {}
-        wnids = frozenset(self.categories())
+        wnids = frozenset(self._wnids)
         return {
             name: read_blacklist(config.blacklist, config.root, self._numbers[name], wnids)
             for name, split in config.splits.items()
@@ -255,33 +293,7 @@ class Det:
     def _ignored(self, split: str, key: str) -> tuple[str, ...]:
         return self._blacklists.get(split, {}).get(self._numbers[split].get(key, 0), ())
 
-    def _listing(self, split: str) -> list[list[Any]]:
-        """Every key with its image's bytes and the digest of its annotation."""
-        config, images = self._config, self._config.splits[split].images
-        sizes: dict[str, int] = {}
-        for folder in folders(config.layout, images):
-            sizes.update(self._folder.images(folder))
-        keys, rows = self._keys[split], []
-        digests = self._annotation_digests(images, keys)
-        for key, digest in zip(keys, digests, strict=True):
-            stems = image_stems(config.layout, images, key)
-            size = next((sizes[f"{stem}.{EXTENSION}"] for stem in stems if f"{stem}.{EXTENSION}" in sizes), 0)
-            rows.append([key, size, digest])
-        if not any(size for _, size, _ in rows):
-            where = self._folder.where(f"{image_stems(config.layout, images, keys[0])[0]}.{EXTENSION}")
-            raise ConfigError(f"split {split!r}: none of its images is there, the first would be {where}; see layout")
-        if images != "test" and not any(digests):
-            where = self._folder.where(f"{annotation_stems(config.layout, images, keys[0])[0]}.xml")
-            raise ConfigError(f"split {split!r}: no image has an annotation, the first would be {where}; see layout")
-        return rows
 
-    def _annotation_digests(self, images: Images, keys: list[str]) -> list[str | None]:
-        found: dict[str, str | None] = dict.fromkeys(keys)
-        if images == "test":
-            return list(found.values())
-        stems = {key: annotation_stems(self._config.layout, images, key) for key in keys}
-        for place in range(max(map(len, stems.values()), default=0)):
-            open_keys = [key for key in keys if found[key] is None and place < len(stems[key])]
-            digests = self._folder.digests(f"{stems[key][place]}.xml" for key in open_keys)
-            found.update(zip(open_keys, digests, strict=True))
-        return list(found.values())
+def _first(files: Mapping[str, SeenFile], stems: Sequence[str], extension: str) -> SeenFile | None:
+    names = (f"{stem}.{extension}" for stem in stems)
+    return next((files[name] for name in names if name in files), None)

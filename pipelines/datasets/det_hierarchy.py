@@ -72,7 +72,7 @@ class DetHierarchy:
 
     @classmethod
     def build(cls, synsets: Sequence[Synset], listed: Mapping[str, Counter[int]]) -> DetHierarchy:
-        """Ties every leaf to its category.
+        """Tie every leaf to its category.
 
         Args:
             synsets: All nodes.
@@ -109,7 +109,7 @@ class DetHierarchy:
         return {leaf.synset.wnid: leaf.category.wnid for leaf in self.leaves}
 
     def leaf_of(self, category: str, tag: str | None, image_id: str) -> str | None:
-        """The leaf that an object is of.
+        """Return the leaf that an object is of.
 
         Args:
             category: The object's category, a wnid.
@@ -127,7 +127,7 @@ class DetHierarchy:
 
 
 def _linked(by_number: Mapping[int, Synset], categories: Iterable[Synset]) -> dict[int, Synset]:
-    """The category above each leaf that has links up to one."""
+    """Return the category above each leaf that has links up to one."""
     owners: dict[int, Synset] = {}
     for category in categories:
         stack = [category.number]
@@ -140,7 +140,7 @@ def _linked(by_number: Mapping[int, Synset], categories: Iterable[Synset]) -> di
 
 
 def parse_synsets(data: bytes, where: str) -> tuple[Synset, ...]:
-    """Reads the devkit's `meta_det.mat`, or its `map_det.txt` (wnid, number, words), which has no hierarchy.
+    """Read the devkit's `meta_det.mat`, or its `map_det.txt` (wnid, number, words), which has no hierarchy.
 
     Raises:
         ConfigError: It is neither, or lacks one of the 200 categories.
@@ -180,7 +180,7 @@ def _from_mat(data: bytes, where: str) -> tuple[Synset, ...]:
 
 
 def count_listed(lists: Iterable[tuple[str, bytes]]) -> dict[str, Counter[int]]:
-    """Counts, per wnid, its images in each category's lists of positive images.
+    """Count, per wnid, its images in each category's lists of positive images.
 
     Args:
         lists: Names (`train_pos_17.txt`, `train_part_17.txt`, `train_17.txt`) and bytes. Of a second column, where

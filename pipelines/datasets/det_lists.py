@@ -17,12 +17,12 @@ _YEARS = ("2013", "2014")
 
 
 def image_stems(layout: Layout, images: Images, image_id: str) -> tuple[str, ...]:
-    """Paths below the root, without extension, where an image may be; the likeliest first."""
+    """Return the paths below the root, without extension, where an image may be; the likeliest first."""
     return _places(layout, images, image_id, "Data/DET", "DET", "JPEGImages")
 
 
 def annotation_stems(layout: Layout, images: Images, image_id: str) -> tuple[str, ...]:
-    """Paths below the root, without extension, where an image's annotation may be; the likeliest first."""
+    """Return the paths below the root, without extension, where an annotation may be; the likeliest first."""
     return _places(layout, images, image_id, "Annotations/DET", "DET_bbox", "Annotations")
 
 
@@ -43,20 +43,29 @@ def _places(layout: Layout, images: Images, image_id: str, late: str, early: str
     return tuple(found)
 
 
-def folders(layout: Layout, images: Images) -> tuple[str, ...]:
-    """Folders below the root that hold a split's images."""
+def image_folders(layout: Layout, images: Images) -> tuple[str, ...]:
+    """Return the folders below the root that hold a split's images."""
+    return _folders(layout, images, "Data/DET", "DET", "JPEGImages")
+
+
+def annotation_folders(layout: Layout, images: Images) -> tuple[str, ...]:
+    """Return the folders below the root that hold the annotations of a split's images."""
+    return _folders(layout, images, "Annotations/DET", "DET_bbox", "Annotations")
+
+
+def _folders(layout: Layout, images: Images, late: str, early: str, voc: str) -> tuple[str, ...]:
     if layout == "voc":
-        return ("JPEGImages",)
+        return (voc,)
     if layout == "2015":
-        return (f"Data/DET/{images}",)
+        return (f"{late}/{images}",)
     if images != "train":
-        return (f"ILSVRC2013_DET_{images}",)
-    extra = [f"ILSVRC2013_DET_train_extra{number}" for number in range(11)]
-    return (*(f"ILSVRC{year}_DET_train" for year in _YEARS), *extra)
+        return (f"ILSVRC2013_{early}_{images}",)
+    extra = [f"ILSVRC2013_{early}_train_extra{number}" for number in range(11)]
+    return (*(f"ILSVRC{year}_{early}_train" for year in _YEARS), *extra)
 
 
 def read_ids(lists: Iterable[str], root: str, most: int | None = None) -> list[str]:
-    """Image ids of some lists, each once, in the order of the lists.
+    """Read the image ids of some lists, each once, in the order of the lists.
 
     Args:
         lists: Paths, see `find_files`.
@@ -80,7 +89,7 @@ def read_ids(lists: Iterable[str], root: str, most: int | None = None) -> list[s
 
 
 def read_numbers(lists: Iterable[str], root: str, strict: bool) -> dict[str, int]:
-    """Numbers of images by id, of lists with the columns id and number.
+    """Read the numbers of images by id, of lists with the columns id and number.
 
     Args:
         lists: Paths, see `find_files`.
@@ -105,7 +114,7 @@ def read_numbers(lists: Iterable[str], root: str, strict: bool) -> dict[str, int
 def read_blacklist(
     path: str, root: str, numbers: Mapping[str, int], wnids: frozenset[str]
 ) -> dict[int, tuple[str, ...]]:
-    """Reads a blacklist: lines with an image's number and the wnid that is not judged there.
+    """Read a blacklist: lines with an image's number and the wnid that is not judged there.
 
     Returns:
         The wnids by number, in the order of the file.

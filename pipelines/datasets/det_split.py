@@ -9,7 +9,7 @@ _STEPS = 2000
 
 
 def imbalance(counts: npt.NDArray[np.int64], first: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Relative imbalance of two halves, `|a - b| / (a + b)` by category; 0 where there is nothing.
+    """Return the relative imbalance of two halves, `|a - b| / (a + b)` by category; 0 where there is nothing.
 
     Args:
         counts: Objects by image and category, `[n, categories]`.
@@ -20,7 +20,7 @@ def imbalance(counts: npt.NDArray[np.int64], first: npt.NDArray[np.bool_]) -> np
 
 
 def balanced_halves(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Chooses the first half so that the largest imbalance of any category is small.
+    """Choose the first half so that the largest imbalance of any category is small.
 
     Images with much of something rare choose their side first, each the one that lowers the sum of squared relative
     imbalances; then single images change sides as long as that lowers the largest imbalance. The number of images is
@@ -44,7 +44,7 @@ def balanced_halves(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 
 def _search(shares: npt.NDArray[np.float64], side: npt.NDArray[np.int64], lean: npt.NDArray[np.float64]) -> None:
-    """Moves images off the heavier side of the worst category while that helps; changes `side` and `lean`."""
+    """Move images off the heavier side of the worst category while that helps; changes `side` and `lean`."""
     for _ in range(_STEPS):
         worst = int(np.abs(lean).argmax())
         movable = np.flatnonzero((shares[:, worst] > 0) & (side * lean[worst] > 0))

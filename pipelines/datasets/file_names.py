@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
+from braceexpand import braceexpand
+
+from pipelines.datasets.contents import SeenFile
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?")
 _MOST = 1_000_000
 
 
@@ -22,14 +26,16 @@ class FoundFile:
     """A file that exists.
 
     Attributes:
+        given: Its path or URI as the pattern has it, which `read_given` takes.
         folder: Folder or object-store prefix.
         name: Its name in there.
-        size: Bytes.
+        stamp: Changes whenever the file does.
     """
 
+    given: str
     folder: str
     name: str
-    size: int
+    stamp: str
 
     @property
     def uri(self) -> str:
@@ -37,45 +43,47 @@ class FoundFile:
         return f"{self.folder.rstrip('/')}/{self.name}"
 
     def read(self) -> bytes:
-        """Its bytes; raises `ArtifactError` if it is gone."""
+        """Return its bytes; raise `ArtifactError` if it is gone."""
         return open_store(self.folder).read(self.name)
+
+    def seen(self) -> SeenFile:
+        """Return it as a listing shows it."""
+        return SeenFile(self.given, self.stamp, self.read)
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """All names that a pattern's braces stand for, in order.
+    """Return all names that a pattern's braces stand for, in order, as a shell has it.
 
-    `{000..123}` counts, with zeros if the first number has them; `{a,b}` lists.
+    `{000..123}` counts, with zeros if a number begins with one; `{a,b}` lists.
 
     Raises:
-        ConfigError: Braces that hold neither, or that stand for too many names.
+        ConfigError: Braces that hold neither, that do not close, or that stand for too many names.
     """
-    found = _BRACES.search(pattern)
-    if found is None:
-        if "{" in pattern or "}" in pattern:
-            raise ConfigError(f"{pattern}: braces that do not close")
-        return [pattern]
-    head, tail = pattern[: found.start()], expand_braces(pattern[found.end() :])
-    middles = _alternatives(found[1], pattern)
-    if len(middles) * len(tail) > _MOST:
+    for inside in _BRACES.findall(pattern):
+        _check_range(inside, pattern)
+    try:
+        names = list(islice(braceexpand(pattern, escape=False), _MOST + 1))
+    except ValueError:
+        raise ConfigError(f"{pattern}: braces that do not close") from None
+    if len(names) > _MOST:
         raise ConfigError(f"{pattern}: stands for more than {_MOST} names")
-    return [f"{head}{middle}{rest}" for middle in middles for rest in tail]
+    odd = next((name for name in names if "{" in name or "}" in name), None)
+    if odd is not None:  # braces that mean nothing stay as they are
+        inside = _BRACES.search(odd)
+        what = inside[0] if inside else odd
+        raise ConfigError(f"{pattern}: {what} is neither a range such as {{000..123}} nor a list {{a,b}}")
+    return names
 
 
-def _alternatives(inside: str, pattern: str) -> list[str]:
+def _check_range(inside: str, pattern: str) -> None:
+    """Refuse a range before it is counted out."""
     numbers = _RANGE.fullmatch(inside)
-    if numbers is None:
-        if "," not in inside:
-            raise ConfigError(f"{pattern}: {{{inside}}} is neither a range such as {{000..123}} nor a list {{a,b}}")
-        return inside.split(",")
-    first, last = int(numbers[1]), int(numbers[2])
-    if not 0 <= last - first < _MOST:
+    if numbers and not 0 <= int(numbers[2]) - int(numbers[1]) < _MOST:
         raise ConfigError(f"{pattern}: {{{inside}}} must count up, to at most {_MOST} names")
-    width = len(numbers[1]) if numbers[1].startswith("0") else 0
-    return [f"{number:0{width}d}" for number in range(first, last + 1)]
 
 
 def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]:
-    """The files that patterns name, in the order of the patterns; those of a glob are sorted.
+    """Return the files that patterns name, in the order of the patterns; those of a glob are sorted.
 
     Args:
         patterns: Paths or URIs with braces and, in the file's name, `*`, `?` or `[...]`.
@@ -89,15 +97,14 @@ def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]
     for pattern in patterns:
         many = any(mark in pattern for mark in "{*?[")
         for name in expand_braces(pattern):
-            absolute = "://" in name or posixpath.isabs(name) or name.startswith("~") or not root
-            folder, file = posixpath.split(name if absolute else f"{root.rstrip('/')}/{name}")
-            sizes = listing(folder or ".", "" if many else file)
+            folder, file = _split(name, root)
+            stamps = listing(folder, "" if many else file)
             # An exact name may have brackets of its own.
-            matches = [file] if file in sizes else fnmatch.filter(sizes, file)
+            matches = [file] if file in stamps else fnmatch.filter(stamps, file)
             if not matches:
-                raise ConfigError(f"no file matches {folder or '.'}/{file}")
+                raise ConfigError(f"no file matches {folder}/{file}")
             for match in matches:
-                one = FoundFile(folder or ".", match, sizes[match])
+                one = FoundFile(name.removesuffix(file) + match, folder, match, stamps[match])
                 if one.uri in found:
                     raise ConfigError(f"{one.uri} is named twice")
                 found[one.uri] = one
@@ -105,9 +112,23 @@ def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]
 
 
 def read_file(path: str, root: str = "") -> bytes:
-    """The bytes of one file by path or URI, relative to `root`; raises `ConfigError` if there is none."""
+    """Return the bytes of one file by path or URI, relative to `root`; raise `ConfigError` if there is none."""
     return find_files([path], root)[0].read()
 
 
-def _listing(folder: str, prefix: str) -> dict[str, int]:
-    return {entry.name: entry.size for entry in open_store(folder).list(prefix) if "/" not in entry.name}
+def read_given(given: str, root: str = "") -> bytes:
+    """Return the bytes of `FoundFile.given`, without a listing; raise `ArtifactError` if it is gone."""
+    folder, name = _split(given, root)
+    return open_store(folder).read(name)
+
+
+def _split(name: str, root: str) -> tuple[str, str]:
+    """Return the folder and the name in it of a path or URI, relative to `root` unless it is absolute."""
+    absolute = "://" in name or posixpath.isabs(name) or name.startswith("~") or not root
+    folder, file = posixpath.split(name if absolute else f"{root.rstrip('/')}/{name}")
+    return folder or ".", file
+
+
+def _listing(folder: str, prefix: str) -> dict[str, str]:
+    """List a folder's own files: their stamps by name."""
+    return {entry.name: entry.stamp for entry in open_store(folder).list(prefix) if "/" not in entry.name}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -12,12 +11,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.class_tables import BoxTable, ClassTable
-from pipelines.datasets.folder_files import Folder, Reader, is_image
-from pipelines.datasets.keys import Shards, check_keys, checked_categories, cut, key_of, mixed, parse_list, path_of
-from pipelines.datasets.sources import DatasetConfig, RawImage, as_tuple, split_of
+from pipelines.datasets.contents import Contents, SeenFile
+from pipelines.datasets.folder_files import Folder, Reader, image_among, is_image
+from pipelines.datasets.keys import (
+    check_keys,
+    check_split,
+    checked_categories,
+    key_of,
+    mixed,
+    parse_list,
+    path_of,
+)
+from pipelines.datasets.protocol import DatasetConfig, Item, Place, as_tuple, label_of
 from pipelines.engine.store import LocalStore, open_store
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import probe_size
 
 
 def _as_table(value: Any) -> Any:
@@ -107,12 +114,27 @@ class ClassFolders:
         self._config = config
         self.splits = tuple(config.split_files or config.splits or (("all",) if config.flat else ("train", "val")))
 
-    def shards(self, split: str, size: int) -> Shards:
-        """See `DataSet`; raises `ConfigError` also for a class folder without images."""
-        return cut(mixed(self._keys[split]), size)
+    def items(self, split: str, contents: Contents) -> Sequence[Item]:
+        """See `DataSet`: in the order of the keys' hashes.
 
-    def categories(self) -> tuple[str, ...]:
-        """The config's, or those of its table, or the names of all class folders, sorted.
+        Raises:
+            ConfigError: Also for a class folder without images.
+        """
+        files = self._of(split)
+        digests = contents.digests_or_none(list(files.values()))
+        rows = zip(files, digests, strict=True)
+        return [Item(key, image, self.label(Place(split, "", key))) for key, image in rows]
+
+    def places(self, split: str) -> Sequence[Place]:
+        """See `DataSet`."""
+        return [Place(split, "", key) for key in self._of(split)]
+
+    def count(self, split: str) -> int:
+        """See `DataSet`."""
+        return len(self._of(split))
+
+    def categories(self, contents: Contents) -> tuple[str, ...]:
+        """Return the config's, or those of its table, or the names of all class folders, sorted.
 
         Raises:
             ConfigError: There are none, one comes twice, or one has no images in any split.
@@ -129,52 +151,65 @@ class ClassFolders:
         return config.categories
 
     def names(self) -> Mapping[str, str]:
-        """See `DataSet`: of the table of classes."""
+        """Return those of the table of classes."""
         return self._classes.names if self._classes else {}
 
-    def describe(self) -> Mapping[str, Any]:
-        """See `DataSet`: keys with file names and sizes; what the tables say of them."""
-        config = self._config
-        listing = {split: {key: list(row) for key, row in keys.items()} for split, keys in self._keys.items()}
-        tables = [*config.boxes, *([config.classes.path] if config.classes else [])]
-        return {
-            "listing": listing,
-            "categories": list(self.categories()),
-            "tables": self._folder.digests(tables),
-            "options": config.model_dump(mode="json", include={"first_pixel", "bad_boxes", "classes"}),
-        }
+    def image(self, place: Place) -> tuple[bytes, str]:
+        """See `DataSet`."""
+        return self._folder.image(self._stem(place), place.key)
 
-    def fetch(self, unit: str, key: str) -> RawImage:
-        """See `DataSet`; raises also `no-box`, `bad-box` and `unknown-category` (a folder that the table lacks)."""
-        stem = self._prefix(split_of(unit)) + path_of(key)
-        data, extension = self._folder.image(stem, key)
-        width, height = probe_size(data)
-        folder = path_of(_class_of(key))
+    def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
+        """See `DataSet`.
+
+        Raises:
+            DataError: `no-box`, `bad-box`, `unknown-category` (a folder that the table lacks).
+        """
+        key, folder = place.key, path_of(_class_of(place.key))
         category, subcategory = self._classes.of(folder, key) if self._classes else (folder, None)
         boxes = [(0.0, 0.0, float(width), float(height))]
         if self._boxes is not None:
             try:
-                boxes = self._boxes.of(stem, key)
+                boxes = self._boxes.of(self._stem(place), key)
             except DataError:
                 if self._config.bad_boxes == "quarantine":
                     raise
         things = tuple(ObjectAnnotation(category, box, subcategory) for box in boxes)
-        return RawImage(data, extension, ImageAnnotation(key, width, height, things))
+        return ImageAnnotation(key, width, height, things)
+
+    def label(self, place: Place) -> str:
+        """See `DataSet`: of the class and the tables' boxes of the image."""
+        folder = path_of(_class_of(place.key))
+        made_from: dict[str, Any] = {"class": self._classes.classes.get(folder) if self._classes else (folder, None)}
+        if self._boxes is not None:
+            # As text: a table may say NaN, which JSON has no word for.
+            boxes = [[repr(edge) for edge in box] for box in self._boxes.boxes.get(self._stem(place), ())]
+            made_from |= {"boxes": boxes, "first_pixel": self._config.first_pixel, "bad_boxes": self._config.bad_boxes}
+        return label_of("folders", **made_from)
+
+    def _stem(self, place: Place) -> str:
+        """Return the image's path below the root, without its extension."""
+        return self._prefix(place.split) + path_of(place.key)
+
+    def _of(self, split: str) -> dict[str, SeenFile | None]:
+        """Return a split's keys in their order, with their files."""
+        check_split(split, self.splits)
+        files = self._keys[split]
+        return {key: files[key] for key in mixed(files)}
 
     def _prefix(self, split: str) -> str:
         return "" if self._config.flat or self._config.split_files else f"{split}/"
 
     @cached_property
-    def _keys(self) -> dict[str, dict[str, tuple[str, int]]]:
-        """By split, every key with its file's name and bytes."""
+    def _keys(self) -> dict[str, dict[str, SeenFile | None]]:
+        """By split, every key with its file; None for one that is listed but not there."""
         if self._config.split_files:
             found = self._listed(self._config.split_files)
         else:
             found = {split: self._found(self._prefix(split), split) for split in self.splits}
         return {split: self._at_most(keys) for split, keys in found.items()}
 
-    def _at_most(self, keys: dict[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
-        """The keys that `max_per_class` leaves."""
+    def _at_most(self, keys: dict[str, SeenFile | None]) -> dict[str, SeenFile | None]:
+        """Return the keys that `max_per_class` leaves."""
         limit = self._config.max_per_class
         if limit is None:
             return keys
@@ -187,19 +222,19 @@ class ClassFolders:
                 kept.add(key)
         return {key: row for key, row in keys.items() if key in kept}
 
-    def _found(self, prefix: str, split: str) -> dict[str, tuple[str, int]]:
-        """Keys of a folder of class folders."""
+    def _found(self, prefix: str, split: str) -> dict[str, SeenFile | None]:
+        """Return the keys of a folder of class folders."""
         where = self._folder.where(prefix).rstrip("/")
         images = self._images(prefix)
         if not images:
             raise ConfigError(f"split {split!r} has no class folders with images: {where}")
         check_keys(map(key_of, images), where)
-        return {key_of(name): (posixpath.basename(name), size) for name, size in images.items()}
+        return {key_of(name): file for name, file in images.items()}
 
-    def _listed(self, lists: Mapping[str, str]) -> dict[str, dict[str, tuple[str, int]]]:
-        """Keys of lists; a listed image that is not there stays a key, and is quarantined as missing."""
-        by_key = {key_of(name): (posixpath.basename(name), size) for name, size in self._images("").items()}
-        found = {}
+    def _listed(self, lists: Mapping[str, str]) -> dict[str, dict[str, SeenFile | None]]:
+        """Return the keys of lists; a listed image that is not there stays a key, and is quarantined as missing."""
+        images = self._images("")
+        found: dict[str, dict[str, SeenFile | None]] = {}
         for split, path in lists.items():
             lines = parse_list(self._folder.need(path, f"list of split {split!r}"))
             names = [" ".join(line) for line in lines]  # a class folder's name may have spaces
@@ -207,25 +242,25 @@ class ClassFolders:
             if not keys:
                 raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
             check_keys(keys, self._folder.where(path))
-            found[split] = {key: by_key.get(key, ("", 0)) for key in keys}
+            found[split] = {key: image_among(images, path_of(key)) for key in keys}
         return found
 
-    def _images(self, prefix: str) -> dict[str, int]:
-        """Bytes of all images in class folders, by their paths below `prefix`.
+    def _images(self, prefix: str) -> dict[str, SeenFile]:
+        """List all images in class folders, by their paths below `prefix`.
 
         Raises:
             ConfigError: A class folder has no image; it is named.
         """
-        inside = {name.removeprefix(prefix): size for name, size in self._folder.files(prefix.rstrip("/")).items()}
-        inside = {name: size for name, size in inside.items() if "/" in name and self._wanted(name)}
-        images = {name: size for name, size in inside.items() if is_image(name)}
+        inside = {name.removeprefix(prefix): file for name, file in self._folder.files(prefix.rstrip("/")).items()}
+        inside = {name: file for name, file in inside.items() if "/" in name and self._wanted(name)}
+        images = {name: file for name, file in inside.items() if is_image(name)}
         folders = {_class_of(name) for name in inside} | self._local_folders(prefix)
         for name in sorted(folders - {_class_of(name) for name in images}):
             raise ConfigError(f"class folder {self._folder.where(prefix + name)} has no images")
         return images
 
     def _local_folders(self, prefix: str) -> set[str]:
-        """Class folders on a disk: a listing has files only, and a folder may have none."""
+        """Return the class folders on a disk: a listing has files only, and a folder may have none."""
         if not isinstance(self._reader, LocalStore):
             return set()
         place = self._reader.root / prefix

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from pipelines.datasets.keys import Shards, checked_categories
-from pipelines.datasets.sources import DataSet, DatasetConfig, RawImage, split_of
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.datasets.contents import Contents
+from pipelines.datasets.keys import check_split, checked_categories
+from pipelines.datasets.kinds import parse_dataset
+from pipelines.datasets.protocol import DataSet, DatasetConfig, Item, Place
 from sppnet.errors import ConfigError
-
-
-def _parse_part(raw: Any) -> Any:
-    from pipelines.datasets.kinds import parse_dataset  # which knows this module
-
-    return parse_dataset(raw)
 
 
 class JoinedDataset(DatasetConfig):
@@ -31,60 +28,77 @@ class JoinedDataset(DatasetConfig):
     kind: Literal["joined"] = "joined"
     root: Literal[""] = ""
     parts: Annotated[
-        tuple[Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(_parse_part)], ...], Field(min_length=1)
+        tuple[Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset)], ...], Field(min_length=1)
     ]
     categories: tuple[str, ...] | None = None
 
     def open(self) -> Joined:
-        """See `DatasetConfig.open`; raises `ConfigError` also for a split that two parts have."""
-        return Joined([(part.kind, part.open()) for part in self.parts], self.categories)
+        """See `DatasetConfig.open`; raise `ConfigError` also for a split that two parts have."""
+        return Joined([part.open() for part in self.parts], self.categories)
 
 
 class Joined:
     """Data sets as one.
 
     Args:
-        parts: The data sets with the names of their kinds.
+        parts: The data sets.
         categories: See `JoinedDataset`.
 
     Raises:
         ConfigError: Two parts have a split of the same name.
     """
 
-    def __init__(self, parts: Sequence[tuple[str, DataSet]], categories: Sequence[str] | None = None) -> None:
+    def __init__(self, parts: Sequence[DataSet], categories: Sequence[str] | None = None) -> None:
         self._parts = tuple(parts)
         self._categories = categories
-        self._owners: dict[str, DataSet] = {}
-        for _, part in self._parts:
+        self._owners: dict[str, int] = {}
+        for number, part in enumerate(self._parts):
             for split in part.splits:
                 if split in self._owners:
                     raise ConfigError(f"dataset: two of its parts have a split {split!r}")
-                self._owners[split] = part
+                self._owners[split] = number
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Those of all parts."""
         return tuple(self._owners)
 
-    def shards(self, split: str, size: int) -> Shards:
+    def items(self, split: str, contents: Contents) -> Sequence[Item]:
         """See `DataSet`."""
-        return self._owners[split].shards(split, size)
+        part = self._part(split)
+        return part.items(split, contents.part(str(self._owners[split])))
 
-    def categories(self) -> tuple[str, ...]:
-        """The config's, or those of all parts."""
+    def places(self, split: str) -> Sequence[Place]:
+        """See `DataSet`."""
+        return self._part(split).places(split)
+
+    def count(self, split: str) -> int:
+        """See `DataSet`."""
+        return self._part(split).count(split)
+
+    def categories(self, contents: Contents) -> tuple[str, ...]:
+        """Return the config's, or those of all parts."""
         if self._categories is not None:
             return checked_categories(self._categories, "categories")
-        return tuple(dict.fromkeys(category for _, part in self._parts for category in part.categories()))
+        found = (part.categories(contents.part(str(number))) for number, part in enumerate(self._parts))
+        return tuple(dict.fromkeys(category for categories in found for category in categories))
 
     def names(self) -> Mapping[str, str]:
-        """Those of all parts; of several for one category the first."""
-        return {code: name for _, part in reversed(self._parts) for code, name in part.names().items()}
+        """Return those of all parts; of several for one category the first."""
+        return {code: name for part in reversed(self._parts) for code, name in part.names().items()}
 
-    def describe(self) -> Mapping[str, Any]:
+    def image(self, place: Place) -> tuple[bytes, str]:
         """See `DataSet`."""
-        parts = [{"kind": kind, **part.describe()} for kind, part in self._parts]
-        return {"parts": parts, "categories": list(self.categories())}
+        return self._part(place.split).image(place)
 
-    def fetch(self, unit: str, key: str) -> RawImage:
+    def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
         """See `DataSet`."""
-        return self._owners[split_of(unit)].fetch(unit, key)
+        return self._part(place.split).annotation(place, width, height)
+
+    def label(self, place: Place) -> str:
+        """See `DataSet`."""
+        return self._part(place.split).label(place)
+
+    def _part(self, split: str) -> DataSet:
+        check_split(split, self.splits)
+        return self._parts[self._owners[split]]

@@ -1,30 +1,21 @@
-"""Keys of images, their orders and shards, and the lists that name them."""
+"""Keys of images, their order, and the lists that name them."""
 
 from __future__ import annotations
 
 import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 from sppnet.errors import ConfigError
 
-Shards: TypeAlias = tuple[tuple[str, ...], ...]
-"""A split's keys, cut into shards."""
-
-
-def cut(keys: Sequence[str], size: int) -> Shards:
-    """Cuts keys into shards of `size`; the last may be shorter."""
-    return tuple(tuple(keys[start : start + size]) for start in range(0, len(keys), size))
-
 
 def mixed(keys: Iterable[str]) -> list[str]:
-    """Keys in the order of their hashes, so that neighbours (hence shards) are of unlike classes."""
+    """Return keys in the order of their hashes, so that neighbours (hence shards) are of unlike classes."""
     return sorted(keys, key=lambda key: (hashlib.sha256(key.encode()).digest(), key))
 
 
 def key_of(path: str) -> str:
-    """The key of a file: its path without the extension, with dots as `%2E` and percent signs as `%25`.
+    """Return the key of a file: its path without the extension, with dots as `%2E` and percent signs as `%25`.
 
     `path_of` undoes it.
     """
@@ -32,17 +23,23 @@ def key_of(path: str) -> str:
 
 
 def safe_key(stem: str) -> str:
-    """A name with dots as `%2E` and percent signs as `%25`: a tar member's name ends at its first dot."""
+    """Return a name with dots as `%2E` and percent signs as `%25`: a tar member's name ends at its first dot."""
     return stem.replace("%", "%25").replace(".", "%2E")
 
 
 def path_of(key: str) -> str:
-    """The path, without extension, that `key_of` made a key of."""
+    """Return the path, without extension, that `key_of` made a key of."""
     return key.replace("%2E", ".").replace("%25", "%")
 
 
+def check_split(split: str, splits: Sequence[str]) -> None:
+    """Raise `ConfigError` for a split that a data set doesn't have."""
+    if split not in splits:
+        raise ConfigError(f"no split {split!r} in the data set; it has: {', '.join(splits)}")
+
+
 def check_keys(keys: Iterable[str], where: str) -> None:
-    """Raises `ConfigError` naming `where` for a key that comes twice or can't name a tar's member."""
+    """Raise `ConfigError` naming `where` for a key that comes twice or can't name a tar's member."""
     seen: set[str] = set()
     for key in keys:
         if key in seen:
@@ -54,19 +51,19 @@ def check_keys(keys: Iterable[str], where: str) -> None:
 
 
 def parse_list(text: bytes) -> list[list[str]]:
-    """The columns of each line of a list that has any."""
+    """Return the columns of each line of a list that has any."""
     lines = (line.split() for line in text.decode("utf-8", "replace").splitlines())
     return [columns for columns in lines if columns]
 
 
 def parse_categories(text: bytes, where: str) -> tuple[str, ...]:
-    """Parses a list of categories, one a line; raises `ConfigError` naming `where` for an empty or doubled list."""
+    """Parse a list of categories, one a line; raise `ConfigError` naming `where` for an empty or doubled list."""
     names = [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
     return checked_categories(names, where)
 
 
 def checked_categories(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """The categories; raises `ConfigError` naming `where` if there are none or one comes twice."""
+    """Return the categories; raise `ConfigError` naming `where` if there are none or one comes twice."""
     if not names:
         raise ConfigError(f"{where} holds no categories")
     seen: set[str] = set()

@@ -1,35 +1,35 @@
-"""The kinds of data sets, chosen by `dataset.kind`."""
+"""The kinds of data sets, found by `dataset.kind`: only the module of the one that is asked for is imported."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from pipelines.datasets.det import DetDataset
-from pipelines.datasets.folders import FoldersDataset
-from pipelines.datasets.joined import JoinedDataset
-from pipelines.datasets.plain import ImagesDataset
-from pipelines.datasets.sources import DatasetConfig
-from pipelines.datasets.tar_samples import TarsDataset
-from pipelines.datasets.voc import VocDataset
+from pipelines.datasets.protocol import DatasetConfig
 
-_CONFIGS: tuple[type[DatasetConfig], ...] = (
-    VocDataset,
-    FoldersDataset,
-    ImagesDataset,
-    TarsDataset,
-    DetDataset,
-    JoinedDataset,
-)
-KINDS: Mapping[str, type[DatasetConfig]] = {config.model_fields["kind"].default: config for config in _CONFIGS}
-"""Configs by the name of their kind."""
+KINDS: Mapping[str, str] = {
+    "voc": "pipelines.datasets.voc:VocDataset",
+    "folders": "pipelines.datasets.folders:FoldersDataset",
+    "images": "pipelines.datasets.plain:ImagesDataset",
+    "tars": "pipelines.datasets.tars:TarsDataset",
+    "det": "pipelines.datasets.det:DetDataset",
+    "joined": "pipelines.datasets.joined:JoinedDataset",
+}
+"""Where the config of each kind is."""
+
+
+def dataset_config(kind: str) -> type[DatasetConfig]:
+    """Return the config's class of a kind; raise KeyError for an unknown name."""
+    found: type[DatasetConfig] = resolve_name(KINDS[kind])
+    return found
 
 
 def parse_dataset(raw: Any) -> Any:
-    """Validates a `dataset` by the config of its kind, `voc` if it names none.
+    """Validate a `dataset` by the config of its kind, `voc` if it names none.
 
     A union of pydantic's own would name the kind in the path of every error.
 
@@ -47,4 +47,4 @@ def parse_dataset(raw: Any) -> Any:
         near = difflib.get_close_matches(str(kind), KINDS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(KINDS)}"
         raise PydanticCustomError("unknown_kind", "unknown kind '{kind}'; {hint}", {"kind": str(kind), "hint": hint})
-    return KINDS[kind].model_validate(dict(raw))
+    return dataset_config(kind).model_validate(dict(raw))

@@ -11,7 +11,7 @@ from sppnet.errors import ConfigError
 
 
 def read_mat(data: bytes, names: Sequence[str], where: str) -> dict[str, Any]:
-    """Reads variables of a file of MATLAB's versions up to 7.
+    """Read variables of a file of MATLAB's versions up to 7.
 
     Args:
         data: The file's bytes.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from pipelines.datasets.contents import SeenFile
 from pipelines.engine.store import open_store
 from sppnet.errors import ArtifactError, ConfigError
 
 
 def read_outside(path: str, what: str) -> bytes:
-    """Reads a file.
+    """Read a file.
 
     Args:
         path: A local path, or a URI such as `s3://bucket/name`.
@@ -31,8 +33,29 @@ def read_outside(path: str, what: str) -> bytes:
         raise ConfigError(f"{what} {path} can't be read: {error.strerror}") from error
 
 
+def seen_outside(path: str, what: str) -> SeenFile:
+    """Look at a file without reading it.
+
+    Args:
+        path: See `read_outside`.
+        what: See `read_outside`.
+
+    Returns:
+        The file by its URI or absolute path; it is read like `read_outside`.
+
+    Raises:
+        ConfigError: It is not there, or can't be looked at.
+    """
+    folder, _, name = (path if "://" in path else str(Path(path).expanduser().absolute())).rpartition("/")
+    store = open_store(folder or "/")
+    for entry in store.list(name):
+        if entry.name == name:
+            return SeenFile(f"{folder}/{name}", entry.stamp, partial(read_outside, path, what))
+    raise ConfigError(f"{what} {path} can't be read: there is no such file")
+
+
 def find_outside(paths: Sequence[str], suffixes: tuple[str, ...], what: str) -> list[str]:
-    """Lists files; a folder stands for all files with the suffixes in it and below, by name.
+    """List files; a folder stands for all files with the suffixes in it and below, by name.
 
     Raises:
         ConfigError: A folder holds none.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Reader
-from pipelines.datasets.keys import Shards, check_keys, cut, key_of, path_of
-from pipelines.datasets.sources import DatasetConfig, RawImage
+from pipelines.datasets.keys import check_keys, check_split, key_of, path_of
+from pipelines.datasets.protocol import DatasetConfig, Item, Place, label_of
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import probe_size
 
 
 class ImagesDataset(DatasetConfig):
@@ -44,32 +44,51 @@ class PlainImages:
         self._folder = Folder(reader)
         self.splits = (split,)
 
-    def shards(self, split: str, size: int) -> Shards:
-        """See `DataSet`: in the order of the paths."""
-        return cut(sorted(map(key_of, self._images)), size)
+    def items(self, split: str, contents: Contents) -> Sequence[Item]:
+        """See `DataSet`: in the order of the keys."""
+        check_split(split, self.splits)
+        digests = contents.digests(list(self._images.values()))
+        return [Item(key, image, _NOTHING) for key, image in zip(self._images, digests, strict=True)]
 
-    def categories(self) -> tuple[str, ...]:
-        """None."""
+    def places(self, split: str) -> Sequence[Place]:
+        """See `DataSet`."""
+        check_split(split, self.splits)
+        return [Place(split, "", key) for key in self._images]
+
+    def count(self, split: str) -> int:
+        """See `DataSet`."""
+        check_split(split, self.splits)
+        return len(self._images)
+
+    def categories(self, contents: Contents) -> tuple[str, ...]:
+        """Return none: nothing is known of the images."""
         return ()
 
     def names(self) -> Mapping[str, str]:
-        """None."""
+        """Return none, as there are no categories."""
         return {}
 
-    def describe(self) -> Mapping[str, Any]:
-        """See `DataSet`: names and sizes."""
-        return {"split": self.splits[0], "listing": dict(self._images)}
+    def image(self, place: Place) -> tuple[bytes, str]:
+        """See `DataSet`."""
+        return self._folder.image(path_of(place.key), place.key)
 
-    def fetch(self, unit: str, key: str) -> RawImage:
+    def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
         """See `DataSet`; the image has no objects."""
-        data, extension = self._folder.image(path_of(key), key)
-        return RawImage(data, extension, ImageAnnotation(key, *probe_size(data), ()))
+        return ImageAnnotation(place.key, width, height, ())
+
+    def label(self, place: Place) -> str:
+        """See `DataSet`; it is the same for all images."""
+        return _NOTHING
 
     @cached_property
-    def _images(self) -> Mapping[str, int]:
+    def _images(self) -> Mapping[str, SeenFile]:
+        """The images by key, in the order of the keys."""
         images = self._folder.images()
         where = self._folder.where("").rstrip("/")
         if not images:
             raise ConfigError(f"no images in {where}")
         check_keys(map(key_of, images), where)
-        return images
+        return dict(sorted((key_of(name), file) for name, file in images.items()))
+
+
+_NOTHING = label_of("images")

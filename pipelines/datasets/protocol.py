@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents
+from pipelines.engine.fingerprint import canonical_json, content_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +111,31 @@ class DataSet(Protocol):
 
     def label(self, place: Place) -> str:
         """Return what `Item.label` is, from what `annotation` reads now."""
+
+
+class DatasetConfig(BaseModel, ABC):
+    """Base of the configs of all kinds of data sets: frozen, unknown keys refused.
+
+    Attributes:
+        kind: The kind's name.
+        root: Folder or object-store prefix; other paths are relative to it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    root: str
+
+    @abstractmethod
+    def open(self) -> DataSet:
+        """Open the data set; raise `ConfigError` for a root that names no store."""
+
+
+def as_tuple(value: Any) -> Any:
+    """Return a single string as a tuple of one, for fields that take one or several; anything else as it is."""
+    return (value,) if isinstance(value, str) else value
+
+
+def label_of(kind: str, **made_from: Any) -> str:
+    """Return `Item.label` for a kind of data set and all that its annotation is made from, as JSON values."""
+    return content_digest(canonical_json({"kind": kind, **made_from}).encode())

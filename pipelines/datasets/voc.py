@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Literal
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.datasets.folder_files import IMAGE_EXTENSIONS, Folder, Reader
-from pipelines.datasets.keys import Shards, check_keys, cut, parse_categories, parse_list
-from pipelines.datasets.sources import DatasetConfig, RawImage
+from pipelines.datasets.contents import Contents, SeenFile
+from pipelines.datasets.folder_files import Folder, Reader, image_among
+from pipelines.datasets.keys import check_keys, parse_categories, parse_list
+from pipelines.datasets.protocol import DatasetConfig, Item, Place, label_of
+from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 
@@ -39,11 +41,13 @@ VOC_CATEGORIES = (
 )
 """The twenty of VOC2007 to VOC2012, in their official order."""
 
+_REMEMBERED = 1024
+
 
 def parse_voc_xml(
     data: bytes, key: str, categories: frozenset[str] | None = None, *, first_pixel: int = 1
 ) -> ImageAnnotation:
-    """Parses and checks one annotation file of VOC or ILSVRC DET.
+    """Parse and check one annotation file of VOC or ILSVRC DET.
 
     Args:
         data: The file.
@@ -59,7 +63,7 @@ def parse_voc_xml(
 
 
 def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotation:
-    """Parses one annotation file like `parse_voc_xml`, boxes and categories unchecked.
+    """Parse one annotation file like `parse_voc_xml`, boxes and categories unchecked.
 
     Raises:
         DataError: `bad-annotation`.
@@ -81,7 +85,7 @@ def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotat
 
 
 def format_voc_xml(annotation: ImageAnnotation, extension: str = "jpg") -> str:
-    """The annotation as VOC's XML, 1-based and inclusive, with ILSVRC's `<subcategory>`: what `parse_voc_xml` reads."""
+    """Write VOC's XML, 1-based and inclusive, with ILSVRC's `<subcategory>`: what `parse_voc_xml` reads."""
     lines = [
         "<annotation>",
         f"\t<filename>{escape(annotation.key)}.{extension}</filename>",
@@ -194,27 +198,28 @@ class VocFolder:
         self._folder = Folder(reader)
         self._first_pixel = first_pixel
         self._categories = categories
+        # A shard's labels are looked at before its annotations: what was looked at is what is read.
+        self._text = lru_cache(maxsize=_REMEMBERED)(self._folder.find)
         self.splits = tuple(splits)
 
-    def split(self, name: str) -> list[str]:
-        """Keys of `ImageSets/Main/<name>.txt`, in its order; a second column, as in per-class lists, is ignored.
+    def items(self, split: str, contents: Contents) -> Sequence[Item]:
+        """See `DataSet`: in the order of the split's list."""
+        keys = self._keys(split)
+        images = contents.digests_or_none([image_among(self._images, _image_stem(key)) for key in keys])
+        notes = contents.digests_or_none([self._notes.get(_note(key)) for key in keys])
+        rows = zip(keys, images, notes, strict=True)
+        return [Item(key, image, self._label(note)) for key, image, note in rows]
 
-        Raises:
-            ConfigError: No such list, an empty one, a key twice, or a key that can't name a file.
-        """
-        path = f"ImageSets/Main/{name}.txt"
-        keys = [columns[0] for columns in parse_list(self._folder.need(path, f"split {name!r}"))]
-        if not keys:
-            raise ConfigError(f"split {name!r} is empty: {self._folder.where(path)}")
-        check_keys(keys, self._folder.where(path))
-        return keys
-
-    def shards(self, split: str, size: int) -> Shards:
+    def places(self, split: str) -> Sequence[Place]:
         """See `DataSet`."""
-        return cut(self.split(split), size)
+        return [Place(split, "", key) for key in self._keys(split)]
 
-    def categories(self) -> tuple[str, ...]:
-        """Those of the config, or of the folder's `categories.txt`, one a line, or VOC's twenty.
+    def count(self, split: str) -> int:
+        """See `DataSet`."""
+        return len(self._keys(split))
+
+    def categories(self, contents: Contents) -> tuple[str, ...]:
+        """Return those of the config, or of the folder's `categories.txt`, one a line, or VOC's twenty.
 
         Raises:
             ConfigError: The file is empty or names a category twice.
@@ -225,51 +230,53 @@ class VocFolder:
         return VOC_CATEGORIES if text is None else parse_categories(text, self._folder.where("categories.txt"))
 
     def names(self) -> Mapping[str, str]:
-        """See `DataSet`: VOC's categories are words."""
+        """Return none: VOC's categories are words."""
         return {}
 
-    def load(self, key: str, categories: frozenset[str] | None = None) -> tuple[bytes, str, ImageAnnotation]:
-        """Reads one image and its annotation.
+    def image(self, place: Place) -> tuple[bytes, str]:
+        """See `DataSet`."""
+        return self._folder.image(_image_stem(place.key), place.key)
 
-        Returns:
-            The image's bytes, untouched; its extension, lower case, without the dot; the annotation.
+    def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
+        """See `DataSet`: of its file, which says the image's size.
 
         Raises:
-            DataError: `missing-image`, `missing-annotation`, or see `parse_voc_xml`.
+            DataError: `missing-annotation`, `bad-annotation`.
         """
-        data, extension = self._folder.image(f"JPEGImages/{key}", key)
-        text = self._folder.find(f"Annotations/{key}.xml")
+        text = self._text(_note(place.key))
         if text is None:
-            raise DataError("missing-annotation", f"{key}: no Annotations/{key}.xml")
-        return data, extension, parse_voc_xml(text, key, categories, first_pixel=self._first_pixel)
+            raise DataError("missing-annotation", f"{place.key}: no {_note(place.key)}")
+        return read_voc_xml(text, place.key, first_pixel=self._first_pixel)
 
-    def fetch(self, unit: str, key: str) -> RawImage:
+    def label(self, place: Place) -> str:
         """See `DataSet`."""
-        return RawImage(*self.load(key))
+        text = self._text(_note(place.key))
+        return self._label(None if text is None else content_digest(text))
 
-    def describe(self) -> Mapping[str, Any]:
-        """See `DataSet`: the splits' keys with the images' names and sizes and the annotations' content."""
-        return {
-            "listing": {split: [list(row) for row in self.listing(self.split(split))] for split in self.splits},
-            "categories": list(self.categories()),
-            "first_pixel": self._first_pixel,
-        }
+    def _label(self, note: str | None) -> str:
+        return label_of("voc", annotation=note, first_pixel=self._first_pixel)
 
-    def listing(self, keys: Iterable[str]) -> list[tuple[str, str | None, int, str | None]]:
-        """What tells two data sets apart, without reading an image.
+    def _keys(self, split: str) -> list[str]:
+        """Read `ImageSets/Main/<split>.txt`; a second column, as in per-class lists, is ignored."""
+        path = f"ImageSets/Main/{split}.txt"
+        keys = [columns[0] for columns in parse_list(self._folder.need(path, f"split {split!r}"))]
+        if not keys:
+            raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
+        check_keys(keys, self._folder.where(path))
+        return keys
 
-        Returns:
-            For each key: the key, its image's file name, that file's bytes and the sha256 of its annotation file.
-            A missing image has the name None and 0 bytes, a missing annotation the digest None.
-        """
-        keys = list(keys)
-        images = {
-            posixpath.relpath(name, "JPEGImages"): size for name, size in self._folder.images("JPEGImages").items()
-        }
-        digests = self._folder.digests(f"Annotations/{key}.xml" for key in keys)
-        rows = []
-        for key, digest in zip(keys, digests, strict=True):
-            names = (f"{key}.{extension}" for extension in IMAGE_EXTENSIONS)
-            name = next((name for name in names if name in images), None)
-            rows.append((key, name, images[name] if name else 0, digest))
-        return rows
+    @cached_property
+    def _images(self) -> Mapping[str, SeenFile]:
+        return self._folder.images("JPEGImages")
+
+    @cached_property
+    def _notes(self) -> Mapping[str, SeenFile]:
+        return self._folder.files("Annotations")
+
+
+def _image_stem(key: str) -> str:
+    return f"JPEGImages/{key}"
+
+
+def _note(key: str) -> str:
+    return f"Annotations/{key}.xml"

@@ -40,7 +40,7 @@ class FoundBoxes:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def windows(self, key: str, width: int, height: int, convention: BoxConvention) -> npt.NDArray[np.float64]:
-        """An image's windows, float64 `[n, 4]` pixels, not yet fitted into the image.
+        """Return an image's windows, float64 `[n, 4]` pixels, not yet fitted into the image.
 
         Raises:
             DataError: `no-windows` (the files don't know the image), `bad-windows` (no boxes), `size-mismatch`.
@@ -60,13 +60,13 @@ class FoundBoxes:
 
 
 def digest_window_files(paths: Sequence[str]) -> list[list[str]]:
-    """What the files are, wherever they lie: their digests, with the key where the file's name tells it; sorted."""
+    """Tell what files are, wherever they lie: their digests, with the key where the file's name tells it; sorted."""
     files = _files(paths)
     return sorted([content_digest(read_outside(file, _WHAT)), *_key_of_name(file)] for file in files)
 
 
 def read_window_files(paths: Sequence[str], convention: BoxConvention) -> FoundBoxes:
-    """Reads the boxes of several files.
+    """Read the boxes of several files.
 
     Args:
         paths: Files, or folders of them; the folder of a windows artifact stands for what is committed. A `.mat` file
@@ -154,12 +154,12 @@ _READERS = {".mat": _read_mat, ".json": _read_json, ".parquet": _read_parquet}
 
 
 def _key(name: str) -> str:
-    """An image's name as the data sets have it: without its extension."""
+    """Return an image's name as the data sets have it: without its extension."""
     stem, dot, extension = name.strip().rpartition(".")
     return stem if dot and extension in IMAGE_EXTENSIONS else name.strip()
 
 
 def _key_of_name(file: str) -> list[str]:
-    """The key in `<key>_boxes.mat`; none in another name."""
+    """Return the key in `<key>_boxes.mat`; none in another name."""
     path = PurePosixPath(file)
     return [path.stem.removesuffix(_ONE_IMAGE)] if path.suffix == ".mat" and path.stem.endswith(_ONE_IMAGE) else []

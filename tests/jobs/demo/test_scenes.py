@@ -12,6 +12,7 @@ from jobs.demo import scenes
 from jobs.demo.scenes import CATEGORIES, draw_dataset, draw_image
 from jobs.demo.shapes import SUBCATEGORIES
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.datasets.contents import Contents
 from pipelines.datasets.voc import VocFolder
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed
@@ -42,14 +43,18 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_is_a_voc_folder(drawn: Path) -> None:
     voc = VocFolder(Folder(drawn))
-    assert voc.categories() == CATEGORIES
-    assert voc.split("train") == [f"train_{i:05d}" for i in range(6)]
-    assert voc.split("val") == [f"val_{i:05d}" for i in range(3)]
+    assert voc.categories(Contents()) == CATEGORIES
+    places = [place for split in ("train", "val") for place in voc.places(split)]
+    assert [place.key for place in places] == [
+        *(f"train_{i:05d}" for i in range(6)),
+        *(f"val_{i:05d}" for i in range(3)),
+    ]
     subcategories = {name for kinds in SUBCATEGORIES.values() for name in kinds}
-    for key in voc.split("train") + voc.split("val"):
-        data, extension, annotation = voc.load(key, frozenset(CATEGORIES))
+    for place in places:
+        data, extension = voc.image(place)
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert extension == "jpg"
+        annotation = voc.annotation(place, 1, 1).checked(frozenset(CATEGORIES))
         annotation.check_size(pixels.shape[1], pixels.shape[0])
         assert {thing.subcategory for thing in annotation.objects} <= subcategories
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.artifacts.image_tars import decode_images
-from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.datasets.contents import Contents
 from pipelines.datasets.det import Det, DetDataset
 from pipelines.datasets.det_lists import read_ids
-from pipelines.engine.recipe import parse_recipe
-from pipelines.engine.runner import Engine
-from pipelines.engine.workspace import Workspace
-from pipelines.executors.local import LocalExecutor
+from pipelines.datasets.keys import mixed
+from pipelines.datasets.protocol import Place
 from sppnet.errors import ConfigError, DataError
-from tests.support.chain import Silent
+from tests.support.data_sets import changes, check_items, items_of, read_all
 
 CAT, TABBY, ACCORDION, PERSON = "n02121808", "n02123045", "n02672831", "n00007846"
 SIZE = (40, 30)
@@ -91,15 +90,24 @@ def opened(root: Path, shared: Path, **fields: object) -> Det:
     return DetDataset.model_validate(raw).open()
 
 
+def keys(data: Det, split: str) -> list[str]:
+    return [item.key for item in data.items(split, Contents())]
+
+
+def annotation(data: Det, split: str, key: str) -> ImageAnnotation:
+    return data.annotation(Place(split, "", key), *SIZE)
+
+
+def labels(data: Det) -> dict[str, str]:
+    return {item.key: item.label for items in items_of(data).values() for item in items}
+
+
 def test_keys_boxes_and_leaves_of_both_layouts(root: Path, shared: Path) -> None:
     data = opened(root, shared)
-    assert sorted(data.shards("train", 9)[0]) == sorted(IMAGES)
-    assert data.shards("val", 2) == (
-        ("ILSVRC2012_val_00000001", "ILSVRC2012_val_00000006"),
-        ("ILSVRC2013_val_00000003",),
-    )
-    assert (len(data.categories()), data.names()[CAT]) == (200, "domestic cat")
-    first, second = (data.fetch("train/000000", key).annotation for key in IMAGES)
+    assert keys(data, "train") == mixed(IMAGES)
+    assert keys(data, "val") == list(VAL)
+    assert (len(data.categories(Contents())), data.names()[CAT]) == (200, "domestic cat")
+    first, second = (annotation(data, "train", key) for key in IMAGES)
     assert [(t.category, t.subcategory, t.box) for t in first.objects] == [
         (CAT, TABBY, (0, 0, 40, 30)),
         (ACCORDION, ACCORDION, (1, 2, 10, 10)),
@@ -110,35 +118,37 @@ def test_keys_boxes_and_leaves_of_both_layouts(root: Path, shared: Path) -> None
 
 def test_the_200_and_the_499_way(root: Path, shared: Path) -> None:
     key = list(IMAGES)[1]
-    plain = opened(root, shared, subcategories="none").fetch("train/000000", key).annotation
+    plain = annotation(opened(root, shared, subcategories="none"), "train", key)
     assert [thing.subcategory for thing in plain.objects] == [None, None]
-    leaves = opened(root, shared, subcategories="leaf-only").fetch("train/000000", key).annotation
+    leaves = annotation(opened(root, shared, subcategories="leaf-only"), "train", key)
     assert [(thing.subcategory, thing.box) for thing in leaves.objects] == [(TABBY, (2, 2, 10, 10))]
 
 
 def test_an_image_without_annotation_has_no_objects(root: Path, shared: Path) -> None:
-    annotation = opened(root, shared).fetch("val/000001", "ILSVRC2013_val_00000003").annotation
-    assert (annotation.width, annotation.height, annotation.objects, annotation.index) == (40, 30, (), 3)
+    found = annotation(opened(root, shared), "val", "ILSVRC2013_val_00000003")
+    assert (found.width, found.height, found.objects, found.index) == (40, 30, (), 3)
 
 
 def test_bad_boxes(root: Path, shared: Path) -> None:
     key = "ILSVRC2012_val_00000006"
     with pytest.raises(DataError, match=f"bad-box: {key}: {PERSON}"):
-        opened(root, shared).fetch("val/000000", key)
-    kept = opened(root, shared, bad_boxes="drop").fetch("val/000000", key).annotation.objects
+        annotation(opened(root, shared), "val", key)
+    kept = annotation(opened(root, shared, bad_boxes="drop"), "val", key).objects
     assert [thing.category for thing in kept] == [CAT]
 
 
 def test_the_blacklist_marks_or_leaves_out(root: Path, shared: Path) -> None:
     data = opened(root, shared, blacklist="lists/blacklist.txt")
-    ignored = [
-        data.fetch("val/000000", key).annotation.ignored
-        for key in ("ILSVRC2012_val_00000001", "ILSVRC2013_val_00000003")
-    ]
-    assert ignored == [(PERSON, ACCORDION), (CAT,)]
+    marked = ("ILSVRC2012_val_00000001", "ILSVRC2013_val_00000003")
+    assert [annotation(data, "val", key).ignored for key in marked] == [(PERSON, ACCORDION), (CAT,)]
     left = opened(root, shared, blacklist="lists/blacklist.txt", blacklisted="leave-out")
-    assert left.shards("val", 9) == (("ILSVRC2012_val_00000006",),)
-    assert data.describe() != left.describe() != opened(root, shared).describe()
+    assert keys(left, "val") == ["ILSVRC2012_val_00000006"]
+    plain, black = labels(opened(root, shared)), labels(data)
+    assert {key for key in plain if plain[key] != black[key]} == set(marked)
+    assert labels(left).items() <= plain.items()
+    (root / "lists/blacklist.txt").write_text(f"1 {CAT}\n2 {CAT}\n3 {CAT}\n")
+    with pytest.raises(ConfigError, match="split 'val' is empty"):
+        keys(opened(root, shared, blacklist="lists/blacklist.txt", blacklisted="leave-out"), "val")
 
 
 @pytest.mark.parametrize(
@@ -152,27 +162,27 @@ def test_the_blacklist_marks_or_leaves_out(root: Path, shared: Path) -> None:
 def test_a_blacklist_of_unknowns(root: Path, shared: Path, text: str, message: str) -> None:
     (root / "lists/blacklist.txt").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        opened(root, shared, blacklist="lists/blacklist.txt").describe()
+        opened(root, shared, blacklist="lists/blacklist.txt").items("val", Contents())
 
 
 def test_an_image_twice_in_a_list_but_not_in_two(root: Path, shared: Path) -> None:
     (root / "lists/train_pos_1.txt").write_text(f"{TABBY}/{TABBY}_1\n")
-    assert len(opened(root, shared).shards("train", 9)[0]) == 2
+    assert len(keys(opened(root, shared), "train")) == 2
     (root / "lists/val.txt").write_text("ILSVRC2012_val_00000001 1\nILSVRC2012_val_00000001 2\n")
     with pytest.raises(ConfigError, match=r"val.txt lists 'ILSVRC2012_val_00000001' twice"):
-        opened(root, shared).shards("val", 9)
+        keys(opened(root, shared), "val")
     (root / "lists/val.txt").write_text("ILSVRC2012_val_00000001 1\nILSVRC2012_val_00000006 1\n")
     with pytest.raises(ConfigError, match="two images have the same number"):
-        opened(root, shared).fetch("val/000000", "ILSVRC2012_val_00000001")
+        annotation(opened(root, shared), "val", "ILSVRC2012_val_00000001")
 
 
 def test_a_layout_may_look_like_a_number(root: Path, shared: Path) -> None:
-    assert opened(root, shared, layout=int(root.name)).describe() == opened(root, shared).describe()
+    assert items_of(opened(root, shared, layout=int(root.name))) == items_of(opened(root, shared))
 
 
 def test_at_most_so_many_positives_a_category(root: Path, shared: Path) -> None:
     split = {"lists": "lists/train_pos_*.txt", "images": "train", "max_positives_per_category": 1}
-    assert opened(root, shared, splits={"train": split}).shards("train", 9) == ((next(iter(IMAGES)),),)
+    assert keys(opened(root, shared, splits={"train": split}), "train") == [next(iter(IMAGES))]
 
 
 def test_lists_of_2015_hold_negatives_too(tmp_path: Path) -> None:
@@ -190,11 +200,11 @@ def test_another_layout_is_told(root: Path, shared: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"split 'train': none of its images is there, the first would be .*JPEG; see layout"
     ):
-        opened(root, shared, layout=other).describe()
+        opened(root, shared, layout=other).items("train", Contents())
     for path in [*root.rglob("*val*.xml")]:
         path.unlink()
     with pytest.raises(ConfigError, match="split 'val': no image has an annotation"):
-        opened(root, shared).describe()
+        opened(root, shared).items("val", Contents())
 
 
 def test_halves_are_balanced_and_apart(tmp_path: Path, shared: Path) -> None:
@@ -206,15 +216,48 @@ def test_halves_are_balanced_and_apart(tmp_path: Path, shared: Path) -> None:
         put(tmp_path / "2015", f"Data/DET/val/{image_id}.JPEG", note, xml((category, (0, 0, 9, 9), "")))
     (tmp_path / "2015/lists/val.txt").write_text("".join(f"{image_id} {n + 1}\n" for n, image_id in enumerate(ids)))
     splits = {f"val{half}": {"lists": "lists/val.txt", "half": half} for half in (1, 2)}
-    data = opened(tmp_path / "2015", shared, splits=splits)
-    first, second = (data.shards(split, 99)[0] for split in ("val1", "val2"))
+
+    def halves() -> Det:
+        return opened(tmp_path / "2015", shared, splits=splits)
+
+    first, second = (keys(halves(), split) for split in ("val1", "val2"))
     assert sorted(first + second) == ids
     assert len(first) == len(second) == 10
     cats = [sum(int(key[-2:]) % 3 == 0 for key in half) for half in (first, second)]
     assert abs(cats[0] - cats[1]) <= 1
+    check_items(halves)
+    contents = Contents()
+    data = halves()
+    data.items("val1", contents)
+    data.items("val2", contents)
+    assert contents.read_count == 40  # each image and each annotation once
 
 
-def test_ingest_of_the_real_images(shared: Path, tmp_path: Path) -> None:
+def test_items_are_what_workers_read(root: Path, shared: Path) -> None:
+    check_items(lambda: opened(root, shared))
+    check_items(lambda: opened(root, shared, blacklist="lists/blacklist.txt", subcategories="none"))
+
+
+def test_items_tell_content_not_place(root: Path, shared: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(root, tmp_path / "other" / root.name))
+    assert items_of(opened(other, shared)) == items_of(opened(root, shared))
+    plain = labels(opened(root, shared))
+    more_leaves = {"leaf_lists": f"{shared}/data/ilsvrc_det/det_lists/train_pos/train_pos_*.txt"}
+    for options in ({"first_pixel": 1}, {"bad_boxes": "drop"}, {"subcategories": "none"}, more_leaves):
+        assert all(labels(opened(root, shared, **options))[key] != label for key, label in plain.items())
+
+
+def test_each_change_changes_one_item_and_reads_one_file(root: Path, shared: Path) -> None:
+    key = f"{TABBY}/{TABBY}_1"
+    (note,), (image,) = ([*root.rglob(f"{TABBY}_1.{extension}")] for extension in ("xml", "JPEG"))
+    other = xml((CAT, (0, 0, 39, 28), ""), (ACCORDION, (1, 2, 9, 9), ""))
+    assert changes(lambda: opened(root, shared), lambda: note.write_text(other)) == ([], [key], 1)
+    assert changes(lambda: opened(root, shared), note.unlink) == ([], [key], 0)
+    same_size = image.read_bytes()[:-1] + b"x"
+    assert changes(lambda: opened(root, shared), lambda: image.write_bytes(same_size)) == ([key], [], 1)
+
+
+def test_the_real_images(shared: Path) -> None:
     devkit = shared / "data/ilsvrc_det"
     folder = shared / "data/ilsvrc_det_val50/VOCdevkit/DET50"
     val = {"lists": "ImageSets/Main/val.txt", "numbers": str(devkit / "det_lists/val.txt")}
@@ -222,14 +265,10 @@ def test_ingest_of_the_real_images(shared: Path, tmp_path: Path) -> None:
         **{"kind": "det", "root": str(folder), "layout": "voc", "splits": {"val": val}, "subcategories": "none"},
         **{"synsets": str(devkit / "meta_det.mat"), "blacklist": str(devkit / "det_validation_blacklist.txt")},
     }
-    recipe = {"version": 1, "name": "a", "steps": {"images": {"stage": "ingest", "dataset": dataset}}}
-    engine = Engine(parse_recipe(recipe, "r"), Workspace.open(str(tmp_path / "ws")))
-    (summary,) = engine.run(LocalExecutor(), Silent())
-    assert (summary.done, summary.quarantined, summary.metrics["objects"]) == (50, (), 189)
-    artifact = engine.workspace.artifact(engine.steps[0].spec.artifact)
-    manifest = Manifest.read(artifact)
-    assert (len(manifest.categories), manifest.names[CAT]) == (200, "domestic cat")
-    records = [record for unit in manifest.units("val") for record in decode_images(artifact.read(unit), unit)]
+    data = DetDataset.model_validate(dataset).open()
+    records, reasons = read_all(data, "val")
+    assert (len(records), reasons, sum(len(r.annotation.objects) for r in records)) == (50, {}, 189)
+    assert (len(data.categories(Contents())), data.names()[CAT]) == (200, "domestic cat")
     numbers = dict(line.split() for line in (devkit / "det_lists/val.txt").read_text().splitlines())
     assert [record.annotation.index for record in records] == [int(numbers[record.key]) for record in records]
     black = [line.split() for line in (devkit / "det_validation_blacklist.txt").read_text().splitlines()]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.datasets.file_names import expand_braces, find_files
+from pipelines.datasets.file_names import expand_braces, find_files, read_given
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
@@ -21,6 +21,10 @@ from sppnet.errors import ConfigError
         ("a-{9..11}.tar", ["a-9.tar", "a-10.tar", "a-11.tar"]),
         ("{x,y}/{0..1}", ["x/0", "x/1", "y/0", "y/1"]),
         ("s3://bucket/{a,}b", ["s3://bucket/ab", "s3://bucket/b"]),
+        ("t{1,2{a,b}}", ["t1", "t2a", "t2b"]),
+        ("{a..c}", ["a", "b", "c"]),
+        ("{0..9..4}", ["0", "4", "8"]),
+        ("back\\slash", ["back\\slash"]),
     ],
 )
 def test_braces(pattern: str, names: list[str]) -> None:
@@ -39,7 +43,11 @@ def test_a_range_counts_both_ends(first: int, more: int) -> None:
     [
         ("{5..3}", "must count up"),
         ("{0..99999999}", "at most 1000000"),
-        ("{abc}", "neither a range"),
+        ("{abc}", "{abc} is neither a range"),
+        ("a{}b", "{} is neither a range"),
+        ("{a,{b}}", "{b} is neither a range"),
+        ("{{a,b}}", "is neither a range"),
+        ("}a{", "}a{ is neither a range"),
         ("{000..12", "do not close"),
         ("a}", "do not close"),
         ("{0..999}{0..9999}", "more than 1000000"),
@@ -54,13 +62,11 @@ def test_tars_on_a_disk(tmp_path: Path) -> None:
     for name in ("b.tar", "a.tar", "a.txt", "x[1].tar", "deep/a.tar"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    assert [(tar.name, tar.size) for tar in find_files(["*.tar"], str(tmp_path))] == [
-        ("a.tar", 5),
-        ("b.tar", 5),
-        ("x[1].tar", 8),
-    ]
+    assert [tar.name for tar in find_files(["*.tar"], str(tmp_path))] == ["a.tar", "b.tar", "x[1].tar"]
     mixed = find_files([f"{tmp_path}/deep/a.tar", "x[1].tar", "{b,a}.tar"], str(tmp_path))
     assert [tar.read() for tar in mixed] == [b"deep/a.tar", b"x[1].tar", b"b.tar", b"a.tar"]
+    assert [tar.given for tar in mixed] == [f"{tmp_path}/deep/a.tar", "x[1].tar", "b.tar", "a.tar"]
+    assert [read_given(tar.given, str(tmp_path)) for tar in mixed] == [tar.read() for tar in mixed]
     with pytest.raises(ConfigError, match=r"no file matches .*/c.tar"):
         find_files(["{a,b,c}.tar"], str(tmp_path))
     with pytest.raises(ConfigError, match=r"no file matches .*/\*.tgz"):
@@ -69,11 +75,24 @@ def test_tars_on_a_disk(tmp_path: Path) -> None:
         find_files(["*.tar", "a.tar"], str(tmp_path))
 
 
+def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"1")
+    first = find_files(["a", "b"], str(tmp_path))
+    (tmp_path / "b").write_bytes(b"2")
+    second = find_files(["a", "b"], str(tmp_path))
+    assert [old.stamp == new.stamp for old, new in zip(first, second, strict=True)] == [True, False]
+    assert [(seen.place, seen.read()) for seen in (file.seen() for file in second)] == [("a", b"1"), ("b", b"2")]
+
+
 def test_tars_in_an_object_store() -> None:
     store = open_store("memory://file-names")
     for number in range(3):
         store.put(f"set/t-{number:02d}.tar", bytes(number))
     tars = find_files(["memory://file-names/set/t-{00..02}.tar"])
-    assert [(tar.uri, tar.size) for tar in tars] == [(f"memory://file-names/set/t-{n:02d}.tar", n) for n in range(3)]
-    assert find_files(["set/*.tar"], "memory://file-names/") == tars
+    assert [tar.uri for tar in tars] == [f"memory://file-names/set/t-{n:02d}.tar" for n in range(3)]
+    below = find_files(["set/*.tar"], "memory://file-names/")
+    assert [tar.uri for tar in below] == [tar.uri for tar in tars]
+    assert [tar.given for tar in below] == [f"set/t-{n:02d}.tar" for n in range(3)]
+    assert read_given("set/t-02.tar", "memory://file-names/") == bytes(2)
     assert tars[2].read() == bytes(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.artifacts.image_tars import decode_images
-from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.datasets.contents import Contents
 from pipelines.datasets.folders import ClassFolders, FoldersDataset
 from pipelines.datasets.keys import key_of, path_of
-from pipelines.engine.recipe import parse_recipe
-from pipelines.engine.runner import Engine
-from pipelines.engine.workspace import Workspace
-from pipelines.executors.local import LocalExecutor
+from pipelines.datasets.protocol import Place
 from sppnet.errors import ConfigError, DataError
-from tests.support.chain import Silent
+from tests.support.data_sets import changes, check_items, items_of, read_all
 
 
 def draw(path: Path, size: tuple[int, int] = (40, 30)) -> None:
@@ -43,24 +41,30 @@ def opened(root: Path, **fields: object) -> ClassFolders:
 
 
 def keys(data: ClassFolders, split: str) -> list[str]:
-    return [key for shard in data.shards(split, 2) for key in shard]
+    return [place.key for place in data.places(split)]
+
+
+def objects(data: ClassFolders, split: str, key: str) -> tuple[ObjectAnnotation, ...]:
+    return data.annotation(Place(split, "", key), 40, 30).objects
 
 
 def test_splits_and_classes(root: Path) -> None:
     data = opened(root)
     assert data.splits == ("train", "val")
-    assert data.categories() == ("cat", "dog")
+    assert data.categories(Contents()) == ("cat", "dog")
     assert sorted(keys(data, "train")) == [f"cat/cat_train_{i}" for i in range(3)] + [
         f"dog/dog_train_{i}" for i in (0, 1)
     ]
-    assert [len(shard) for shard in data.shards("train", 2)] == [2, 2, 1]
+    with pytest.raises(ConfigError, match="no split 'test' in the data set; it has: train, val"):
+        data.items("test", Contents())
 
 
 def test_an_image_shows_its_class_all_over(root: Path) -> None:
-    raw = opened(root).fetch("train/000000", "dog/dog_train_1")
-    assert raw.data == (root / "train/dog/dog_train_1.png").read_bytes()
-    (thing,) = raw.annotation.objects
-    assert (raw.extension, thing.category, thing.box, thing.subcategory) == ("png", "dog", (0, 0, 40, 30), None)
+    data = opened(root)
+    image, extension = data.image(Place("train", "", "dog/dog_train_1"))
+    assert image == (root / "train/dog/dog_train_1.png").read_bytes()
+    (thing,) = objects(data, "train", "dog/dog_train_1")
+    assert (extension, thing.category, thing.box, thing.subcategory) == ("png", "dog", (0, 0, 40, 30), None)
 
 
 def test_shards_mix_the_classes(tmp_path: Path) -> None:
@@ -68,8 +72,8 @@ def test_shards_mix_the_classes(tmp_path: Path) -> None:
         for number in range(32):
             (tmp_path / "all" / name).mkdir(parents=True, exist_ok=True)
             (tmp_path / "all" / name / f"{number}.jpg").touch()
-    shards = opened(tmp_path, splits=["all"]).shards("all", 16)
-    counts = [sum(key.startswith("cat") for key in shard) for shard in shards]
+    order = [item.key for item in opened(tmp_path, splits=["all"]).items("all", Contents())]
+    counts = [sum(key.startswith("cat") for key in order[start : start + 16]) for start in range(0, 64, 16)]
     assert sum(counts) == 32
     assert all(3 <= count <= 13 for count in counts)
 
@@ -82,7 +86,7 @@ def test_at_most_so_many_of_a_class(root: Path) -> None:
     assert found == [key for key in whole if key in found]  # the first of each class, in the order of all
     assert [key for key in whole if key.startswith("cat")][:2] == [key for key in found if key.startswith("cat")]
     assert len(keys(data, "val")) == 2
-    assert data.describe()["listing"] != opened(root).describe()["listing"]
+    check_items(lambda: opened(root, max_per_class=2))
 
 
 def test_flat_folders_are_one_split(root: Path) -> None:
@@ -90,7 +94,8 @@ def test_flat_folders_are_one_split(root: Path) -> None:
     assert data.splits == ("all",)
     assert len(keys(data, "all")) == 5
     assert opened(root / "train", flat=True, splits=["caltech"]).splits == ("caltech",)
-    assert data.fetch("all/000000", "cat/cat_train_0").annotation.width == 40
+    assert data.annotation(Place("all", "", "cat/cat_train_0"), 40, 30).width == 40
+    check_items(lambda: opened(root / "train", flat=True))
 
 
 def test_lists_of_splits(root: Path) -> None:
@@ -100,9 +105,10 @@ def test_lists_of_splits(root: Path) -> None:
     data = opened(root / "train", split_files={"one": "one.txt", "two": "two.txt"})
     assert data.splits == ("one", "two")
     assert sorted(keys(data, "one")) == ["dog/dog_train_1", "sea lion/a b%2Ec"]
-    assert data.fetch("one/000000", "sea lion/a b%2Ec").annotation.objects[0].category == "sea lion"
+    assert objects(data, "one", "sea lion/a b%2Ec")[0].category == "sea lion"
     with pytest.raises(DataError, match=r"missing-image: cat/gone"):
-        data.fetch("two/000000", "cat/gone")
+        data.image(Place("two", "", "cat/gone"))
+    check_items(lambda: opened(root / "train", split_files={"one": "one.txt", "two": "two.txt"}))
     (root / "train" / "two.txt").write_text("cat/cat_train_0\ncat/cat_train_0.png\n")
     with pytest.raises(ConfigError, match=r"two.txt lists 'cat/cat_train_0' twice"):
         keys(opened(root / "train", split_files={"two": "two.txt"}), "two")
@@ -120,7 +126,7 @@ def test_images_deeper_in_a_class_folder(tmp_path: Path) -> None:
     draw(tmp_path / "train/n02/images/n02_0.JPEG")
     data = opened(tmp_path, splits=["train"])
     assert set(keys(data, "train")) == {"n01/images/n01_0", "n02/images/n02_0"}
-    assert data.fetch("train/000000", "n01/images/n01_0").annotation.objects[0].category == "n01"
+    assert objects(data, "train", "n01/images/n01_0")[0].category == "n01"
 
 
 def test_a_class_without_images_is_named(root: Path) -> None:
@@ -132,7 +138,7 @@ def test_a_class_without_images_is_named(root: Path) -> None:
         keys(opened(root), "val")
     assert len(keys(opened(root, skip=["emu"]), "val")) == 2
     with pytest.raises(ConfigError, match=r"category 'gnu' has no images in"):
-        opened(root, skip=["emu"], categories=["cat", "dog", "gnu"]).categories()
+        opened(root, skip=["emu"], categories=["cat", "dog", "gnu"]).categories(Contents())
 
 
 def test_a_missing_root_and_two_files_of_one_key(root: Path) -> None:
@@ -166,27 +172,29 @@ def write_tables(root: Path) -> dict[str, object]:
 def test_tables_of_classes_and_boxes(root: Path) -> None:
     tables = write_tables(root)
     data = opened(root, **tables)
-    assert (data.categories(), data.names()) == (("n9",), {"n9": "pet"})
-    things = data.fetch("train/000000", "dog/dog_train_0").annotation.objects
+    assert (data.categories(Contents()), data.names()) == (("n9",), {"n9": "pet"})
+    things = objects(data, "train", "dog/dog_train_0")
     assert [(t.category, t.subcategory, t.box) for t in things] == [
         ("n9", "dog", (0, 0, 40, 30)),
         ("n9", "dog", (5, 6, 8, 9)),
     ]
-    one_based = opened(root, **tables, first_pixel=1).fetch("train/000000", "dog/dog_train_0")
-    assert one_based.annotation.objects[1].box == (4, 5, 7, 8)
+    one_based = objects(opened(root, **tables, first_pixel=1), "train", "dog/dog_train_0")
+    assert one_based[1].box == (4, 5, 7, 8)
+    check_items(lambda: opened(root, **tables))
 
 
 def test_boxes_that_cannot_be_used(root: Path) -> None:
     tables = write_tables(root)
     for key, reason in (("cat/cat_train_0", "bad-box"), ("cat/cat_train_1", "no-box")):
         with pytest.raises(DataError) as caught:
-            opened(root, **tables).fetch("train/000000", key)
+            objects(opened(root, **tables), "train", key)
         assert caught.value.reason == reason
-        whole = opened(root, **tables, bad_boxes="whole-image").fetch("train/000000", key)
-        assert [thing.box for thing in whole.annotation.objects] == [(0, 0, 40, 30)]
+        whole = objects(opened(root, **tables, bad_boxes="whole-image"), "train", key)
+        assert [thing.box for thing in whole] == [(0, 0, 40, 30)]
     draw(root / "train/eel/a.png")
     with pytest.raises(DataError, match=r"unknown-category: eel/a: the table of classes has no 'eel'"):
-        opened(root, **tables).fetch("train/000000", "eel/a")
+        objects(opened(root, **tables), "train", "eel/a")
+    check_items(lambda: opened(root, **tables))
 
 
 @pytest.mark.parametrize(
@@ -203,32 +211,60 @@ def test_bad_tables(root: Path, name: str, text: str, message: str) -> None:
     tables = write_tables(root)
     (root / name).write_text(text)
     with pytest.raises(ConfigError, match=message):
-        opened(root, **tables).fetch("train/000000", "dog/dog_train_0")
+        objects(opened(root, **tables), "train", "dog/dog_train_0")
 
 
-def test_what_it_is_not_where(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def labels(data: ClassFolders) -> dict[str, str]:
+    return {item.key: item.label for items in items_of(data).values() for item in items}
 
+
+def test_items_tell_content_not_place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     tables = write_tables(root)
     other = Path(shutil.copytree(root, tmp_path_factory.mktemp("other") / "data"))
-    first = opened(root, **tables).describe()
-    assert opened(other, **tables).describe() == first
-    assert opened(other, **tables, bad_boxes="whole-image").describe() != first
-    (other / "boxes.csv").write_text((other / "boxes.csv").read_text().replace("5,6,7,8", "5,6,7,9"))
-    changed = opened(other, **tables).describe()
-    assert changed != first
-    draw(other / "train" / "dog" / "dog_train_1.png", (50, 70))
-    assert opened(other, **tables).describe() != changed
+    first = opened(root, **tables)
+    assert items_of(opened(other, **tables)) == items_of(first)
+    assert len(set(labels(opened(root)).values())) == 2  # all that is said of an image is its class
+    one_based = labels(opened(root, **tables, first_pixel=1))
+    assert all(one_based[key] != label for key, label in labels(first).items())
+    assert labels(opened(root, first_pixel=1, bad_boxes="whole-image")) == labels(opened(root))  # there are no boxes
+
+
+def test_each_change_changes_its_items(root: Path) -> None:
+    tables = write_tables(root)
+    boxes, classes, image = root / "boxes.csv", root / "classes.csv", root / "train/dog/dog_train_1.png"
+
+    def replace(path: Path, old: bytes, new: bytes) -> None:
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+    def changed(change: Callable[[], None]) -> tuple[list[str], list[str], int]:
+        return changes(lambda: opened(root, **tables), change)
+
+    assert changed(lambda: replace(boxes, b"5,6,7,8", b"5,6,7,9")) == ([], ["dog/dog_train_0"], 0)
+    assert changed(lambda: replace(boxes, b"3,4,3,9", b"3,4,9,9")) == ([], ["cat/cat_train_0"], 0)
+    images, relabelled, _ = changed(lambda: replace(classes, b"dog,n9", b"dog,n8"))
+    assert (images, sorted(relabelled)) == ([], ["dog/dog_train_0", "dog/dog_train_1", "dog/dog_val_0"])
+    same_size = image.read_bytes()[:-1] + b"x"
+    assert changed(lambda: image.write_bytes(same_size)) == (["dog/dog_train_1"], [], 1)
+
+
+def test_a_box_that_is_no_number_has_a_label(root: Path) -> None:
+    tables = write_tables(root)
+    (root / "boxes.csv").write_text("file,xmin,ymin,xmax,ymax\ntrain/dog/dog_train_0.png,nan,0,39,29\n")
+    check_items(lambda: opened(root, **tables))
+    with pytest.raises(DataError, match="bad-box"):
+        objects(opened(root, **tables), "train", "dog/dog_train_0")
 
 
 def test_the_real_tiny_imagenet(shared: Path) -> None:
     folder = shared / "data/pretrain/tinyimagenet_det"
     data = opened(folder, boxes=["boxes_train.csv", "boxes_val.csv"], classes="classes.csv")
     train, val = keys(data, "train"), keys(data, "val")
-    assert (len(train), len(val), len(data.categories())) == (9130, 2075, 64)
+    categories = data.categories(Contents())
+    assert (len(train), len(val), len(categories)) == (9130, 2075, 64)
     reasons = []
     for key in train[:400]:
         try:
-            (thing,) = data.fetch("train/000000", key).annotation.checked(frozenset(data.categories())).objects
+            (thing,) = data.annotation(Place("train", "", key), 64, 64).checked(frozenset(categories)).objects
         except DataError as error:
             reasons.append(error.reason)
             continue
@@ -238,26 +274,14 @@ def test_the_real_tiny_imagenet(shared: Path) -> None:
     assert set(reasons) == {"bad-box"}
 
 
-def test_ingest_of_class_folders(root: Path, tmp_path: Path) -> None:
+def test_class_folders_are_read(root: Path) -> None:
     (root / "train" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff not much")
     draw(root / "train" / "cat" / "small.png", (15, 40))
     draw(root / "train" / "eel" / "eel_0.png")
-    dataset = {"kind": "folders", "root": str(root), "categories": ["dog", "cat"]}
-    step = {"stage": "ingest", "dataset": dataset, "shard_size": 3, "max_quarantined": 1}
-    engine = Engine(
-        parse_recipe({"version": 1, "name": "a", "steps": {"images": step}}, "r"),
-        Workspace.open(str(tmp_path / "workspace")),
-    )
-    (summary,) = engine.run(LocalExecutor(), Silent())
-    assert {(q.key, q.reason) for q in summary.quarantined} == {
-        ("cat/broken", "truncated"),
-        ("cat/small", "too-small"),
-        ("eel/eel_0", "unknown-category"),
-    }
-    artifact = engine.workspace.artifact(engine.steps[0].spec.artifact)
-    manifest = Manifest.read(artifact)
-    assert (manifest.categories, manifest.count("train"), manifest.count("val")) == (("dog", "cat"), 8, 2)
-    records = [r for unit in manifest.units("train") for r in decode_images(artifact.read(unit), unit)]
+    data = opened(root, categories=["dog", "cat"])
+    records, reasons = read_all(data, "train")
+    assert reasons == {"cat/broken": "truncated", "cat/small": "too-small", "eel/eel_0": "unknown-category"}
+    assert (data.categories(Contents()), data.count("train"), data.count("val")) == (("dog", "cat"), 8, 2)
     assert sorted(record.key for record in records) == [f"cat/cat_train_{i}" for i in range(3)] + [
         f"dog/dog_train_{i}" for i in range(2)
     ]

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
-import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.datasets.voc import VOC_CATEGORIES, VocFolder, format_voc_xml, parse_voc_xml
+from pipelines.datasets.contents import Contents
+from pipelines.datasets.protocol import Place
+from pipelines.datasets.voc import VOC_CATEGORIES, VocDataset, VocFolder, format_voc_xml, parse_voc_xml
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from tests.support.data_sets import changes, check_items, items_of, read_all
 
 
 @dataclass
-class Item:
+class Named:
     name: str
-    size: int
+    stamp: str
 
 
 class Folder:
@@ -32,10 +35,10 @@ class Folder:
             raise ArtifactError(f"{name} does not exist")
         return (self.root / name).read_bytes()
 
-    def list(self, prefix: str = "") -> list[Item]:
+    def list(self, prefix: str = "") -> list[Named]:
         self.lists.append(prefix)
         files = sorted(p for p in (self.root / prefix).rglob("*") if p.is_file())
-        return [Item(p.relative_to(self.root).as_posix(), p.stat().st_size) for p in files]
+        return [Named(p.relative_to(self.root).as_posix(), str(p.stat().st_mtime_ns)) for p in files]
 
 
 OBJECT = """<object><name>cup</name>{extra}
@@ -134,9 +137,13 @@ def test_one_pixel_past_the_edge_is_clipped() -> None:
     assert parse_voc_xml(xml((0, 0, 101, 81)), "k").objects[0].box == (0, 0, 100, 80)
 
 
+def keys(folder: Path, split: str) -> list[str]:
+    return [place.key for place in VocFolder(Folder(folder)).places(split)]
+
+
 def test_split(folder: Path) -> None:
-    assert VocFolder(Folder(folder)).split("train") == ["a", "b"]
-    assert VocFolder(Folder(folder)).split("cup_val") == ["c", "a"]
+    assert keys(folder, "train") == ["a", "b"]
+    assert keys(folder, "cup_val") == ["c", "a"]
 
 
 @pytest.mark.parametrize(
@@ -147,82 +154,107 @@ def test_bad_splits_name_the_path(folder: Path, text: str | None, word: str) -> 
     if text is not None:
         (folder / "ImageSets/Main/test.txt").write_text(text)
     with pytest.raises(ConfigError, match=word) as caught:
-        VocFolder(Folder(folder)).split("test")
+        VocFolder(Folder(folder)).items("test", Contents())
     assert "somewhere/ImageSets/Main/test.txt" in str(caught.value)
 
 
-def test_load_finds_any_extension(folder: Path) -> None:
+def test_an_image_is_found_by_any_extension(folder: Path) -> None:
     voc = VocFolder(Folder(folder))
-    data, extension, annotation = voc.load("a", frozenset({"cup"}))
-    assert (data, extension, annotation.objects[0].box) == (b"bytes of a", "jpg", (0, 0, 10, 20))
-    assert [voc.load(key)[1] for key in "abc"] == ["jpg", "jpeg", "png"]
-    assert voc.load("c")[2].objects == ()
+    assert voc.image(Place("train", "", "a")) == (b"bytes of a", "jpg")
+    assert [voc.image(Place("train", "", key))[1] for key in "abc"] == ["jpg", "jpeg", "png"]
+    annotation = voc.annotation(Place("train", "", "a"), 1, 2)
+    assert (annotation.objects[0].box, annotation.width, annotation.height) == ((0, 0, 10, 20), 100, 80)
+    assert voc.annotation(Place("train", "", "c"), 1, 2).objects == ()
 
 
-def test_load_costs_two_reads_for_a_jpg_and_no_listing(folder: Path) -> None:
-    reader = Folder(folder)
-    VocFolder(reader).load("a")
+def test_a_jpg_costs_a_worker_two_reads_and_no_listing(folder: Path) -> None:
+    reader, place = Folder(folder), Place("train", "", "a")
+    voc = VocFolder(reader)
+    voc.image(place)
+    voc.label(place)
+    voc.annotation(place, 100, 80)
     assert reader.reads == ["JPEGImages/a.jpg", "Annotations/a.xml"]
     assert reader.lists == []
 
 
-@pytest.mark.parametrize(
-    ("path", "reason"), [("JPEGImages/a.jpg", "missing-image"), ("Annotations/a.xml", "missing-annotation")]
-)
-def test_missing_files(folder: Path, path: str, reason: str) -> None:
-    (folder / path).unlink()
-    with pytest.raises(DataError, match="a") as caught:
-        VocFolder(Folder(folder)).load("a")
-    assert caught.value.reason == reason
-
-
-def test_listing_tells_content_apart(folder: Path) -> None:
-    reader = Folder(folder)
-    rows = VocFolder(reader).listing(["b", "a"])
-    digest = hashlib.sha256(xml((1, 1, 10, 20))).hexdigest()
-    assert rows == [("b", "b.JPEG", 10, digest), ("a", "a.jpg", 10, digest)]
-    assert reader.lists == ["JPEGImages"]
-    (folder / "Annotations/a.xml").write_bytes(xml((1, 1, 11, 20)))
-    (folder / "JPEGImages/b.JPEG").write_bytes(b"other bytes")
-    changed = VocFolder(Folder(folder)).listing(["b", "a"])
-    assert changed[0] == ("b", "b.JPEG", 11, digest)
-    assert changed[1][3] != digest
-    (folder / "Annotations/a.xml").unlink()
+def test_missing_files(folder: Path) -> None:
+    place = Place("train", "", "a")
     (folder / "JPEGImages/a.jpg").unlink()
-    assert VocFolder(Folder(folder)).listing(["a"]) == [("a", None, 0, None)]
+    with pytest.raises(DataError, match="missing-image: a"):
+        VocFolder(Folder(folder)).image(place)
+    (folder / "Annotations/a.xml").unlink()
+    with pytest.raises(DataError, match="missing-annotation: a"):
+        VocFolder(Folder(folder)).annotation(place, 1, 1)
+    check_items(lambda: opened(folder))
+
+
+def opened(folder: Path, **fields: object) -> VocFolder:
+    return VocDataset.model_validate({"root": str(folder), "splits": ["train", "cup_val"], **fields}).open()
+
+
+def test_items_are_what_workers_read(folder: Path) -> None:
+    check_items(lambda: opened(folder))
+
+
+def test_items_tell_content_not_place(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = Path(shutil.copytree(folder, tmp_path_factory.mktemp("other") / "data"))
+    assert items_of(opened(other)) == items_of(opened(folder))
+    train = items_of(opened(folder))["train"]
+    zero = items_of(opened(folder, first_pixel=0))["train"]
+    assert [item.image for item in zero] == [item.image for item in train]
+    assert all(a.label != b.label for a, b in zip(zero, train, strict=True))
+
+
+def test_each_change_changes_one_item_and_reads_one_file(folder: Path) -> None:
+    image, note = folder / "JPEGImages/b.JPEG", folder / "Annotations/b.xml"
+    assert changes(lambda: opened(folder), lambda: image.write_bytes(b"BYTES of b")) == (["b"], [], 1)  # of equal size
+    assert changes(lambda: opened(folder), lambda: note.write_bytes(xml((1, 1, 10, 21)))) == ([], ["b"], 1)
+    assert changes(lambda: opened(folder), note.unlink) == ([], ["b"], 0)
+    assert changes(lambda: opened(folder), image.unlink) == (["b"], [], 0)
+    assert changes(lambda: opened(folder), lambda: note.write_bytes(xml())) == ([], ["b"], 1)
+
+
+def test_a_look_lists_each_folder_once(folder: Path) -> None:
+    reader, contents = Folder(folder), Contents()
+    voc = VocFolder(reader)
+    voc.items("train", contents)
+    voc.items("cup_val", contents)
+    assert reader.lists == ["JPEGImages", "Annotations"]
+    again = Folder(folder)
+    known = Contents.decode(contents.encode(), "here")
+    voc = VocFolder(again)
+    voc.items("train", known)
+    voc.items("cup_val", known)
+    assert again.reads == ["ImageSets/Main/train.txt", "ImageSets/Main/cup_val.txt"]
 
 
 def test_categories(folder: Path) -> None:
-    assert VocFolder(Folder(folder)).categories() == VOC_CATEGORIES
+    assert VocFolder(Folder(folder)).categories(Contents()) == VOC_CATEGORIES
     assert len(set(VOC_CATEGORIES)) == 20
     (folder / "categories.txt").write_text("cup\nfish\n")
-    assert VocFolder(Folder(folder)).categories() == ("cup", "fish")
+    assert VocFolder(Folder(folder)).categories(Contents()) == ("cup", "fish")
     for text in ("", "cup\nfish\ncup\n"):
         (folder / "categories.txt").write_text(text)
         with pytest.raises(ConfigError, match=r"somewhere/categories\.txt"):
-            VocFolder(Folder(folder)).categories()
+            VocFolder(Folder(folder)).categories(Contents())
 
 
 def test_reads_the_real_voc2007(shared: Path) -> None:
     voc = VocFolder(Folder(shared / "data/voc07/VOCdevkit/VOC2007"))
-    assert voc.categories() == VOC_CATEGORIES
-    splits = {name: voc.split(name) for name in ("train", "val")}
-    assert {name: len(keys) for name, keys in splits.items()} == {"train": 482, "val": 460}
-    objects = [
-        thing
-        for keys in splits.values()
-        for key in keys
-        for thing in voc.load(key, frozenset(VOC_CATEGORIES))[2].objects
-    ]
+    assert voc.categories(Contents()) == VOC_CATEGORIES
+    assert {split: voc.count(split) for split in ("train", "val")} == {"train": 482, "val": 460}
+    found = [read_all(voc, split) for split in ("train", "val")]
+    assert [reasons for _, reasons in found] == [{}, {}]
+    objects = [thing for records, _ in found for record in records for thing in record.annotation.objects]
     assert len(objects) == 2689
     assert sum(thing.difficult for thing in objects) == 566
 
 
 def test_reads_the_real_ilsvrc_det(shared: Path) -> None:
-    voc = VocFolder(Folder(shared / "data/ilsvrc_det_val50/VOCdevkit/DET50"))
-    keys = sorted(p.stem for p in (shared / "data/ilsvrc_det_val50/VOCdevkit/DET50/Annotations").iterdir())
-    objects = [thing for key in keys for thing in voc.load(key)[2].objects]
-    assert (len(keys), len(objects), len({thing.category for thing in objects})) == (50, 189, 45)
+    folder = shared / "data/ilsvrc_det_val50/VOCdevkit/DET50/Annotations"
+    notes = [parse_voc_xml(path.read_bytes(), path.stem) for path in sorted(folder.iterdir())]
+    objects = [thing for note in notes for thing in note.objects]
+    assert (len(notes), len(objects), len({thing.category for thing in objects})) == (50, 189, 45)
     # Original coordinates: 0-based, inclusive, so the last pixel is width - 1.
     path = shared / "data/ilsvrc_det/det_bbox_val2_xml/ILSVRC2012_val_00000018.xml"
     assert parse_voc_xml(path.read_bytes(), "18", first_pixel=0).objects[0].box == (145, 162, 363, 269)

@@ -1,0 +1,210 @@
+"""Existing webdataset tars: an image and its label or annotation a sample, an input tar a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache, partial
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BeforeValidator
+
+from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.datasets.contents import JSON, Contents
+from pipelines.datasets.file_names import FoundFile, find_files, read_file, read_given
+from pipelines.datasets.keys import check_keys, check_split, checked_categories, parse_categories
+from pipelines.datasets.protocol import DatasetConfig, Item, Place, as_tuple, label_of
+from pipelines.datasets.tar_samples import (
+    SUMMARY,
+    Members,
+    Sample,
+    class_of,
+    images_of,
+    own_json,
+    read_members,
+    summarise,
+    understand,
+)
+from sppnet.errors import ConfigError, DataError
+
+_READERS = 2  # tars are read whole
+
+
+def _as_lists(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {split: as_tuple(names) for split, names in value.items()}
+
+
+class TarsDataset(DatasetConfig):
+    """Webdataset tars: members `<key>.jpg` (or another image) with `<key>.json`, `.cls` or `.txt`.
+
+    `.json` holds an annotation as sppnet writes it (other JSON is passed over); `.cls` the number of a category,
+    `.txt` its name: then the one object covers the image. A tar is a shard, in the order of its members. Tars that
+    are new or changed are read once when the step is planned.
+
+    Attributes:
+        kind: `tars`.
+        root: What paths that are not absolute are relative to.
+        splits: By split, tars as paths or URIs, with `{000..123}`, `{a,b}` and, in the file's name, globs.
+        labelled: Whether a sample without a label is quarantined (`no-label`); else it has no objects.
+        categories: The categories in order; by default all labels that are found.
+        categories_file: Their list, one a line, instead of `categories`.
+    """
+
+    kind: Literal["tars"] = "tars"
+    root: str = ""
+    splits: Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(_as_lists)]
+    labelled: bool = True
+    categories: tuple[str, ...] | None = None
+    categories_file: str | None = None
+
+    def open(self) -> Tars:
+        """See `DatasetConfig.open`."""
+        return Tars(self)
+
+
+class Tars:
+    """A data set of webdataset tars.
+
+    Args:
+        config: The data set's config.
+    """
+
+    def __init__(self, config: TarsDataset) -> None:
+        self._config = config
+        self._samples = lru_cache(maxsize=1)(self._read)
+        self.splits = tuple(config.splits)
+
+    def items(self, split: str, contents: Contents) -> Sequence[Item]:
+        """See `DataSet`: a tar is a group.
+
+        Raises:
+            ConfigError: A tar without samples, or a key that is in two tars of the split.
+            ArtifactError: A tar is broken.
+        """
+        check_split(split, self.splits)
+        tars = self._tars[split]
+        found = self._remembered(tars, contents)
+        self._check(split, [[sample.key for sample in samples] for samples in found])
+        return [
+            Item(sample.key, sample.image, self._label(sample.said), tar.given)
+            for tar, samples in zip(tars, found, strict=True)
+            for sample in samples
+        ]
+
+    def places(self, split: str) -> Sequence[Place]:
+        """See `DataSet`; the tars are read, two at a time."""
+        check_split(split, self.splits)
+        tars = self._tars[split]
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(_keys, tars))
+        self._check(split, found)
+        return [Place(split, tar.given, key) for tar, keys in zip(tars, found, strict=True) for key in keys]
+
+    def count(self, split: str) -> int:
+        """See `DataSet`; the tars are read, two at a time."""
+        return len(self.places(split))
+
+    def categories(self, contents: Contents) -> tuple[str, ...]:
+        """Return the config's, or all that are found: numbers in order, then names in order."""
+        if self._given is not None:
+            return self._given
+        tars = list(dict.fromkeys(tar for tars in self._tars.values() for tar in tars))
+        samples = (sample for samples in self._remembered(tars, contents) for sample in samples)
+        return tuple(sorted({label for sample in samples for label in sample.labels}, key=_rank))
+
+    def names(self) -> Mapping[str, str]:
+        """Return none: categories are words."""
+        return {}
+
+    def image(self, place: Place) -> tuple[bytes, str]:
+        """See `DataSet`."""
+        members = self._members(place)
+        images = images_of(members)
+        if len(images) != 1:
+            reason = "several-images" if images else "missing-image"
+            raise DataError(reason, f"{place.key}: the sample has the members {', '.join(members) or 'none'}")
+        return members[images[0]], images[0].lower()
+
+    def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
+        """See `DataSet`; an object that has a label only covers the image.
+
+        Raises:
+            DataError: `no-label`, `unknown-category`, `bad-annotation`.
+        """
+        key, members = place.key, self._members(place)
+        annotation = own_json(key, members)
+        if annotation is not None:
+            return annotation
+        label = class_of(key, members)
+        if label is None and self._config.labelled:
+            raise DataError("no-label", f"{key}: neither an annotation (.json) nor a label (.cls, .txt)")
+        whole = (0.0, 0.0, float(width), float(height))
+        things = () if label is None else (ObjectAnnotation(self._category(key, label), whole),)
+        return ImageAnnotation(key, width, height, things)
+
+    def label(self, place: Place) -> str:
+        """See `DataSet`."""
+        return self._label(understand(self._members(place))[0])
+
+    def _label(self, said: Mapping[str, JSON]) -> str:
+        """Digest what a sample says as the config has it understood."""
+        if "class" not in said:
+            return label_of("tars", **said)
+        label = cast(int | str | None, said["class"])
+        if label is None:
+            return label_of("tars", labelled=self._config.labelled)
+        try:
+            return label_of("tars", category=self._category("", label))
+        except DataError:
+            return label_of("tars", unknown=label)
+
+    def _category(self, key: str, label: int | str) -> str:
+        if isinstance(label, str) or self._given is None:
+            return str(label)
+        if not 0 <= label < len(self._given):
+            raise DataError("unknown-category", f"{key}: class {label}, but there are {len(self._given)} categories")
+        return self._given[label]
+
+    def _members(self, place: Place) -> Members:
+        return self._samples(place.group).get(place.key, {})
+
+    def _read(self, group: str) -> dict[str, dict[str, bytes]]:
+        return read_members(read_given(group, self._config.root), group)
+
+    def _remembered(self, tars: Sequence[FoundFile], contents: Contents) -> list[list[Sample]]:
+        """Return the samples of each tar; a few tars at a time are in memory."""
+
+        def of(tar: FoundFile) -> list[Sample]:
+            (rows,) = contents.of([tar.seen()], partial(summarise, where=tar.uri), SUMMARY)
+            return [Sample(*row) for row in cast(list[Any], rows)]
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(of, tars))
+
+    def _check(self, split: str, found: Sequence[Sequence[str]]) -> None:
+        for tar, keys in zip(self._tars[split], found, strict=True):
+            if not keys:
+                raise ConfigError(f"{tar.uri} holds no samples")
+        check_keys((key for keys in found for key in keys), f"split {split!r} of the tars")
+
+    @cached_property
+    def _given(self) -> tuple[str, ...] | None:
+        config = self._config
+        if config.categories_file is not None:
+            return parse_categories(read_file(config.categories_file, config.root), config.categories_file)
+        return None if config.categories is None else checked_categories(config.categories, "categories")
+
+    @cached_property
+    def _tars(self) -> dict[str, tuple[FoundFile, ...]]:
+        return {split: find_files(patterns, self._config.root) for split, patterns in self._config.splits.items()}
+
+
+def _keys(tar: FoundFile) -> list[str]:
+    return list(read_members(tar.read(), tar.uri))
+
+
+def _rank(label: str) -> tuple[bool, int, str]:
+    number = int(label) if label.isdecimal() else None
+    return number is None, number or 0, label
