@@ -85,7 +85,7 @@ def _ratio(inter: NDArray[np.float64], union: NDArray[np.float64]) -> NDArray[np
 
 
 def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression (section 4.1: IoU threshold 0.3).
+    """Suppress non-maxima greedily (section 4.1: IoU threshold 0.3).
 
     The best box is kept, every box whose IoU with it is *greater* than `threshold` goes, and so on.
 
@@ -100,23 +100,43 @@ def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> NDArray[
     Raises:
         DataError: the numbers of boxes and scores differ, or a score is not a number.
     """
-    import torch
-    from torchvision.ops import nms as torchvision_nms
+    array = _as_boxes(boxes)
+    return nms_by_category(array, scores, np.zeros(len(array), np.int64), threshold)
 
+
+def nms_by_category(
+    boxes: ArrayLike, scores: ArrayLike, categories: ArrayLike, threshold: float = 0.3, limit: int | None = None
+) -> NDArray[np.int64]:
+    """Suppress non-maxima within each category, as `nms` does in one.
+
+    Args:
+        boxes: `[n, 4]` pixels.
+        scores: `[n]`; among equal scores of a category the lower index comes first.
+        categories: int `[n]`: boxes of different ones don't suppress each other. Any numbers will do, such as
+            `image * categories + category` for the boxes of several images.
+        threshold: IoU above which a box is suppressed.
+        limit: at most so many are kept of a category, the best; None keeps all.
+
+    Returns:
+        int64 `[kept]`: indices by rising category, within each by falling score.
+
+    Raises:
+        DataError: the numbers of boxes, scores and categories differ, or a score is not a number.
+    """
+    from sppnet.boxes_numba import keep
+
+    # In float64: float32 areas would move boxes across the threshold.
     array = _as_boxes(boxes)
     values = np.asarray(scores, dtype=np.float64).reshape(-1)
-    if len(values) != len(array):
-        raise DataError("bad-boxes", f"{len(array)} boxes but {len(values)} scores")
+    groups = np.asarray(categories, dtype=np.int64).reshape(-1)
+    if not len(array) == len(values) == len(groups):
+        raise DataError("bad-boxes", f"{len(array)} boxes but {len(values)} scores and {len(groups)} categories")
     if np.isnan(values).any():
         raise DataError("nan-scores", f"{int(np.isnan(values).sum())} of {len(values)} scores")
-    # In float64: float32 areas would move boxes across the threshold. torchvision's sort is stable.
-    kept = torchvision_nms(
-        torch.from_numpy(np.ascontiguousarray(array)),
-        torch.from_numpy(np.ascontiguousarray(values)),
-        threshold,
-    )
-    result: NDArray[np.int64] = kept.numpy()
-    return result
+    order = np.lexsort((-values, groups))  # stable: ties by index
+    kept = np.zeros(len(order), dtype=np.bool_)
+    keep(array[order], groups[order], threshold, len(order) if limit is None else limit, kept)
+    return order[kept]
 
 
 def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sppnet.boxes import nms_by_category
 from sppnet.errors import ConfigError, DataError
 from sppnet.pooling.geometry import Convention, Geometry, windows_to_cells
 from sppnet.pooling.scales import choose_scales, scale_windows
@@ -146,26 +147,18 @@ def hard_negatives(
         raise DataError("nan-scores", "scores of negatives are not numbers")
     windows, categories = np.nonzero(mask & (values > threshold))
     chosen = values[windows, categories]
-    order = np.lexsort((windows, -chosen, categories))
-    windows, categories, chosen = windows[order], categories[order], chosen[order]
-    if max_overlap is not None:
-        if boxes is None:
-            raise ConfigError("max_overlap needs the windows' boxes")
+    if max_overlap is None:
+        order = np.lexsort((windows, -chosen, categories))
+    elif boxes is None:
+        raise ConfigError("max_overlap needs the windows' boxes")
+    else:
         rows = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)[windows]
-        kept = _suppress(rows, categories, max_overlap, limit)
-        windows, categories, chosen = windows[kept], categories[kept], chosen[kept]
+        order = nms_by_category(rows, chosen, categories, max_overlap, limit)
+    windows, categories, chosen = windows[order], categories[order], chosen[order]
     if limit is not None:
         within = np.arange(len(categories)) - np.searchsorted(categories, categories) < limit
         windows, categories, chosen = windows[within], categories[within], chosen[within]
     return HardNegatives(categories.astype(np.int64), windows.astype(np.int64), chosen)
-
-
-def _suppress(
-    boxes: NDArray[np.float64], categories: NDArray[np.int64], threshold: float, limit: int | None
-) -> NDArray[np.bool_]:
-    from sppnet.detection.mining_numba import suppress_by_category
-
-    return suppress_by_category(boxes, categories, threshold, limit)
 
 
 def evict(scores: ArrayLike, threshold: float = -1.2) -> NDArray[np.bool_]:
