@@ -30,7 +30,7 @@ from pipelines.datasets.sources import DatasetConfig, Folder, RawImage, Reader, 
 from pipelines.datasets.voc import read_voc_xml
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import probe_size
+from sppnet.images.decoding import probe_size
 
 _READERS = 16
 

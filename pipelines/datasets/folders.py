@@ -31,7 +31,7 @@ from pipelines.datasets.sources import (
 )
 from pipelines.engine.store import LocalStore, open_store
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import probe_size
+from sppnet.images.decoding import probe_size
 
 
 def _as_table(value: Any) -> Any:

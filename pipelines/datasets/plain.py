@@ -20,7 +20,7 @@ from pipelines.datasets.sources import (
 )
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import probe_size
+from sppnet.images.decoding import probe_size
 
 
 class ImagesDataset(DatasetConfig):

@@ -28,7 +28,7 @@ from pipelines.datasets.sources import (
 )
 from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import probe_size
+from sppnet.images.decoding import probe_size
 
 _READERS = 2
 _HASHED_BYTES = 1 << 28

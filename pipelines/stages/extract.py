@@ -20,7 +20,7 @@ from pipelines.engine.workspace import Output, Quarantined
 from pipelines.shards.convolving import ConvolvingConfig, choose_device, decode_for_scale, prefetched
 from pipelines.shards.reading import check_account, map_unit, parse_map_unit, read_images, splits_units
 from sppnet.errors import DataError
-from sppnet.images.pixels import prepare_image
+from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
 
 Scale = Annotated[int, Field(ge=1, le=9999)]

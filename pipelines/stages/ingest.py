@@ -18,7 +18,7 @@ from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig, StageSpec
 from pipelines.engine.workspace import Output, Quarantined
 from pipelines.shards.reading import splits_units
 from sppnet.errors import DataError
-from sppnet.images.pixels import decode_image
+from sppnet.images.decoding import decode_image
 
 
 class IngestConfig(StageConfig):

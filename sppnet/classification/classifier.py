@@ -18,7 +18,7 @@ import torch
 
 from sppnet.classification.views import View, ViewSet
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import normalise_images, resize_image
+from sppnet.images.network_input import normalise_images, resize_image
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.network import FcHead
 from sppnet.pooling.geometry import Convention, windows_to_cells

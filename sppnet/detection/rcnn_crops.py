@@ -18,7 +18,7 @@ import torch
 
 from sppnet.detection.features import Array, Precision, WindowFeatures
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import Preprocessing, normalise_images
+from sppnet.images.network_input import Preprocessing, normalise_images
 from sppnet.networks.backbones import Backbone
 from sppnet.pooling.pyramid import pool_full_maps
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import resize_image
+from sppnet.images.network_input import resize_image
 from sppnet.pooling.scales import resized_shape
 from sppnet.seeds import derive_seed
 

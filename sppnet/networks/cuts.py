@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx, nn
 
 from sppnet.errors import ConfigError
-from sppnet.pooling.geometry import trace_layers
+from sppnet.networks.receptive_fields import trace_layers
 
 _CLASSIFIERS = frozenset({"classifier", "fc", "head", "heads"})
 """What torchvision's models call their layers after the convolutions."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sppnet.classification.classifier import ViewClassifier, prepare_views
 from sppnet.classification.views import ViewSet, named_views
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import normalise_images, prepare_image, resize_image
+from sppnet.images.network_input import normalise_images, prepare_image, resize_image
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.geometry import windows_to_cells

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
+from sppnet.images.network_input import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from sppnet.networks.weights import load_state, read_safetensors, state_digest
 from sppnet.pooling.geometry import GEOMETRIES
