@@ -15,9 +15,9 @@ from pipelines.artifacts.backbone_info import CROPS, BackboneInfo, CropsInfo
 from pipelines.artifacts.networks import read_backbone
 from pipelines.engine.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
 from pipelines.engine.workspace import Output
-from sppnet.detection.features import Precision
 from sppnet.detection.rcnn_crops import CONTEXT, SIZE
 from sppnet.errors import ConfigError
+from sppnet.networks.network import Precision
 
 
 class CropsConfig(StageConfig):

@@ -20,7 +20,7 @@ from sppnet.classification.views import View, ViewSet
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import normalise_images, resize_image
 from sppnet.networks.backbones import Backbone
-from sppnet.networks.network import FcHead
+from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.geometry import Convention, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 from sppnet.pooling.scales import resized_shape
@@ -29,8 +29,7 @@ from sppnet.pooling.windows import pool_windows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Output = Literal["scores", "pool5", "fc6", "fc7"]
-Precision = Literal["float32", "bfloat16"]
+Output = Literal["scores"] | Layer
 
 _VIEWS_AT_ONCE = 1024
 # Pixels that are convolved at once, unless one image has more: a bound on memory, 20 crops of 224 x 224.

@@ -7,20 +7,17 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from sppnet.errors import ConfigError, DataError
-from sppnet.networks.network import FcHead
+from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.geometry import Convention, Geometry
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
 
-Layer = Literal["pool5", "fc6", "fc7"]
-Precision = Literal["float32", "bfloat16"]
 Array = npt.NDArray[np.generic]
 
 _WINDOWS_AT_ONCE = 1024

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sppnet.detection.features import Array, Precision, WindowFeatures
+from sppnet.detection.features import Array, WindowFeatures
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.network_input import Preprocessing, normalise_images
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.network import Precision
 from sppnet.pooling.pyramid import pool_full_maps
 
 if TYPE_CHECKING:

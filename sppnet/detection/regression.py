@@ -43,11 +43,6 @@ class BoxRegressor:
         if self.weights.ndim != 2 or shapes != ((4,), (4,), (4, 4)):
             raise ConfigError(f"a box regressor can't have weights {list(self.weights.shape)}")
 
-    @classmethod
-    def identity(cls, d: int) -> Self:
-        """Leaves every window as it is: for a category without examples."""
-        return cls(np.zeros((d + 1, 4), np.float32), np.zeros(4), np.eye(4))
-
     def deltas(self, features: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:
         """The moves of windows.
 
@@ -169,29 +164,10 @@ class BoxRegressors:
         if len(sizes) > 1:
             raise ConfigError(f"box regressors of different numbers of features: {sizes}")
 
-    def __getitem__(self, category: str | int) -> BoxRegressor:
-        if isinstance(category, int):
-            return self.regressors[category]
+    def __getitem__(self, category: str) -> BoxRegressor:
         if category not in self.categories:
             raise ConfigError(f"no box regressor for category {category!r}")
         return self.regressors[self.categories.index(category)]
-
-    def predict(
-        self,
-        category: str | int,
-        features: NDArray[Any] | torch.Tensor,
-        windows: ArrayLike,
-        image_wh: tuple[float, float] | None,
-    ) -> NDArray[np.float64]:
-        """`BoxRegressor.predict` of one category, by name or index."""
-        return self[category].predict(features, windows, image_wh)
-
-    def joined(self, other: BoxRegressors) -> BoxRegressors:
-        """These categories and the other's behind them."""
-        twice = set(self.categories) & set(other.categories)
-        if twice:
-            raise ConfigError(f"categories are in both: {', '.join(sorted(twice))}")
-        return BoxRegressors(self.categories + other.categories, self.regressors + other.regressors)
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """Tensors and metadata for a safetensors file."""

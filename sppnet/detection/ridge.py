@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sppnet.detection.svm import check_finite
+from sppnet.detection.feature_scale import check_finite
 
 _BLOCK = 4096
 """Rows or columns of the features that are in float64 at one time."""

@@ -27,7 +27,7 @@ class SvmSolution:
     Attributes:
         weights: float32 `[d]`.
         bias: added to every score.
-        alphas: float64 `[n]` dual variables, 0 for rows beyond the margin; a warm start for the next round.
+        alphas: float64 `[n]` dual variables, 0 for rows beyond the margin.
         objective: the primal objective reached.
         gap: duality gap as a fraction of the objective: no solution is better by more than this.
         epochs: passes over the active rows.
@@ -129,9 +129,8 @@ def solve_dual(
     tolerance: float,
     max_epochs: int,
     seed: int,
-    alphas: NDArray[np.float64] | None = None,
 ) -> SvmSolution:
-    """Minimises `1/2 |w|^2 + 1/2 (b / bias_scale)^2 + sum_i upper_i max(0, 1 - y_i (w x_i + b))`.
+    """Minimise `1/2 |w|^2 + 1/2 (b / bias_scale)^2 + sum_i upper_i max(0, 1 - y_i (w x_i + b))`.
 
     Args:
         X: float32 `[n, d]`, C-contiguous; only read.
@@ -141,22 +140,21 @@ def solve_dual(
         tolerance: relative duality gap at which it ends.
         max_epochs: passes after which it ends in any case.
         seed: of the order in which rows are visited.
-        alphas: float64 `[n]` where to start, such as an earlier solution's; zeros by default.
     """
-    start = np.zeros(len(y)) if alphas is None else np.clip(alphas, 0.0, upper)
+    alphas = np.zeros(len(y))
     scale = np.float32(bias_scale)
     curvature = np.einsum("ij,ij->i", X, X).astype(np.float64) + bias_scale**2
-    w = _weights(X, y, start, scale)
+    w = np.zeros(X.shape[1] + 1, dtype=np.float32)
     violation, epochs = _FIRST_VIOLATION, 0
     while True:
         budget = min(_EPOCHS_PER_CALL, max_epochs - epochs)
-        done, settled = _descend(X, y, upper, curvature, start, w, scale, violation, budget, seed + epochs)
+        done, settled = _descend(X, y, upper, curvature, alphas, w, scale, violation, budget, seed + epochs)
         epochs += done
         # Many small float32 steps drift from what the alphas stand for; the gap must be that of the answer.
-        w = _weights(X, y, start, scale)
-        objective, gap = _objective_and_gap(X, y, upper, start, w, scale)
+        w = _weights(X, y, alphas, scale)
+        objective, gap = _objective_and_gap(X, y, upper, alphas, w, scale)
         if gap <= tolerance or epochs >= max_epochs or violation < _LAST_VIOLATION:
-            return SvmSolution(w[:-1], float(w[-1] * scale), start, objective, gap, epochs)
+            return SvmSolution(w[:-1], float(w[-1] * scale), alphas, objective, gap, epochs)
         if settled:
             violation *= 0.1
 
@@ -198,7 +196,7 @@ def solve_liblinear(
     violation: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], float]:
-    """The same problem by scikit-learn's liblinear, which copies the features to float64.
+    """Solve the same problem by scikit-learn's liblinear, which copies the features to float64.
 
     Args:
         X: float32 `[n, d]`.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sppnet.detection.svm import train_svm
+from sppnet.detection.svm_training import train_svm
 from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.classification import ClassResult, judge
 from sppnet.evaluation.curves import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, CategoryResult, summarise

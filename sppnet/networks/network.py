@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -13,6 +13,11 @@ from torch.nn import functional as F
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import Backbone
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
+
+Layer = Literal["pool5", "fc6", "fc7"]
+"""Where features are taken: the pooled vector itself, or a layer above it."""
+Precision = Literal["float32", "bfloat16"]
+"""Type that layers compute in; bfloat16 takes a fraction of the time where a CPU or GPU has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +120,10 @@ class FcHead(nn.Module):
         """Return the logits `[n, classes]` of pooled vectors `[n, in_features]` or `[n, bins, C]`."""
         return cast("torch.Tensor", self.layers["fc8"](self.fc7(x)))
 
-    def with_classes(self, classes: int) -> FcHead:
-        """Return a new head with a copy of fc6 and fc7 and a fresh fc8 of `classes` outputs (fine-tuning)."""
-        spec = self.spec
-        head = FcHead(spec.in_features, spec.hidden, classes, spec.dropout)
+    def load_hidden(self, other: FcHead) -> None:
+        """Copy another head's fc6 and fc7, of the same sizes; fc8 stays as it is (fine-tuning, section 4.1)."""
         for name in ("fc6", "fc7"):
-            head.layers[name].load_state_dict(self.layers[name].state_dict())
-        return head.to(next(self.parameters()))
+            self.layers[name].load_state_dict(other.layers[name].state_dict())
 
     def _hidden(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return F.dropout(F.relu(self.layers[name](x)), self.spec.dropout, self.training)
