@@ -1,4 +1,4 @@
-"""Which windows train what: fine-tuning batches, the SVMs' positives and negatives (section 4.1)."""
+"""Which windows train what: fine-tuning's batches, the SVMs' negatives (section 4.1)."""
 
 from __future__ import annotations
 
@@ -86,25 +86,6 @@ def _draw(available: int, wanted: int, rng: np.random.Generator, kind: str) -> N
     if wanted and not available:
         raise DataError("no-windows", f"a batch needs {wanted} {kind} windows and there is none")
     return rng.choice(available, size=wanted, replace=wanted > available).astype(np.int64)
-
-
-def svm_positives(
-    gt_labels: ArrayLike, difficult: ArrayLike, category: int, *, include_difficult: bool = False
-) -> NDArray[np.int64]:
-    """The objects that are a category's positives.
-
-    Args:
-        gt_labels: `[m]` category of each object.
-        difficult: bool `[m]`.
-        category: which category.
-        include_difficult: whether difficult objects count; they did in the authors' release.
-
-    Returns:
-        int64 indices of the objects.
-    """
-    own = np.asarray(gt_labels).reshape(-1) == category
-    usable = np.full(own.shape, True) if include_difficult else ~np.asarray(difficult, dtype=bool).reshape(-1)
-    return np.flatnonzero(own & usable)
 
 
 def svm_negatives(

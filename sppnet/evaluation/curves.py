@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,10 +54,6 @@ class GroundTruth:
         """The objects at an index array or mask."""
         return GroundTruth(self.images[rows], self.boxes[rows], self.difficult[rows])
 
-    def split(self, labels: ArrayLike, categories: int) -> list[GroundTruth]:
-        """One `GroundTruth` per category, given each object's label `0..categories-1`."""
-        return [self.select(rows) for rows in rows_by_label(labels, categories)]
-
 
 @dataclass(frozen=True)
 class Detections:
@@ -94,10 +90,6 @@ class Detections:
     def select(self, rows: NDArray[Any]) -> Detections:
         """The detections at an index array or mask."""
         return Detections(self.images[rows], self.boxes[rows], self.scores[rows])
-
-    def split(self, labels: ArrayLike, categories: int) -> list[Detections]:
-        """One `Detections` per category, given each detection's label `0..categories-1`."""
-        return [self.select(rows) for rows in rows_by_label(labels, categories)]
 
 
 @dataclass(frozen=True)
@@ -180,31 +172,9 @@ def area_ap(hits: NDArray[np.int64], positives: int) -> float:
     return float(monotone[np.diff(hits, prepend=0) > 0].sum() / positives)
 
 
-def mean_ap(
-    results: Mapping[str, CategoryResult] | Iterable[CategoryResult], metric: Literal["area", "voc07"] = "area"
-) -> float:
-    """Mean average precision over the categories that have positives; NaN if none has."""
-    values = results.values() if isinstance(results, Mapping) else results
-    scored = [r.area_ap if metric == "area" else r.voc07_ap for r in values if r.positives]
-    return float(np.mean(scored)) if scored else float("nan")
-
-
 def rank(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Indices by falling score; among equal scores the earlier row comes first."""
     return np.argsort(-scores, kind="stable")
-
-
-def rows_by_label(labels: ArrayLike, categories: int) -> list[NDArray[np.int64]]:
-    """The rows of each label `0..categories-1`, in their order.
-
-    Raises:
-        DataError: a label is out of range.
-    """
-    array = np.asarray(labels, dtype=np.int64).reshape(-1)
-    if len(array) and (array.min() < 0 or array.max() >= categories):
-        raise DataError("bad-labels", f"labels {array.min()}..{array.max()}, but there are {categories} categories")
-    order = np.argsort(array, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(array, minlength=categories))[:-1])
 
 
 @dataclass(frozen=True)

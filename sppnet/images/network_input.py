@@ -79,7 +79,7 @@ def _three_numbers(values: object, where: str) -> tuple[float, float, float]:
 CAFFE_128 = Preprocessing("bgr", (128.0, 128.0, 128.0))
 """The authors' release: BGR minus 128 (the paper's constant for VOC and Caltech)."""
 
-UNIT_128 = Preprocessing("bgr", (128.0, 128.0, 128.0), (64.0, 64.0, 64.0))
+UNIT_128 = replace(CAFFE_128, std=(64.0, 64.0, 64.0))
 """`CAFFE_128` at unit variance: the same network with conv1's weights times 64, but one that He init can train."""
 
 SQUEEZENET_CAFFE = Preprocessing("bgr", (104.0, 117.0, 123.0))

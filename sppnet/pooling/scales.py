@@ -14,12 +14,10 @@ from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Convention, check_convention
 
 PAPER_SCALES = (480, 576, 688, 864, 1200)
-RELEASED_SCALES = (480, 576, 688, 874, 1200)
 
-# Pixels that a scaled window's side should come nearest to: the paper's 224, and the released code's 13 cells of 16
-# pixels (ZF-5; Overfeat-7 takes 18 cells of 12 = 216).
-PAPER_TARGET = 224
-RELEASED_TARGET = 13 * 16
+# Pixels that a scaled window's side should come nearest to: the paper's 224, and the released code's 13 cells of 16.
+_PAPER_TARGET = 224
+_RELEASED_TARGET = 13 * 16
 
 
 def resized_shape(image_hw: tuple[int, int], scale: int) -> tuple[int, int]:
@@ -46,8 +44,6 @@ def choose_scales(
     image_hw: tuple[int, int],
     scales: Sequence[int],
     convention: Convention = "paper",
-    *,
-    target: float | None = None,
 ) -> NDArray[np.int64]:
     """The scale at which each window comes nearest to the size the network was trained on.
 
@@ -60,7 +56,6 @@ def choose_scales(
         image_hw: height and width of the original image, pixels.
         scales: short sides, in any order.
         convention: `paper` or `released`.
-        target: side in pixels that replaces 224 or 208.
 
     Returns:
         int64 `[n]`: indices into `scales`.
@@ -79,10 +74,10 @@ def choose_scales(
     sides = np.asarray(scales, dtype=np.float64)[order]
     if convention == "paper":
         # Both sides of |pixels * (s / short)^2 - 224^2| times short^2: whole numbers stay exact, so ties are ties.
-        wanted = (PAPER_TARGET if target is None else target) ** 2 * short**2
+        wanted = _PAPER_TARGET**2 * short**2
         distance = np.abs(pixels[:, None] * sides**2 - wanted)
     else:
-        expected = (RELEASED_TARGET if target is None else target) * short / np.sqrt(pixels)
+        expected = _RELEASED_TARGET * short / np.sqrt(pixels)
         distance = np.abs(sides - np.floor(expected + 0.5)[:, None])
     chosen: NDArray[np.int64] = order[np.argmin(distance, axis=1)].astype(np.int64)
     return chosen

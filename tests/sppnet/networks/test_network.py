@@ -60,15 +60,17 @@ def test_initialisation() -> None:
     assert all(not layer.bias.any() for layer in head.layers.values())
 
 
-def test_with_classes_keeps_the_features() -> None:
+def test_loaded_hidden_layers_are_a_copy_and_fc8_stays() -> None:
     torch.manual_seed(0)
-    head = FcHead(12, (7, 6), 1000, 0.3).double().eval()
-    new = head.with_classes(21).eval()
+    head = FcHead(12, (7, 6), 1000).eval()
+    new = FcHead(12, (7, 6), 21, 0.3).double().eval()
+    fc8 = new.layers["fc8"].weight.clone()
+    new.load_hidden(head)
     x = torch.randn(4, 12)
     assert new.spec == HeadSpec(12, (7, 6), 21, 0.3)
-    assert new(x).shape == (4, 21)
     assert new.dtype == torch.float64
-    assert torch.equal(new.fc7(x), head.fc7(x))
+    torch.testing.assert_close(new.fc7(x), head.double().fc7(x), rtol=0, atol=0)
+    assert torch.equal(new.layers["fc8"].weight, fc8)
     with torch.no_grad():
         new.layers["fc6"].weight.zero_()
     assert bool(head.fc6(x).any())
