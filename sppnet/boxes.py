@@ -6,18 +6,17 @@ Boxes are 0-based half-open pixels `[x0, y0, x1, y1)` of the original image, so 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Array, Float64s, Integers
 from sppnet.errors import DataError
 
 # exp() of more than this is no box any more; the bound keeps absurd deltas finite until they are clipped.
 _MAX_LOG_SIZE = 50.0
 
 
-def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray[np.float64]:
+def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float64s:
     """The boxes as float64 `[n, 4]`; an empty list of any shape is `[0, 4]`."""
     array = np.asarray(boxes, dtype=np.float64)
     if array.size == 0:
@@ -27,7 +26,7 @@ def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray[np.float64]:
     return array
 
 
-def box_areas(boxes: ArrayLike) -> NDArray[np.float64]:
+def box_areas(boxes: ArrayLike) -> Float64s:
     """Areas in square pixels; a box whose ends are crossed has area 0.
 
     Args:
@@ -40,7 +39,7 @@ def box_areas(boxes: ArrayLike) -> NDArray[np.float64]:
     return np.maximum(array[:, 2] - array[:, 0], 0.0) * np.maximum(array[:, 3] - array[:, 1], 0.0)
 
 
-def paired_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+def paired_iou(a: ArrayLike, b: ArrayLike) -> Float64s:
     """Intersection over union of each box of `a` with the box of `b` in the same row.
 
     Args:
@@ -59,7 +58,7 @@ def paired_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     return _ratio(inter, box_areas(left) + box_areas(right) - inter)
 
 
-def iou_matrix(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+def iou_matrix(a: ArrayLike, b: ArrayLike) -> Float64s:
     """Intersection over union of every pair of boxes.
 
     For integer boxes the ratio is the correctly rounded one, so that comparing it with 0.5 or with
@@ -80,11 +79,11 @@ def iou_matrix(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     return _ratio(inter, box_areas(left)[:, None] + box_areas(right)[None, :] - inter)
 
 
-def _ratio(inter: NDArray[np.float64], union: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(inter: Float64s, union: Float64s) -> Float64s:
     return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0.0)
 
 
-def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> NDArray[np.int64]:
+def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> Integers:
     """Suppress non-maxima greedily (section 4.1: IoU threshold 0.3).
 
     The best box is kept, every box whose IoU with it is *greater* than `threshold` goes, and so on.
@@ -106,7 +105,7 @@ def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> NDArray[
 
 def nms_by_category(
     boxes: ArrayLike, scores: ArrayLike, categories: ArrayLike, threshold: float = 0.3, limit: int | None = None
-) -> NDArray[np.int64]:
+) -> Integers:
     """Suppress non-maxima within each category, as `nms` does in one.
 
     Args:
@@ -139,7 +138,7 @@ def nms_by_category(
     return order[kept]
 
 
-def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> NDArray[np.float64]:
+def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> Float64s:
     """The part of each box that lies in the image.
 
     Args:
@@ -153,7 +152,7 @@ def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> NDArray[np.fl
     return np.clip(_as_boxes(boxes), 0.0, np.array([width, height, width, height], dtype=np.float64))
 
 
-def mirror_boxes(boxes: ArrayLike, width: float) -> NDArray[np.float64]:
+def mirror_boxes(boxes: ArrayLike, width: float) -> Float64s:
     """Boxes of an image as they lie in its mirror image, left and right exchanged.
 
     Args:
@@ -167,7 +166,7 @@ def mirror_boxes(boxes: ArrayLike, width: float) -> NDArray[np.float64]:
     return np.stack([width - array[:, 2], array[:, 1], width - array[:, 0], array[:, 3]], axis=1)
 
 
-def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
+def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> Float64s:
     """What a box regressor has to learn to turn each window into its target (R-CNN, appendix C).
 
     Args:
@@ -191,9 +190,7 @@ def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([(goal_centre - source_centre) / source_size, np.log(goal_size / source_size)], axis=1)
 
 
-def decode_boxes(
-    windows: ArrayLike, deltas: ArrayLike, image_wh: tuple[float, float] | None = None
-) -> NDArray[np.float64]:
+def decode_boxes(windows: ArrayLike, deltas: ArrayLike, image_wh: tuple[float, float] | None = None) -> Float64s:
     """The boxes that regressed deltas stand for: the inverse of `encode_boxes`, clipped to the image.
 
     Args:
@@ -209,6 +206,6 @@ def decode_boxes(
         raise DataError("bad-boxes", f"{len(source)} windows but {len(move)} deltas")
     size = source[:, 2:] - source[:, :2]
     centre = source[:, :2] + 0.5 * size + move[:, :2] * size
-    half: NDArray[Any] = 0.5 * size * np.exp(np.minimum(move[:, 2:], _MAX_LOG_SIZE))
+    half: Array = 0.5 * size * np.exp(np.minimum(move[:, 2:], _MAX_LOG_SIZE))
     boxes = np.concatenate([centre - half, centre + half], axis=1)
     return boxes if image_wh is None else clip_boxes(boxes, image_wh)

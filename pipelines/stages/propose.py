@@ -19,11 +19,12 @@ from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.stage import COVERAGE, Input, Phase, Stage, StageConfig, require_subset
 from pipelines.engine.workspace import Output, Quarantined
 from pipelines.shards.reading import check_account, decode_record, read_images, splits_units
+from sppnet.arrays import Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
 from sppnet.proposals.selective_search import selective_search
-from sppnet.proposals.windows import Windows, join_windows
+from sppnet.proposals.windows import join_windows
 from sppnet.seeds import derive_seed
 
 Method: TypeAlias = Literal["selective-search", "edge-boxes"]

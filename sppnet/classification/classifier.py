@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
+from sppnet.arrays import Float32s, Float64s, Integers, Pixels
 from sppnet.classification.views import View, ViewSet
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import normalise_images, resize_image
@@ -25,9 +26,6 @@ from sppnet.pooling.geometry import Convention, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 from sppnet.pooling.scales import resized_shape
 from sppnet.pooling.windows import pool_windows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Output = Literal["scores"] | Layer
 
@@ -46,9 +44,9 @@ class Plane:
         windows: `[n, 4]` `[x0, y0, x1, y1)` pixels of `pixels`; None where the only view is all of it.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     rows: tuple[int, ...]
-    windows: NDArray[np.float64] | None
+    windows: Float64s | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +61,10 @@ class PreparedImage:
 
     planes: tuple[Plane, ...]
     views: int
-    sets: tuple[NDArray[np.int64], ...]
+    sets: tuple[Integers, ...]
 
 
-def prepare_views(image: NDArray[np.uint8], sets: Sequence[ViewSet]) -> PreparedImage:
+def prepare_views(image: Pixels, sets: Sequence[ViewSet]) -> PreparedImage:
     """Resizes, mirrors and crops an image for several view sets; views that sets share are there once.
 
     Args:
@@ -92,16 +90,16 @@ def prepare_views(image: NDArray[np.uint8], sets: Sequence[ViewSet]) -> Prepared
     return PreparedImage(tuple(planes), len(rows), members)
 
 
-def _cut(pixels: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+def _cut(pixels: Pixels, view: View) -> Pixels:
     x, y = view.corner or (0, 0)
     return pixels[y : y + view.size, x : x + view.size]
 
 
-def _mirrored(pixels: NDArray[np.uint8], flip: bool) -> NDArray[np.uint8]:
+def _mirrored(pixels: Pixels, flip: bool) -> Pixels:
     return np.ascontiguousarray(pixels[:, ::-1] if flip else pixels)
 
 
-def _windows(views: Sequence[View], shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _windows(views: Sequence[View], shape: tuple[int, ...]) -> Float64s:
     """`[n, 4]` windows in the (mirrored) image of `shape` `(h, w, 3)`; a whole image is a window too."""
     found = np.empty((len(views), 4))
     for row, view in enumerate(views):
@@ -179,12 +177,12 @@ class ViewClassifier:
         spec = self.head.spec
         return {"scores": spec.classes, "fc6": spec.hidden[0], "fc7": spec.hidden[1]}[self.output]
 
-    def prepare(self, image: NDArray[np.uint8]) -> PreparedImage:
+    def prepare(self, image: Pixels) -> PreparedImage:
         """Cuts an image, RGB uint8 `[H, W, 3]`, for all sets: see `prepare_views`. May run on any thread."""
         return prepare_views(image, tuple(self.sets.values()))
 
     @torch.inference_mode()
-    def __call__(self, images: Sequence[PreparedImage]) -> list[NDArray[np.float32]]:
+    def __call__(self, images: Sequence[PreparedImage]) -> list[Float32s]:
         """Computes the averaged outputs of a batch of images.
 
         Returns:
@@ -230,9 +228,7 @@ class ViewClassifier:
             found = pool_full_maps(maps, self.pyramid)
         pooled[rows] = found.to(pooled.dtype)
 
-    def _pool_windows(
-        self, grid: torch.Tensor, windows: NDArray[np.float64], image_hw: tuple[int, int]
-    ) -> torch.Tensor:
+    def _pool_windows(self, grid: torch.Tensor, windows: Float64s, image_hw: tuple[int, int]) -> torch.Tensor:
         """Pools windows from a map `[C, H, W]`; one of all the image's pixels takes all cells."""
         map_hw = (grid.shape[1], grid.shape[2])
         cells = windows_to_cells(windows, map_hw, self.backbone.geometry, self.convention)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sppnet.arrays import Float32s
 from sppnet.boxes import nms_by_category
 from sppnet.errors import DataError
 
@@ -26,8 +27,8 @@ class ScoredWindows:
         scores: float32 `[n, K]`, the categories in one order for all detectors.
     """
 
-    windows: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    windows: Float32s
+    scores: Float32s
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 2 or self.windows.shape != (len(self.scores), 4):
@@ -50,7 +51,7 @@ class Chosen:
     category: NDArray[np.int32]
     detector: NDArray[np.int32]
     window: NDArray[np.int32]
-    scores: NDArray[np.float32]
+    scores: Float32s
 
     def __len__(self) -> int:
         return len(self.category)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Array
 from sppnet.errors import DataError
 
 MEAN_NORM = 20.0
@@ -30,7 +29,7 @@ def feature_scale(norms: ArrayLike, mean_norm: float = MEAN_NORM) -> float:
     return mean_norm / mean
 
 
-def check_finite(features: NDArray[Any]) -> None:
+def check_finite(features: Array) -> None:
     """Raise `DataError("nan-features")` if a feature is not a finite number.
 
     Args:

@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from sppnet.arrays import Array, Floats
 from sppnet.errors import ConfigError, DataError
 from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.geometry import Convention, Geometry
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
-
-Array = npt.NDArray[np.generic]
 
 _WINDOWS_AT_ONCE = 1024
 
@@ -68,9 +66,7 @@ class WindowFeatures:
             return self.channels * self.pyramid.bins
         return self.head.spec.hidden[0 if self.layer == "fc6" else 1]
 
-    def pooled(
-        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
-    ) -> torch.Tensor:
+    def pooled(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
         """Pools windows of one image.
 
         Args:
@@ -88,7 +84,7 @@ class WindowFeatures:
         return self.pooled_tensors(tensors, image_wh, windows)
 
     def pooled_tensors(
-        self, maps: Mapping[int, torch.Tensor], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
+        self, maps: Mapping[int, torch.Tensor], image_wh: tuple[int, int], windows: Floats
     ) -> torch.Tensor:
         """Like `pooled`, of maps that are tensors on `device` already."""
         found = pool_image_windows(
@@ -99,9 +95,7 @@ class WindowFeatures:
         return found
 
     @torch.inference_mode()
-    def __call__(
-        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
-    ) -> torch.Tensor:
+    def __call__(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
         """Features of windows of one image, like `pooled`, `[n, dimension]`; fc features are float32."""
         return self.upper(self.pooled(maps, image_wh, windows))
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.boxes import nms_by_category
 from sppnet.errors import ConfigError, DataError
 from sppnet.pooling.geometry import Convention, Geometry, windows_to_cells
@@ -37,9 +38,9 @@ class HardNegatives(NamedTuple):
         scores: float32 `[m]` what the category's SVM gave it.
     """
 
-    categories: NDArray[np.int64]
-    windows: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    categories: Integers
+    windows: Integers
+    scores: Float32s
 
 
 def name_fraction(seed: int, key: str, window: int) -> float:
@@ -64,7 +65,7 @@ def sampled_fraction(limit: int, candidates: int) -> float:
     return min(1.0, (limit + 6 * math.sqrt(limit)) / max(1, candidates))
 
 
-def initial_negatives(n_windows: int, per_image: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+def initial_negatives(n_windows: int, per_image: int | None, rng: np.random.Generator) -> Integers:
     """Draws the negatives of an image that the first SVM is trained on.
 
     Args:
@@ -88,7 +89,7 @@ def first_responses(
     scales: Sequence[int],
     geometry: Geometry,
     convention: Convention = "paper",
-) -> NDArray[np.bool_]:
+) -> Bools:
     """The windows whose cells, before clipping to the map, and scale are not those of an earlier window.
 
     The authors' release drops the others instead of applying the paper's 70 % rule.
@@ -161,7 +162,7 @@ def hard_negatives(
     return HardNegatives(categories.astype(np.int64), windows.astype(np.int64), chosen)
 
 
-def evict(scores: ArrayLike, threshold: float = -1.2) -> NDArray[np.bool_]:
+def evict(scores: ArrayLike, threshold: float = -1.2) -> Bools:
     """Which cached negatives leave after a training round: those that the new SVM is sure of.
 
     Args:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Array, Float32s, Float64s
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.detection.ridge import RowBlocks, solve_ridge
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -34,16 +35,16 @@ class BoxRegressor:
         inverse_whitening: float64 `[4, 4]` from whitened to plain deltas.
     """
 
-    weights: NDArray[np.float32]
-    mean: NDArray[np.float64]
-    inverse_whitening: NDArray[np.float64]
+    weights: Float32s
+    mean: Float64s
+    inverse_whitening: Float64s
 
     def __post_init__(self) -> None:
         shapes = (self.weights.shape[1:], self.mean.shape, self.inverse_whitening.shape)
         if self.weights.ndim != 2 or shapes != ((4,), (4,), (4, 4)):
             raise ConfigError(f"a box regressor can't have weights {list(self.weights.shape)}")
 
-    def deltas(self, features: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:
+    def deltas(self, features: Array | torch.Tensor) -> Float64s:
         """The moves of windows.
 
         Args:
@@ -58,10 +59,10 @@ class BoxRegressor:
 
     def predict(
         self,
-        features: NDArray[Any] | torch.Tensor,
+        features: Array | torch.Tensor,
         windows: ArrayLike,
         image_wh: tuple[float, float] | None,
-    ) -> NDArray[np.float64]:
+    ) -> Float64s:
         """Where the objects in the windows are.
 
         Args:
@@ -75,21 +76,19 @@ class BoxRegressor:
         return decode_boxes(windows, self.deltas(features), image_wh)
 
 
-def _times(
-    features: NDArray[Any] | torch.Tensor, weights: NDArray[np.float32], bias: NDArray[np.float32]
-) -> NDArray[np.float64]:
+def _times(features: Array | torch.Tensor, weights: Float32s, bias: Float32s) -> Float64s:
     """`features @ weights + bias` in float32, computed where the features are."""
     if isinstance(features, np.ndarray):
         return (np.asarray(features, dtype=np.float32) @ weights + bias).astype(np.float64)
     import torch
 
     w, b = (torch.from_numpy(np.ascontiguousarray(a)).to(features.device) for a in (weights, bias))
-    moved: NDArray[np.float64] = torch.addmm(b, features.float(), w).double().cpu().numpy()
+    moved: Float64s = torch.addmm(b, features.float(), w).double().cpu().numpy()
     return moved
 
 
 def train_regressor(
-    features: NDArray[Any] | RowBlocks,
+    features: Array | RowBlocks,
     windows: ArrayLike,
     targets: ArrayLike,
     *,
@@ -136,7 +135,7 @@ def train_regressor(
     return BoxRegressor(weights.astype(np.float32), mean, inverse)
 
 
-def _whitening(deltas: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _whitening(deltas: Float64s) -> tuple[Float64s, Float64s, Float64s]:
     """Mean `[4]`, symmetric whitening `[4, 4]` and its inverse."""
     mean = deltas.mean(axis=0)
     centred = deltas - mean

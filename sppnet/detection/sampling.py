@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Bools, Float32s, Float64s, Integers
 from sppnet.boxes import iou_matrix, nms
 from sppnet.errors import ConfigError, DataError
 
 
-def label_windows(
-    windows: ArrayLike, gt_boxes: ArrayLike, gt_labels: ArrayLike
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def label_windows(windows: ArrayLike, gt_boxes: ArrayLike, gt_labels: ArrayLike) -> tuple[Float32s, Integers]:
     """The object that each window overlaps most.
 
     Args:
@@ -35,10 +34,10 @@ def label_windows(
 
 
 def finetune_bands(
-    max_iou: NDArray[np.float32],
+    max_iou: Float32s,
     positive: tuple[float, float] = (0.5, 1.0),
     negative: tuple[float, float] = (0.1, 0.5),
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Integers, Integers]:
     """The windows that fine-tuning may draw as objects and as background.
 
     Args:
@@ -61,7 +60,7 @@ def finetune_bands(
 
 def draw_batch(
     positives: int, negatives: int, rng: np.random.Generator, *, size: int = 128, positive_fraction: float = 0.25
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Integers, Integers]:
     """Draws one fine-tuning batch: 25 % objects, 75 % background.
 
     Args:
@@ -82,7 +81,7 @@ def draw_batch(
     return _draw(positives, wanted, rng, "positive"), _draw(negatives, size - wanted, rng, "negative")
 
 
-def _draw(available: int, wanted: int, rng: np.random.Generator, kind: str) -> NDArray[np.int64]:
+def _draw(available: int, wanted: int, rng: np.random.Generator, kind: str) -> Integers:
     if wanted and not available:
         raise DataError("no-windows", f"a batch needs {wanted} {kind} windows and there is none")
     return rng.choice(available, size=wanted, replace=wanted > available).astype(np.int64)
@@ -95,7 +94,7 @@ def svm_negatives(
     max_iou: float = 0.3,
     inclusive: bool = True,
     dedupe_iou: float | None = 0.7,
-) -> NDArray[np.int64]:
+) -> Integers:
     """The windows of one image that are a category's negatives.
 
     Args:
@@ -128,7 +127,7 @@ def svm_negative_mask(
     max_iou: float = 0.3,
     inclusive: bool = True,
     dedupe_iou: float | None = 0.7,
-) -> NDArray[np.bool_]:
+) -> Bools:
     """`svm_negatives` for all categories of an image at once.
 
     Args:
@@ -147,7 +146,7 @@ def svm_negative_mask(
     objects = np.asarray(gt_boxes, dtype=np.float64).reshape(-1, 4)
     labels = np.asarray(gt_labels, dtype=np.int64).reshape(-1)
 
-    def column(own: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def column(own: Float64s) -> Bools:
         chosen = svm_negatives(boxes, own, max_iou=max_iou, inclusive=inclusive, dedupe_iou=dedupe_iou)
         mask = np.zeros(len(boxes), dtype=bool)
         mask[chosen] = True

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sppnet.arrays import Array, Float32s
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.network import Layer
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 256
 
-ArrayOrTensor = TypeVar("ArrayOrTensor", "NDArray[Any]", "torch.Tensor")
+ArrayOrTensor = TypeVar("ArrayOrTensor", Array, "torch.Tensor")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class LinearSvms:
         features: what they score: `pool5`, `fc6` or `fc7`.
     """
 
-    weights: NDArray[np.float32]
-    biases: NDArray[np.float32]
+    weights: Float32s
+    biases: Float32s
     categories: tuple[str, ...]
     feature_scale: float
     features: Layer
@@ -51,7 +51,7 @@ class LinearSvms:
     @classmethod
     def of(
         cls,
-        trained: Mapping[str, tuple[NDArray[Any], float]],
+        trained: Mapping[str, tuple[Array, float]],
         feature_scale: float,
         features: Layer,
     ) -> Self:
@@ -66,7 +66,7 @@ class LinearSvms:
             features=features,
         )
 
-    def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def folded(self) -> tuple[Float32s, Float32s]:
         """Weights `[k, d]` that take raw features, and the biases `[k]`: scores are `x @ weights.T + biases`."""
         return self.weights * np.float32(self.feature_scale), self.biases
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+
+from sppnet.arrays import Float32s, Float64s
 
 _EPOCHS_PER_CALL = 50
 _FIRST_VIOLATION, _LAST_VIOLATION = 0.1, 1e-7
@@ -33,9 +34,9 @@ class SvmSolution:
         epochs: passes over the active rows.
     """
 
-    weights: NDArray[np.float32]
+    weights: Float32s
     bias: float
-    alphas: NDArray[np.float64]
+    alphas: Float64s
     objective: float
     gap: float
     epochs: int
@@ -121,9 +122,9 @@ def _descend(
 
 
 def solve_dual(
-    X: NDArray[np.float32],
-    y: NDArray[np.float64],
-    upper: NDArray[np.float64],
+    X: Float32s,
+    y: Float64s,
+    upper: Float64s,
     bias_scale: float,
     *,
     tolerance: float,
@@ -159,9 +160,7 @@ def solve_dual(
             violation *= 0.1
 
 
-def _weights(
-    X: NDArray[np.float32], y: NDArray[np.float64], alphas: NDArray[np.float64], bias_scale: np.float32
-) -> NDArray[np.float32]:
+def _weights(X: Float32s, y: Float64s, alphas: Float64s, bias_scale: np.float32) -> Float32s:
     """`[d + 1]` primal weights of the dual variables; only support vectors are read."""
     support = np.flatnonzero(alphas)
     signed = (alphas[support] * y[support]).astype(np.float32)
@@ -173,11 +172,11 @@ def _weights(
 
 
 def _objective_and_gap(
-    X: NDArray[np.float32],
-    y: NDArray[np.float64],
-    upper: NDArray[np.float64],
-    alphas: NDArray[np.float64],
-    w: NDArray[np.float32],
+    X: Float32s,
+    y: Float64s,
+    upper: Float64s,
+    alphas: Float64s,
+    w: Float32s,
     bias_scale: np.float32,
 ) -> tuple[float, float]:
     margins = y * (X @ w[:-1] + bias_scale * w[-1])
@@ -187,15 +186,15 @@ def _objective_and_gap(
 
 
 def solve_liblinear(
-    X: NDArray[np.float32],
-    y: NDArray[np.float64],
+    X: Float32s,
+    y: Float64s,
     C: float,
     positive_weight: float,
     bias_scale: float,
     max_iter: int,
     violation: float,
     seed: int,
-) -> tuple[NDArray[np.float32], float]:
+) -> tuple[Float32s, float]:
     """Solve the same problem by scikit-learn's liblinear, which copies the features to float64.
 
     Args:

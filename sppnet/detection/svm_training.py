@@ -7,11 +7,12 @@ it is regularised, weakly).
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Array, Float32s, Float64s
 from sppnet.detection.feature_scale import check_finite
 from sppnet.errors import ConfigError, DataError
 
@@ -22,7 +23,7 @@ Solver = Literal["dual-cd", "liblinear"]
 
 
 def train_svm(
-    features: NDArray[Any],
+    features: Array,
     labels: ArrayLike,
     *,
     C: float = 0.001,
@@ -32,7 +33,7 @@ def train_svm(
     tolerance: float = 1e-4,
     seed: int = 0,
     solver: Solver = "dual-cd",
-) -> tuple[NDArray[np.float32], float]:
+) -> tuple[Float32s, float]:
     """Train one category's SVM.
 
     Minimises `1/2 |w|^2 + 1/2 (b / bias_scale)^2 + positive_weight C sum_pos hinge + C sum_neg hinge`. One that is
@@ -72,8 +73,8 @@ def train_svm(
 
 
 def _checked(
-    features: NDArray[Any], labels: ArrayLike, C: float, positive_weight: float, bias_scale: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    features: Array, labels: ArrayLike, C: float, positive_weight: float, bias_scale: float
+) -> tuple[Float32s, Float64s]:
     """Return the features, float32 and contiguous, and the labels, both found fit to train on."""
     for name, value in (("C", C), ("positive_weight", positive_weight), ("bias_scale", bias_scale)):
         if not value > 0.0:

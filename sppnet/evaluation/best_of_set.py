@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.errors import ConfigError, DataError
 
 
@@ -24,18 +25,18 @@ class Ranked:
         values: float32 `[n, d]`, what travels along: boxes.
     """
 
-    images: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    values: NDArray[np.float32]
+    images: Integers
+    scores: Float32s
+    values: Float32s
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Ranked:
+    def select(self, rows: Integers | Bools) -> Ranked:
         """The detections at an index array or mask."""
         return Ranked(self.images[rows], self.scores[rows], self.values[rows])
 
-    def order(self) -> NDArray[np.int64]:
+    def order(self) -> Integers:
         """Indices by falling score; among equal scores by image, then by the values, column by column."""
         order = np.lexsort((self.images, -self.scores))
         scores, images = self.scores[order], self.images[order]
@@ -78,8 +79,8 @@ class TopPerSet:
         self,
         category: NDArray[np.integer],
         images: NDArray[np.integer],
-        scores: NDArray[np.float32],
-        values: NDArray[np.float32],
+        scores: Float32s,
+        values: Float32s,
     ) -> None:
         """Takes a part.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Integers
 from sppnet.errors import ConfigError
 
 TOP = 5
@@ -25,7 +26,7 @@ class ClassResult:
     """
 
     labels: tuple[str, ...]
-    confusion: NDArray[np.int64]
+    confusion: Integers
     in_top5: int
 
     @classmethod

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Bools, Float64s
 from sppnet.boxes import box_areas, iou_matrix
 from sppnet.errors import DataError
 from sppnet.evaluation.curves import Detections, GroundTruth
@@ -38,8 +39,8 @@ class CocoObjects:
     """
 
     objects: GroundTruth
-    areas: NDArray[np.float64]
-    crowd: NDArray[np.bool_]
+    areas: Float64s
+    crowd: Bools
 
     @classmethod
     def of(cls, objects: GroundTruth, areas: ArrayLike | None = None, crowd: ArrayLike | None = None) -> Self:
@@ -62,9 +63,9 @@ class _Matched:
         positives: objects that count.
     """
 
-    scores: NDArray[np.float64]
-    right: NDArray[np.bool_]
-    ignored: NDArray[np.bool_]
+    scores: Float64s
+    right: Bools
+    ignored: Bools
     positives: int
 
 
@@ -99,7 +100,7 @@ def evaluate_coco(truth: Mapping[str, CocoObjects], detections: Mapping[str, Det
     return {name: float(value) for name, value in figures.items()}
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: Float64s) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
@@ -127,9 +128,7 @@ def _match_category(truth: CocoObjects, found: Detections) -> dict[str, list[_Ma
     return matched
 
 
-def _overlaps(
-    boxes: NDArray[np.float64], objects: NDArray[np.float64], crowd: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def _overlaps(boxes: Float64s, objects: Float64s, crowd: Bools) -> Float64s:
     """IoU `[d, n]`; with a crowd's region the part of the detection that lies in it."""
     iou = iou_matrix(boxes, objects)
     if crowd.any():
@@ -139,9 +138,7 @@ def _overlaps(
     return iou
 
 
-def _take(
-    iou: NDArray[np.float64], aside: NDArray[np.bool_], crowd: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _take(iou: Float64s, aside: Bools, crowd: Bools) -> tuple[Bools, Bools]:
     """Which detections get an object at each overlap, and which of those get one that does not count.
 
     By falling score a detection takes the free object that it overlaps most (the last among equals), one that
@@ -167,7 +164,7 @@ def _take(
     return right, ignored
 
 
-def _ranked(images: list[_Matched], most: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
+def _ranked(images: list[_Matched], most: int) -> tuple[Bools, Bools, int]:
     """Right and ignored `[overlaps, d]` of all images, by falling score, and the objects that count."""
     order = np.argsort(-np.concatenate([one.scores[:most] for one in images]), kind="stable")
     right = np.concatenate([one.right[:, :most] for one in images], axis=1)[:, order]
@@ -175,7 +172,7 @@ def _ranked(images: list[_Matched], most: int) -> tuple[NDArray[np.bool_], NDArr
     return right, ignored, sum(one.positives for one in images)
 
 
-def _precision(images: list[_Matched]) -> NDArray[np.float64]:
+def _precision(images: list[_Matched]) -> Float64s:
     """Mean over 101 recalls of the best precision at that recall or above, by overlap; NaN without objects."""
     result = np.full(len(OVERLAPS), np.nan)
     if not images or sum(one.positives for one in images) == 0:
@@ -191,10 +188,10 @@ def _precision(images: list[_Matched]) -> NDArray[np.float64]:
     return result
 
 
-def _recall(images: list[_Matched], most: int) -> NDArray[np.float64]:
+def _recall(images: list[_Matched], most: int) -> Float64s:
     """Recall with at most so many detections an image, by overlap; NaN without objects."""
     if not images or sum(one.positives for one in images) == 0:
         return np.full(len(OVERLAPS), np.nan)
     right, _, positives = _ranked(images, most)
-    found: NDArray[np.float64] = right.sum(axis=1) / positives
+    found: Float64s = right.sum(axis=1) / positives
     return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sppnet.arrays import Array, Bools, Float64s, Integers
 from sppnet.boxes import paired_iou
 from sppnet.errors import DataError
 
@@ -16,7 +17,7 @@ TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
 """What became of a detection; an ignored one is neither right nor wrong."""
 
 
-def _columns(count: int, **columns: NDArray[Any]) -> None:
+def _columns(count: int, **columns: Array) -> None:
     for name, column in columns.items():
         if len(column) != count:
             raise DataError("bad-columns", f"{count} boxes but {len(column)} {name}")
@@ -32,13 +33,13 @@ class GroundTruth:
         difficult: bool `[n]`, all False where the data set knows no such flag.
     """
 
-    images: NDArray[Any]
-    boxes: NDArray[np.float64]
-    difficult: NDArray[np.bool_]
+    images: Array
+    boxes: Float64s
+    difficult: Bools
 
     @classmethod
     def of(
-        cls, images: Sequence[str] | Sequence[int] | NDArray[Any], boxes: ArrayLike, difficult: ArrayLike | None = None
+        cls, images: Sequence[str] | Sequence[int] | Array, boxes: ArrayLike, difficult: ArrayLike | None = None
     ) -> Self:
         """Builds from anything array-like; without `difficult` no object is."""
         array = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -50,7 +51,7 @@ class GroundTruth:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def select(self, rows: NDArray[Any]) -> GroundTruth:
+    def select(self, rows: Array) -> GroundTruth:
         """The objects at an index array or mask."""
         return GroundTruth(self.images[rows], self.boxes[rows], self.difficult[rows])
 
@@ -65,12 +66,12 @@ class Detections:
         scores: float64 `[n]`; among equal scores the earlier row ranks first.
     """
 
-    images: NDArray[Any]
-    boxes: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    images: Array
+    boxes: Float64s
+    scores: Float64s
 
     @classmethod
-    def of(cls, images: Sequence[str] | Sequence[int] | NDArray[Any], boxes: ArrayLike, scores: ArrayLike) -> Self:
+    def of(cls, images: Sequence[str] | Sequence[int] | Array, boxes: ArrayLike, scores: ArrayLike) -> Self:
         """Builds from anything array-like.
 
         Raises:
@@ -87,7 +88,7 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def select(self, rows: NDArray[Any]) -> Detections:
+    def select(self, rows: Array) -> Detections:
         """The detections at an index array or mask."""
         return Detections(self.images[rows], self.boxes[rows], self.scores[rows])
 
@@ -109,15 +110,15 @@ class CategoryResult:
 
     voc07_ap: float
     area_ap: float
-    recall: NDArray[np.float64]
-    precision: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    recall: Float64s
+    precision: Float64s
+    scores: Float64s
     positives: int
     detections: int
     true_positives: int
 
 
-def summarise(scores: NDArray[np.float64], outcomes: NDArray[np.int8], positives: int) -> CategoryResult:
+def summarise(scores: Float64s, outcomes: NDArray[np.int8], positives: int) -> CategoryResult:
     """The curves and average precisions of detections whose outcome is known.
 
     Args:
@@ -142,7 +143,7 @@ def summarise(scores: NDArray[np.float64], outcomes: NDArray[np.int8], positives
     )
 
 
-def eleven_point_ap(hits: NDArray[np.int64], positives: int) -> float:
+def eleven_point_ap(hits: Integers, positives: int) -> float:
     """VOC2007's average precision.
 
     Args:
@@ -157,7 +158,7 @@ def eleven_point_ap(hits: NDArray[np.int64], positives: int) -> float:
     return float(np.mean(best))
 
 
-def area_ap(hits: NDArray[np.int64], positives: int) -> float:
+def area_ap(hits: Integers, positives: int) -> float:
     """Area under the precision-recall curve, made monotone from the right.
 
     Args:
@@ -172,7 +173,7 @@ def area_ap(hits: NDArray[np.int64], positives: int) -> float:
     return float(monotone[np.diff(hits, prepend=0) > 0].sum() / positives)
 
 
-def rank(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+def rank(scores: Float64s) -> Integers:
     """Indices by falling score; among equal scores the earlier row comes first."""
     return np.argsort(-scores, kind="stable")
 
@@ -189,15 +190,15 @@ class Pairs:
         iou: float64 `[pairs]`.
     """
 
-    detection: NDArray[np.int64]
-    rank: NDArray[np.int64]
-    object: NDArray[np.int64]
-    image: NDArray[np.int64]
-    iou: NDArray[np.float64]
+    detection: Integers
+    rank: Integers
+    object: Integers
+    image: Integers
+    iou: Float64s
 
-    def select(self, rows: NDArray[Any]) -> Pairs:
+    def select(self, rows: Array) -> Pairs:
         """The pairs at an index array or mask."""
-        return Pairs(*(column[rows] for column in (self.detection, self.rank, self.object, self.image, self.iou)))
+        return Pairs(self.detection[rows], self.rank[rows], self.object[rows], self.image[rows], self.iou[rows])
 
 
 def pair_up(ground_truth: GroundTruth, detections: Detections) -> Pairs:
@@ -225,7 +226,7 @@ def pair_up(ground_truth: GroundTruth, detections: Detections) -> Pairs:
     )
 
 
-def _lookup(known: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.int64]:
+def _lookup(known: Array, keys: Array) -> Integers:
     """Position of each key in the sorted `known`, or -1."""
     if len(known) == 0 or len(keys) == 0:
         return np.full(len(keys), -1, dtype=np.int64)

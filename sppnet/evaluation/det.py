@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sppnet.arrays import Array, Bools, Float64s, Integers
 from sppnet.evaluation.curves import (
     FALSE_POSITIVE,
     IGNORED,
@@ -21,7 +21,7 @@ from sppnet.evaluation.curves import (
 )
 
 
-def det_thresholds(boxes: ArrayLike) -> NDArray[np.float64]:
+def det_thresholds(boxes: ArrayLike) -> Float64s:
     """The overlap that a detection of each object needs: `min(0.5, w h / ((w + 10) (h + 10)))`.
 
     Args:
@@ -38,7 +38,7 @@ def det_thresholds(boxes: ArrayLike) -> NDArray[np.float64]:
 def evaluate_det(
     ground_truth: GroundTruth,
     detections: Detections,
-    blacklist: Collection[str] | Collection[int] | NDArray[Any] = (),
+    blacklist: Collection[str] | Collection[int] | Array = (),
 ) -> CategoryResult:
     """Evaluates one category by ILSVRC DET's rule; its AP is `area_ap`.
 
@@ -56,7 +56,7 @@ def evaluate_det(
 def match_det(
     ground_truth: GroundTruth,
     detections: Detections,
-    blacklist: Collection[str] | Collection[int] | NDArray[Any] = (),
+    blacklist: Collection[str] | Collection[int] | Array = (),
 ) -> NDArray[np.int8]:
     """What becomes of each detection under DET's rule.
 
@@ -80,7 +80,7 @@ def match_det(
     return outcomes
 
 
-def _take_free_objects(pairs: Pairs, objects: int) -> NDArray[np.int64]:
+def _take_free_objects(pairs: Pairs, objects: int) -> Integers:
     """The detections that get an object, given the pairs that overlap enough.
 
     Images don't influence each other, so each round settles the first open detection of every image at once;
@@ -88,7 +88,7 @@ def _take_free_objects(pairs: Pairs, objects: int) -> NDArray[np.int64]:
     """
     pairs = pairs.select(np.lexsort((pairs.object, -pairs.iou, pairs.rank, pairs.image)))
     taken = np.zeros(objects, dtype=bool)
-    winners: list[NDArray[np.int64]] = []
+    winners: list[Integers] = []
     while len(pairs.iou):
         # First row of an image: its best-scored open detection with the object that it overlaps most.
         first = np.diff(pairs.image, prepend=-1) != 0
@@ -99,7 +99,7 @@ def _take_free_objects(pairs: Pairs, objects: int) -> NDArray[np.int64]:
     return np.concatenate(winners) if winners else np.zeros(0, dtype=np.int64)
 
 
-def _listed(images: NDArray[Any], blacklist: Collection[str] | Collection[int] | NDArray[Any]) -> NDArray[np.bool_]:
+def _listed(images: Array, blacklist: Collection[str] | Collection[int] | Array) -> Bools:
     if len(blacklist) == 0:
         return np.zeros(len(images), dtype=bool)
     return np.isin(images, np.asarray(list(blacklist)))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Array, Float32s, Integers
 from sppnet.detection.svm_training import train_svm
 from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.classification import ClassResult, judge
@@ -49,11 +49,11 @@ class ClassSplit:
         test: int64 `[m]` rows to test on, class by class.
     """
 
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: Integers
+    test: Integers
 
 
-def l2_normalise(features: NDArray[Any]) -> NDArray[np.float32]:
+def l2_normalise(features: Array) -> Float32s:
     """Features of norm 1; one that is all zeros stays so.
 
     Args:
@@ -87,8 +87,8 @@ def presence(categories: Sequence[str], difficult: Sequence[bool], category: str
 
 
 def one_vs_rest_scores(
-    train: NDArray[np.float32], labels: ArrayLike, test: NDArray[np.float32], settings: SvmSettings | None = None
-) -> NDArray[np.float32]:
+    train: Float32s, labels: ArrayLike, test: Float32s, settings: SvmSettings | None = None
+) -> Float32s:
     """Trains one SVM on some images and scores others.
 
     Args:
@@ -115,7 +115,7 @@ def one_vs_rest_scores(
         bias_scale=settings.bias_scale,
         seed=settings.seed % 2**31,
     )
-    scores: NDArray[np.float32] = test @ weights + np.float32(bias)
+    scores: Float32s = test @ weights + np.float32(bias)
     return scores
 
 
@@ -167,7 +167,7 @@ def draw_split(
 
 
 def judge_split(
-    features: NDArray[np.float32], labels: Sequence[str], split: ClassSplit, settings: SvmSettings | None = None
+    features: Float32s, labels: Sequence[str], split: ClassSplit, settings: SvmSettings | None = None
 ) -> ClassResult:
     """Trains one SVM a class on a split's training images, and judges the scores of its test images.
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sppnet.arrays import Pixels
 from sppnet.errors import DataError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -43,7 +43,7 @@ def probe_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2) -> NDArray[np.uint8]:
+def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2) -> Pixels:
     """Decode a JPEG, PNG, BMP or WebP file to RGB, uint8 `[H, W, 3]`, in stored orientation.
 
     Grey, palette, CMYK, 16-bit (its high byte) and alpha images become RGB; of an animation the first frame counts.
@@ -93,7 +93,7 @@ def _silence_pil() -> None:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def _to_rgb(image: Image) -> NDArray[np.uint8]:
+def _to_rgb(image: Image) -> Pixels:
     """Turn a loaded PIL image of any mode that the allowed formats have into uint8 `[H, W, 3]`."""
     mode = image.mode
     if mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255 instead of scaling

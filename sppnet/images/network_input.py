@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from sppnet.arrays import Float32s, Float64s, Pixels
 from sppnet.errors import ConfigError
 from sppnet.pooling.scales import resized_shape
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,10 @@ class Preprocessing:
             raise ConfigError(f"preprocessing.{missing[0]}: missing")
         return cls(**values)
 
-    def table(self) -> NDArray[np.float32]:
+    def table(self) -> Float32s:
         """Return every pixel value's input value, float32 `[256, 3]` in the network's channel order."""
         values = np.arange(256, dtype=np.float64)[:, None]
-        table: NDArray[np.float64] = (values - np.array(self.mean)) / np.array(self.std)
+        table: Float64s = (values - np.array(self.mean)) / np.array(self.std)
         return table.astype(np.float32)
 
 
@@ -90,7 +88,7 @@ TORCHVISION = Preprocessing("rgb", (123.675, 116.28, 103.53), (58.395, 57.12, 57
 
 
 def prepare_image(
-    image: NDArray[np.uint8],
+    image: Pixels,
     scale: int,
     preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
@@ -122,7 +120,7 @@ def prepare_image(
 
 
 def normalise_images(
-    images: NDArray[np.uint8],
+    images: Pixels,
     preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -153,7 +151,7 @@ def normalise_images(
     # One table look-up per value is several times faster than converting, subtracting and dividing in torch.
     rows = np.ascontiguousarray(images).reshape(count * height, width, 3)
     if preprocessing.channel_order == "bgr":
-        rows = cast("NDArray[np.uint8]", cv2.cvtColor(rows, cv2.COLOR_RGB2BGR))
+        rows = cast("Pixels", cv2.cvtColor(rows, cv2.COLOR_RGB2BGR))
     values = cv2.LUT(rows, preprocessing.table()[None])
     tensor = torch.from_numpy(values.reshape(count, height, width, 3)).permute(0, 3, 1, 2)
     if mean_image is not None:
@@ -161,18 +159,18 @@ def normalise_images(
     return tensor.to(dtype, memory_format=torch.channels_last)
 
 
-def resize_image(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+def resize_image(image: Pixels, shape: tuple[int, int]) -> Pixels:
     """Resize an RGB image, uint8 `[H, W, 3]`, to `shape` `(h, w)`: bilinear, no antialiasing, on the CPU."""
     return _resize_cv2(image, shape)
 
 
-def _resize_cv2(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _resize_cv2(image: Pixels, shape: tuple[int, int]) -> Pixels:
     import cv2
 
     if tuple(image.shape[:2]) == tuple(shape):
         return image
     resized = cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return cast("NDArray[np.uint8]", resized)
+    return cast("Pixels", resized)
 
 
 def _resize_torch(image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

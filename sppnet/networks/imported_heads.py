@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from sppnet.arrays import Integers
 from sppnet.errors import ConfigError
 from sppnet.networks.network import FcHead, HeadSpec
 from sppnet.networks.weights import load_state
@@ -83,7 +83,7 @@ def loaded_head(spec: HeadSpec, tensors: Mapping[str, torch.Tensor], where: str,
     return head
 
 
-def released_order(pyramid: Pyramid, channels: int) -> NDArray[np.int64]:
+def released_order(pyramid: Pyramid, channels: int) -> Integers:
     """Return where each value of this project's pooled vector lies in the authors', int64 `[bins * channels]`."""
     starts, start = dict[int, int](), 0
     for n in sorted(pyramid.levels):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Float32s, Float64s, Floats, Integers
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Geometry
 
 
-def strongest_cells(values: NDArray[np.floating], filters: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def strongest_cells(values: Floats, filters: ArrayLike) -> tuple[Float32s, Integers]:
     """The largest response of each of several filters on one map, and where it is.
 
     Args:
@@ -41,9 +42,7 @@ def check_filters(filters: ArrayLike, channels: int) -> None:
             raise ConfigError(f"filters: {number} is not among the map's {channels} filters, 0 to {channels - 1}")
 
 
-def receptive_field_boxes(
-    cells: ArrayLike, geometry: Geometry, image_wh: tuple[int, int], scale: int
-) -> NDArray[np.float64]:
+def receptive_field_boxes(cells: ArrayLike, geometry: Geometry, image_wh: tuple[int, int], scale: int) -> Float64s:
     """The receptive fields of cells, as boxes in the original image.
 
     A cell's receptive field starts `padding` pixels before `stride` times the cell, so that fields at the map's rim

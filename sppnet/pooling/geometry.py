@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sppnet.arrays import Float64s
 from sppnet.errors import ConfigError
 
 Convention = Literal["paper", "released"]
@@ -72,9 +73,7 @@ GEOMETRIES: Mapping[str, Geometry] = MappingProxyType(
 )
 
 
-def _ends(
-    lo: NDArray[np.float64], hi: NDArray[np.float64], geometry: Geometry, convention: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _ends(lo: Float64s, hi: Float64s, geometry: Geometry, convention: str) -> tuple[Float64s, Float64s]:
     """First and last cell, 1-based inclusive, before the too-narrow rule and clipping."""
     if convention == "paper":
         return (

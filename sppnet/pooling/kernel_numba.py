@@ -25,8 +25,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
+from sppnet.arrays import Array, Integers
 from sppnet.pooling.pyramid import Pyramid, bin_edges
 
 BLOCK_BYTES = 256
@@ -201,7 +201,7 @@ def _pool(
     _fence()
 
 
-def _as_blocks(maps: NDArray[Any], lanes: int) -> NDArray[Any]:
+def _as_blocks(maps: Array, lanes: int) -> Array:
     """`[H, W, C]` as 1-D `[blocks, H, W, lanes]`; the last block's missing channels are zeros."""
     height, width, channels = maps.shape
     flat = maps.reshape(height * width, channels)
@@ -211,7 +211,7 @@ def _as_blocks(maps: NDArray[Any], lanes: int) -> NDArray[Any]:
 
 
 @functools.lru_cache(maxsize=64)
-def _tables(pyramid: Pyramid, longest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _tables(pyramid: Pyramid, longest: int) -> tuple[Integers, Integers]:
     """The kernel's `plan` and `edges`, for windows of up to `longest` cells."""
     steps, slices = pyramid.plan(), pyramid.slices
     plan = np.zeros((len(steps), 4), dtype=np.int64)
@@ -246,7 +246,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_threads.forget)  # a forked child has the object without its threads
 
 
-def _splits(cells: NDArray[np.int64], blocks: int, threads: int) -> list[int]:
+def _splits(cells: Integers, blocks: int, threads: int) -> list[int]:
     """Bounds of the (block, window) pairs that each thread takes, about equal in work."""
     sides = cells[:, 2:] - cells[:, :2]
     work = np.tile((sides[:, 0] + 8) * (sides[:, 1] + 8), blocks).cumsum()
@@ -255,18 +255,18 @@ def _splits(cells: NDArray[np.int64], blocks: int, threads: int) -> list[int]:
     return [0, *inner.tolist(), len(work)]
 
 
-def as_ordered(tensor: torch.Tensor) -> NDArray[Any]:
+def as_ordered(tensor: torch.Tensor) -> Array:
     """The memory of a contiguous CPU tensor as float32, or half floats' bit patterns as uint16."""
     # numpy also makes the small copies: torch's threads spin at their barriers, which is dear on a busy machine.
-    array: NDArray[Any] = (tensor if tensor.dtype == torch.float32 else tensor.view(torch.int16)).detach().numpy()
+    array: Array = (tensor if tensor.dtype == torch.float32 else tensor.view(torch.int16)).detach().numpy()
     return array if array.dtype == np.float32 else array.view(np.uint16)
 
 
 def pool_distinct(
     maps: torch.Tensor,
-    cells: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    starts: NDArray[np.int64],
+    cells: Integers,
+    rows: Integers,
+    starts: Integers,
     pyramid: Pyramid,
     out: torch.Tensor,
 ) -> None:

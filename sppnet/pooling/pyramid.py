@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
+from sppnet.arrays import Integers
 from sppnet.errors import ConfigError
 
 Levels = tuple[int, ...] | Literal["none"]
@@ -142,7 +142,7 @@ def _cells(hw: tuple[int, int]) -> str:
     return f"{hw[0]} x {hw[1]}"
 
 
-def bin_edges(length: int, n: int) -> NDArray[np.int64]:
+def bin_edges(length: int, n: int) -> Integers:
     """Cells of each of the n bins along an axis of `length` cells, in integer arithmetic.
 
     Returns:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Float64s, Integers
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Convention, check_convention
 
@@ -44,7 +45,7 @@ def choose_scales(
     image_hw: tuple[int, int],
     scales: Sequence[int],
     convention: Convention = "paper",
-) -> NDArray[np.int64]:
+) -> Integers:
     """The scale at which each window comes nearest to the size the network was trained on.
 
     `paper` (section 4.1): the scaled window's number of pixels is nearest to 224 x 224. `released`: the scale is
@@ -79,13 +80,13 @@ def choose_scales(
     else:
         expected = _RELEASED_TARGET * short / np.sqrt(pixels)
         distance = np.abs(sides - np.floor(expected + 0.5)[:, None])
-    chosen: NDArray[np.int64] = order[np.argmin(distance, axis=1)].astype(np.int64)
+    chosen: Integers = order[np.argmin(distance, axis=1)].astype(np.int64)
     return chosen
 
 
 def scale_windows(
     windows: ArrayLike, image_hw: tuple[int, int], scale: int, convention: Convention = "paper"
-) -> NDArray[np.float64]:
+) -> Float64s:
     """Windows of the original image as windows of the image resized to `scale`, not rounded.
 
     Both axes share one factor: `scale / short side` for `paper`. `released` keeps pixel 1 on pixel 1 and the last on
@@ -113,11 +114,11 @@ def scale_windows(
     if convention == "paper" or short == 1:  # one pixel has no first and last to keep
         return windows * scale / short
     last = np.array([0.0, 0.0, 1.0, 1.0])
-    scaled: NDArray[np.float64] = (windows - last) * (scale - 1) / (short - 1) + last
+    scaled: Float64s = (windows - last) * (scale - 1) / (short - 1) + last
     return scaled
 
 
-def _checked(windows: ArrayLike) -> NDArray[np.float64]:
+def _checked(windows: ArrayLike) -> Float64s:
     windows = np.asarray(windows, dtype=np.float64)
     if windows.ndim != 2 or windows.shape[1] != 4:
         raise ValueError(f"windows must have shape [n, 4], not {list(windows.shape)}")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sppnet.arrays import Integers
 from sppnet.pooling import kernel_torch as pooling_torch
 from sppnet.pooling.pyramid import Pyramid
 
@@ -80,9 +81,9 @@ def pool_windows(
 
 def _pool_elsewhere(
     map_hwc: torch.Tensor,
-    distinct: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    starts: NDArray[np.int64],
+    distinct: Integers,
+    rows: Integers,
+    starts: Integers,
     pyramid: Pyramid,
     out: torch.Tensor,
 ) -> None:
@@ -101,7 +102,7 @@ def _check_map(map_hwc: torch.Tensor) -> None:
         raise ValueError(f"a map's side must be below {_LONGEST_SIDE} cells, not {list(map_hwc.shape[:2])}")
 
 
-def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width: int) -> NDArray[np.int64]:
+def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width: int) -> Integers:
     """`cells` as int64 `[n, 4]`, known to be whole cells inside the map."""
     array = cells.cpu().numpy() if isinstance(cells, torch.Tensor) else np.asarray(cells)
     if array.ndim != 2 or array.shape[1] != 4 or not np.issubdtype(array.dtype, np.integer):
@@ -116,8 +117,8 @@ def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width
 
 
 def _distinct_cells(
-    cells: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    cells: Integers,
+) -> tuple[Integers, Integers, Integers]:
     """Distinct windows from top to bottom (neighbours share cache lines), and which rows of `cells` each stands for.
 
     Returns:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from sppnet.arrays import Pixels, Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edges import EdgeDetector, gradient_edges
-from sppnet.proposals.windows import Image, Windows, check_image
+from sppnet.proposals.windows import check_image
 
 MAX_PERIMETER = 20_000
 """Width + height, in pixels, from which OpenCV's table of norms ends too early."""
@@ -22,7 +23,7 @@ MIN_IMAGE_SIDE = 3
 
 
 def edge_boxes(
-    image: Image,
+    image: Pixels,
     *,
     detector: EdgeDetector = gradient_edges,
     alpha: float = 0.65,

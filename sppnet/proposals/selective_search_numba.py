@@ -10,13 +10,12 @@ Ties are broken by index everywhere, so the results are a pure function of the i
 from __future__ import annotations
 
 import heapq
-from typing import Any, TypeAlias
+from typing import Any
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from sppnet.arrays import Array
 
 _DIRECTIONS = 4  # right, down, down-right, up-right: every pair of 8-neighbours once
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from sppnet.arrays import Array, Float64s, Pixels, Windows
 from sppnet.errors import ConfigError, DataError
-
-Image: TypeAlias = npt.NDArray[np.uint8]
-Windows: TypeAlias = npt.NDArray[np.float32]
 
 BoxConvention: TypeAlias = Literal[
     "xyxy-0-half-open",
@@ -32,13 +29,13 @@ MAX_OVERHANG = 1.0
 """Pixels by which a window may leave its image and be clipped whatever the rule: a matter of rounding."""
 
 
-def check_image(image: Image, what: str) -> None:
+def check_image(image: Pixels, what: str) -> None:
     """Raises `ConfigError` naming `what` unless the image is uint8 `[H, W, 3]`."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ConfigError(f"{what}: needs a uint8 [H, W, 3] image, got {image.dtype} {image.shape}")
 
 
-def to_windows(boxes: npt.NDArray[Any], convention: BoxConvention) -> npt.NDArray[np.float64]:
+def to_windows(boxes: Array, convention: BoxConvention) -> Float64s:
     """Turns boxes of another program into 0-based half-open pixels.
 
     Args:
@@ -73,7 +70,7 @@ def to_windows(boxes: npt.NDArray[Any], convention: BoxConvention) -> npt.NDArra
     return values
 
 
-def fit_windows(windows: npt.NDArray[np.float64], width: int, height: int, *, clip: bool, min_side: float) -> Windows:
+def fit_windows(windows: Float64s, width: int, height: int, *, clip: bool, min_side: float) -> Windows:
     """Brings windows into their image, and drops those too small and those that come again.
 
     Args:
