@@ -6,8 +6,7 @@ through the whole network each. The fully-connected layers take all views of all
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -21,15 +20,15 @@ from sppnet.classification.views import View, ViewSet
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import normalise_images, resize_image
 from sppnet.networks.backbones import Backbone
-from sppnet.networks.network import FcHead, Layer, Precision
+from sppnet.networks.network import FcHead, FcLayer, Precision
 from sppnet.pooling.geometry import Convention, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 from sppnet.pooling.scales import resized_shape
 from sppnet.pooling.windows import pool_windows
 
-Output = Literal["scores"] | Layer
+Output = Literal["scores", "pool5", "fc6", "fc7"]
 
-_VIEWS_AT_ONCE = 1024
+_LAYERS: Mapping[Output, FcLayer] = {"scores": "fc8", "fc6": "fc6", "fc7": "fc7"}
 # Pixels that are convolved at once, unless one image has more: a bound on memory, 20 crops of 224 x 224.
 _PIXELS_AT_ONCE = 1 << 20
 
@@ -143,11 +142,7 @@ class ViewClassifier:
         if self.output != "pool5":
             if self.head is None:
                 raise ConfigError(f"output: {self.output} needs a network with fully-connected layers; this has pool5")
-            if self.head.spec.in_features != self.pyramid.bins * self.backbone.channels:
-                raise ConfigError(
-                    f"output: the head takes {self.head.spec.in_features} values, the pyramid gives "
-                    f"{self.pyramid.bins} bins x {self.backbone.channels} channels"
-                )
+            self.head.check_fits(self.pyramid, self.backbone.channels)
         if not self.sets:
             raise ConfigError("views: none given")
         for name, views in self.sets.items():
@@ -174,8 +169,7 @@ class ViewClassifier:
         """Length of an output vector: classes, or the layer's values."""
         if self.head is None or self.output == "pool5":
             return self.pyramid.bins * self.backbone.channels
-        spec = self.head.spec
-        return {"scores": spec.classes, "fc6": spec.hidden[0], "fc7": spec.hidden[1]}[self.output]
+        return self.head.spec.outputs(_LAYERS[self.output])
 
     def prepare(self, image: Pixels) -> PreparedImage:
         """Cuts an image, RGB uint8 `[H, W, 3]`, for all sets: see `prepare_views`. May run on any thread."""
@@ -238,16 +232,11 @@ class ViewClassifier:
 
     @cached_property
     def _lowered(self) -> FcHead | None:
-        if self.head is None or self.precision == "float32":
-            return self.head
-        return copy.deepcopy(self.head).to(getattr(torch, self.precision))
+        return None if self.head is None else self.head.in_precision(self.precision)
 
     def _upper(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Carries pooled vectors `[n, bins, C]` up to the output: float32 `[n, dimension]`."""
-        head = self._lowered
-        if head is None or self.output == "pool5":
+        """Carry pooled vectors `[n, bins, C]` up to the output: float32 `[n, dimension]`."""
+        if self._lowered is None or self.output == "pool5":
             return pooled.flatten(1).float()
-        layers: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"scores": head, "fc6": head.fc6, "fc7": head.fc7}
-        through = layers[self.output]
-        values = torch.cat([through(part).float() for part in torch.split(pooled, _VIEWS_AT_ONCE)])
+        values = self._lowered.outputs(_LAYERS[self.output], pooled)
         return values.softmax(dim=1) if self.output == "scores" else values
