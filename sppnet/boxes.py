@@ -17,7 +17,7 @@ _MAX_LOG_SIZE = 50.0
 
 
 def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float64s:
-    """The boxes as float64 `[n, 4]`; an empty list of any shape is `[0, 4]`."""
+    """Return the boxes as float64 `[n, 4]`; an empty list of any shape is `[0, 4]`."""
     array = np.asarray(boxes, dtype=np.float64)
     if array.size == 0:
         return array.reshape(0, 4)
@@ -27,7 +27,7 @@ def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float64s:
 
 
 def box_areas(boxes: ArrayLike) -> Float64s:
-    """Areas in square pixels; a box whose ends are crossed has area 0.
+    """Return the areas in square pixels; a box whose ends are crossed has area 0.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -40,7 +40,7 @@ def box_areas(boxes: ArrayLike) -> Float64s:
 
 
 def paired_iou(a: ArrayLike, b: ArrayLike) -> Float64s:
-    """Intersection over union of each box of `a` with the box of `b` in the same row.
+    """Return the intersection over union of each box of `a` with the box of `b` in the same row.
 
     Args:
         a: `[n, 4]` pixels.
@@ -59,7 +59,7 @@ def paired_iou(a: ArrayLike, b: ArrayLike) -> Float64s:
 
 
 def iou_matrix(a: ArrayLike, b: ArrayLike) -> Float64s:
-    """Intersection over union of every pair of boxes.
+    """Return the intersection over union of every pair of boxes.
 
     For integer boxes the ratio is the correctly rounded one, so that comparing it with 0.5 or with
     a threshold such as 0.3 is exact.
@@ -139,7 +139,7 @@ def nms_by_category(
 
 
 def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> Float64s:
-    """The part of each box that lies in the image.
+    """Return the part of each box that lies in the image.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -153,7 +153,7 @@ def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> Float64s:
 
 
 def mirror_boxes(boxes: ArrayLike, width: float) -> Float64s:
-    """Boxes of an image as they lie in its mirror image, left and right exchanged.
+    """Return the boxes of an image as they lie in its mirror image, left and right exchanged.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -167,7 +167,7 @@ def mirror_boxes(boxes: ArrayLike, width: float) -> Float64s:
 
 
 def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> Float64s:
-    """What a box regressor has to learn to turn each window into its target (R-CNN, appendix C).
+    """Return what a box regressor has to learn to turn each window into its target (R-CNN, appendix C).
 
     Args:
         windows: `[n, 4]` pixels.
@@ -191,7 +191,7 @@ def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> Float64s:
 
 
 def decode_boxes(windows: ArrayLike, deltas: ArrayLike, image_wh: tuple[float, float] | None = None) -> Float64s:
-    """The boxes that regressed deltas stand for: the inverse of `encode_boxes`, clipped to the image.
+    """Return the boxes that regressed deltas stand for: the inverse of `encode_boxes`, clipped to the image.
 
     Args:
         windows: `[n, 4]` pixels.

@@ -64,7 +64,7 @@ class PreparedImage:
 
 
 def prepare_views(image: Pixels, sets: Sequence[ViewSet]) -> PreparedImage:
-    """Resizes, mirrors and crops an image for several view sets; views that sets share are there once.
+    """Resize, mirror and crop an image for several view sets; views that sets share are there once.
 
     Args:
         image: RGB, uint8 `[H, W, 3]`.
@@ -99,7 +99,7 @@ def _mirrored(pixels: Pixels, flip: bool) -> Pixels:
 
 
 def _windows(views: Sequence[View], shape: tuple[int, ...]) -> Float64s:
-    """`[n, 4]` windows in the (mirrored) image of `shape` `(h, w, 3)`; a whole image is a window too."""
+    """Return `[n, 4]` windows in the (mirrored) image of `shape` `(h, w, 3)`; a whole image is a window too."""
     found = np.empty((len(views), 4))
     for row, view in enumerate(views):
         if view.corner is None:
@@ -172,12 +172,12 @@ class ViewClassifier:
         return self.head.spec.outputs(_LAYERS[self.output])
 
     def prepare(self, image: Pixels) -> PreparedImage:
-        """Cuts an image, RGB uint8 `[H, W, 3]`, for all sets: see `prepare_views`. May run on any thread."""
+        """Cut an image, RGB uint8 `[H, W, 3]`, for all sets: see `prepare_views`. May run on any thread."""
         return prepare_views(image, tuple(self.sets.values()))
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[PreparedImage]) -> list[Float32s]:
-        """Computes the averaged outputs of a batch of images.
+        """Compute the averaged outputs of a batch of images.
 
         Returns:
             For each image float32 `[sets, dimension]`, sets in the order of `sets`.
@@ -193,7 +193,7 @@ class ViewClassifier:
         return found
 
     def _pooled(self, images: Sequence[PreparedImage], starts: Sequence[int]) -> torch.Tensor:
-        """Pooled vectors `[views, bins, C]` of all images' views, each image's from its start on."""
+        """Return the pooled vectors `[views, bins, C]` of all images' views, each image's from its start on."""
         groups: dict[tuple[tuple[int, ...], bool], list[tuple[Plane, int]]] = {}
         for image, start in zip(images, starts, strict=False):
             for plane in image.planes:
@@ -207,7 +207,7 @@ class ViewClassifier:
         return pooled
 
     def _pool_planes(self, members: Sequence[tuple[Plane, int]], pooled: torch.Tensor) -> None:
-        """Convolves planes of one size and writes the pooled vectors of their views."""
+        """Convolve planes of one size and write the pooled vectors of their views."""
         backbone = self.backbone
         pixels = np.stack([plane.pixels for plane, _ in members])
         inputs = normalise_images(pixels, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
@@ -223,7 +223,7 @@ class ViewClassifier:
         pooled[rows] = found.to(pooled.dtype)
 
     def _pool_windows(self, grid: torch.Tensor, windows: Float64s, image_hw: tuple[int, int]) -> torch.Tensor:
-        """Pools windows from a map `[C, H, W]`; one of all the image's pixels takes all cells."""
+        """Pool windows from a map `[C, H, W]`; one of all the image's pixels takes all cells."""
         map_hw = (grid.shape[1], grid.shape[2])
         cells = windows_to_cells(windows, map_hw, self.backbone.geometry, self.convention)
         whole = (windows == (0, 0, image_hw[1], image_hw[0])).all(axis=1)

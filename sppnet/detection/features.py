@@ -61,7 +61,7 @@ class WindowFeatures:
         return self.head.spec.outputs(self.layer)
 
     def pooled(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
-        """Pools windows of one image.
+        """Pool windows of one image.
 
         Args:
             maps: `[H, W, C]` by scale; every scale of `scales`.
@@ -80,7 +80,7 @@ class WindowFeatures:
     def pooled_tensors(
         self, maps: Mapping[int, torch.Tensor], image_wh: tuple[int, int], windows: Floats
     ) -> torch.Tensor:
-        """Like `pooled`, of maps that are tensors on `device` already."""
+        """Pool as `pooled` does, from maps that are tensors on `device` already."""
         found = pool_image_windows(
             maps, image_wh, windows, self.geometry, self.pyramid, convention=self.convention
         ).flatten(1)
@@ -90,7 +90,7 @@ class WindowFeatures:
 
     @torch.inference_mode()
     def __call__(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
-        """Features of windows of one image, like `pooled`, `[n, dimension]`; fc features are float32."""
+        """Return the features `[n, dimension]` of windows, from what `pooled` takes; those of fc layers are float32."""
         return self.upper(self.pooled(maps, image_wh, windows))
 
     @cached_property

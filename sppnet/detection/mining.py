@@ -44,7 +44,7 @@ class HardNegatives(NamedTuple):
 
 
 def name_fraction(seed: int, key: str, window: int) -> float:
-    """A number in `[0, 1)` that depends on a window's name alone: those below `p` are a sample of that fraction.
+    """Return a number in `[0, 1)` by a window's name alone: those below `p` are a sample of that fraction.
 
     Args:
         seed: of the sample.
@@ -55,7 +55,7 @@ def name_fraction(seed: int, key: str, window: int) -> float:
 
 
 def sampled_fraction(limit: int, candidates: int) -> float:
-    """Below which fraction to keep rows so that, of so many, `limit` are almost surely kept, and few more.
+    """Return the fraction of so many rows to keep so that `limit` are almost surely kept, and few more.
 
     Args:
         limit: rows wanted in the end.
@@ -66,7 +66,7 @@ def sampled_fraction(limit: int, candidates: int) -> float:
 
 
 def initial_negatives(n_windows: int, per_image: int | None, rng: np.random.Generator) -> Integers:
-    """Draws the negatives of an image that the first SVM is trained on.
+    """Draw the negatives of an image that the first SVM is trained on.
 
     Args:
         n_windows: negatives that the image has.
@@ -90,7 +90,7 @@ def first_responses(
     geometry: Geometry,
     convention: Convention = "paper",
 ) -> Bools:
-    """The windows whose cells, before clipping to the map, and scale are not those of an earlier window.
+    """Mark the windows whose scale and cells, before clipping to the map, are not those of an earlier window.
 
     The authors' release drops the others instead of applying the paper's 70 % rule.
 
@@ -108,6 +108,7 @@ def first_responses(
     chosen = choose_scales(boxes, image_hw, scales, convention)
     names = np.zeros((len(boxes), 5), np.int64)
     names[:, 0] = chosen
+    # Windows in the middle of a map that no window leaves: their cells are what they are before any clipping.
     far, size = _FAR_CELLS * geometry.stride, 2 * _FAR_CELLS
     for number in np.unique(chosen).tolist():
         rows = np.flatnonzero(chosen == number)
@@ -127,7 +128,7 @@ def hard_negatives(
     boxes: ArrayLike | None = None,
     max_overlap: float | None = None,
 ) -> HardNegatives:
-    """The hard negatives of an image, for all categories at once.
+    """Return the hard negatives of an image, for all categories at once.
 
     Args:
         scores: `[n, k]` score of each window for each category.
@@ -144,10 +145,12 @@ def hard_negatives(
     values, mask = np.asarray(scores, dtype=np.float32), np.asarray(negative_mask, dtype=bool)
     if values.shape != mask.shape or values.ndim != 2:
         raise DataError("bad-scores", f"scores {list(values.shape)} do not go with a mask {list(mask.shape)}")
+    # One sum tells that there is nothing to look for; the mask of [n, k] is only made when there is.
     if np.isnan(values.sum()) and np.isnan(values[mask]).any():
         raise DataError("nan-scores", "scores of negatives are not numbers")
     windows, categories = np.nonzero(mask & (values > threshold))
     chosen = values[windows, categories]
+    # Both ways order by category, falling score and window: what is kept never depends on the order of the shards.
     if max_overlap is None:
         order = np.lexsort((windows, -chosen, categories))
     elif boxes is None:
@@ -163,7 +166,7 @@ def hard_negatives(
 
 
 def evict(scores: ArrayLike, threshold: float = -1.2) -> Bools:
-    """Which cached negatives leave after a training round: those that the new SVM is sure of.
+    """Tell which cached negatives leave after a training round: those that the new SVM is sure of.
 
     Args:
         scores: `[n]` scores of the cached negatives.

@@ -36,7 +36,7 @@ def warp_windows(
     size: int = SIZE,
     context: int = CONTEXT,
 ) -> Pixels:
-    """Warps windows of an image to squares, aspect ratio ignored.
+    """Warp windows of an image to squares, aspect ratio ignored.
 
     Args:
         image: RGB, uint8 `[H, W, 3]`.
@@ -63,14 +63,14 @@ def warp_windows(
 
 
 def _with_context(windows: Float64s, factor: float) -> Float64s:
-    """Scales windows about their centres."""
+    """Scale windows about their centres."""
     centre = (windows[:, :2] + windows[:, 2:]) / 2
     half = (windows[:, 2:] - windows[:, :2]) / 2 * factor
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
 def _warp_into(crop: Pixels, image: Pixels, box: Float64s) -> None:
-    """Resizes the part of `box` that lies in the image to its place in `crop`."""
+    """Resize the part of `box` that lies in the image to its place in `crop`."""
     import cv2
 
     size = crop.shape[0]
@@ -90,7 +90,7 @@ def _warp_into(crop: Pixels, image: Pixels, box: Float64s) -> None:
 
 
 def mean_colour(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """The RGB grey levels nearest to the mean that a network subtracts."""
+    """Return the RGB grey levels nearest to the mean that a network subtracts."""
     levels = [round(value) for value in preprocessing.mean]
     if preprocessing.channel_order == "bgr":
         levels.reverse()
@@ -123,7 +123,7 @@ class CropFeatures(WindowFeatures):
 
     @torch.inference_mode()
     def pooled(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
-        """Pools the crop of each window.
+        """Pool the crop of each window.
 
         Args:
             maps: The image, RGB, uint8 `[H, W, 3]`, under `size`.
@@ -143,7 +143,7 @@ class CropFeatures(WindowFeatures):
         return torch.cat(parts)
 
     def _crops(self, image: Pixels, windows: Floats) -> Iterator[Pixels]:
-        """Batches of warped crops, the next one made on a thread."""
+        """Warp crops in batches, the next one made on a thread."""
         fill = mean_colour(self.backbone.preprocessing)
         slices = [windows[start : start + self.batch] for start in range(0, len(windows), self.batch)]
         with ThreadPoolExecutor(max_workers=1) as thread:

@@ -45,7 +45,7 @@ class BoxRegressor:
             raise ConfigError(f"a box regressor can't have weights {list(self.weights.shape)}")
 
     def deltas(self, features: Array | torch.Tensor) -> Float64s:
-        """The moves of windows.
+        """Return by how much the objects in windows are moved and resized.
 
         Args:
             features: `[n, d]` raw features, a numpy array or a torch tensor on any device.
@@ -63,7 +63,7 @@ class BoxRegressor:
         windows: ArrayLike,
         image_wh: tuple[float, float] | None,
     ) -> Float64s:
-        """Where the objects in the windows are.
+        """Return where the objects in the windows are.
 
         Args:
             features: `[n, d]` raw features, a numpy array or a torch tensor on any device.
@@ -77,7 +77,7 @@ class BoxRegressor:
 
 
 def _times(features: Array | torch.Tensor, weights: Float32s, bias: Float32s) -> Float64s:
-    """`features @ weights + bias` in float32, computed where the features are."""
+    """Return `features @ weights + bias` in float32, computed where the features are."""
     if isinstance(features, np.ndarray):
         return (np.asarray(features, dtype=np.float32) @ weights + bias).astype(np.float64)
     import torch
@@ -96,7 +96,7 @@ def train_regressor(
     min_iou: float = 0.5,
     feature_scale: float = 1.0,
 ) -> BoxRegressor:
-    """Trains the regressor of one category.
+    """Train the regressor of one category.
 
     Args:
         features: `[n, d]` raw features of the windows, float16 or float32; as blocks, they are never all in memory
@@ -136,7 +136,7 @@ def train_regressor(
 
 
 def _whitening(deltas: Float64s) -> tuple[Float64s, Float64s, Float64s]:
-    """Mean `[4]`, symmetric whitening `[4, 4]` and its inverse."""
+    """Return the mean `[4]`, the symmetric whitening `[4, 4]` and its inverse."""
     mean = deltas.mean(axis=0)
     centred = deltas - mean
     variances, vectors = np.linalg.eigh(centred.T @ centred / len(deltas))
@@ -169,7 +169,7 @@ class BoxRegressors:
         return self.regressors[self.categories.index(category)]
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Tensors and metadata for a safetensors file."""
+        """Return the tensors and metadata for a safetensors file."""
         import torch
 
         tensors = {
@@ -182,7 +182,7 @@ class BoxRegressors:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> Self:
-        """The inverse of `to_tensors`.
+        """Read what `to_tensors` gave.
 
         Raises:
             ArtifactError: a tensor or a key is missing or of another kind.

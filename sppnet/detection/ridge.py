@@ -31,13 +31,13 @@ class RowBlocks:
 
     @classmethod
     def of(cls, features: Array) -> Self:
-        """Those of an array."""
+        """Return the rows of an array, in blocks."""
         starts = range(0, len(features), _BLOCK)
         rows, dimension = features.shape
         return cls(rows, dimension, lambda: (features[start : start + _BLOCK] for start in starts))
 
     def select(self, kept: Bools) -> RowBlocks:
-        """The rows of a mask."""
+        """Return only the rows where a mask is True; they are read when asked for."""
 
         def read() -> Iterator[Array]:
             place = 0
@@ -48,13 +48,13 @@ class RowBlocks:
         return RowBlocks(int(kept.sum()), self.dimension, read)
 
     def whole(self) -> Array:
-        """All rows in one array `[rows, dimension]`."""
+        """Read all rows into one array `[rows, dimension]`."""
         blocks = list(self.read())
         return np.concatenate(blocks) if blocks else np.zeros((0, self.dimension), np.float32)
 
 
 def ridge_bytes(rows: int, dimension: int) -> int:
-    """Peak memory of `train_regressor` on `RowBlocks`, bytes: the smaller Gram matrix and what it is made from.
+    """Return the peak memory of `train_regressor` on `RowBlocks`, bytes: the smaller Gram matrix and its sources.
 
     Args:
         rows: Examples, as float16.
@@ -73,7 +73,7 @@ def solve_ridge(
     *,
     dual: bool | None = None,
 ) -> Float64s:
-    """Ridge regression with a constant feature 1: `(X^T X + ridge I)^-1 X^T Y`, `X = [scale * features, 1]`.
+    """Solve ridge regression with a constant feature 1: `(X^T X + ridge I)^-1 X^T Y`, `X = [scale * features, 1]`.
 
     The equal `X^T (X X^T + ridge I)^-1 Y` is cheaper with fewer examples than features. Either Gram matrix
     is summed and factored in float64; the features are only ever converted block by block.
@@ -130,7 +130,7 @@ def _solve_primal(features: RowBlocks, outputs: Float64s, ridge: float, feature_
 
 
 def _joined(blocks: Iterator[Array]) -> Iterator[Array]:
-    """The same rows in blocks of one size, the last apart: sums don't depend on how they were cut before."""
+    """Cut the same rows into blocks of one size, the last apart: sums don't depend on how they were cut before."""
     held: list[Array] = []
     count = 0
     for block in blocks:
@@ -146,7 +146,7 @@ def _joined(blocks: Iterator[Array]) -> Iterator[Array]:
 
 
 def _add_gram(gram: Float64s, block: Float64s) -> Float64s:
-    """`gram + block^T block` in place, in the lower triangle only: half the arithmetic and no copy."""
+    """Add `block^T block` to `gram` in place, in the lower triangle only: half the arithmetic and no copy."""
     from scipy.linalg.blas import dsyrk
 
     # BLAS counts columns first: it sees a C-ordered block transposed already.
@@ -157,7 +157,7 @@ def _add_gram(gram: Float64s, block: Float64s) -> Float64s:
 
 
 def _solve_positive(gram: Float64s, right: Float64s, ridge: float) -> Float64s:
-    """`(gram + ridge I)^-1 right` by Cholesky; only the lower triangle is read, and `gram` is overwritten."""
+    """Solve `(gram + ridge I) x = right` by Cholesky; only the lower triangle is read, and `gram` is overwritten."""
     from scipy.linalg import cho_factor, cho_solve
 
     gram[np.diag_indices_from(gram)] += ridge

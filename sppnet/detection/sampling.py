@@ -11,7 +11,7 @@ from sppnet.errors import ConfigError, DataError
 
 
 def label_windows(windows: ArrayLike, gt_boxes: ArrayLike, gt_labels: ArrayLike) -> tuple[Float32s, Integers]:
-    """The object that each window overlaps most.
+    """Return the object that each window overlaps most.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -38,7 +38,7 @@ def finetune_bands(
     positive: tuple[float, float] = (0.5, 1.0),
     negative: tuple[float, float] = (0.1, 0.5),
 ) -> tuple[Integers, Integers]:
-    """The windows that fine-tuning may draw as objects and as background.
+    """Return the windows that fine-tuning may draw as objects and as background.
 
     Args:
         max_iou: `[n]` largest IoU of each window.
@@ -61,7 +61,7 @@ def finetune_bands(
 def draw_batch(
     positives: int, negatives: int, rng: np.random.Generator, *, size: int = 128, positive_fraction: float = 0.25
 ) -> tuple[Integers, Integers]:
-    """Draws one fine-tuning batch: 25 % objects, 75 % background.
+    """Draw one fine-tuning batch: 25 % objects, 75 % background.
 
     Args:
         positives: how many positives there are.
@@ -95,7 +95,7 @@ def svm_negatives(
     inclusive: bool = True,
     dedupe_iou: float | None = 0.7,
 ) -> Integers:
-    """The windows of one image that are a category's negatives.
+    """Return the windows of one image that are a category's negatives.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -128,7 +128,7 @@ def svm_negative_mask(
     inclusive: bool = True,
     dedupe_iou: float | None = 0.7,
 ) -> Bools:
-    """`svm_negatives` for all categories of an image at once.
+    """Mark each category's `svm_negatives` of an image.
 
     Args:
         windows: `[n, 4]` pixels.

@@ -55,7 +55,7 @@ class LinearSvms:
         feature_scale: float,
         features: Layer,
     ) -> Self:
-        """Collects what `train_svm` returned for each category."""
+        """Collect what `train_svm` returned for each category."""
         if not trained:
             raise ConfigError("no SVM was trained: there is no category")
         return cls(
@@ -67,7 +67,7 @@ class LinearSvms:
         )
 
     def folded(self) -> tuple[Float32s, Float32s]:
-        """Weights `[k, d]` that take raw features, and the biases `[k]`: scores are `x @ weights.T + biases`."""
+        """Return weights `[k, d]` for raw features, and the biases `[k]`: scores are `x @ weights.T + biases`."""
         return self.weights * np.float32(self.feature_scale), self.biases
 
     @cached_property
@@ -75,7 +75,7 @@ class LinearSvms:
         return {}
 
     def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Folded weights and biases on a device, sent there once: scoring is called for each image."""
+        """Return the folded weights and biases on a device, sent there once: scoring is called for each image."""
         import torch
 
         if device not in self._placed:
@@ -83,7 +83,7 @@ class LinearSvms:
         return self._placed[device]
 
     def scores(self, x: ArrayOrTensor) -> ArrayOrTensor:
-        """Scores of raw (unscaled) features.
+        """Return the scores of raw (unscaled) features.
 
         Args:
             x: `[n, d]`, a numpy array or a torch tensor on any device.
@@ -104,7 +104,7 @@ class LinearSvms:
         return torch.cat([torch.addmm(b, part.float(), w.T) for part in torch.split(x, rows)])
 
     def joined(self, other: LinearSvms) -> LinearSvms:
-        """These categories and the other's behind them; both must score the same scaled features."""
+        """Return these categories and the other's behind them; both must score the same scaled features."""
         if (self.features, self.feature_scale) != (other.features, other.feature_scale):
             raise ConfigError("SVMs of different features or feature scales can't be joined")
         twice = set(self.categories) & set(other.categories)
@@ -119,7 +119,7 @@ class LinearSvms:
         )
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Tensors and metadata for a safetensors file."""
+        """Return the tensors and metadata for a safetensors file."""
         import torch
 
         tensors = {"weights": torch.from_numpy(self.weights), "biases": torch.from_numpy(self.biases)}
@@ -133,7 +133,7 @@ class LinearSvms:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> Self:
-        """The inverse of `to_tensors`.
+        """Read what `to_tensors` gave.
 
         Raises:
             ArtifactError: a tensor or a key is missing or of another kind.

@@ -76,12 +76,12 @@ def _descend(
     max_epochs: int,
     seed: int,
 ) -> tuple[int, bool]:
-    """Epochs of coordinate descent, in place on `alphas [n]` and `w [d + 1]`, the bias weight last.
+    """Run epochs of coordinate descent, in place on `alphas [n]` and `w [d + 1]`, the bias weight last.
 
     Returns:
         The epochs done, and whether no gradient of any row is worse than `violation`.
     """
-    np.random.seed(seed)
+    np.random.seed(seed)  # numba's own generator, apart from numpy's: nothing else draws from it
     n, d = X.shape
     order = np.arange(n)
     active = n
@@ -99,11 +99,13 @@ def _descend(
                 active -= 1
                 order[s], order[active] = order[active], order[s]
                 continue
+            # The gradient along the box: at a bound only what points inside counts as a violation.
             projected = gradient
             if (at_low and gradient > 0.0) or (at_high and gradient < 0.0):
                 projected = 0.0
             high, low = max(high, projected), min(low, projected)
             if abs(projected) > 1e-12:
+                # The exact minimum along this coordinate, cut to the box.
                 new = min(max(alphas[i] - gradient / curvature[i], 0.0), upper[i])
                 step = np.float32((new - alphas[i]) * y[i])
                 alphas[i] = new
@@ -113,9 +115,11 @@ def _descend(
         if high - low <= violation:
             if active == n:
                 return epoch + 1, True
+            # The active rows are done; the others may have moved inside meanwhile, so all are looked at once more.
             active = n
             bound_high, bound_low = np.inf, -np.inf
             continue
+        # The worst violations of this epoch say how far outside a gradient must point in the next to be left out.
         bound_high = high if high > 0.0 else np.inf
         bound_low = low if low < 0.0 else -np.inf
     return max_epochs, False
@@ -156,12 +160,13 @@ def solve_dual(
         objective, gap = _objective_and_gap(X, y, upper, alphas, w, scale)
         if gap <= tolerance or epochs >= max_epochs or violation < _LAST_VIOLATION:
             return SvmSolution(w[:-1], float(w[-1] * scale), alphas, objective, gap, epochs)
-        if settled:
+        if settled:  # but the gap is still too wide: the same rows, more exactly
             violation *= 0.1
 
 
 def _weights(X: Float32s, y: Float64s, alphas: Float64s, bias_scale: np.float32) -> Float32s:
-    """`[d + 1]` primal weights of the dual variables; only support vectors are read."""
+    """Return `[d + 1]` primal weights of the dual variables; only support vectors are read."""
+    # A thousand rows at a time: picking them copies, and a copy of all would be as large as the features.
     support = np.flatnonzero(alphas)
     signed = (alphas[support] * y[support]).astype(np.float32)
     w = np.zeros(X.shape[1] + 1, dtype=np.float32)
@@ -179,6 +184,7 @@ def _objective_and_gap(
     w: Float32s,
     bias_scale: np.float32,
 ) -> tuple[float, float]:
+    # Dual: sum of alphas - |w|^2 / 2 where w is exactly that of the alphas, which is why it was computed anew.
     margins = y * (X @ w[:-1] + bias_scale * w[-1])
     half_norm = 0.5 * float(np.square(w, dtype=np.float64).sum())
     primal = half_norm + float((upper * np.maximum(0.0, 1.0 - margins)).sum())

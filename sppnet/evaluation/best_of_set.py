@@ -33,11 +33,11 @@ class Ranked:
         return len(self.images)
 
     def select(self, rows: Integers | Bools) -> Ranked:
-        """The detections at an index array or mask."""
+        """Return the detections at an index array or mask."""
         return Ranked(self.images[rows], self.scores[rows], self.values[rows])
 
     def order(self) -> Integers:
-        """Indices by falling score; among equal scores by image, then by the values, column by column."""
+        """Return indices by falling score; among equal scores by image, then by the values, column by column."""
         order = np.lexsort((self.images, -self.scores))
         scores, images = self.scores[order], self.images[order]
         if not ((scores[1:] == scores[:-1]) & (images[1:] == images[:-1])).any():
@@ -46,7 +46,7 @@ class Ranked:
 
     @classmethod
     def joined(cls, parts: list[Ranked]) -> Ranked:
-        """Puts parts behind one another."""
+        """Put parts behind one another."""
         return cls(
             np.concatenate([part.images for part in parts]),
             np.concatenate([part.scores for part in parts]),
@@ -82,7 +82,7 @@ class TopPerSet:
         scores: Float32s,
         values: Float32s,
     ) -> None:
-        """Takes a part.
+        """Take a part into account.
 
         Args:
             category: `[n]`, `0..categories - 1`.
@@ -112,7 +112,7 @@ class TopPerSet:
             self._floor[category] = kept.scores.min()
 
     def _best(self, found: Ranked) -> Ranked:
-        """The best `limit`, unordered; only those tied with the last of them need to be ordered."""
+        """Return the best `limit`, unordered; only those tied with the last of them need to be ordered."""
         if len(found) <= self.limit:
             return found
         last = np.partition(found.scores, len(found) - self.limit)[len(found) - self.limit]
@@ -122,6 +122,6 @@ class TopPerSet:
         return found.select(np.concatenate([above, chosen]))
 
     def result(self, category: int) -> Ranked:
-        """The best detections of a category, in the order of `Ranked.order`."""
+        """Return the best detections of a category, in the order of `Ranked.order`."""
         best = self._best(Ranked.joined(self._parts[category]))
         return best.select(best.order())

@@ -44,7 +44,7 @@ class CocoObjects:
 
     @classmethod
     def of(cls, objects: GroundTruth, areas: ArrayLike | None = None, crowd: ArrayLike | None = None) -> Self:
-        """Builds from objects; without `areas` those of the boxes, without `crowd` none is."""
+        """Build from objects; without `areas` those of the boxes, without `crowd` none is."""
         sizes = box_areas(objects.boxes) if areas is None else np.asarray(areas, np.float64).reshape(-1)
         flags = np.zeros(len(objects), bool) if crowd is None else np.asarray(crowd, bool).reshape(-1)
         if not len(sizes) == len(flags) == len(objects):
@@ -70,7 +70,7 @@ class _Matched:
 
 
 def evaluate_coco(truth: Mapping[str, CocoObjects], detections: Mapping[str, Detections]) -> dict[str, float]:
-    """COCO's twelve figures; NaN where no category has objects of that size.
+    """Return COCO's twelve figures; NaN where no category has objects of that size.
 
     Args:
         truth: the objects by category.
@@ -106,7 +106,7 @@ def _mean(values: Float64s) -> float:
 
 
 def _match_category(truth: CocoObjects, found: Detections) -> dict[str, list[_Matched]]:
-    """By size, the matches of every image that has objects or detections."""
+    """Match the detections of every image that has some, or objects, by size."""
     rows_of: dict[Any, tuple[list[int], list[int]]] = {}
     for place, images in enumerate((truth.objects.images, found.images)):
         for row, image in enumerate(images.tolist()):
@@ -129,7 +129,7 @@ def _match_category(truth: CocoObjects, found: Detections) -> dict[str, list[_Ma
 
 
 def _overlaps(boxes: Float64s, objects: Float64s, crowd: Bools) -> Float64s:
-    """IoU `[d, n]`; with a crowd's region the part of the detection that lies in it."""
+    """Return the IoU `[d, n]`; with a crowd's region the part of the detection that lies in it."""
     iou = iou_matrix(boxes, objects)
     if crowd.any():
         union = box_areas(boxes)[:, None] + box_areas(objects)[None, crowd]
@@ -139,7 +139,7 @@ def _overlaps(boxes: Float64s, objects: Float64s, crowd: Bools) -> Float64s:
 
 
 def _take(iou: Float64s, aside: Bools, crowd: Bools) -> tuple[Bools, Bools]:
-    """Which detections get an object at each overlap, and which of those get one that does not count.
+    """Tell which detections get an object at each overlap, and which of those get one that does not count.
 
     By falling score a detection takes the free object that it overlaps most (the last among equals), one that
     counts before one that doesn't; a crowd is never used up.
@@ -165,7 +165,7 @@ def _take(iou: Float64s, aside: Bools, crowd: Bools) -> tuple[Bools, Bools]:
 
 
 def _ranked(images: list[_Matched], most: int) -> tuple[Bools, Bools, int]:
-    """Right and ignored `[overlaps, d]` of all images, by falling score, and the objects that count."""
+    """Join all images: right and ignored `[overlaps, d]` by falling score, and the objects that count."""
     order = np.argsort(-np.concatenate([one.scores[:most] for one in images]), kind="stable")
     right = np.concatenate([one.right[:, :most] for one in images], axis=1)[:, order]
     ignored = np.concatenate([one.ignored[:, :most] for one in images], axis=1)[:, order]
@@ -173,7 +173,7 @@ def _ranked(images: list[_Matched], most: int) -> tuple[Bools, Bools, int]:
 
 
 def _precision(images: list[_Matched]) -> Float64s:
-    """Mean over 101 recalls of the best precision at that recall or above, by overlap; NaN without objects."""
+    """Average the best precision at 101 recalls or above, by overlap; NaN without objects."""
     result = np.full(len(OVERLAPS), np.nan)
     if not images or sum(one.positives for one in images) == 0:
         return result
@@ -189,7 +189,7 @@ def _precision(images: list[_Matched]) -> Float64s:
 
 
 def _recall(images: list[_Matched], most: int) -> Float64s:
-    """Recall with at most so many detections an image, by overlap; NaN without objects."""
+    """Return the recall with at most so many detections an image, by overlap; NaN without objects."""
     if not images or sum(one.positives for one in images) == 0:
         return np.full(len(OVERLAPS), np.nan)
     right, _, positives = _ranked(images, most)

@@ -41,7 +41,7 @@ class GroundTruth:
     def of(
         cls, images: Sequence[str] | Sequence[int] | Array, boxes: ArrayLike, difficult: ArrayLike | None = None
     ) -> Self:
-        """Builds from anything array-like; without `difficult` no object is."""
+        """Build from anything array-like; without `difficult` no object is."""
         array = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         flags = np.zeros(len(array), bool) if difficult is None else np.asarray(difficult, bool).reshape(-1)
         keys = np.asarray(images).reshape(-1)
@@ -52,7 +52,7 @@ class GroundTruth:
         return len(self.boxes)
 
     def select(self, rows: Array) -> GroundTruth:
-        """The objects at an index array or mask."""
+        """Return the objects at an index array or mask."""
         return GroundTruth(self.images[rows], self.boxes[rows], self.difficult[rows])
 
 
@@ -72,7 +72,7 @@ class Detections:
 
     @classmethod
     def of(cls, images: Sequence[str] | Sequence[int] | Array, boxes: ArrayLike, scores: ArrayLike) -> Self:
-        """Builds from anything array-like.
+        """Build from anything array-like.
 
         Raises:
             DataError: the columns differ in length, or a score is not a number.
@@ -89,7 +89,7 @@ class Detections:
         return len(self.boxes)
 
     def select(self, rows: Array) -> Detections:
-        """The detections at an index array or mask."""
+        """Return the detections at an index array or mask."""
         return Detections(self.images[rows], self.boxes[rows], self.scores[rows])
 
 
@@ -119,7 +119,7 @@ class CategoryResult:
 
 
 def summarise(scores: Float64s, outcomes: NDArray[np.int8], positives: int) -> CategoryResult:
-    """The curves and average precisions of detections whose outcome is known.
+    """Return the curves and average precisions of detections whose outcome is known.
 
     Args:
         scores: float64 `[n]`.
@@ -144,7 +144,7 @@ def summarise(scores: Float64s, outcomes: NDArray[np.int8], positives: int) -> C
 
 
 def eleven_point_ap(hits: Integers, positives: int) -> float:
-    """VOC2007's average precision.
+    """Return VOC2007's average precision.
 
     Args:
         hits: int64 `[n]` true positives among the first 1, 2, ... detections.
@@ -159,7 +159,7 @@ def eleven_point_ap(hits: Integers, positives: int) -> float:
 
 
 def area_ap(hits: Integers, positives: int) -> float:
-    """Area under the precision-recall curve, made monotone from the right.
+    """Return the area under the precision-recall curve, made monotone from the right.
 
     Args:
         hits: int64 `[n]` true positives among the first 1, 2, ... detections.
@@ -174,7 +174,7 @@ def area_ap(hits: Integers, positives: int) -> float:
 
 
 def rank(scores: Float64s) -> Integers:
-    """Indices by falling score; among equal scores the earlier row comes first."""
+    """Return indices by falling score; among equal scores the earlier row comes first."""
     return np.argsort(-scores, kind="stable")
 
 
@@ -197,12 +197,12 @@ class Pairs:
     iou: Float64s
 
     def select(self, rows: Array) -> Pairs:
-        """The pairs at an index array or mask."""
+        """Return the pairs at an index array or mask."""
         return Pairs(self.detection[rows], self.rank[rows], self.object[rows], self.image[rows], self.iou[rows])
 
 
 def pair_up(ground_truth: GroundTruth, detections: Detections) -> Pairs:
-    """Pairs each detection with the objects of its image; detections in other images have no pair."""
+    """Pair each detection with the objects of its image; detections in other images have no pair."""
     known, codes = np.unique(ground_truth.images, return_inverse=True)
     by_image = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes, minlength=len(known))
@@ -227,7 +227,7 @@ def pair_up(ground_truth: GroundTruth, detections: Detections) -> Pairs:
 
 
 def _lookup(known: Array, keys: Array) -> Integers:
-    """Position of each key in the sorted `known`, or -1."""
+    """Return the position of each key in the sorted `known`, or -1."""
     if len(known) == 0 or len(keys) == 0:
         return np.full(len(keys), -1, dtype=np.int64)
     if (known.dtype.kind in "iu") != (keys.dtype.kind in "iu"):

@@ -22,7 +22,7 @@ from sppnet.evaluation.curves import (
 
 
 def det_thresholds(boxes: ArrayLike) -> Float64s:
-    """The overlap that a detection of each object needs: `min(0.5, w h / ((w + 10) (h + 10)))`.
+    """Return the overlap that a detection of each object needs: `min(0.5, w h / ((w + 10) (h + 10)))`.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -40,7 +40,7 @@ def evaluate_det(
     detections: Detections,
     blacklist: Collection[str] | Collection[int] | Array = (),
 ) -> CategoryResult:
-    """Evaluates one category by ILSVRC DET's rule; its AP is `area_ap`.
+    """Evaluate one category by ILSVRC DET's rule; its AP is `area_ap`.
 
     Args:
         ground_truth: all objects of the category; DET knows no difficult ones, the flag is not looked at.
@@ -58,7 +58,7 @@ def match_det(
     detections: Detections,
     blacklist: Collection[str] | Collection[int] | Array = (),
 ) -> NDArray[np.int8]:
-    """What becomes of each detection under DET's rule.
+    """Tell what becomes of each detection under DET's rule.
 
     In each image, by falling score, a detection takes the object it overlaps most among those that are still
     free and that it overlaps by their threshold or more. One that finds none is wrong.
@@ -81,7 +81,7 @@ def match_det(
 
 
 def _take_free_objects(pairs: Pairs, objects: int) -> Integers:
-    """The detections that get an object, given the pairs that overlap enough.
+    """Return the detections that get an object, given the pairs that overlap enough.
 
     Images don't influence each other, so each round settles the first open detection of every image at once;
     there are as many rounds as the fullest image has objects found.

@@ -20,7 +20,7 @@ COUNTS = (10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 def best_overlaps(objects: ArrayLike, windows: ArrayLike, counts: Sequence[int | None]) -> Float64s:
-    """The best IoU of each object with some of the first windows.
+    """Return the best IoU of each object with some of the first windows.
 
     Args:
         objects: `[m, 4]` pixels.
@@ -50,14 +50,14 @@ class RecallSums:
 
     @classmethod
     def of(cls, overlaps: Float64s, ious: Sequence[float]) -> RecallSums:
-        """Counts what `best_overlaps` gave for some objects: `[m, counts]`."""
+        """Count what `best_overlaps` gave for some objects: `[m, counts]`."""
         hits = (overlaps[:, :, None] >= np.asarray(ious)).sum(axis=0)
         excess = [math.fsum(column) for column in np.maximum(overlaps - 0.5, 0.0).T]
         return cls(len(overlaps), hits.astype(np.int64), np.array(excess))
 
     @classmethod
     def added(cls, parts: Sequence[RecallSums]) -> RecallSums:
-        """Sums of several parts; raises `ConfigError` where there is none."""
+        """Add several parts; raise `ConfigError` where there is none."""
         if not parts:
             raise ConfigError("recall: nothing to add")
         excess = [math.fsum(column) for column in np.stack([part.excess for part in parts]).T]
@@ -65,11 +65,11 @@ class RecallSums:
         return cls(sum(part.objects for part in parts), hits, np.array(excess))
 
     def recall(self) -> Float64s:
-        """Recall `[counts, ious]`; NaN without objects."""
+        """Return the recall `[counts, ious]`; NaN without objects."""
         return self._shares(self.hits)
 
     def average_recall(self) -> Float64s:
-        """Average recall `[counts]`: twice the area under recall against IoU from 0.5 to 1; NaN without objects."""
+        """Return twice the area under recall against IoU from 0.5 to 1, `[counts]`; NaN without objects."""
         return 2 * self._shares(self.excess)
 
     def _shares(self, values: Integers | Float64s) -> Float64s:

@@ -54,7 +54,7 @@ class ClassSplit:
 
 
 def l2_normalise(features: Array) -> Float32s:
-    """Features of norm 1; one that is all zeros stays so.
+    """Scale features to norm 1; one that is all zeros stays so.
 
     Args:
         features: `[n, d]` of any float type.
@@ -73,7 +73,7 @@ def l2_normalise(features: Array) -> Float32s:
 
 
 def presence(categories: Sequence[str], difficult: Sequence[bool], category: str) -> int:
-    """VOC's label of an image for a category: `PRESENT`, `ABSENT` or `LEFT_OUT`.
+    """Return VOC's label of an image for a category: `PRESENT`, `ABSENT` or `LEFT_OUT`.
 
     Args:
         categories: Category of each object of the image.
@@ -89,7 +89,7 @@ def presence(categories: Sequence[str], difficult: Sequence[bool], category: str
 def one_vs_rest_scores(
     train: Float32s, labels: ArrayLike, test: Float32s, settings: SvmSettings | None = None
 ) -> Float32s:
-    """Trains one SVM on some images and scores others.
+    """Train one SVM on some images and score others.
 
     Args:
         train: `[n, d]` normalised features.
@@ -120,7 +120,7 @@ def one_vs_rest_scores(
 
 
 def voc07_class_ap(scores: ArrayLike, labels: ArrayLike) -> CategoryResult:
-    """Average precision of ranking images by a category's score, by the devkit's rule (VOCevalcls).
+    """Return the average precision of ranking images by a category's score, by the devkit's rule (VOCevalcls).
 
     Args:
         scores: `[n]` scores of the images.
@@ -135,7 +135,7 @@ def voc07_class_ap(scores: ArrayLike, labels: ArrayLike) -> CategoryResult:
 def draw_split(
     keys: Sequence[str], labels: Sequence[str], train_per_class: int, test_per_class: int, seed: int
 ) -> ClassSplit:
-    """Draws images of every class to train on, and at most so many of the rest to test on.
+    """Draw images of every class to train on, and at most so many of the rest to test on.
 
     A class's draw depends on its own keys and the seed alone: not on other classes, nor on the order of the images.
 
@@ -169,7 +169,7 @@ def draw_split(
 def judge_split(
     features: Float32s, labels: Sequence[str], split: ClassSplit, settings: SvmSettings | None = None
 ) -> ClassResult:
-    """Trains one SVM a class on a split's training images, and judges the scores of its test images.
+    """Train one SVM a class on a split's training images, and judge the scores of its test images.
 
     Args:
         features: `[n, d]` normalised features of all images.

@@ -239,7 +239,7 @@ def _architecture(name: str) -> Architecture:
 
 @lru_cache(maxsize=16)
 def _torchvision_architecture(name: str) -> Architecture:
-    """The entry of one of torchvision's classifiers, cut by default where its convolutions end."""
+    """Return the entry of one of torchvision's classifiers, cut by default where its convolutions end."""
     from sppnet.networks.torchvision_models import build_model
 
     model = name.removeprefix(TORCHVISION_PREFIX)

@@ -23,7 +23,7 @@ _PREFIXES = ("", "layers.", "head.layers.")
 
 
 def is_head_tensor(name: str) -> bool:
-    """Whether a tensor has the name of a weight or bias of fc6, fc7 or fc8."""
+    """Tell whether a tensor has the name of a weight or bias of fc6, fc7 or fc8."""
     return _plain_name(name) is not None
 
 
@@ -97,7 +97,7 @@ def released_order(pyramid: Pyramid, channels: int) -> Integers:
 
 
 def _plain_name(name: str) -> str | None:
-    """`fc6.weight` of any spelling of it; None for another tensor's name."""
+    """Return `fc6.weight` for any spelling of it; None for another tensor's name."""
     for prefix in _PREFIXES:
         plain = name.removeprefix(prefix)
         layer, _, kind = plain.partition(".")

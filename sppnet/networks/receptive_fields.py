@@ -50,7 +50,7 @@ _POINTWISE_METHODS = frozenset({"add", "add_", "mul", "mul_", "relu", "relu_", "
 
 
 def _one(value: int | tuple[int, ...] | str, what: str, layer: str) -> int:
-    """The value of a layer's parameter when both axes share it."""
+    """Return the value of a layer's parameter when both axes share it."""
     values = {value} if isinstance(value, int | str) else set(value)
     only = values.pop()
     if values or not isinstance(only, int):
@@ -81,7 +81,7 @@ def trace_layers(network: nn.Module) -> fx.Graph:
 
 
 def _join(inputs: list[_Footprint], layer: str) -> _Footprint:
-    """The union footprint of branches that meet, e.g. a Fire module's 1 x 1 and 3 x 3 convolutions."""
+    """Return the union footprint of branches that meet, e.g. a Fire module's 1 x 1 and 3 x 3 convolutions."""
     strides = {one.stride for one in inputs}
     if len(strides) != 1:
         raise ConfigError(f"layer {layer!r}: its branches have strides {sorted(strides)}, they must agree")

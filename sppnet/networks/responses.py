@@ -11,7 +11,7 @@ from sppnet.pooling.geometry import Geometry
 
 
 def strongest_cells(values: Floats, filters: ArrayLike) -> tuple[Float32s, Integers]:
-    """The largest response of each of several filters on one map, and where it is.
+    """Return the largest response of each of several filters on one map, and where it is.
 
     Args:
         values: `[H, W, C]` map.
@@ -36,14 +36,14 @@ def strongest_cells(values: Floats, filters: ArrayLike) -> tuple[Float32s, Integ
 
 
 def check_filters(filters: ArrayLike, channels: int) -> None:
-    """Raises `ConfigError` naming the first filter that a map of so many channels doesn't have."""
+    """Raise `ConfigError` naming the first filter that a map of so many channels doesn't have."""
     for number in np.asarray(filters, dtype=np.int64).reshape(-1).tolist():
         if not 0 <= number < channels:
             raise ConfigError(f"filters: {number} is not among the map's {channels} filters, 0 to {channels - 1}")
 
 
 def receptive_field_boxes(cells: ArrayLike, geometry: Geometry, image_wh: tuple[int, int], scale: int) -> Float64s:
-    """The receptive fields of cells, as boxes in the original image.
+    """Return the receptive fields of cells, as boxes in the original image.
 
     A cell's receptive field starts `padding` pixels before `stride` times the cell, so that fields at the map's rim
     reach beyond the image: `sppnet.boxes.clip_boxes` cuts them to it.

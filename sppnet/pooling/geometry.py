@@ -74,7 +74,7 @@ GEOMETRIES: Mapping[str, Geometry] = MappingProxyType(
 
 
 def _ends(lo: Float64s, hi: Float64s, geometry: Geometry, convention: str) -> tuple[Float64s, Float64s]:
-    """First and last cell, 1-based inclusive, before the too-narrow rule and clipping."""
+    """Return the first and last cell, 1-based inclusive, before the too-narrow rule and clipping."""
     if convention == "paper":
         return (
             np.floor((lo + geometry.shift) / geometry.stride) + 1,
@@ -90,7 +90,7 @@ def _ends(lo: Float64s, hi: Float64s, geometry: Geometry, convention: str) -> tu
 def axis_cells(
     lo: ArrayLike, hi: ArrayLike, map_size: int, geometry: Geometry, convention: Convention = "paper"
 ) -> NDArray[np.int32]:
-    """Cells covered by windows along one axis (Appendix A; `released`: the authors' code).
+    """Return the cells covered by windows along one axis (Appendix A; `released`: the authors' code).
 
     A window too narrow to hold a cell gets the one in the middle: both ends become the truncated mean of the two
     1-based ends. Then both are clipped to the map, so every window covers at least one cell.

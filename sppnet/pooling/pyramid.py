@@ -81,7 +81,7 @@ class Pyramid:
         return slices
 
     def plan(self) -> list[LevelPlan]:
-        """The levels, finest first, each with the level it derives from.
+        """Return the levels, finest first, each with the level it derives from.
 
         Where n divides m, a bin of level n is exactly the union of (m / n)^2 adjacent bins of level m, so its maximum
         is the maximum of theirs. The coarsest such m is taken, as it costs least.
@@ -143,7 +143,7 @@ def _cells(hw: tuple[int, int]) -> str:
 
 
 def bin_edges(length: int, n: int) -> Integers:
-    """Cells of each of the n bins along an axis of `length` cells, in integer arithmetic.
+    """Return the cells of each of the n bins along an axis of `length` cells, in integer arithmetic.
 
     Returns:
         int64 `[n, 2]`: `[start, stop)` per bin; never empty, overlapping by a cell where n does not divide `length`.

@@ -22,7 +22,7 @@ _RELEASED_TARGET = 13 * 16
 
 
 def resized_shape(image_hw: tuple[int, int], scale: int) -> tuple[int, int]:
-    """Height and width, pixels, of an image whose short side is resized to `scale`.
+    """Return the height and width, pixels, of an image whose short side is resized to `scale`.
 
     The long side keeps the aspect ratio, rounded to the nearest pixel (halves up). There is no longest side.
 
@@ -46,7 +46,7 @@ def choose_scales(
     scales: Sequence[int],
     convention: Convention = "paper",
 ) -> Integers:
-    """The scale at which each window comes nearest to the size the network was trained on.
+    """Return the scale at which each window comes nearest to the size the network was trained on.
 
     `paper` (section 4.1): the scaled window's number of pixels is nearest to 224 x 224. `released`: the scale is
     nearest to `round(208 * short side / sqrt(window's pixels))`. Ties go to the smaller scale. A window of less than a
@@ -87,7 +87,7 @@ def choose_scales(
 def scale_windows(
     windows: ArrayLike, image_hw: tuple[int, int], scale: int, convention: Convention = "paper"
 ) -> Float64s:
-    """Windows of the original image as windows of the image resized to `scale`, not rounded.
+    """Return windows of the original image as windows of the image resized to `scale`, not rounded.
 
     Both axes share one factor: `scale / short side` for `paper`. `released` keeps pixel 1 on pixel 1 and the last on
     the last, `x' = (x - 1) * (scale - 1) / (short - 1) + 1` in 1-based inclusive pixels; here, as 0-based half-open

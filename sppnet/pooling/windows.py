@@ -103,7 +103,7 @@ def _check_map(map_hwc: torch.Tensor) -> None:
 
 
 def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width: int) -> Integers:
-    """`cells` as int64 `[n, 4]`, known to be whole cells inside the map."""
+    """Return `cells` as int64 `[n, 4]`, known to be whole cells inside the map."""
     array = cells.cpu().numpy() if isinstance(cells, torch.Tensor) else np.asarray(cells)
     if array.ndim != 2 or array.shape[1] != 4 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"cells must be integers [n, 4], not {array.dtype} {list(array.shape)}")
@@ -119,7 +119,7 @@ def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width
 def _distinct_cells(
     cells: Integers,
 ) -> tuple[Integers, Integers, Integers]:
-    """Distinct windows from top to bottom (neighbours share cache lines), and which rows of `cells` each stands for.
+    """Return distinct windows from top to bottom (neighbours share cache lines), and the rows that each stands for.
 
     Returns:
         `distinct` `[u, 4]`, `rows` `[n]`, `starts` `[u + 1]`: rows `rows[starts[j] : starts[j + 1]]` of `cells` equal
@@ -143,7 +143,7 @@ class _Buffers:
         self.free: deque[NDArray[np.uint8]] = deque()  # its operations are atomic: finalizers run on any thread
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """An aligned array of `size` bytes, whose memory comes back when nothing refers to it."""
+        """Lend an aligned array of `size` bytes, whose memory comes back when nothing refers to it."""
         memory = self._find(size)
         offset = -memory.ctypes.data % _ALIGNMENT
         lent = memory[offset : offset + size]

@@ -89,7 +89,7 @@ def edge_boxes(
 
 
 def _windows(found: Any, width: int, height: int, min_side: int) -> Windows:
-    """OpenCV's `[x + 1, y + 1, x1 - x, y1 - y]`, where x1 and y1 are the last pixels inside, as windows."""
+    """Turn OpenCV's `[x + 1, y + 1, x1 - x, y1 - y]`, where x1 and y1 are the last pixels inside, into windows."""
     boxes = np.asarray(found, np.int64).reshape(-1, 4)
     low = np.maximum(boxes[:, :2] - 1, 0)
     high = np.minimum(boxes[:, :2] + boxes[:, 2:], [width, height])

@@ -51,7 +51,7 @@ EdgeDetector: TypeAlias = Callable[[Pixels], Edges]
 
 
 def gradient_edges(image: Pixels, *, sigma: float = 2.0) -> Edges:
-    """Edges from the colour gradient of the smoothed image, judged against the gradients around them.
+    """Find edges by the colour gradient of the smoothed image, judged against the gradients around them.
 
     The gradient of the three channels is Di Zenzo's: the direction in which the colour changes most.
 
@@ -106,7 +106,7 @@ class StructuredEdges:
             raise ConfigError(f"structured edges: {model.name} holds no forest with {', '.join(_PARTS)}")
 
     def __call__(self, image: Pixels) -> Edges:
-        """Edges of a uint8 `[H, W, 3]` RGB image; raises `ConfigError` for another shape or type."""
+        """Find the edges of a uint8 `[H, W, 3]` RGB image; raise `ConfigError` for another shape or type."""
         check_image(image, "structured edges")
         strength = self._forest.detectEdges(image.astype(np.float32) / 255)
         orientation = self._forest.computeOrientation(strength)
@@ -115,7 +115,7 @@ class StructuredEdges:
 
 
 def thin(strength: Float32s, orientation: Float32s) -> Float32s:
-    """Keeps the pixels that are the strongest along the line across their edge (non-maximum suppression).
+    """Keep the pixels that are the strongest along the line across their edge (non-maximum suppression).
 
     Of two equal neighbours one is kept, and none of a slope: a slope of one orientation would be one endless edge.
 
@@ -141,7 +141,7 @@ def thin(strength: Float32s, orientation: Float32s) -> Float32s:
 
 
 def _is_forest(file: Any) -> bool:
-    """Whether a model has its parts: OpenCV divides by the number of trees, and ends the process if it is 0."""
+    """Tell whether a model has its parts: OpenCV divides by the number of trees, and ends the process if it is 0."""
     options = file.getNode("options")
     if not file.isOpened() or not options.isMap():
         return False
@@ -156,6 +156,6 @@ def _first_line(error: Exception) -> str:
 
 
 def _half_turn(angle: Floats) -> Float32s:
-    """Angles of lines in [0, pi), float32: rounding must not make pi of a number just below 0."""
+    """Return angles of lines in [0, pi), float32: rounding must not make pi of a number just below 0."""
     turned = np.mod(angle, np.float32(np.pi)).astype(np.float32)
     return np.where(turned < np.float32(np.pi), turned, np.float32(0))

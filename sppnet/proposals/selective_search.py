@@ -99,7 +99,7 @@ def _resize(image: Pixels, width: int) -> Pixels:
 
 
 def _hierarchies(image: Pixels, k: Sequence[int], sigma: float) -> Iterator[tuple[NDArray[np.int32], Integers]]:
-    """Boxes int32 `[n, 4]` of each hierarchy with their ranks: 1 for the last merged, the whole image."""
+    """Yield the boxes int32 `[n, 4]` of each hierarchy with their ranks: 1 for the last merged, the whole image."""
     import cv2
 
     from sppnet.proposals import selective_search_numba as kernels
@@ -129,13 +129,13 @@ def _hierarchies(image: Pixels, k: Sequence[int], sigma: float) -> Iterator[tupl
 
 
 def _colour_bins(colours: Pixels) -> NDArray[np.int16]:
-    """Bins of the three channels, numbered through: int16 `[H, W, 3]`."""
+    """Return the bins of the three channels, numbered through: int16 `[H, W, 3]`."""
     table = np.round(np.arange(256) * ((COLOUR_BINS - 1) / 255)).astype(np.int16)
     return table[colours] + np.arange(3, dtype=np.int16) * COLOUR_BINS
 
 
 def _texture_bins(channel: Pixels) -> NDArray[np.int16]:
-    """Bins of the gradients in 8 directions, numbered through: int16 `[H, W, 8]`.
+    """Return the bins of the gradients in 8 directions, numbered through: int16 `[H, W, 8]`.
 
     The authors' code takes the first channel alone. At equal sigmas, a derivative in any direction is a
     combination of those along x and y.

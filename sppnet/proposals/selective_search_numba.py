@@ -22,7 +22,7 @@ _DIRECTIONS = 4  # right, down, down-right, up-right: every pair of 8-neighbours
 
 @nb.njit(cache=True, nogil=True)
 def _edge_weights(image: Array) -> Array:
-    """Colour distance of each pixel to 4 of its 8 neighbours; infinite where there is none: float32 `[H * W * 4]`."""
+    """Return each pixel's colour distance to 4 of its 8 neighbours, infinite where none is: float32 `[H * W * 4]`."""
     height, width, _ = image.shape
     weights = np.full(height * width * _DIRECTIONS, np.inf, np.float32)
     for y in range(height):
@@ -60,7 +60,7 @@ def sorted_edges(image: Array) -> tuple[Array, Array]:
 
 @nb.njit(cache=True, nogil=True)
 def _ends(edge: Any, width: int) -> tuple[Any, Any]:
-    """The two pixels of an edge."""
+    """Return the two pixels of an edge."""
     pixel = np.int64(edge) >> 2
     direction = np.int64(edge) & 3
     right = 1 if direction != 1 else 0
@@ -71,6 +71,7 @@ def _ends(edge: Any, width: int) -> tuple[Any, Any]:
 @nb.njit(cache=True, nogil=True)
 def _root(parent: Array, node: int) -> int:
     while parent[node] != node:
+        # Halving the path as it is walked keeps every later walk short.
         parent[node] = parent[parent[node]]
         node = parent[node]
     return node
@@ -87,7 +88,7 @@ def _join(parent: Array, size: Array, a: int, b: int) -> int:
 
 @nb.njit(cache=True, nogil=True)
 def segment(weights: Array, edges: Array, height: int, width: int, k: float, min_size: int) -> Array:
-    """Graph segmentation of an image.
+    """Cut an image into segments along its graph of pixels.
 
     Args:
         weights: float32, rising: of `sorted_edges`.
@@ -111,6 +112,7 @@ def segment(weights: Array, edges: Array, height: int, width: int, k: float, min
         a, b = _root(parent, a), _root(parent, b)
         if a == b:
             continue
+        # Joined unless the edge is stronger than what already varies within either (Felzenszwalb's predicate).
         if weights[i] <= threshold[a] and weights[i] <= threshold[b]:
             a = _join(parent, size, a, b)
             threshold[a] = weights[i] + np.float32(k / size[a])
@@ -136,7 +138,7 @@ def segment(weights: Array, edges: Array, height: int, width: int, k: float, min
 
 @nb.njit(cache=True, nogil=True)
 def describe(labels: Array, bins: Array, n_bins: int) -> tuple[Array, Array, Array]:
-    """Size, box and counts of every segment.
+    """Measure every segment: its size, its box, and how many of its pixels fall in each bin.
 
     Args:
         labels: int32 `[H, W]` of `segment`.
@@ -168,7 +170,7 @@ def describe(labels: Array, bins: Array, n_bins: int) -> tuple[Array, Array, Arr
 
 @nb.njit(cache=True, nogil=True)
 def _contacts(labels: Array) -> Array:
-    """Each pair of touching segments `first * n + second` at least once: int64."""
+    """Return each pair of touching segments `first * n + second` at least once: int64."""
     height, width = labels.shape
     n = np.int64(labels.max() + 1)
     keys = np.empty(height * width * _DIRECTIONS, np.int64)
@@ -189,7 +191,7 @@ def _contacts(labels: Array) -> Array:
 
 
 def neighbours(labels: Array) -> Array:
-    """Pairs of segments that touch (8-connected): int64 `[m, 2]`, the first below the second, sorted, distinct."""
+    """List the pairs of segments that touch (8-connected): int64 `[m, 2]`, the first below the second, sorted."""
     pairs = np.unique(_contacts(labels))
     n = int(labels.max()) + 1
     return np.stack([pairs // n, pairs % n], axis=1)
@@ -197,7 +199,7 @@ def neighbours(labels: Array) -> Array:
 
 @nb.njit(cache=True, nogil=True)
 def _similarity(a: int, b: int, sizes: Array, boxes: Array, histograms: Array, area: float) -> Any:
-    """Mean of the similarities: one per histogram (their intersection), size and fill."""
+    """Return the mean of the similarities: one per histogram (their intersection), size and fill."""
     joint = sizes[a] + sizes[b]
     w = max(boxes[a, 2], boxes[b, 2]) - min(boxes[a, 0], boxes[b, 0])
     h = max(boxes[a, 3], boxes[b, 3]) - min(boxes[a, 1], boxes[b, 1])
@@ -239,7 +241,7 @@ def group(sizes: Array, boxes: Array, histograms: Array, pairs: Array, area: int
     new = n
     while len(heap) > 0:
         _, a, b = heapq.heappop(heap)
-        if not (alive[a] and alive[b]):
+        if not (alive[a] and alive[b]):  # merged since the pair was pushed; taking it out of the heap would cost more
             continue
         alive[a] = alive[b] = False
         size[new] = size[a] + size[b]

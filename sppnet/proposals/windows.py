@@ -30,13 +30,13 @@ MAX_OVERHANG = 1.0
 
 
 def check_image(image: Pixels, what: str) -> None:
-    """Raises `ConfigError` naming `what` unless the image is uint8 `[H, W, 3]`."""
+    """Raise `ConfigError` naming `what` unless the image is uint8 `[H, W, 3]`."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ConfigError(f"{what}: needs a uint8 [H, W, 3] image, got {image.dtype} {image.shape}")
 
 
 def to_windows(boxes: Array, convention: BoxConvention) -> Float64s:
-    """Turns boxes of another program into 0-based half-open pixels.
+    """Turn boxes of another program into 0-based half-open pixels.
 
     Args:
         boxes: `[n, 4]` numbers; further columns, such as a score, are left out.
@@ -71,7 +71,7 @@ def to_windows(boxes: Array, convention: BoxConvention) -> Float64s:
 
 
 def fit_windows(windows: Float64s, width: int, height: int, *, clip: bool, min_side: float) -> Windows:
-    """Brings windows into their image, and drops those too small and those that come again.
+    """Bring windows into their image, and drop those too small and those that come again.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -98,7 +98,7 @@ def fit_windows(windows: Float64s, width: int, height: int, *, clip: bool, min_s
 
 
 def join_windows(parts: Sequence[Windows]) -> Windows:
-    """Windows of one part after another; one that comes again counts where it came first.
+    """Join the windows of one part after another; one that comes again counts where it came first.
 
     Args:
         parts: float32 `[n, 4]` each.
