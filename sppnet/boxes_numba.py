@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from sppnet.compiling import compiled
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def keep(boxes: Any, categories: Any, threshold: float, limit: int, kept: Any) -> None:
     """Mark the boxes that greedy suppression keeps within each category.
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from sppnet.arrays import Float32s, Float64s
+from sppnet.compiling import compiled
 
 _EPOCHS_PER_CALL = 50
 _FIRST_VIOLATION, _LAST_VIOLATION = 0.1, 1e-7
@@ -42,7 +42,7 @@ class SvmSolution:
     epochs: int
 
 
-@njit(nogil=True, cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _dot(a: Any, b: Any) -> Any:
     total = np.float32(0.0)
     for k in range(b.shape[0]):
@@ -50,20 +50,20 @@ def _dot(a: Any, b: Any) -> Any:
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _add_scaled(a: Any, factor: Any, b: Any) -> None:
     for k in range(b.shape[0]):
         a[k] += factor * b[k]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _shuffle(order: Any, count: int) -> None:
     for s in range(count - 1):
         other = s + np.random.randint(count - s)
         order[s], order[other] = order[other], order[s]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _descend(
     X: Any,
     y: Any,

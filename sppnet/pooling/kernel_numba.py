@@ -15,18 +15,18 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sppnet.arrays import Array, Integers
+from sppnet.compiling import compiled
 from sppnet.pooling.pyramid import Pyramid, bin_edges
 
 BLOCK_BYTES = 256
@@ -35,16 +35,6 @@ _STREAM_ALIGNMENT = 64
 _STREAM_BYTES = 4 << 20
 # Cells reduced by one thread before a second one is worth its start (some 20 microseconds).
 _CELLS_PER_THREAD = 10_000
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _compiled(function: _Function) -> _Function:
-    """Compile a function by numba, GIL released, cached on disk where a folder is writable."""
-    try:
-        return cast("_Function", njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # numba finds no writable folder for its cache: compile once per process
-        return cast("_Function", njit(nogil=True, error_model="numpy")(function))
 
 
 def _block_pointer(context: Any, builder: Any, array: Any, value: Any, index: Any) -> Any:
@@ -115,7 +105,7 @@ _fence: Any = intrinsic(_type_fence)
 # Indices are spelled out below: a slice of an array costs as much as a bin.
 
 
-@_compiled
+@compiled()
 def _level_from_map(
     blocks: Any, corner: int, width: int, lanes: int, h: int, w: int,
     edges: Any, step: int, n: int, scratch: Any, bins: Any, at: int,
@@ -131,7 +121,7 @@ def _level_from_map(
             _block_max(bins, (at + i * n + j) * lanes, scratch, start * lanes, lanes, stop - start)
 
 
-@_compiled
+@compiled()
 def _level_from_level(bins: Any, lanes: int, at: int, n: int, source_at: int, source_n: int, scratch: Any) -> None:
     """Write one level's bins as unions of a finer level's."""
     factor = source_n // n
@@ -143,7 +133,7 @@ def _level_from_level(bins: Any, lanes: int, at: int, n: int, source_at: int, so
             _block_max(bins, (at + i * n + j) * lanes, scratch, j * factor * lanes, lanes, factor)
 
 
-@_compiled
+@compiled()
 def _write(bins: Any, lanes: int, count: int, out: Any, at: int, channels: int, stream: bool) -> None:
     """Copy a window's bins of one block, the last perhaps partial, to `out[at:]`, where bins lie `channels` apart."""
     full = bins.shape[0] // count
@@ -157,7 +147,7 @@ def _write(bins: Any, lanes: int, count: int, out: Any, at: int, channels: int, 
             _block_max(out, at + k * channels, bins, k * full, full, 1)
 
 
-@_compiled
+@compiled()
 def _pool(
     blocks: Any, width: int, lanes: int, channels: int, cells: Any, rows: Any, starts: Any,
     plan: Any, edges: Any, out: Any, begin: int, end: int, stream: bool,

@@ -12,15 +12,15 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from sppnet.arrays import Array
+from sppnet.compiling import compiled
 
 _DIRECTIONS = 4  # right, down, down-right, up-right: every pair of 8-neighbours once
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _edge_weights(image: Array) -> Array:
     """Return each pixel's colour distance to 4 of its 8 neighbours, infinite where none is: float32 `[H * W * 4]`."""
     height, width, _ = image.shape
@@ -58,7 +58,7 @@ def sorted_edges(image: Array) -> tuple[Array, Array]:
     return (keys >> np.uint64(32)).astype(np.uint32).view(np.float32), keys.astype(np.uint32)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _ends(edge: Any, width: int) -> tuple[Any, Any]:
     """Return the two pixels of an edge."""
     pixel = np.int64(edge) >> 2
@@ -68,7 +68,7 @@ def _ends(edge: Any, width: int) -> tuple[Any, Any]:
     return pixel, pixel + right + down
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _root(parent: Array, node: int) -> int:
     while parent[node] != node:
         # Halving the path as it is walked keeps every later walk short.
@@ -77,7 +77,7 @@ def _root(parent: Array, node: int) -> int:
     return node
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _join(parent: Array, size: Array, a: int, b: int) -> int:
     if size[a] < size[b]:
         a, b = b, a
@@ -86,7 +86,7 @@ def _join(parent: Array, size: Array, a: int, b: int) -> int:
     return a
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def segment(weights: Array, edges: Array, height: int, width: int, k: float, min_size: int) -> Array:
     """Cut an image into segments along its graph of pixels.
 
@@ -136,7 +136,7 @@ def segment(weights: Array, edges: Array, height: int, width: int, k: float, min
     return labels.reshape(height, width)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def describe(labels: Array, bins: Array, n_bins: int) -> tuple[Array, Array, Array]:
     """Measure every segment: its size, its box, and how many of its pixels fall in each bin.
 
@@ -168,7 +168,7 @@ def describe(labels: Array, bins: Array, n_bins: int) -> tuple[Array, Array, Arr
     return sizes, boxes, counts
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _contacts(labels: Array) -> Array:
     """Return each pair of touching segments `first * n + second` at least once: int64."""
     height, width = labels.shape
@@ -197,7 +197,7 @@ def neighbours(labels: Array) -> Array:
     return np.stack([pairs // n, pairs % n], axis=1)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _similarity(a: int, b: int, sizes: Array, boxes: Array, histograms: Array, area: float) -> Any:
     """Return the mean of the similarities: one per histogram (their intersection), size and fill."""
     joint = sizes[a] + sizes[b]
@@ -209,7 +209,7 @@ def _similarity(a: int, b: int, sizes: Array, boxes: Array, histograms: Array, a
     return total
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def group(sizes: Array, boxes: Array, histograms: Array, pairs: Array, area: int) -> Array:
     """Merge the two most similar neighbours until nothing is left to merge.
 
