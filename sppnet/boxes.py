@@ -6,19 +6,18 @@ Boxes are 0-based half-open pixels `[x0, y0, x1, y1)` of the original image, so 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Array, Float64s, Integers
 from sppnet.errors import DataError
 
 # exp() of more than this is no box any more; the bound keeps absurd deltas finite until they are clipped.
 _MAX_LOG_SIZE = 50.0
 
 
-def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray[np.float64]:
-    """The boxes as float64 `[n, 4]`; an empty list of any shape is `[0, 4]`."""
+def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float64s:
+    """Return the boxes as float64 `[n, 4]`; an empty list of any shape is `[0, 4]`."""
     array = np.asarray(boxes, dtype=np.float64)
     if array.size == 0:
         return array.reshape(0, 4)
@@ -27,8 +26,8 @@ def _as_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray[np.float64]:
     return array
 
 
-def box_areas(boxes: ArrayLike) -> NDArray[np.float64]:
-    """Areas in square pixels; a box whose ends are crossed has area 0.
+def box_areas(boxes: ArrayLike) -> Float64s:
+    """Return the areas in square pixels; a box whose ends are crossed has area 0.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -40,8 +39,8 @@ def box_areas(boxes: ArrayLike) -> NDArray[np.float64]:
     return np.maximum(array[:, 2] - array[:, 0], 0.0) * np.maximum(array[:, 3] - array[:, 1], 0.0)
 
 
-def paired_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """Intersection over union of each box of `a` with the box of `b` in the same row.
+def paired_iou(a: ArrayLike, b: ArrayLike) -> Float64s:
+    """Return the intersection over union of each box of `a` with the box of `b` in the same row.
 
     Args:
         a: `[n, 4]` pixels.
@@ -59,8 +58,8 @@ def paired_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     return _ratio(inter, box_areas(left) + box_areas(right) - inter)
 
 
-def iou_matrix(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """Intersection over union of every pair of boxes.
+def iou_matrix(a: ArrayLike, b: ArrayLike) -> Float64s:
+    """Return the intersection over union of every pair of boxes.
 
     For integer boxes the ratio is the correctly rounded one, so that comparing it with 0.5 or with
     a threshold such as 0.3 is exact.
@@ -80,12 +79,12 @@ def iou_matrix(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     return _ratio(inter, box_areas(left)[:, None] + box_areas(right)[None, :] - inter)
 
 
-def _ratio(inter: NDArray[np.float64], union: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(inter: Float64s, union: Float64s) -> Float64s:
     return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0.0)
 
 
-def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression (section 4.1: IoU threshold 0.3).
+def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> Integers:
+    """Suppress non-maxima greedily (section 4.1: IoU threshold 0.3).
 
     The best box is kept, every box whose IoU with it is *greater* than `threshold` goes, and so on.
 
@@ -100,27 +99,47 @@ def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.3) -> NDArray[
     Raises:
         DataError: the numbers of boxes and scores differ, or a score is not a number.
     """
-    import torch
-    from torchvision.ops import nms as torchvision_nms
+    array = _as_boxes(boxes)
+    return nms_by_category(array, scores, np.zeros(len(array), np.int64), threshold)
 
+
+def nms_by_category(
+    boxes: ArrayLike, scores: ArrayLike, categories: ArrayLike, threshold: float = 0.3, limit: int | None = None
+) -> Integers:
+    """Suppress non-maxima within each category, as `nms` does in one.
+
+    Args:
+        boxes: `[n, 4]` pixels.
+        scores: `[n]`; among equal scores of a category the lower index comes first.
+        categories: int `[n]`: boxes of different ones don't suppress each other. Any numbers will do, such as
+            `image * categories + category` for the boxes of several images.
+        threshold: IoU above which a box is suppressed.
+        limit: at most so many are kept of a category, the best; None keeps all.
+
+    Returns:
+        int64 `[kept]`: indices by rising category, within each by falling score.
+
+    Raises:
+        DataError: the numbers of boxes, scores and categories differ, or a score is not a number.
+    """
+    from sppnet.boxes_numba import keep
+
+    # In float64: float32 areas would move boxes across the threshold.
     array = _as_boxes(boxes)
     values = np.asarray(scores, dtype=np.float64).reshape(-1)
-    if len(values) != len(array):
-        raise DataError("bad-boxes", f"{len(array)} boxes but {len(values)} scores")
+    groups = np.asarray(categories, dtype=np.int64).reshape(-1)
+    if not len(array) == len(values) == len(groups):
+        raise DataError("bad-boxes", f"{len(array)} boxes but {len(values)} scores and {len(groups)} categories")
     if np.isnan(values).any():
         raise DataError("nan-scores", f"{int(np.isnan(values).sum())} of {len(values)} scores")
-    # In float64: float32 areas would move boxes across the threshold. torchvision's sort is stable.
-    kept = torchvision_nms(
-        torch.from_numpy(np.ascontiguousarray(array)),
-        torch.from_numpy(np.ascontiguousarray(values)),
-        threshold,
-    )
-    result: NDArray[np.int64] = kept.numpy()
-    return result
+    order = np.lexsort((-values, groups))  # stable: ties by index
+    kept = np.zeros(len(order), dtype=np.bool_)
+    keep(array[order], groups[order], threshold, len(order) if limit is None else limit, kept)
+    return order[kept]
 
 
-def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> NDArray[np.float64]:
-    """The part of each box that lies in the image.
+def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> Float64s:
+    """Return the part of each box that lies in the image.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -133,8 +152,8 @@ def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> NDArray[np.fl
     return np.clip(_as_boxes(boxes), 0.0, np.array([width, height, width, height], dtype=np.float64))
 
 
-def mirror_boxes(boxes: ArrayLike, width: float) -> NDArray[np.float64]:
-    """Boxes of an image as they lie in its mirror image, left and right exchanged.
+def mirror_boxes(boxes: ArrayLike, width: float) -> Float64s:
+    """Return the boxes of an image as they lie in its mirror image, left and right exchanged.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -147,8 +166,8 @@ def mirror_boxes(boxes: ArrayLike, width: float) -> NDArray[np.float64]:
     return np.stack([width - array[:, 2], array[:, 1], width - array[:, 0], array[:, 3]], axis=1)
 
 
-def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
-    """What a box regressor has to learn to turn each window into its target (R-CNN, appendix C).
+def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> Float64s:
+    """Return what a box regressor has to learn to turn each window into its target (R-CNN, appendix C).
 
     Args:
         windows: `[n, 4]` pixels.
@@ -171,10 +190,8 @@ def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([(goal_centre - source_centre) / source_size, np.log(goal_size / source_size)], axis=1)
 
 
-def decode_boxes(
-    windows: ArrayLike, deltas: ArrayLike, image_wh: tuple[float, float] | None = None
-) -> NDArray[np.float64]:
-    """The boxes that regressed deltas stand for: the inverse of `encode_boxes`, clipped to the image.
+def decode_boxes(windows: ArrayLike, deltas: ArrayLike, image_wh: tuple[float, float] | None = None) -> Float64s:
+    """Return the boxes that regressed deltas stand for: the inverse of `encode_boxes`, clipped to the image.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -189,6 +206,6 @@ def decode_boxes(
         raise DataError("bad-boxes", f"{len(source)} windows but {len(move)} deltas")
     size = source[:, 2:] - source[:, :2]
     centre = source[:, :2] + 0.5 * size + move[:, :2] * size
-    half: NDArray[Any] = 0.5 * size * np.exp(np.minimum(move[:, 2:], _MAX_LOG_SIZE))
+    half: Array = 0.5 * size * np.exp(np.minimum(move[:, 2:], _MAX_LOG_SIZE))
     boxes = np.concatenate([centre - half, centre + half], axis=1)
     return boxes if image_wh is None else clip_boxes(boxes, image_wh)

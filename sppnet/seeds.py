@@ -6,7 +6,7 @@ import hashlib
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """Derives a seed for one piece of work.
+    """Derive a seed for one piece of work.
 
     Args:
         seed: The run's seed.

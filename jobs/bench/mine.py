@@ -31,9 +31,9 @@ from pipelines.detecting.mining import HardExamples, Miner, NegativeRule
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import map_unit
 from pipelines.shards.windowed import LabelledImage, WindowedImage
-from sppnet.detection.features import Layer, Precision, WindowFeatures
+from sppnet.detection.features import WindowFeatures
 from sppnet.detection.svm import LinearSvms
-from sppnet.networks.network import FcHead, HeadSpec
+from sppnet.networks.network import FcHead, HeadSpec, Layer, Precision
 from sppnet.pooling.geometry import GEOMETRIES, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import scale_windows

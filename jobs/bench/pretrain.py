@@ -31,7 +31,7 @@ from pipelines.stages.pretrain import Pretrain, PretrainConfig
 from pipelines.training.loop import LocalWorker, Rate, Training
 from pipelines.training.optimizer import make_sgd
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import decode_image
+from sppnet.images.decoding import decode_image
 from sppnet.images.training_crops import crop_origin, resize_short_side
 from sppnet.networks.network import SppNetwork
 

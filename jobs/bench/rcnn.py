@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.bench.pool import IMAGE_HW, proposal_windows, seconds
-from sppnet.detection.features import Layer, Precision, WindowFeatures
+from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import SIZE, CropFeatures
-from sppnet.images.pixels import prepare_image
+from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
-from sppnet.networks.network import FcHead
+from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import PAPER_SCALES
 

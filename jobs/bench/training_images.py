@@ -12,7 +12,7 @@ from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.workspace import Artifact, Output
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import probe_size
+from sppnet.images.decoding import probe_size
 
 DRAWN_HW = (375, 500)
 _CLASSES = 10

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.bench.pool import IMAGE_HW, seconds
-from sppnet.classification.classifier import Precision, ViewClassifier
+from sppnet.classification.classifier import ViewClassifier
 from sppnet.classification.views import PAPER_SIZE, ViewSet, named_views
-from sppnet.images.pixels import resize_image
+from sppnet.images.network_input import resize_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
-from sppnet.networks.network import FcHead
+from sppnet.networks.network import FcHead, Precision
 from sppnet.pooling.pyramid import Pyramid
 
 NETWORKS = ("zf5", "overfeat7")

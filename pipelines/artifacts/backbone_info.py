@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.workspace import Artifact
-from sppnet.detection.features import Precision
 from sppnet.errors import ArtifactError
 from sppnet.networks.backbones import Backbone, BackboneSpec
+from sppnet.networks.network import Precision
 from sppnet.pooling.geometry import Geometry
 
 CROPS = "crops"

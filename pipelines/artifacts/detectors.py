@@ -16,11 +16,12 @@ from pipelines.artifacts.networks import read_backbone, read_head
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import choose_device
 from pipelines.engine.workspace import Artifact, Workspace
-from sppnet.detection.features import Layer, Precision, WindowFeatures
+from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import CropFeatures
 from sppnet.detection.regression import BoxRegressor, BoxRegressors
 from sppnet.detection.svm import LinearSvms
 from sppnet.errors import ArtifactError, ConfigError
+from sppnet.networks.network import Layer, Precision
 from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid

@@ -19,7 +19,7 @@ from pipelines.finetuning.batches import WindowBatches, WindowPooler
 from pipelines.finetuning.plans import BACKGROUND, ChunkPlanner
 from pipelines.training.best_weights import kept_figures
 from pipelines.training.loop import Curve, Task, Worker
-from sppnet.detection.svm import MEAN_NORM, feature_scale
+from sppnet.detection.feature_scale import MEAN_NORM, feature_scale
 from sppnet.networks.network import FcHead
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.seeds import derive_seed

@@ -19,7 +19,7 @@ from pipelines.pretraining.examples import CropExample, EpochOrder
 from pipelines.shards.image_cache import ImageCache, Pixels
 from pipelines.training.best_weights import kept_figures
 from pipelines.training.loop import Curve, Task, Worker
-from sppnet.images.pixels import normalise_images
+from sppnet.images.network_input import normalise_images
 from sppnet.images.training_crops import ColourJitter
 from sppnet.networks.backbones import Backbone, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork

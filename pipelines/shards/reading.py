@@ -11,7 +11,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.workspace import Artifact, Quarantined
-from sppnet.images.pixels import decode_image
+from sppnet.images.decoding import decode_image
 
 
 def read_images(images: Artifact, unit: str) -> tuple[Iterator[ImageRecord], tuple[Quarantined, ...]]:

@@ -16,9 +16,9 @@ from pipelines.artifacts.networks import read_backbone
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_ingested
-from sppnet.detection.features import Precision
 from sppnet.detection.rcnn_crops import CONTEXT, SIZE
 from sppnet.errors import ConfigError
+from sppnet.networks.network import Precision
 
 
 class CropsConfig(StageConfig):

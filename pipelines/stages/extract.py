@@ -21,7 +21,7 @@ from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.reading import map_unit, parse_map_unit, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.errors import DataError
-from sppnet.images.pixels import prepare_image
+from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
 
 Scale = Annotated[int, Field(ge=1, le=9999)]

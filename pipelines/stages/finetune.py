@@ -176,9 +176,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
         head = FcHead.from_spec(self.head_spec())
         init = self.optional_input("init")
         if init is not None:
-            given = read_trained_head(init).head
-            for name in ("fc6", "fc7"):
-                head.layers[name].load_state_dict(given.layers[name].state_dict())
+            head.load_hidden(read_trained_head(init).head)
         return head
 
     def task(self, worker: Worker) -> Task:

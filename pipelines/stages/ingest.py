@@ -35,7 +35,7 @@ from pipelines.engine.stage import COVERAGE, RUNTIME, Phase, Stage, StageConfig,
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Commit, Output, Quarantined
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import decode_image
+from sppnet.images.decoding import decode_image
 
 SIZES = "sizes"
 """The figure of a commit that tells the width and height in pixels of each image by its key."""

@@ -19,11 +19,12 @@ from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
+from sppnet.arrays import Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
 from sppnet.proposals.selective_search import selective_search
-from sppnet.proposals.windows import Windows, join_windows
+from sppnet.proposals.windows import join_windows
 from sppnet.seeds import derive_seed
 
 Method: TypeAlias = Literal["selective-search", "edge-boxes"]

@@ -23,11 +23,11 @@ from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainin
 from pipelines.engine.stage import Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.windowed import LabelledImage
+from sppnet.detection.feature_scale import feature_scale
 from sppnet.detection.mining import name_fraction
 from sppnet.detection.regression import BoxRegressors, train_regressor
 from sppnet.detection.ridge import RowBlocks, ridge_bytes
 from sppnet.detection.sampling import label_windows
-from sppnet.detection.svm import feature_scale
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.weights import write_safetensors
 from sppnet.seeds import derive_seed

@@ -37,10 +37,12 @@ from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainin
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig
 from pipelines.engine.workspace import Artifact, Output
-from sppnet.detection.features import Layer, Precision
+from sppnet.detection.feature_scale import feature_scale
 from sppnet.detection.mining import Dedupe, sampled_fraction
-from sppnet.detection.svm import LinearSvms, Solver, feature_scale, train_svm
+from sppnet.detection.svm import LinearSvms
+from sppnet.detection.svm_training import Solver, train_svm
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.networks.network import Layer, Precision
 from sppnet.networks.weights import write_safetensors
 from sppnet.seeds import derive_seed
 

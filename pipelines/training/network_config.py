@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from pipelines.engine.stage import StageConfig
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import Preprocessing
+from sppnet.images.network_input import Preprocessing
 from sppnet.networks.backbones import BackboneSpec
 from sppnet.pooling.pyramid import parse_levels
 

@@ -6,33 +6,29 @@ through the whole network each. The fully-connected layers take all views of all
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
+from sppnet.arrays import Float32s, Float64s, Integers, Pixels
 from sppnet.classification.views import View, ViewSet
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import normalise_images, resize_image
+from sppnet.images.network_input import normalise_images, resize_image
 from sppnet.networks.backbones import Backbone
-from sppnet.networks.network import FcHead
+from sppnet.networks.network import FcHead, FcLayer, Precision
 from sppnet.pooling.geometry import Convention, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 from sppnet.pooling.scales import resized_shape
 from sppnet.pooling.windows import pool_windows
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 Output = Literal["scores", "pool5", "fc6", "fc7"]
-Precision = Literal["float32", "bfloat16"]
 
-_VIEWS_AT_ONCE = 1024
+_LAYERS: Mapping[Output, FcLayer] = {"scores": "fc8", "fc6": "fc6", "fc7": "fc7"}
 # Pixels that are convolved at once, unless one image has more: a bound on memory, 20 crops of 224 x 224.
 _PIXELS_AT_ONCE = 1 << 20
 
@@ -47,9 +43,9 @@ class Plane:
         windows: `[n, 4]` `[x0, y0, x1, y1)` pixels of `pixels`; None where the only view is all of it.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     rows: tuple[int, ...]
-    windows: NDArray[np.float64] | None
+    windows: Float64s | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,11 +60,11 @@ class PreparedImage:
 
     planes: tuple[Plane, ...]
     views: int
-    sets: tuple[NDArray[np.int64], ...]
+    sets: tuple[Integers, ...]
 
 
-def prepare_views(image: NDArray[np.uint8], sets: Sequence[ViewSet]) -> PreparedImage:
-    """Resizes, mirrors and crops an image for several view sets; views that sets share are there once.
+def prepare_views(image: Pixels, sets: Sequence[ViewSet]) -> PreparedImage:
+    """Resize, mirror and crop an image for several view sets; views that sets share are there once.
 
     Args:
         image: RGB, uint8 `[H, W, 3]`.
@@ -93,17 +89,17 @@ def prepare_views(image: NDArray[np.uint8], sets: Sequence[ViewSet]) -> Prepared
     return PreparedImage(tuple(planes), len(rows), members)
 
 
-def _cut(pixels: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+def _cut(pixels: Pixels, view: View) -> Pixels:
     x, y = view.corner or (0, 0)
     return pixels[y : y + view.size, x : x + view.size]
 
 
-def _mirrored(pixels: NDArray[np.uint8], flip: bool) -> NDArray[np.uint8]:
+def _mirrored(pixels: Pixels, flip: bool) -> Pixels:
     return np.ascontiguousarray(pixels[:, ::-1] if flip else pixels)
 
 
-def _windows(views: Sequence[View], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """`[n, 4]` windows in the (mirrored) image of `shape` `(h, w, 3)`; a whole image is a window too."""
+def _windows(views: Sequence[View], shape: tuple[int, ...]) -> Float64s:
+    """Return `[n, 4]` windows in the (mirrored) image of `shape` `(h, w, 3)`; a whole image is a window too."""
     found = np.empty((len(views), 4))
     for row, view in enumerate(views):
         if view.corner is None:
@@ -146,11 +142,7 @@ class ViewClassifier:
         if self.output != "pool5":
             if self.head is None:
                 raise ConfigError(f"output: {self.output} needs a network with fully-connected layers; this has pool5")
-            if self.head.spec.in_features != self.pyramid.bins * self.backbone.channels:
-                raise ConfigError(
-                    f"output: the head takes {self.head.spec.in_features} values, the pyramid gives "
-                    f"{self.pyramid.bins} bins x {self.backbone.channels} channels"
-                )
+            self.head.check_fits(self.pyramid, self.backbone.channels)
         if not self.sets:
             raise ConfigError("views: none given")
         for name, views in self.sets.items():
@@ -177,16 +169,15 @@ class ViewClassifier:
         """Length of an output vector: classes, or the layer's values."""
         if self.head is None or self.output == "pool5":
             return self.pyramid.bins * self.backbone.channels
-        spec = self.head.spec
-        return {"scores": spec.classes, "fc6": spec.hidden[0], "fc7": spec.hidden[1]}[self.output]
+        return self.head.spec.outputs(_LAYERS[self.output])
 
-    def prepare(self, image: NDArray[np.uint8]) -> PreparedImage:
-        """Cuts an image, RGB uint8 `[H, W, 3]`, for all sets: see `prepare_views`. May run on any thread."""
+    def prepare(self, image: Pixels) -> PreparedImage:
+        """Cut an image, RGB uint8 `[H, W, 3]`, for all sets: see `prepare_views`. May run on any thread."""
         return prepare_views(image, tuple(self.sets.values()))
 
     @torch.inference_mode()
-    def __call__(self, images: Sequence[PreparedImage]) -> list[NDArray[np.float32]]:
-        """Computes the averaged outputs of a batch of images.
+    def __call__(self, images: Sequence[PreparedImage]) -> list[Float32s]:
+        """Compute the averaged outputs of a batch of images.
 
         Returns:
             For each image float32 `[sets, dimension]`, sets in the order of `sets`.
@@ -202,7 +193,7 @@ class ViewClassifier:
         return found
 
     def _pooled(self, images: Sequence[PreparedImage], starts: Sequence[int]) -> torch.Tensor:
-        """Pooled vectors `[views, bins, C]` of all images' views, each image's from its start on."""
+        """Return the pooled vectors `[views, bins, C]` of all images' views, each image's from its start on."""
         groups: dict[tuple[tuple[int, ...], bool], list[tuple[Plane, int]]] = {}
         for image, start in zip(images, starts, strict=False):
             for plane in image.planes:
@@ -216,7 +207,7 @@ class ViewClassifier:
         return pooled
 
     def _pool_planes(self, members: Sequence[tuple[Plane, int]], pooled: torch.Tensor) -> None:
-        """Convolves planes of one size and writes the pooled vectors of their views."""
+        """Convolve planes of one size and write the pooled vectors of their views."""
         backbone = self.backbone
         pixels = np.stack([plane.pixels for plane, _ in members])
         inputs = normalise_images(pixels, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
@@ -231,10 +222,8 @@ class ViewClassifier:
             found = pool_full_maps(maps, self.pyramid)
         pooled[rows] = found.to(pooled.dtype)
 
-    def _pool_windows(
-        self, grid: torch.Tensor, windows: NDArray[np.float64], image_hw: tuple[int, int]
-    ) -> torch.Tensor:
-        """Pools windows from a map `[C, H, W]`; one of all the image's pixels takes all cells."""
+    def _pool_windows(self, grid: torch.Tensor, windows: Float64s, image_hw: tuple[int, int]) -> torch.Tensor:
+        """Pool windows from a map `[C, H, W]`; one of all the image's pixels takes all cells."""
         map_hw = (grid.shape[1], grid.shape[2])
         cells = windows_to_cells(windows, map_hw, self.backbone.geometry, self.convention)
         whole = (windows == (0, 0, image_hw[1], image_hw[0])).all(axis=1)
@@ -243,16 +232,11 @@ class ViewClassifier:
 
     @cached_property
     def _lowered(self) -> FcHead | None:
-        if self.head is None or self.precision == "float32":
-            return self.head
-        return copy.deepcopy(self.head).to(getattr(torch, self.precision))
+        return None if self.head is None else self.head.in_precision(self.precision)
 
     def _upper(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Carries pooled vectors `[n, bins, C]` up to the output: float32 `[n, dimension]`."""
-        head = self._lowered
-        if head is None or self.output == "pool5":
+        """Carry pooled vectors `[n, bins, C]` up to the output: float32 `[n, dimension]`."""
+        if self._lowered is None or self.output == "pool5":
             return pooled.flatten(1).float()
-        layers: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"scores": head, "fc6": head.fc6, "fc7": head.fc7}
-        through = layers[self.output]
-        values = torch.cat([through(part).float() for part in torch.split(pooled, _VIEWS_AT_ONCE)])
+        values = self._lowered.outputs(_LAYERS[self.output], pooled)
         return values.softmax(dim=1) if self.output == "scores" else values

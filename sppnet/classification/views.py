@@ -15,7 +15,7 @@ from sppnet.pooling.scales import resized_shape
 
 PAPER_SIZE = 224
 PAPER_SCALE = 256
-PAPER_SCALES = (224, 256, 300, 360, 448, 560)
+VIEW_SCALES = (224, 256, 300, 360, 448, 560)
 """The six scales of the multi-view test on maps (section 3.1.5)."""
 
 POSITIONS = (0, 1, 3, 5, 9)
@@ -88,7 +88,7 @@ class ViewSet:
         return bool(self.full) or self.maps
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
-        """Lists the distinct views of an image.
+        """List the distinct views of an image.
 
         Args:
             image_hw: Height and width of the original image in pixels.
@@ -106,7 +106,7 @@ class ViewSet:
 
 
 def view_corners(image_hw: tuple[int, int], size: int, positions: int) -> tuple[tuple[int, int], ...]:
-    """Places square windows in an image: the centre, then the corners, then the middles of the sides.
+    """Place square windows in an image: the centre, then the corners, then the middles of the sides.
 
     Three windows lie at the start, the middle and the end of the long side. A centre between two pixels is rounded
     down. Windows that coincide are given once: with the size of the short side, nine become three, in a square one.
@@ -141,7 +141,7 @@ NAMED_VIEWS = ("crop", "full", "crops10", "maps10", "maps96", "maps98")
 def named_views(
     name: str, size: int = PAPER_SIZE, scale: int | None = None, scales: Sequence[int] | None = None
 ) -> ViewSet:
-    """Gives one of the paper's view sets, by default with its sizes.
+    """Return one of the paper's view sets, by default with its sizes.
 
     `crop`: the centre. `full`: the whole image. `crops10`: centre and corners with flips, each a crop. `maps10`: the
     same from maps. `maps96`: six scales x (centre, corners, mid-sides) x flip from maps; 18 views a scale, but 6 at
@@ -158,7 +158,7 @@ def named_views(
         ConfigError: No such set, or windows larger than the image.
     """
     one = in_proportion(PAPER_SCALE, size) if scale is None else scale
-    many = tuple(in_proportion(side, size) for side in PAPER_SCALES) if scales is None else tuple(scales)
+    many = tuple(in_proportion(side, size) for side in VIEW_SCALES) if scales is None else tuple(scales)
     if name == "full":
         return ViewSet(full=(one,), size=size)
     if name == "crop":
@@ -171,5 +171,5 @@ def named_views(
 
 
 def in_proportion(side: int, size: int) -> int:
-    """Scales a side in pixels that goes with windows of 224 to windows of another size, to the nearest pixel."""
+    """Scale a side in pixels that goes with windows of 224 to windows of another size, to the nearest pixel."""
     return (2 * side * size + PAPER_SIZE) // (2 * PAPER_SIZE)

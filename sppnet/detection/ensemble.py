@@ -13,11 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sppnet.boxes import nms
+from sppnet.arrays import Float32s
+from sppnet.boxes import nms_by_category
 from sppnet.errors import DataError
-
-_LOOKED_AT = 4
-"""Windows that suppression looks at first, as a multiple of those wanted."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class ScoredWindows:
         scores: float32 `[n, K]`, the categories in one order for all detectors.
     """
 
-    windows: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    windows: Float32s
+    scores: Float32s
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 2 or self.windows.shape != (len(self.scores), 4):
@@ -53,14 +51,14 @@ class Chosen:
     category: NDArray[np.int32]
     detector: NDArray[np.int32]
     window: NDArray[np.int32]
-    scores: NDArray[np.float32]
+    scores: Float32s
 
     def __len__(self) -> int:
         return len(self.category)
 
 
 def choose_windows(found: Sequence[ScoredWindows], threshold: float, nms_iou: float, per_image: int) -> Chosen:
-    """Suppresses the union of several detectors' windows, category by category.
+    """Suppress the union of several detectors' windows, category by category.
 
     Args:
         found: one entry a detector; of equal scores the earlier detector's window comes first.
@@ -79,34 +77,7 @@ def choose_windows(found: Sequence[ScoredWindows], threshold: float, nms_iou: fl
     sizes = [len(entry.windows) for entry in found]
     detector = np.repeat(np.arange(len(found), dtype=np.int32), sizes)
     place = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
-    rows = []
-    for column in scores.T:
-        above = np.flatnonzero(column > threshold)
-        rows.append(above[best_windows(windows[above], column[above], nms_iou, per_image)])
-    kept = np.concatenate(rows) if rows else np.zeros(0, np.int64)
-    category = np.repeat(np.arange(len(rows), dtype=np.int32), [len(own) for own in rows])
-    return Chosen(category, detector[kept], place[kept], scores[kept, category])
-
-
-def best_windows(
-    windows: NDArray[np.float32], scores: NDArray[np.float32], nms_iou: float, limit: int
-) -> NDArray[np.int64]:
-    """The first `limit` windows that greedy suppression keeps, by falling score.
-
-    Only better windows suppress, so that the best few hundred of thousands of windows mostly decide; more are
-    looked at until `limit` are kept or none is left.
-
-    Args:
-        windows: `[n, 4]` pixels.
-        scores: `[n]`; among equal scores the lower index comes first.
-        nms_iou: overlap above which a window is suppressed.
-        limit: windows wanted.
-    """
-    order = np.argsort(-scores, kind="stable")
-    looked_at = _LOOKED_AT * limit
-    while True:
-        head = order[:looked_at]
-        kept = head[nms(windows[head], scores[head], nms_iou)]
-        if len(kept) >= limit or looked_at >= len(order):
-            return kept[:limit]
-        looked_at *= _LOOKED_AT
+    category, rows = np.nonzero(threshold < scores.T)
+    kept = nms_by_category(windows[rows], scores[rows, category], category, nms_iou, per_image)
+    category, rows = category[kept], rows[kept]
+    return Chosen(category.astype(np.int32), detector[rows], place[rows], scores[rows, category])

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from sppnet.arrays import Array, Floats
 from sppnet.errors import ConfigError, DataError
-from sppnet.networks.network import FcHead
+from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.geometry import Convention, Geometry
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
-
-Layer = Literal["pool5", "fc6", "fc7"]
-Precision = Literal["float32", "bfloat16"]
-Array = npt.NDArray[np.generic]
-
-_WINDOWS_AT_ONCE = 1024
 
 # Cached maps are read-only views of their file; they are only read here too.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -58,23 +50,18 @@ class WindowFeatures:
     def __post_init__(self) -> None:
         if self.layer != "pool5" and self.head is None:
             raise ConfigError(f"features {self.layer} need a head; give one or use pool5")
-        if self.head is not None and self.head.spec.in_features != self.channels * self.pyramid.bins:
-            raise ConfigError(
-                f"the head takes {self.head.spec.in_features} values, but {self.pyramid.bins} bins of "
-                f"{self.channels} channels are {self.channels * self.pyramid.bins}: it belongs to other maps"
-            )
+        if self.head is not None:
+            self.head.check_fits(self.pyramid, self.channels)
 
     @property
     def dimension(self) -> int:
         """Length of a feature vector."""
         if self.head is None or self.layer == "pool5":
             return self.channels * self.pyramid.bins
-        return self.head.spec.hidden[0 if self.layer == "fc6" else 1]
+        return self.head.spec.outputs(self.layer)
 
-    def pooled(
-        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
-    ) -> torch.Tensor:
-        """Pools windows of one image.
+    def pooled(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
+        """Pool windows of one image.
 
         Args:
             maps: `[H, W, C]` by scale; every scale of `scales`.
@@ -91,9 +78,9 @@ class WindowFeatures:
         return self.pooled_tensors(tensors, image_wh, windows)
 
     def pooled_tensors(
-        self, maps: Mapping[int, torch.Tensor], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
+        self, maps: Mapping[int, torch.Tensor], image_wh: tuple[int, int], windows: Floats
     ) -> torch.Tensor:
-        """Like `pooled`, of maps that are tensors on `device` already."""
+        """Pool as `pooled` does, from maps that are tensors on `device` already."""
         found = pool_image_windows(
             maps, image_wh, windows, self.geometry, self.pyramid, convention=self.convention
         ).flatten(1)
@@ -102,24 +89,17 @@ class WindowFeatures:
         return found
 
     @torch.inference_mode()
-    def __call__(
-        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: npt.NDArray[np.floating]
-    ) -> torch.Tensor:
-        """Features of windows of one image, like `pooled`, `[n, dimension]`; fc features are float32."""
+    def __call__(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
+        """Return the features `[n, dimension]` of windows, from what `pooled` takes; those of fc layers are float32."""
         return self.upper(self.pooled(maps, image_wh, windows))
 
     @cached_property
     def _lowered(self) -> FcHead | None:
-        if self.head is None or self.precision == "float32":
-            return self.head
-        return copy.deepcopy(self.head).to(getattr(torch, self.precision))
+        return None if self.head is None else self.head.in_precision(self.precision)
 
     @torch.inference_mode()
     def upper(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Carries pooled vectors `[n, bins * C]` up to `layer`."""
-        head = self._lowered
-        if head is None or self.layer == "pool5":
+        """Carry pooled vectors `[n, bins * C]` up to `layer`."""
+        if self._lowered is None or self.layer == "pool5":
             return pooled
-        through = head.fc6 if self.layer == "fc6" else head.fc7
-        parts = [through(part.to(head.dtype)).float() for part in torch.split(pooled, _WINDOWS_AT_ONCE)]
-        return torch.cat(parts) if parts else pooled.new_zeros((0, self.dimension), dtype=torch.float32)
+        return self._lowered.outputs(self.layer, pooled)

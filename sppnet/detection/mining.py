@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Bools, Float32s, Integers
+from sppnet.boxes import nms_by_category
 from sppnet.errors import ConfigError, DataError
 from sppnet.pooling.geometry import Convention, Geometry, windows_to_cells
 from sppnet.pooling.scales import choose_scales, scale_windows
@@ -36,13 +38,13 @@ class HardNegatives(NamedTuple):
         scores: float32 `[m]` what the category's SVM gave it.
     """
 
-    categories: NDArray[np.int64]
-    windows: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    categories: Integers
+    windows: Integers
+    scores: Float32s
 
 
 def name_fraction(seed: int, key: str, window: int) -> float:
-    """A number in `[0, 1)` that depends on a window's name alone: those below `p` are a sample of that fraction.
+    """Return a number in `[0, 1)` by a window's name alone: those below `p` are a sample of that fraction.
 
     Args:
         seed: of the sample.
@@ -53,7 +55,7 @@ def name_fraction(seed: int, key: str, window: int) -> float:
 
 
 def sampled_fraction(limit: int, candidates: int) -> float:
-    """Below which fraction to keep rows so that, of so many, `limit` are almost surely kept, and few more.
+    """Return the fraction of so many rows to keep so that `limit` are almost surely kept, and few more.
 
     Args:
         limit: rows wanted in the end.
@@ -63,8 +65,8 @@ def sampled_fraction(limit: int, candidates: int) -> float:
     return min(1.0, (limit + 6 * math.sqrt(limit)) / max(1, candidates))
 
 
-def initial_negatives(n_windows: int, per_image: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draws the negatives of an image that the first SVM is trained on.
+def initial_negatives(n_windows: int, per_image: int | None, rng: np.random.Generator) -> Integers:
+    """Draw the negatives of an image that the first SVM is trained on.
 
     Args:
         n_windows: negatives that the image has.
@@ -87,8 +89,8 @@ def first_responses(
     scales: Sequence[int],
     geometry: Geometry,
     convention: Convention = "paper",
-) -> NDArray[np.bool_]:
-    """The windows whose cells, before clipping to the map, and scale are not those of an earlier window.
+) -> Bools:
+    """Mark the windows whose scale and cells, before clipping to the map, are not those of an earlier window.
 
     The authors' release drops the others instead of applying the paper's 70 % rule.
 
@@ -106,6 +108,7 @@ def first_responses(
     chosen = choose_scales(boxes, image_hw, scales, convention)
     names = np.zeros((len(boxes), 5), np.int64)
     names[:, 0] = chosen
+    # Windows in the middle of a map that no window leaves: their cells are what they are before any clipping.
     far, size = _FAR_CELLS * geometry.stride, 2 * _FAR_CELLS
     for number in np.unique(chosen).tolist():
         rows = np.flatnonzero(chosen == number)
@@ -125,7 +128,7 @@ def hard_negatives(
     boxes: ArrayLike | None = None,
     max_overlap: float | None = None,
 ) -> HardNegatives:
-    """The hard negatives of an image, for all categories at once.
+    """Return the hard negatives of an image, for all categories at once.
 
     Args:
         scores: `[n, k]` score of each window for each category.
@@ -142,34 +145,28 @@ def hard_negatives(
     values, mask = np.asarray(scores, dtype=np.float32), np.asarray(negative_mask, dtype=bool)
     if values.shape != mask.shape or values.ndim != 2:
         raise DataError("bad-scores", f"scores {list(values.shape)} do not go with a mask {list(mask.shape)}")
+    # One sum tells that there is nothing to look for; the mask of [n, k] is only made when there is.
     if np.isnan(values.sum()) and np.isnan(values[mask]).any():
         raise DataError("nan-scores", "scores of negatives are not numbers")
     windows, categories = np.nonzero(mask & (values > threshold))
     chosen = values[windows, categories]
-    order = np.lexsort((windows, -chosen, categories))
-    windows, categories, chosen = windows[order], categories[order], chosen[order]
-    if max_overlap is not None:
-        if boxes is None:
-            raise ConfigError("max_overlap needs the windows' boxes")
+    # Both ways order by category, falling score and window: what is kept never depends on the order of the shards.
+    if max_overlap is None:
+        order = np.lexsort((windows, -chosen, categories))
+    elif boxes is None:
+        raise ConfigError("max_overlap needs the windows' boxes")
+    else:
         rows = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)[windows]
-        kept = _suppress(rows, categories, max_overlap, limit)
-        windows, categories, chosen = windows[kept], categories[kept], chosen[kept]
+        order = nms_by_category(rows, chosen, categories, max_overlap, limit)
+    windows, categories, chosen = windows[order], categories[order], chosen[order]
     if limit is not None:
         within = np.arange(len(categories)) - np.searchsorted(categories, categories) < limit
         windows, categories, chosen = windows[within], categories[within], chosen[within]
     return HardNegatives(categories.astype(np.int64), windows.astype(np.int64), chosen)
 
 
-def _suppress(
-    boxes: NDArray[np.float64], categories: NDArray[np.int64], threshold: float, limit: int | None
-) -> NDArray[np.bool_]:
-    from sppnet.detection.mining_numba import suppress_by_category
-
-    return suppress_by_category(boxes, categories, threshold, limit)
-
-
-def evict(scores: ArrayLike, threshold: float = -1.2) -> NDArray[np.bool_]:
-    """Which cached negatives leave after a training round: those that the new SVM is sure of.
+def evict(scores: ArrayLike, threshold: float = -1.2) -> Bools:
+    """Tell which cached negatives leave after a training round: those that the new SVM is sure of.
 
     Args:
         scores: `[n]` scores of the cached negatives.

@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from sppnet.detection.features import Array, Precision, WindowFeatures
+from sppnet.arrays import Array, Float64s, Floats, Pixels
+from sppnet.detection.features import WindowFeatures
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import Preprocessing, normalise_images
+from sppnet.images.network_input import Preprocessing, normalise_images
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.network import Precision
 from sppnet.pooling.pyramid import pool_full_maps
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SIZE = 227
 """Side of R-CNN's warped crops, pixels."""
@@ -32,13 +30,13 @@ CONTEXT = 16
 
 
 def warp_windows(
-    image: NDArray[np.uint8],
-    windows: NDArray[np.floating],
+    image: Pixels,
+    windows: Floats,
     fill: tuple[int, int, int],
     size: int = SIZE,
     context: int = CONTEXT,
-) -> NDArray[np.uint8]:
-    """Warps windows of an image to squares, aspect ratio ignored.
+) -> Pixels:
+    """Warp windows of an image to squares, aspect ratio ignored.
 
     Args:
         image: RGB, uint8 `[H, W, 3]`.
@@ -64,15 +62,15 @@ def warp_windows(
     return crops
 
 
-def _with_context(windows: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-    """Scales windows about their centres."""
+def _with_context(windows: Float64s, factor: float) -> Float64s:
+    """Scale windows about their centres."""
     centre = (windows[:, :2] + windows[:, 2:]) / 2
     half = (windows[:, 2:] - windows[:, :2]) / 2 * factor
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def _warp_into(crop: NDArray[np.uint8], image: NDArray[np.uint8], box: NDArray[np.float64]) -> None:
-    """Resizes the part of `box` that lies in the image to its place in `crop`."""
+def _warp_into(crop: Pixels, image: Pixels, box: Float64s) -> None:
+    """Resize the part of `box` that lies in the image to its place in `crop`."""
     import cv2
 
     size = crop.shape[0]
@@ -92,7 +90,7 @@ def _warp_into(crop: NDArray[np.uint8], image: NDArray[np.uint8], box: NDArray[n
 
 
 def mean_colour(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """The RGB grey levels nearest to the mean that a network subtracts."""
+    """Return the RGB grey levels nearest to the mean that a network subtracts."""
     levels = [round(value) for value in preprocessing.mean]
     if preprocessing.channel_order == "bgr":
         levels.reverse()
@@ -124,10 +122,8 @@ class CropFeatures(WindowFeatures):
         return self.scales[0]
 
     @torch.inference_mode()
-    def pooled(
-        self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: NDArray[np.floating]
-    ) -> torch.Tensor:
-        """Pools the crop of each window.
+    def pooled(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
+        """Pool the crop of each window.
 
         Args:
             maps: The image, RGB, uint8 `[H, W, 3]`, under `size`.
@@ -146,8 +142,8 @@ class CropFeatures(WindowFeatures):
             return torch.zeros((0, self.channels * self.pyramid.bins), dtype=torch.float16, device=self.device)
         return torch.cat(parts)
 
-    def _crops(self, image: NDArray[np.uint8], windows: NDArray[np.floating]) -> Iterator[NDArray[np.uint8]]:
-        """Batches of warped crops, the next one made on a thread."""
+    def _crops(self, image: Pixels, windows: Floats) -> Iterator[Pixels]:
+        """Warp crops in batches, the next one made on a thread."""
         fill = mean_colour(self.backbone.preprocessing)
         slices = [windows[start : start + self.batch] for start in range(0, len(windows), self.batch)]
         with ThreadPoolExecutor(max_workers=1) as thread:
@@ -158,7 +154,7 @@ class CropFeatures(WindowFeatures):
                     pending.append(thread.submit(warp_windows, *args))
                 yield pending.pop(0).result()
 
-    def _pooled_crops(self, crops: NDArray[np.uint8]) -> torch.Tensor:
+    def _pooled_crops(self, crops: Pixels) -> torch.Tensor:
         backbone = self.backbone
         inputs = normalise_images(crops, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
         lower = self.convolutions == "bfloat16"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Array, Float32s, Float64s
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.detection.ridge import RowBlocks, solve_ridge
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -34,22 +35,17 @@ class BoxRegressor:
         inverse_whitening: float64 `[4, 4]` from whitened to plain deltas.
     """
 
-    weights: NDArray[np.float32]
-    mean: NDArray[np.float64]
-    inverse_whitening: NDArray[np.float64]
+    weights: Float32s
+    mean: Float64s
+    inverse_whitening: Float64s
 
     def __post_init__(self) -> None:
         shapes = (self.weights.shape[1:], self.mean.shape, self.inverse_whitening.shape)
         if self.weights.ndim != 2 or shapes != ((4,), (4,), (4, 4)):
             raise ConfigError(f"a box regressor can't have weights {list(self.weights.shape)}")
 
-    @classmethod
-    def identity(cls, d: int) -> Self:
-        """Leaves every window as it is: for a category without examples."""
-        return cls(np.zeros((d + 1, 4), np.float32), np.zeros(4), np.eye(4))
-
-    def deltas(self, features: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:
-        """The moves of windows.
+    def deltas(self, features: Array | torch.Tensor) -> Float64s:
+        """Return by how much the objects in windows are moved and resized.
 
         Args:
             features: `[n, d]` raw features, a numpy array or a torch tensor on any device.
@@ -63,11 +59,11 @@ class BoxRegressor:
 
     def predict(
         self,
-        features: NDArray[Any] | torch.Tensor,
+        features: Array | torch.Tensor,
         windows: ArrayLike,
         image_wh: tuple[float, float] | None,
-    ) -> NDArray[np.float64]:
-        """Where the objects in the windows are.
+    ) -> Float64s:
+        """Return where the objects in the windows are.
 
         Args:
             features: `[n, d]` raw features, a numpy array or a torch tensor on any device.
@@ -80,21 +76,19 @@ class BoxRegressor:
         return decode_boxes(windows, self.deltas(features), image_wh)
 
 
-def _times(
-    features: NDArray[Any] | torch.Tensor, weights: NDArray[np.float32], bias: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """`features @ weights + bias` in float32, computed where the features are."""
+def _times(features: Array | torch.Tensor, weights: Float32s, bias: Float32s) -> Float64s:
+    """Return `features @ weights + bias` in float32, computed where the features are."""
     if isinstance(features, np.ndarray):
         return (np.asarray(features, dtype=np.float32) @ weights + bias).astype(np.float64)
     import torch
 
     w, b = (torch.from_numpy(np.ascontiguousarray(a)).to(features.device) for a in (weights, bias))
-    moved: NDArray[np.float64] = torch.addmm(b, features.float(), w).double().cpu().numpy()
+    moved: Float64s = torch.addmm(b, features.float(), w).double().cpu().numpy()
     return moved
 
 
 def train_regressor(
-    features: NDArray[Any] | RowBlocks,
+    features: Array | RowBlocks,
     windows: ArrayLike,
     targets: ArrayLike,
     *,
@@ -102,7 +96,7 @@ def train_regressor(
     min_iou: float = 0.5,
     feature_scale: float = 1.0,
 ) -> BoxRegressor:
-    """Trains the regressor of one category.
+    """Train the regressor of one category.
 
     Args:
         features: `[n, d]` raw features of the windows, float16 or float32; as blocks, they are never all in memory
@@ -141,8 +135,8 @@ def train_regressor(
     return BoxRegressor(weights.astype(np.float32), mean, inverse)
 
 
-def _whitening(deltas: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean `[4]`, symmetric whitening `[4, 4]` and its inverse."""
+def _whitening(deltas: Float64s) -> tuple[Float64s, Float64s, Float64s]:
+    """Return the mean `[4]`, the symmetric whitening `[4, 4]` and its inverse."""
     mean = deltas.mean(axis=0)
     centred = deltas - mean
     variances, vectors = np.linalg.eigh(centred.T @ centred / len(deltas))
@@ -169,32 +163,13 @@ class BoxRegressors:
         if len(sizes) > 1:
             raise ConfigError(f"box regressors of different numbers of features: {sizes}")
 
-    def __getitem__(self, category: str | int) -> BoxRegressor:
-        if isinstance(category, int):
-            return self.regressors[category]
+    def __getitem__(self, category: str) -> BoxRegressor:
         if category not in self.categories:
             raise ConfigError(f"no box regressor for category {category!r}")
         return self.regressors[self.categories.index(category)]
 
-    def predict(
-        self,
-        category: str | int,
-        features: NDArray[Any] | torch.Tensor,
-        windows: ArrayLike,
-        image_wh: tuple[float, float] | None,
-    ) -> NDArray[np.float64]:
-        """`BoxRegressor.predict` of one category, by name or index."""
-        return self[category].predict(features, windows, image_wh)
-
-    def joined(self, other: BoxRegressors) -> BoxRegressors:
-        """These categories and the other's behind them."""
-        twice = set(self.categories) & set(other.categories)
-        if twice:
-            raise ConfigError(f"categories are in both: {', '.join(sorted(twice))}")
-        return BoxRegressors(self.categories + other.categories, self.regressors + other.regressors)
-
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Tensors and metadata for a safetensors file."""
+        """Return the tensors and metadata for a safetensors file."""
         import torch
 
         tensors = {
@@ -207,7 +182,7 @@ class BoxRegressors:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> Self:
-        """The inverse of `to_tensors`.
+        """Read what `to_tensors` gave.
 
         Raises:
             ArtifactError: a tensor or a key is missing or of another kind.

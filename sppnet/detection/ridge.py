@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sppnet.detection.svm import check_finite
+from sppnet.arrays import Array, Bools, Float64s
+from sppnet.detection.feature_scale import check_finite
 
 _BLOCK = 4096
 """Rows or columns of the features that are in float64 at one time."""
@@ -27,19 +27,19 @@ class RowBlocks:
 
     rows: int
     dimension: int
-    read: Callable[[], Iterator[NDArray[Any]]]
+    read: Callable[[], Iterator[Array]]
 
     @classmethod
-    def of(cls, features: NDArray[Any]) -> Self:
-        """Those of an array."""
+    def of(cls, features: Array) -> Self:
+        """Return the rows of an array, in blocks."""
         starts = range(0, len(features), _BLOCK)
         rows, dimension = features.shape
         return cls(rows, dimension, lambda: (features[start : start + _BLOCK] for start in starts))
 
-    def select(self, kept: NDArray[np.bool_]) -> RowBlocks:
-        """The rows of a mask."""
+    def select(self, kept: Bools) -> RowBlocks:
+        """Return only the rows where a mask is True; they are read when asked for."""
 
-        def read() -> Iterator[NDArray[Any]]:
+        def read() -> Iterator[Array]:
             place = 0
             for block in self.read():
                 yield block[kept[place : place + len(block)]]
@@ -47,14 +47,14 @@ class RowBlocks:
 
         return RowBlocks(int(kept.sum()), self.dimension, read)
 
-    def whole(self) -> NDArray[Any]:
-        """All rows in one array `[rows, dimension]`."""
+    def whole(self) -> Array:
+        """Read all rows into one array `[rows, dimension]`."""
         blocks = list(self.read())
         return np.concatenate(blocks) if blocks else np.zeros((0, self.dimension), np.float32)
 
 
 def ridge_bytes(rows: int, dimension: int) -> int:
-    """Peak memory of `train_regressor` on `RowBlocks`, bytes: the smaller Gram matrix and what it is made from.
+    """Return the peak memory of `train_regressor` on `RowBlocks`, bytes: the smaller Gram matrix and its sources.
 
     Args:
         rows: Examples, as float16.
@@ -66,14 +66,14 @@ def ridge_bytes(rows: int, dimension: int) -> int:
 
 
 def solve_ridge(
-    features: NDArray[Any] | RowBlocks,
-    outputs: NDArray[np.float64],
+    features: Array | RowBlocks,
+    outputs: Float64s,
     ridge: float,
     feature_scale: float = 1.0,
     *,
     dual: bool | None = None,
-) -> NDArray[np.float64]:
-    """Ridge regression with a constant feature 1: `(X^T X + ridge I)^-1 X^T Y`, `X = [scale * features, 1]`.
+) -> Float64s:
+    """Solve ridge regression with a constant feature 1: `(X^T X + ridge I)^-1 X^T Y`, `X = [scale * features, 1]`.
 
     The equal `X^T (X X^T + ridge I)^-1 Y` is cheaper with fewer examples than features. Either Gram matrix
     is summed and factored in float64; the features are only ever converted block by block.
@@ -101,9 +101,7 @@ def solve_ridge(
     return weights
 
 
-def _solve_dual(
-    features: NDArray[Any], outputs: NDArray[np.float64], ridge: float, feature_scale: float
-) -> NDArray[np.float64]:
+def _solve_dual(features: Array, outputs: Float64s, ridge: float, feature_scale: float) -> Float64s:
     n, d = features.shape
     gram = np.full((n, n), 1.0, order="F")
     for s in range(0, d, _BLOCK):
@@ -117,9 +115,7 @@ def _solve_dual(
     return weights
 
 
-def _solve_primal(
-    features: RowBlocks, outputs: NDArray[np.float64], ridge: float, feature_scale: float
-) -> NDArray[np.float64]:
+def _solve_primal(features: RowBlocks, outputs: Float64s, ridge: float, feature_scale: float) -> Float64s:
     d = features.dimension
     gram, product = np.zeros((d + 1, d + 1), order="F"), np.zeros((d + 1, outputs.shape[1]))
     place = 0
@@ -133,9 +129,9 @@ def _solve_primal(
     return _solve_positive(gram, product, ridge)
 
 
-def _joined(blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """The same rows in blocks of one size, the last apart: sums don't depend on how they were cut before."""
-    held: list[NDArray[Any]] = []
+def _joined(blocks: Iterator[Array]) -> Iterator[Array]:
+    """Cut the same rows into blocks of one size, the last apart: sums don't depend on how they were cut before."""
+    held: list[Array] = []
     count = 0
     for block in blocks:
         for start in range(0, len(block), _BLOCK):
@@ -149,22 +145,22 @@ def _joined(blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         yield np.concatenate(held)
 
 
-def _add_gram(gram: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`gram + block^T block` in place, in the lower triangle only: half the arithmetic and no copy."""
+def _add_gram(gram: Float64s, block: Float64s) -> Float64s:
+    """Add `block^T block` to `gram` in place, in the lower triangle only: half the arithmetic and no copy."""
     from scipy.linalg.blas import dsyrk
 
     # BLAS counts columns first: it sees a C-ordered block transposed already.
     by_columns = block.flags.f_contiguous
     operand, transposed = (block, 1) if by_columns else (np.ascontiguousarray(block).T, 0)
-    result: NDArray[np.float64] = dsyrk(1.0, operand, beta=1.0, c=gram, trans=transposed, lower=1, overwrite_c=1)
+    result: Float64s = dsyrk(1.0, operand, beta=1.0, c=gram, trans=transposed, lower=1, overwrite_c=1)
     return result
 
 
-def _solve_positive(gram: NDArray[np.float64], right: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """`(gram + ridge I)^-1 right` by Cholesky; only the lower triangle is read, and `gram` is overwritten."""
+def _solve_positive(gram: Float64s, right: Float64s, ridge: float) -> Float64s:
+    """Solve `(gram + ridge I) x = right` by Cholesky; only the lower triangle is read, and `gram` is overwritten."""
     from scipy.linalg import cho_factor, cho_solve
 
     gram[np.diag_indices_from(gram)] += ridge
     factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    solution: NDArray[np.float64] = cho_solve(factor, right, check_finite=False)
+    solution: Float64s = cho_solve(factor, right, check_finite=False)
     return solution

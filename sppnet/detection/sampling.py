@@ -1,18 +1,17 @@
-"""Which windows train what: fine-tuning batches, the SVMs' positives and negatives (section 4.1)."""
+"""Which windows train what: fine-tuning's batches, the SVMs' negatives (section 4.1)."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Bools, Float32s, Float64s, Integers
 from sppnet.boxes import iou_matrix, nms
 from sppnet.errors import ConfigError, DataError
 
 
-def label_windows(
-    windows: ArrayLike, gt_boxes: ArrayLike, gt_labels: ArrayLike
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The object that each window overlaps most.
+def label_windows(windows: ArrayLike, gt_boxes: ArrayLike, gt_labels: ArrayLike) -> tuple[Float32s, Integers]:
+    """Return the object that each window overlaps most.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -35,11 +34,11 @@ def label_windows(
 
 
 def finetune_bands(
-    max_iou: NDArray[np.float32],
+    max_iou: Float32s,
     positive: tuple[float, float] = (0.5, 1.0),
     negative: tuple[float, float] = (0.1, 0.5),
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The windows that fine-tuning may draw as objects and as background.
+) -> tuple[Integers, Integers]:
+    """Return the windows that fine-tuning may draw as objects and as background.
 
     Args:
         max_iou: `[n]` largest IoU of each window.
@@ -61,8 +60,8 @@ def finetune_bands(
 
 def draw_batch(
     positives: int, negatives: int, rng: np.random.Generator, *, size: int = 128, positive_fraction: float = 0.25
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draws one fine-tuning batch: 25 % objects, 75 % background.
+) -> tuple[Integers, Integers]:
+    """Draw one fine-tuning batch: 25 % objects, 75 % background.
 
     Args:
         positives: how many positives there are.
@@ -82,29 +81,10 @@ def draw_batch(
     return _draw(positives, wanted, rng, "positive"), _draw(negatives, size - wanted, rng, "negative")
 
 
-def _draw(available: int, wanted: int, rng: np.random.Generator, kind: str) -> NDArray[np.int64]:
+def _draw(available: int, wanted: int, rng: np.random.Generator, kind: str) -> Integers:
     if wanted and not available:
         raise DataError("no-windows", f"a batch needs {wanted} {kind} windows and there is none")
     return rng.choice(available, size=wanted, replace=wanted > available).astype(np.int64)
-
-
-def svm_positives(
-    gt_labels: ArrayLike, difficult: ArrayLike, category: int, *, include_difficult: bool = False
-) -> NDArray[np.int64]:
-    """The objects that are a category's positives.
-
-    Args:
-        gt_labels: `[m]` category of each object.
-        difficult: bool `[m]`.
-        category: which category.
-        include_difficult: whether difficult objects count; they did in the authors' release.
-
-    Returns:
-        int64 indices of the objects.
-    """
-    own = np.asarray(gt_labels).reshape(-1) == category
-    usable = np.full(own.shape, True) if include_difficult else ~np.asarray(difficult, dtype=bool).reshape(-1)
-    return np.flatnonzero(own & usable)
 
 
 def svm_negatives(
@@ -114,8 +94,8 @@ def svm_negatives(
     max_iou: float = 0.3,
     inclusive: bool = True,
     dedupe_iou: float | None = 0.7,
-) -> NDArray[np.int64]:
-    """The windows of one image that are a category's negatives.
+) -> Integers:
+    """Return the windows of one image that are a category's negatives.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -147,8 +127,8 @@ def svm_negative_mask(
     max_iou: float = 0.3,
     inclusive: bool = True,
     dedupe_iou: float | None = 0.7,
-) -> NDArray[np.bool_]:
-    """`svm_negatives` for all categories of an image at once.
+) -> Bools:
+    """Mark each category's `svm_negatives` of an image.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -166,7 +146,7 @@ def svm_negative_mask(
     objects = np.asarray(gt_boxes, dtype=np.float64).reshape(-1, 4)
     labels = np.asarray(gt_labels, dtype=np.int64).reshape(-1)
 
-    def column(own: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def column(own: Float64s) -> Bools:
         chosen = svm_negatives(boxes, own, max_iou=max_iou, inclusive=inclusive, dedupe_iou=dedupe_iou)
         mask = np.zeros(len(boxes), dtype=bool)
         mask[chosen] = True

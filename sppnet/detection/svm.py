@@ -1,208 +1,25 @@
-"""One-vs-rest linear SVMs on window features (section 4.1), as R-CNN's liblinear call trains them.
-
-Features are scaled so that their mean norm is 20; C = 0.001, positives count twice, and the bias is the
-weight of a constant feature 10 (so it is regularised, weakly).
-"""
+"""The one-vs-rest linear SVMs of a detector (section 4.1): what they score, and how they are stored."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from sppnet.arrays import Array, Float32s
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.networks.network import Layer
 
 if TYPE_CHECKING:
     import torch
 
-    from sppnet.detection.svm_solvers import SvmSolution
-
-logger = logging.getLogger(__name__)
-
-FeatureName = Literal["pool5", "fc6", "fc7"]
-Solver = Literal["dual-cd", "liblinear"]
-"""Our dual coordinate descent, or scikit-learn's liblinear."""
-MEAN_NORM = 20.0
-"""Mean L2 norm of the scaled features."""
-
 _ROWS_AT_ONCE = 256
 
-ArrayOrTensor = TypeVar("ArrayOrTensor", "NDArray[Any]", "torch.Tensor")
-
-
-def feature_scale(norms: ArrayLike, mean_norm: float = MEAN_NORM) -> float:
-    """The one factor that gives features a mean norm of 20.
-
-    Args:
-        norms: `[n]` L2 norms of the features of a sample of windows.
-        mean_norm: the mean norm wanted.
-
-    Raises:
-        DataError: there are no norms, or their mean is not a positive number.
-    """
-    array = np.asarray(norms, dtype=np.float64).reshape(-1)
-    mean = float(array.mean()) if len(array) else 0.0
-    if not (np.isfinite(mean) and mean > 0.0):
-        raise DataError("bad-features", f"{len(array)} feature norms with mean {mean}: nothing to scale")
-    return mean_norm / mean
-
-
-def train_svm(
-    features: NDArray[Any],
-    labels: ArrayLike,
-    *,
-    C: float = 0.001,
-    positive_weight: float = 2.0,
-    bias_scale: float = 10.0,
-    max_iter: int = 1000,
-    tolerance: float = 1e-4,
-    seed: int = 0,
-    solver: Solver = "dual-cd",
-) -> tuple[NDArray[np.float32], float]:
-    """Trains one category's SVM.
-
-    Minimises `1/2 |w|^2 + 1/2 (b / bias_scale)^2 + positive_weight C sum_pos hinge + C sum_neg hinge`.
-
-    Args:
-        features: `[n, d]`, already scaled; C-contiguous float32 is used in place, anything else copied to that.
-        labels: `[n]` of +1 and -1.
-        C: cost of a negative within the margin.
-        positive_weight: factor on the cost of positives.
-        bias_scale: value of the constant feature whose weight is the bias.
-        max_iter: passes over the examples at most.
-        tolerance: relative duality gap to reach. liblinear has no such criterion: its own, the largest
-            violation, gets the same number.
-        seed: of the order in which examples are visited.
-        solver: `dual-cd`, or `liblinear` for scikit-learn's (which copies the features to float64).
-
-    Returns:
-        The weights, float32 `[d]`, and the bias.
-
-    Raises:
-        DataError: `one-class` without a positive or a negative, `nan-features`, `bad-labels`.
-        ConfigError: a parameter is out of its range.
-    """
-    if solver == "liblinear":
-        from sppnet.detection.svm_solvers import solve_liblinear
-
-        X, y, _ = _problem(features, labels, C, positive_weight, bias_scale)
-        return solve_liblinear(X, y, C, positive_weight, bias_scale, max_iter, tolerance, seed)
-    if solver != "dual-cd":
-        raise ConfigError(f"solver: {solver!r} is not one of {', '.join(get_args(Solver))}")
-    solution = solve_svm(
-        features,
-        labels,
-        C=C,
-        positive_weight=positive_weight,
-        bias_scale=bias_scale,
-        max_iter=max_iter,
-        tolerance=tolerance,
-        seed=seed,
-    )
-    return solution.weights, solution.bias
-
-
-def solve_svm(
-    features: NDArray[Any],
-    labels: ArrayLike,
-    *,
-    C: float = 0.001,
-    positive_weight: float = 2.0,
-    bias_scale: float = 10.0,
-    max_iter: int = 1000,
-    tolerance: float = 1e-4,
-    seed: int = 0,
-    alphas: NDArray[np.float64] | None = None,
-) -> SvmSolution:
-    """`train_svm` with the dual variables and the gap, and a warm start from earlier ones.
-
-    Args:
-        features: `[n, d]`, as in `train_svm`, which has the other parameters too.
-        labels: `[n]` of +1 and -1.
-        C: cost of a negative within the margin.
-        positive_weight: factor on the cost of positives.
-        bias_scale: value of the constant feature whose weight is the bias.
-        max_iter: passes over the examples at most.
-        tolerance: relative duality gap to reach.
-        seed: of the order in which examples are visited.
-        alphas: float64 `[n]` to start from: those of the rows kept from the last round, 0 for new rows.
-    """
-    from sppnet.detection.svm_solvers import solve_dual
-
-    X, y, upper = _problem(features, labels, C, positive_weight, bias_scale)
-    if alphas is not None and len(alphas) != len(y):
-        raise DataError("bad-labels", f"{len(alphas)} dual variables for {len(y)} examples")
-    solution = solve_dual(X, y, upper, bias_scale, tolerance=tolerance, max_epochs=max_iter, seed=seed, alphas=alphas)
-    if solution.gap > tolerance:
-        logger.warning("svm not converged epochs=%d gap=%.2e", solution.epochs, solution.gap)
-    return solution
-
-
-def svm_objective(
-    features: NDArray[Any],
-    labels: ArrayLike,
-    weights: NDArray[Any],
-    bias: float,
-    *,
-    C: float = 0.001,
-    positive_weight: float = 2.0,
-    bias_scale: float = 10.0,
-) -> float:
-    """What `train_svm` minimises, at the given weights.
-
-    Args:
-        features: `[n, d]`, scaled.
-        labels: `[n]` of +1 and -1.
-        weights: `[d]`.
-        bias: added to every score.
-        C: cost of a negative within the margin.
-        positive_weight: factor on the cost of positives.
-        bias_scale: value of the constant feature whose weight is the bias.
-    """
-    y = np.asarray(labels, dtype=np.float64).reshape(-1)
-    w = np.asarray(weights)
-    hinge = np.maximum(0.0, 1.0 - y * (features @ w + bias))
-    cost = np.where(y > 0, positive_weight * C, C)
-    norm = float(np.square(w, dtype=np.float64).sum()) + (bias / bias_scale) ** 2
-    return 0.5 * norm + float((cost * hinge).sum())
-
-
-def _problem(
-    features: NDArray[Any], labels: ArrayLike, C: float, positive_weight: float, bias_scale: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Checked features, labels and the cost of each row."""
-    for name, value in (("C", C), ("positive_weight", positive_weight), ("bias_scale", bias_scale)):
-        if not value > 0.0:
-            raise ConfigError(f"{name} must be greater than 0, not {value}")
-    y = np.asarray(labels, dtype=np.float64).reshape(-1)
-    if features.ndim != 2 or len(features) != len(y):
-        raise DataError("bad-features", f"features {list(features.shape)} do not go with {len(y)} labels")
-    if not np.isin(y, (1.0, -1.0)).all():
-        raise DataError("bad-labels", "labels of an SVM are +1 and -1")
-    positives = int(np.count_nonzero(y > 0))
-    if positives in {0, len(y)}:
-        raise DataError("one-class", f"{positives} positives and {len(y) - positives} negatives: need both")
-    X = np.ascontiguousarray(features, dtype=np.float32)
-    check_finite(X)
-    return X, y, np.where(y > 0, positive_weight * C, C)
-
-
-def check_finite(features: NDArray[Any]) -> None:
-    """Raises `DataError("nan-features")` if a feature is not a finite number.
-
-    Args:
-        features: `[n, d]`.
-    """
-    # A row's sum is finite only if the row is: no [n, d] mask is made.
-    bad = np.flatnonzero(~np.isfinite(features.sum(axis=1, dtype=np.float32)))
-    if len(bad):
-        raise DataError("nan-features", f"{len(bad)} of {len(features)} rows are not finite, the first is {bad[0]}")
+ArrayOrTensor = TypeVar("ArrayOrTensor", Array, "torch.Tensor")
 
 
 @dataclass(frozen=True)
@@ -217,28 +34,28 @@ class LinearSvms:
         features: what they score: `pool5`, `fc6` or `fc7`.
     """
 
-    weights: NDArray[np.float32]
-    biases: NDArray[np.float32]
+    weights: Float32s
+    biases: Float32s
     categories: tuple[str, ...]
     feature_scale: float
-    features: FeatureName
+    features: Layer
 
     def __post_init__(self) -> None:
         k = len(self.categories)
         if self.weights.ndim != 2 or len(self.weights) != k or self.biases.shape != (k,):
             shapes = f"weights {list(self.weights.shape)}, biases {list(self.biases.shape)}"
             raise ConfigError(f"SVMs of {k} categories can't have {shapes}")
-        if self.features not in get_args(FeatureName):
-            raise ConfigError(f"features: {self.features!r} is not one of {', '.join(get_args(FeatureName))}")
+        if self.features not in get_args(Layer):
+            raise ConfigError(f"features: {self.features!r} is not one of {', '.join(get_args(Layer))}")
 
     @classmethod
     def of(
         cls,
-        trained: Mapping[str, tuple[NDArray[Any], float]],
+        trained: Mapping[str, tuple[Array, float]],
         feature_scale: float,
-        features: FeatureName,
+        features: Layer,
     ) -> Self:
-        """Collects what `train_svm` returned for each category."""
+        """Collect what `train_svm` returned for each category."""
         if not trained:
             raise ConfigError("no SVM was trained: there is no category")
         return cls(
@@ -249,8 +66,8 @@ class LinearSvms:
             features=features,
         )
 
-    def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights `[k, d]` that take raw features, and the biases `[k]`: scores are `x @ weights.T + biases`."""
+    def folded(self) -> tuple[Float32s, Float32s]:
+        """Return weights `[k, d]` for raw features, and the biases `[k]`: scores are `x @ weights.T + biases`."""
         return self.weights * np.float32(self.feature_scale), self.biases
 
     @cached_property
@@ -258,7 +75,7 @@ class LinearSvms:
         return {}
 
     def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Folded weights and biases on a device, sent there once: scoring is called for each image."""
+        """Return the folded weights and biases on a device, sent there once: scoring is called for each image."""
         import torch
 
         if device not in self._placed:
@@ -266,7 +83,7 @@ class LinearSvms:
         return self._placed[device]
 
     def scores(self, x: ArrayOrTensor) -> ArrayOrTensor:
-        """Scores of raw (unscaled) features.
+        """Return the scores of raw (unscaled) features.
 
         Args:
             x: `[n, d]`, a numpy array or a torch tensor on any device.
@@ -287,7 +104,7 @@ class LinearSvms:
         return torch.cat([torch.addmm(b, part.float(), w.T) for part in torch.split(x, rows)])
 
     def joined(self, other: LinearSvms) -> LinearSvms:
-        """These categories and the other's behind them; both must score the same scaled features."""
+        """Return these categories and the other's behind them; both must score the same scaled features."""
         if (self.features, self.feature_scale) != (other.features, other.feature_scale):
             raise ConfigError("SVMs of different features or feature scales can't be joined")
         twice = set(self.categories) & set(other.categories)
@@ -302,7 +119,7 @@ class LinearSvms:
         )
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Tensors and metadata for a safetensors file."""
+        """Return the tensors and metadata for a safetensors file."""
         import torch
 
         tensors = {"weights": torch.from_numpy(self.weights), "biases": torch.from_numpy(self.biases)}
@@ -316,7 +133,7 @@ class LinearSvms:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> Self:
-        """The inverse of `to_tensors`.
+        """Read what `to_tensors` gave.
 
         Raises:
             ArtifactError: a tensor or a key is missing or of another kind.

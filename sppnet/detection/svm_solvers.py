@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
+
+from sppnet.arrays import Float32s, Float64s
+from sppnet.compiling import compiled
 
 _EPOCHS_PER_CALL = 50
 _FIRST_VIOLATION, _LAST_VIOLATION = 0.1, 1e-7
@@ -27,21 +28,21 @@ class SvmSolution:
     Attributes:
         weights: float32 `[d]`.
         bias: added to every score.
-        alphas: float64 `[n]` dual variables, 0 for rows beyond the margin; a warm start for the next round.
+        alphas: float64 `[n]` dual variables, 0 for rows beyond the margin.
         objective: the primal objective reached.
         gap: duality gap as a fraction of the objective: no solution is better by more than this.
         epochs: passes over the active rows.
     """
 
-    weights: NDArray[np.float32]
+    weights: Float32s
     bias: float
-    alphas: NDArray[np.float64]
+    alphas: Float64s
     objective: float
     gap: float
     epochs: int
 
 
-@njit(nogil=True, cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _dot(a: Any, b: Any) -> Any:
     total = np.float32(0.0)
     for k in range(b.shape[0]):
@@ -49,20 +50,20 @@ def _dot(a: Any, b: Any) -> Any:
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _add_scaled(a: Any, factor: Any, b: Any) -> None:
     for k in range(b.shape[0]):
         a[k] += factor * b[k]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _shuffle(order: Any, count: int) -> None:
     for s in range(count - 1):
         other = s + np.random.randint(count - s)
         order[s], order[other] = order[other], order[s]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _descend(
     X: Any,
     y: Any,
@@ -75,12 +76,12 @@ def _descend(
     max_epochs: int,
     seed: int,
 ) -> tuple[int, bool]:
-    """Epochs of coordinate descent, in place on `alphas [n]` and `w [d + 1]`, the bias weight last.
+    """Run epochs of coordinate descent, in place on `alphas [n]` and `w [d + 1]`, the bias weight last.
 
     Returns:
         The epochs done, and whether no gradient of any row is worse than `violation`.
     """
-    np.random.seed(seed)
+    np.random.seed(seed)  # numba's own generator, apart from numpy's: nothing else draws from it
     n, d = X.shape
     order = np.arange(n)
     active = n
@@ -98,11 +99,13 @@ def _descend(
                 active -= 1
                 order[s], order[active] = order[active], order[s]
                 continue
+            # The gradient along the box: at a bound only what points inside counts as a violation.
             projected = gradient
             if (at_low and gradient > 0.0) or (at_high and gradient < 0.0):
                 projected = 0.0
             high, low = max(high, projected), min(low, projected)
             if abs(projected) > 1e-12:
+                # The exact minimum along this coordinate, cut to the box.
                 new = min(max(alphas[i] - gradient / curvature[i], 0.0), upper[i])
                 step = np.float32((new - alphas[i]) * y[i])
                 alphas[i] = new
@@ -112,26 +115,27 @@ def _descend(
         if high - low <= violation:
             if active == n:
                 return epoch + 1, True
+            # The active rows are done; the others may have moved inside meanwhile, so all are looked at once more.
             active = n
             bound_high, bound_low = np.inf, -np.inf
             continue
+        # The worst violations of this epoch say how far outside a gradient must point in the next to be left out.
         bound_high = high if high > 0.0 else np.inf
         bound_low = low if low < 0.0 else -np.inf
     return max_epochs, False
 
 
 def solve_dual(
-    X: NDArray[np.float32],
-    y: NDArray[np.float64],
-    upper: NDArray[np.float64],
+    X: Float32s,
+    y: Float64s,
+    upper: Float64s,
     bias_scale: float,
     *,
     tolerance: float,
     max_epochs: int,
     seed: int,
-    alphas: NDArray[np.float64] | None = None,
 ) -> SvmSolution:
-    """Minimises `1/2 |w|^2 + 1/2 (b / bias_scale)^2 + sum_i upper_i max(0, 1 - y_i (w x_i + b))`.
+    """Minimise `1/2 |w|^2 + 1/2 (b / bias_scale)^2 + sum_i upper_i max(0, 1 - y_i (w x_i + b))`.
 
     Args:
         X: float32 `[n, d]`, C-contiguous; only read.
@@ -141,30 +145,28 @@ def solve_dual(
         tolerance: relative duality gap at which it ends.
         max_epochs: passes after which it ends in any case.
         seed: of the order in which rows are visited.
-        alphas: float64 `[n]` where to start, such as an earlier solution's; zeros by default.
     """
-    start = np.zeros(len(y)) if alphas is None else np.clip(alphas, 0.0, upper)
+    alphas = np.zeros(len(y))
     scale = np.float32(bias_scale)
     curvature = np.einsum("ij,ij->i", X, X).astype(np.float64) + bias_scale**2
-    w = _weights(X, y, start, scale)
+    w = np.zeros(X.shape[1] + 1, dtype=np.float32)
     violation, epochs = _FIRST_VIOLATION, 0
     while True:
         budget = min(_EPOCHS_PER_CALL, max_epochs - epochs)
-        done, settled = _descend(X, y, upper, curvature, start, w, scale, violation, budget, seed + epochs)
+        done, settled = _descend(X, y, upper, curvature, alphas, w, scale, violation, budget, seed + epochs)
         epochs += done
         # Many small float32 steps drift from what the alphas stand for; the gap must be that of the answer.
-        w = _weights(X, y, start, scale)
-        objective, gap = _objective_and_gap(X, y, upper, start, w, scale)
+        w = _weights(X, y, alphas, scale)
+        objective, gap = _objective_and_gap(X, y, upper, alphas, w, scale)
         if gap <= tolerance or epochs >= max_epochs or violation < _LAST_VIOLATION:
-            return SvmSolution(w[:-1], float(w[-1] * scale), start, objective, gap, epochs)
-        if settled:
+            return SvmSolution(w[:-1], float(w[-1] * scale), alphas, objective, gap, epochs)
+        if settled:  # but the gap is still too wide: the same rows, more exactly
             violation *= 0.1
 
 
-def _weights(
-    X: NDArray[np.float32], y: NDArray[np.float64], alphas: NDArray[np.float64], bias_scale: np.float32
-) -> NDArray[np.float32]:
-    """`[d + 1]` primal weights of the dual variables; only support vectors are read."""
+def _weights(X: Float32s, y: Float64s, alphas: Float64s, bias_scale: np.float32) -> Float32s:
+    """Return `[d + 1]` primal weights of the dual variables; only support vectors are read."""
+    # A thousand rows at a time: picking them copies, and a copy of all would be as large as the features.
     support = np.flatnonzero(alphas)
     signed = (alphas[support] * y[support]).astype(np.float32)
     w = np.zeros(X.shape[1] + 1, dtype=np.float32)
@@ -175,13 +177,14 @@ def _weights(
 
 
 def _objective_and_gap(
-    X: NDArray[np.float32],
-    y: NDArray[np.float64],
-    upper: NDArray[np.float64],
-    alphas: NDArray[np.float64],
-    w: NDArray[np.float32],
+    X: Float32s,
+    y: Float64s,
+    upper: Float64s,
+    alphas: Float64s,
+    w: Float32s,
     bias_scale: np.float32,
 ) -> tuple[float, float]:
+    # Dual: sum of alphas - |w|^2 / 2 where w is exactly that of the alphas, which is why it was computed anew.
     margins = y * (X @ w[:-1] + bias_scale * w[-1])
     half_norm = 0.5 * float(np.square(w, dtype=np.float64).sum())
     primal = half_norm + float((upper * np.maximum(0.0, 1.0 - margins)).sum())
@@ -189,16 +192,16 @@ def _objective_and_gap(
 
 
 def solve_liblinear(
-    X: NDArray[np.float32],
-    y: NDArray[np.float64],
+    X: Float32s,
+    y: Float64s,
     C: float,
     positive_weight: float,
     bias_scale: float,
     max_iter: int,
     violation: float,
     seed: int,
-) -> tuple[NDArray[np.float32], float]:
-    """The same problem by scikit-learn's liblinear, which copies the features to float64.
+) -> tuple[Float32s, float]:
+    """Solve the same problem by scikit-learn's liblinear, which copies the features to float64.
 
     Args:
         X: float32 `[n, d]`.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.errors import ConfigError, DataError
 
 
@@ -24,19 +25,19 @@ class Ranked:
         values: float32 `[n, d]`, what travels along: boxes.
     """
 
-    images: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    values: NDArray[np.float32]
+    images: Integers
+    scores: Float32s
+    values: Float32s
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Ranked:
-        """The detections at an index array or mask."""
+    def select(self, rows: Integers | Bools) -> Ranked:
+        """Return the detections at an index array or mask."""
         return Ranked(self.images[rows], self.scores[rows], self.values[rows])
 
-    def order(self) -> NDArray[np.int64]:
-        """Indices by falling score; among equal scores by image, then by the values, column by column."""
+    def order(self) -> Integers:
+        """Return indices by falling score; among equal scores by image, then by the values, column by column."""
         order = np.lexsort((self.images, -self.scores))
         scores, images = self.scores[order], self.images[order]
         if not ((scores[1:] == scores[:-1]) & (images[1:] == images[:-1])).any():
@@ -45,7 +46,7 @@ class Ranked:
 
     @classmethod
     def joined(cls, parts: list[Ranked]) -> Ranked:
-        """Puts parts behind one another."""
+        """Put parts behind one another."""
         return cls(
             np.concatenate([part.images for part in parts]),
             np.concatenate([part.scores for part in parts]),
@@ -78,10 +79,10 @@ class TopPerSet:
         self,
         category: NDArray[np.integer],
         images: NDArray[np.integer],
-        scores: NDArray[np.float32],
-        values: NDArray[np.float32],
+        scores: Float32s,
+        values: Float32s,
     ) -> None:
-        """Takes a part.
+        """Take a part into account.
 
         Args:
             category: `[n]`, `0..categories - 1`.
@@ -111,7 +112,7 @@ class TopPerSet:
             self._floor[category] = kept.scores.min()
 
     def _best(self, found: Ranked) -> Ranked:
-        """The best `limit`, unordered; only those tied with the last of them need to be ordered."""
+        """Return the best `limit`, unordered; only those tied with the last of them need to be ordered."""
         if len(found) <= self.limit:
             return found
         last = np.partition(found.scores, len(found) - self.limit)[len(found) - self.limit]
@@ -121,6 +122,6 @@ class TopPerSet:
         return found.select(np.concatenate([above, chosen]))
 
     def result(self, category: int) -> Ranked:
-        """The best detections of a category, in the order of `Ranked.order`."""
+        """Return the best detections of a category, in the order of `Ranked.order`."""
         best = self._best(Ranked.joined(self._parts[category]))
         return best.select(best.order())

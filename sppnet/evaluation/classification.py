@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Integers
 from sppnet.errors import ConfigError
 
 TOP = 5
@@ -25,16 +26,16 @@ class ClassResult:
     """
 
     labels: tuple[str, ...]
-    confusion: NDArray[np.int64]
+    confusion: Integers
     in_top5: int
 
     @classmethod
     def empty(cls, labels: Sequence[str]) -> ClassResult:
-        """The result of no images."""
+        """Return the result of no images."""
         return cls(tuple(labels), np.zeros((len(labels), len(labels)), dtype=np.int64), 0)
 
     def __add__(self, other: ClassResult) -> ClassResult:
-        """Adds the images of another result; raises `ConfigError` for one of other classes."""
+        """Add the images of another result; raise `ConfigError` for one of other classes."""
         check_labels(self.labels, other.labels)
         return ClassResult(self.labels, self.confusion + other.confusion, self.in_top5 + other.in_top5)
 
@@ -77,7 +78,7 @@ class ClassResult:
 
 
 def judge(scores: ArrayLike, truth: ArrayLike, labels: Sequence[str]) -> ClassResult:
-    """Judges class scores. Of equal scores the class that comes first ranks higher.
+    """Judge class scores. Of equal scores the class that comes first ranks higher.
 
     Args:
         scores: `[n, K]`, finite, the higher the likelier.
@@ -102,7 +103,7 @@ def judge(scores: ArrayLike, truth: ArrayLike, labels: Sequence[str]) -> ClassRe
 
 
 def check_labels(first: Sequence[str], other: Sequence[str], names: tuple[str, str] = ("one", "another")) -> None:
-    """Raises `ConfigError` naming the first label in which two networks differ."""
+    """Raise `ConfigError` naming the first label in which two networks differ."""
     if tuple(first) == tuple(other):
         return
     if len(first) != len(other):
@@ -127,7 +128,7 @@ class Spread:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Mean and deviation of one figure over networks; None if a network does not have it."""
+    """Return the mean and deviation of one figure over networks; None if a network does not have it."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None

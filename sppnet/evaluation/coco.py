@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Bools, Float64s
 from sppnet.boxes import box_areas, iou_matrix
 from sppnet.errors import DataError
 from sppnet.evaluation.curves import Detections, GroundTruth
@@ -38,12 +39,12 @@ class CocoObjects:
     """
 
     objects: GroundTruth
-    areas: NDArray[np.float64]
-    crowd: NDArray[np.bool_]
+    areas: Float64s
+    crowd: Bools
 
     @classmethod
     def of(cls, objects: GroundTruth, areas: ArrayLike | None = None, crowd: ArrayLike | None = None) -> Self:
-        """Builds from objects; without `areas` those of the boxes, without `crowd` none is."""
+        """Build from objects; without `areas` those of the boxes, without `crowd` none is."""
         sizes = box_areas(objects.boxes) if areas is None else np.asarray(areas, np.float64).reshape(-1)
         flags = np.zeros(len(objects), bool) if crowd is None else np.asarray(crowd, bool).reshape(-1)
         if not len(sizes) == len(flags) == len(objects):
@@ -62,14 +63,14 @@ class _Matched:
         positives: objects that count.
     """
 
-    scores: NDArray[np.float64]
-    right: NDArray[np.bool_]
-    ignored: NDArray[np.bool_]
+    scores: Float64s
+    right: Bools
+    ignored: Bools
     positives: int
 
 
 def evaluate_coco(truth: Mapping[str, CocoObjects], detections: Mapping[str, Detections]) -> dict[str, float]:
-    """COCO's twelve figures; NaN where no category has objects of that size.
+    """Return COCO's twelve figures; NaN where no category has objects of that size.
 
     Args:
         truth: the objects by category.
@@ -99,13 +100,13 @@ def evaluate_coco(truth: Mapping[str, CocoObjects], detections: Mapping[str, Det
     return {name: float(value) for name, value in figures.items()}
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: Float64s) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def _match_category(truth: CocoObjects, found: Detections) -> dict[str, list[_Matched]]:
-    """By size, the matches of every image that has objects or detections."""
+    """Match the detections of every image that has some, or objects, by size."""
     rows_of: dict[Any, tuple[list[int], list[int]]] = {}
     for place, images in enumerate((truth.objects.images, found.images)):
         for row, image in enumerate(images.tolist()):
@@ -127,10 +128,8 @@ def _match_category(truth: CocoObjects, found: Detections) -> dict[str, list[_Ma
     return matched
 
 
-def _overlaps(
-    boxes: NDArray[np.float64], objects: NDArray[np.float64], crowd: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """IoU `[d, n]`; with a crowd's region the part of the detection that lies in it."""
+def _overlaps(boxes: Float64s, objects: Float64s, crowd: Bools) -> Float64s:
+    """Return the IoU `[d, n]`; with a crowd's region the part of the detection that lies in it."""
     iou = iou_matrix(boxes, objects)
     if crowd.any():
         union = box_areas(boxes)[:, None] + box_areas(objects)[None, crowd]
@@ -139,10 +138,8 @@ def _overlaps(
     return iou
 
 
-def _take(
-    iou: NDArray[np.float64], aside: NDArray[np.bool_], crowd: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which detections get an object at each overlap, and which of those get one that does not count.
+def _take(iou: Float64s, aside: Bools, crowd: Bools) -> tuple[Bools, Bools]:
+    """Tell which detections get an object at each overlap, and which of those get one that does not count.
 
     By falling score a detection takes the free object that it overlaps most (the last among equals), one that
     counts before one that doesn't; a crowd is never used up.
@@ -167,16 +164,16 @@ def _take(
     return right, ignored
 
 
-def _ranked(images: list[_Matched], most: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
-    """Right and ignored `[overlaps, d]` of all images, by falling score, and the objects that count."""
+def _ranked(images: list[_Matched], most: int) -> tuple[Bools, Bools, int]:
+    """Join all images: right and ignored `[overlaps, d]` by falling score, and the objects that count."""
     order = np.argsort(-np.concatenate([one.scores[:most] for one in images]), kind="stable")
     right = np.concatenate([one.right[:, :most] for one in images], axis=1)[:, order]
     ignored = np.concatenate([one.ignored[:, :most] for one in images], axis=1)[:, order]
     return right, ignored, sum(one.positives for one in images)
 
 
-def _precision(images: list[_Matched]) -> NDArray[np.float64]:
-    """Mean over 101 recalls of the best precision at that recall or above, by overlap; NaN without objects."""
+def _precision(images: list[_Matched]) -> Float64s:
+    """Average the best precision at 101 recalls or above, by overlap; NaN without objects."""
     result = np.full(len(OVERLAPS), np.nan)
     if not images or sum(one.positives for one in images) == 0:
         return result
@@ -191,10 +188,10 @@ def _precision(images: list[_Matched]) -> NDArray[np.float64]:
     return result
 
 
-def _recall(images: list[_Matched], most: int) -> NDArray[np.float64]:
-    """Recall with at most so many detections an image, by overlap; NaN without objects."""
+def _recall(images: list[_Matched], most: int) -> Float64s:
+    """Return the recall with at most so many detections an image, by overlap; NaN without objects."""
     if not images or sum(one.positives for one in images) == 0:
         return np.full(len(OVERLAPS), np.nan)
     right, _, positives = _ranked(images, most)
-    found: NDArray[np.float64] = right.sum(axis=1) / positives
+    found: Float64s = right.sum(axis=1) / positives
     return found

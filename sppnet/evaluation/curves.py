@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sppnet.arrays import Array, Bools, Float64s, Integers
 from sppnet.boxes import paired_iou
 from sppnet.errors import DataError
 
@@ -16,7 +17,7 @@ TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
 """What became of a detection; an ignored one is neither right nor wrong."""
 
 
-def _columns(count: int, **columns: NDArray[Any]) -> None:
+def _columns(count: int, **columns: Array) -> None:
     for name, column in columns.items():
         if len(column) != count:
             raise DataError("bad-columns", f"{count} boxes but {len(column)} {name}")
@@ -32,15 +33,15 @@ class GroundTruth:
         difficult: bool `[n]`, all False where the data set knows no such flag.
     """
 
-    images: NDArray[Any]
-    boxes: NDArray[np.float64]
-    difficult: NDArray[np.bool_]
+    images: Array
+    boxes: Float64s
+    difficult: Bools
 
     @classmethod
     def of(
-        cls, images: Sequence[str] | Sequence[int] | NDArray[Any], boxes: ArrayLike, difficult: ArrayLike | None = None
+        cls, images: Sequence[str] | Sequence[int] | Array, boxes: ArrayLike, difficult: ArrayLike | None = None
     ) -> Self:
-        """Builds from anything array-like; without `difficult` no object is."""
+        """Build from anything array-like; without `difficult` no object is."""
         array = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         flags = np.zeros(len(array), bool) if difficult is None else np.asarray(difficult, bool).reshape(-1)
         keys = np.asarray(images).reshape(-1)
@@ -50,13 +51,9 @@ class GroundTruth:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def select(self, rows: NDArray[Any]) -> GroundTruth:
-        """The objects at an index array or mask."""
+    def select(self, rows: Array) -> GroundTruth:
+        """Return the objects at an index array or mask."""
         return GroundTruth(self.images[rows], self.boxes[rows], self.difficult[rows])
-
-    def split(self, labels: ArrayLike, categories: int) -> list[GroundTruth]:
-        """One `GroundTruth` per category, given each object's label `0..categories-1`."""
-        return [self.select(rows) for rows in rows_by_label(labels, categories)]
 
 
 @dataclass(frozen=True)
@@ -69,13 +66,13 @@ class Detections:
         scores: float64 `[n]`; among equal scores the earlier row ranks first.
     """
 
-    images: NDArray[Any]
-    boxes: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    images: Array
+    boxes: Float64s
+    scores: Float64s
 
     @classmethod
-    def of(cls, images: Sequence[str] | Sequence[int] | NDArray[Any], boxes: ArrayLike, scores: ArrayLike) -> Self:
-        """Builds from anything array-like.
+    def of(cls, images: Sequence[str] | Sequence[int] | Array, boxes: ArrayLike, scores: ArrayLike) -> Self:
+        """Build from anything array-like.
 
         Raises:
             DataError: the columns differ in length, or a score is not a number.
@@ -91,13 +88,9 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def select(self, rows: NDArray[Any]) -> Detections:
-        """The detections at an index array or mask."""
+    def select(self, rows: Array) -> Detections:
+        """Return the detections at an index array or mask."""
         return Detections(self.images[rows], self.boxes[rows], self.scores[rows])
-
-    def split(self, labels: ArrayLike, categories: int) -> list[Detections]:
-        """One `Detections` per category, given each detection's label `0..categories-1`."""
-        return [self.select(rows) for rows in rows_by_label(labels, categories)]
 
 
 @dataclass(frozen=True)
@@ -117,16 +110,16 @@ class CategoryResult:
 
     voc07_ap: float
     area_ap: float
-    recall: NDArray[np.float64]
-    precision: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    recall: Float64s
+    precision: Float64s
+    scores: Float64s
     positives: int
     detections: int
     true_positives: int
 
 
-def summarise(scores: NDArray[np.float64], outcomes: NDArray[np.int8], positives: int) -> CategoryResult:
-    """The curves and average precisions of detections whose outcome is known.
+def summarise(scores: Float64s, outcomes: NDArray[np.int8], positives: int) -> CategoryResult:
+    """Return the curves and average precisions of detections whose outcome is known.
 
     Args:
         scores: float64 `[n]`.
@@ -150,8 +143,8 @@ def summarise(scores: NDArray[np.float64], outcomes: NDArray[np.int8], positives
     )
 
 
-def eleven_point_ap(hits: NDArray[np.int64], positives: int) -> float:
-    """VOC2007's average precision.
+def eleven_point_ap(hits: Integers, positives: int) -> float:
+    """Return VOC2007's average precision.
 
     Args:
         hits: int64 `[n]` true positives among the first 1, 2, ... detections.
@@ -165,8 +158,8 @@ def eleven_point_ap(hits: NDArray[np.int64], positives: int) -> float:
     return float(np.mean(best))
 
 
-def area_ap(hits: NDArray[np.int64], positives: int) -> float:
-    """Area under the precision-recall curve, made monotone from the right.
+def area_ap(hits: Integers, positives: int) -> float:
+    """Return the area under the precision-recall curve, made monotone from the right.
 
     Args:
         hits: int64 `[n]` true positives among the first 1, 2, ... detections.
@@ -180,31 +173,9 @@ def area_ap(hits: NDArray[np.int64], positives: int) -> float:
     return float(monotone[np.diff(hits, prepend=0) > 0].sum() / positives)
 
 
-def mean_ap(
-    results: Mapping[str, CategoryResult] | Iterable[CategoryResult], metric: Literal["area", "voc07"] = "area"
-) -> float:
-    """Mean average precision over the categories that have positives; NaN if none has."""
-    values = results.values() if isinstance(results, Mapping) else results
-    scored = [r.area_ap if metric == "area" else r.voc07_ap for r in values if r.positives]
-    return float(np.mean(scored)) if scored else float("nan")
-
-
-def rank(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices by falling score; among equal scores the earlier row comes first."""
+def rank(scores: Float64s) -> Integers:
+    """Return indices by falling score; among equal scores the earlier row comes first."""
     return np.argsort(-scores, kind="stable")
-
-
-def rows_by_label(labels: ArrayLike, categories: int) -> list[NDArray[np.int64]]:
-    """The rows of each label `0..categories-1`, in their order.
-
-    Raises:
-        DataError: a label is out of range.
-    """
-    array = np.asarray(labels, dtype=np.int64).reshape(-1)
-    if len(array) and (array.min() < 0 or array.max() >= categories):
-        raise DataError("bad-labels", f"labels {array.min()}..{array.max()}, but there are {categories} categories")
-    order = np.argsort(array, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(array, minlength=categories))[:-1])
 
 
 @dataclass(frozen=True)
@@ -219,19 +190,19 @@ class Pairs:
         iou: float64 `[pairs]`.
     """
 
-    detection: NDArray[np.int64]
-    rank: NDArray[np.int64]
-    object: NDArray[np.int64]
-    image: NDArray[np.int64]
-    iou: NDArray[np.float64]
+    detection: Integers
+    rank: Integers
+    object: Integers
+    image: Integers
+    iou: Float64s
 
-    def select(self, rows: NDArray[Any]) -> Pairs:
-        """The pairs at an index array or mask."""
-        return Pairs(*(column[rows] for column in (self.detection, self.rank, self.object, self.image, self.iou)))
+    def select(self, rows: Array) -> Pairs:
+        """Return the pairs at an index array or mask."""
+        return Pairs(self.detection[rows], self.rank[rows], self.object[rows], self.image[rows], self.iou[rows])
 
 
 def pair_up(ground_truth: GroundTruth, detections: Detections) -> Pairs:
-    """Pairs each detection with the objects of its image; detections in other images have no pair."""
+    """Pair each detection with the objects of its image; detections in other images have no pair."""
     known, codes = np.unique(ground_truth.images, return_inverse=True)
     by_image = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes, minlength=len(known))
@@ -255,8 +226,8 @@ def pair_up(ground_truth: GroundTruth, detections: Detections) -> Pairs:
     )
 
 
-def _lookup(known: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Position of each key in the sorted `known`, or -1."""
+def _lookup(known: Array, keys: Array) -> Integers:
+    """Return the position of each key in the sorted `known`, or -1."""
     if len(known) == 0 or len(keys) == 0:
         return np.full(len(keys), -1, dtype=np.int64)
     if (known.dtype.kind in "iu") != (keys.dtype.kind in "iu"):

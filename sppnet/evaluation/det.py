@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sppnet.arrays import Array, Bools, Float64s, Integers
 from sppnet.evaluation.curves import (
     FALSE_POSITIVE,
     IGNORED,
@@ -21,8 +21,8 @@ from sppnet.evaluation.curves import (
 )
 
 
-def det_thresholds(boxes: ArrayLike) -> NDArray[np.float64]:
-    """The overlap that a detection of each object needs: `min(0.5, w h / ((w + 10) (h + 10)))`.
+def det_thresholds(boxes: ArrayLike) -> Float64s:
+    """Return the overlap that a detection of each object needs: `min(0.5, w h / ((w + 10) (h + 10)))`.
 
     Args:
         boxes: `[n, 4]` pixels.
@@ -38,9 +38,9 @@ def det_thresholds(boxes: ArrayLike) -> NDArray[np.float64]:
 def evaluate_det(
     ground_truth: GroundTruth,
     detections: Detections,
-    blacklist: Collection[str] | Collection[int] | NDArray[Any] = (),
+    blacklist: Collection[str] | Collection[int] | Array = (),
 ) -> CategoryResult:
-    """Evaluates one category by ILSVRC DET's rule; its AP is `area_ap`.
+    """Evaluate one category by ILSVRC DET's rule; its AP is `area_ap`.
 
     Args:
         ground_truth: all objects of the category; DET knows no difficult ones, the flag is not looked at.
@@ -56,9 +56,9 @@ def evaluate_det(
 def match_det(
     ground_truth: GroundTruth,
     detections: Detections,
-    blacklist: Collection[str] | Collection[int] | NDArray[Any] = (),
+    blacklist: Collection[str] | Collection[int] | Array = (),
 ) -> NDArray[np.int8]:
-    """What becomes of each detection under DET's rule.
+    """Tell what becomes of each detection under DET's rule.
 
     In each image, by falling score, a detection takes the object it overlaps most among those that are still
     free and that it overlaps by their threshold or more. One that finds none is wrong.
@@ -80,15 +80,15 @@ def match_det(
     return outcomes
 
 
-def _take_free_objects(pairs: Pairs, objects: int) -> NDArray[np.int64]:
-    """The detections that get an object, given the pairs that overlap enough.
+def _take_free_objects(pairs: Pairs, objects: int) -> Integers:
+    """Return the detections that get an object, given the pairs that overlap enough.
 
     Images don't influence each other, so each round settles the first open detection of every image at once;
     there are as many rounds as the fullest image has objects found.
     """
     pairs = pairs.select(np.lexsort((pairs.object, -pairs.iou, pairs.rank, pairs.image)))
     taken = np.zeros(objects, dtype=bool)
-    winners: list[NDArray[np.int64]] = []
+    winners: list[Integers] = []
     while len(pairs.iou):
         # First row of an image: its best-scored open detection with the object that it overlaps most.
         first = np.diff(pairs.image, prepend=-1) != 0
@@ -99,7 +99,7 @@ def _take_free_objects(pairs: Pairs, objects: int) -> NDArray[np.int64]:
     return np.concatenate(winners) if winners else np.zeros(0, dtype=np.int64)
 
 
-def _listed(images: NDArray[Any], blacklist: Collection[str] | Collection[int] | NDArray[Any]) -> NDArray[np.bool_]:
+def _listed(images: Array, blacklist: Collection[str] | Collection[int] | Array) -> Bools:
     if len(blacklist) == 0:
         return np.zeros(len(images), dtype=bool)
     return np.isin(images, np.asarray(list(blacklist)))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Float64s, Integers
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError
 
@@ -18,8 +19,8 @@ COUNTS = (10, 20, 50, 100, 200, 500, 1000, 2000)
 """Numbers of first windows that recall is measured at."""
 
 
-def best_overlaps(objects: ArrayLike, windows: ArrayLike, counts: Sequence[int | None]) -> NDArray[np.float64]:
-    """The best IoU of each object with some of the first windows.
+def best_overlaps(objects: ArrayLike, windows: ArrayLike, counts: Sequence[int | None]) -> Float64s:
+    """Return the best IoU of each object with some of the first windows.
 
     Args:
         objects: `[m, 4]` pixels.
@@ -44,32 +45,32 @@ class RecallSums:
     """
 
     objects: int
-    hits: NDArray[np.int64]
-    excess: NDArray[np.float64]
+    hits: Integers
+    excess: Float64s
 
     @classmethod
-    def of(cls, overlaps: NDArray[np.float64], ious: Sequence[float]) -> RecallSums:
-        """Counts what `best_overlaps` gave for some objects: `[m, counts]`."""
+    def of(cls, overlaps: Float64s, ious: Sequence[float]) -> RecallSums:
+        """Count what `best_overlaps` gave for some objects: `[m, counts]`."""
         hits = (overlaps[:, :, None] >= np.asarray(ious)).sum(axis=0)
         excess = [math.fsum(column) for column in np.maximum(overlaps - 0.5, 0.0).T]
         return cls(len(overlaps), hits.astype(np.int64), np.array(excess))
 
     @classmethod
     def added(cls, parts: Sequence[RecallSums]) -> RecallSums:
-        """Sums of several parts; raises `ConfigError` where there is none."""
+        """Add several parts; raise `ConfigError` where there is none."""
         if not parts:
             raise ConfigError("recall: nothing to add")
         excess = [math.fsum(column) for column in np.stack([part.excess for part in parts]).T]
         hits = np.sum([part.hits for part in parts], axis=0)
         return cls(sum(part.objects for part in parts), hits, np.array(excess))
 
-    def recall(self) -> NDArray[np.float64]:
-        """Recall `[counts, ious]`; NaN without objects."""
+    def recall(self) -> Float64s:
+        """Return the recall `[counts, ious]`; NaN without objects."""
         return self._shares(self.hits)
 
-    def average_recall(self) -> NDArray[np.float64]:
-        """Average recall `[counts]`: twice the area under recall against IoU from 0.5 to 1; NaN without objects."""
+    def average_recall(self) -> Float64s:
+        """Return twice the area under recall against IoU from 0.5 to 1, `[counts]`; NaN without objects."""
         return 2 * self._shares(self.excess)
 
-    def _shares(self, values: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
+    def _shares(self, values: Integers | Float64s) -> Float64s:
         return values / self.objects if self.objects else np.full(values.shape, np.nan)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from sppnet.detection.svm import train_svm
+from sppnet.arrays import Array, Float32s, Integers
+from sppnet.detection.svm_training import train_svm
 from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.classification import ClassResult, judge
 from sppnet.evaluation.curves import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, CategoryResult, summarise
@@ -49,12 +49,12 @@ class ClassSplit:
         test: int64 `[m]` rows to test on, class by class.
     """
 
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: Integers
+    test: Integers
 
 
-def l2_normalise(features: NDArray[Any]) -> NDArray[np.float32]:
-    """Features of norm 1; one that is all zeros stays so.
+def l2_normalise(features: Array) -> Float32s:
+    """Scale features to norm 1; one that is all zeros stays so.
 
     Args:
         features: `[n, d]` of any float type.
@@ -73,7 +73,7 @@ def l2_normalise(features: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def presence(categories: Sequence[str], difficult: Sequence[bool], category: str) -> int:
-    """VOC's label of an image for a category: `PRESENT`, `ABSENT` or `LEFT_OUT`.
+    """Return VOC's label of an image for a category: `PRESENT`, `ABSENT` or `LEFT_OUT`.
 
     Args:
         categories: Category of each object of the image.
@@ -87,9 +87,9 @@ def presence(categories: Sequence[str], difficult: Sequence[bool], category: str
 
 
 def one_vs_rest_scores(
-    train: NDArray[np.float32], labels: ArrayLike, test: NDArray[np.float32], settings: SvmSettings | None = None
-) -> NDArray[np.float32]:
-    """Trains one SVM on some images and scores others.
+    train: Float32s, labels: ArrayLike, test: Float32s, settings: SvmSettings | None = None
+) -> Float32s:
+    """Train one SVM on some images and score others.
 
     Args:
         train: `[n, d]` normalised features.
@@ -115,12 +115,12 @@ def one_vs_rest_scores(
         bias_scale=settings.bias_scale,
         seed=settings.seed % 2**31,
     )
-    scores: NDArray[np.float32] = test @ weights + np.float32(bias)
+    scores: Float32s = test @ weights + np.float32(bias)
     return scores
 
 
 def voc07_class_ap(scores: ArrayLike, labels: ArrayLike) -> CategoryResult:
-    """Average precision of ranking images by a category's score, by the devkit's rule (VOCevalcls).
+    """Return the average precision of ranking images by a category's score, by the devkit's rule (VOCevalcls).
 
     Args:
         scores: `[n]` scores of the images.
@@ -135,7 +135,7 @@ def voc07_class_ap(scores: ArrayLike, labels: ArrayLike) -> CategoryResult:
 def draw_split(
     keys: Sequence[str], labels: Sequence[str], train_per_class: int, test_per_class: int, seed: int
 ) -> ClassSplit:
-    """Draws images of every class to train on, and at most so many of the rest to test on.
+    """Draw images of every class to train on, and at most so many of the rest to test on.
 
     A class's draw depends on its own keys and the seed alone: not on other classes, nor on the order of the images.
 
@@ -167,9 +167,9 @@ def draw_split(
 
 
 def judge_split(
-    features: NDArray[np.float32], labels: Sequence[str], split: ClassSplit, settings: SvmSettings | None = None
+    features: Float32s, labels: Sequence[str], split: ClassSplit, settings: SvmSettings | None = None
 ) -> ClassResult:
-    """Trains one SVM a class on a split's training images, and judges the scores of its test images.
+    """Train one SVM a class on a split's training images, and judge the scores of its test images.
 
     Args:
         features: `[n, d]` normalised features of all images.

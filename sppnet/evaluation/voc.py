@@ -18,7 +18,7 @@ from sppnet.evaluation.curves import (
 
 
 def evaluate_voc(ground_truth: GroundTruth, detections: Detections, iou: float = 0.5) -> CategoryResult:
-    """Evaluates one category by VOC's rule; 2007's AP and the area AP of 2010 on come together.
+    """Evaluate one category by VOC's rule; 2007's AP and the area AP of 2010 on come together.
 
     Args:
         ground_truth: all objects of the category, difficult ones included (they are neither found nor missed).
@@ -30,7 +30,7 @@ def evaluate_voc(ground_truth: GroundTruth, detections: Detections, iou: float =
 
 
 def match_voc(ground_truth: GroundTruth, detections: Detections, iou: float = 0.5) -> NDArray[np.int8]:
-    """What becomes of each detection under VOC's rule.
+    """Tell what becomes of each detection under VOC's rule.
 
     A detection is compared with the object of its image that it overlaps most (the first among equals),
     difficult and already found ones included. Below `iou` it is wrong; on a difficult object it is ignored;

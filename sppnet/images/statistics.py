@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sppnet.arrays import Float32s, Float64s, Integers, Pixels
 from sppnet.errors import ConfigError
 from sppnet.images.training_crops import ColourJitter, five_origins, resize_short_side
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _BLOCK = 1 << 20  # pixels converted at a time: sums of their products stay exact in float64
 
@@ -32,8 +29,8 @@ class PixelStatistics:
         pixels: how many pixels the covariance is of.
     """
 
-    mean_image: NDArray[np.float32]
-    covariance: NDArray[np.float64]
+    mean_image: Float32s
+    covariance: Float64s
     images: int
     pixels: int
 
@@ -67,11 +64,11 @@ class PixelSums:
         self.size = size
         self.images = 0
         self.pixels = 0
-        self.centre: NDArray[np.int64] = np.zeros((3, size, size), np.int64)
-        self.first: NDArray[np.int64] = np.zeros(3, np.int64)
-        self.second: NDArray[np.int64] = np.zeros((3, 3), np.int64)
+        self.centre: Integers = np.zeros((3, size, size), np.int64)
+        self.first: Integers = np.zeros(3, np.int64)
+        self.second: Integers = np.zeros((3, 3), np.int64)
 
-    def add(self, image: NDArray[np.uint8]) -> None:
+    def add(self, image: Pixels) -> None:
         """Add an RGB image, uint8 `[H, W, 3]`, of any size."""
         resized = resize_short_side(image, self.short_side)
         top, left = five_origins(resized.shape[:2], self.size)[0]

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
+from sppnet.arrays import Float64s, Integers, Pixels
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import resize_image
+from sppnet.images.network_input import resize_image
 from sppnet.pooling.scales import resized_shape
 from sppnet.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 Where = Literal["five", "uniform"]
 Overlap = Literal["object", "iou"]
@@ -42,12 +43,12 @@ class ColourJitter:
     strength: float = 0.1
 
     @classmethod
-    def fit(cls, pixels: NDArray[np.uint8], strength: float = 0.1) -> ColourJitter:
+    def fit(cls, pixels: Pixels, strength: float = 0.1) -> ColourJitter:
         """Find the principal components of RGB pixels, uint8 `[..., 3]`."""
         return cls.of_covariance(np.cov(pixels.reshape(-1, 3) / 255.0, rowvar=False), strength)
 
     @classmethod
-    def of_covariance(cls, covariance: NDArray[np.float64], strength: float = 0.1) -> ColourJitter:
+    def of_covariance(cls, covariance: Float64s, strength: float = 0.1) -> ColourJitter:
         """Find the principal components of a covariance of RGB values in 0..1, `[3, 3]`.
 
         A component's direction has no sign of its own: its largest entry is made positive, on any machine.
@@ -57,16 +58,16 @@ class ColourJitter:
         columns = tuple(tuple(row) for row in (vectors * np.where(largest < 0, -1.0, 1.0)).tolist())
         return cls(tuple(np.maximum(values, 0.0).tolist()), columns, strength)
 
-    def apply(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    def apply(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         """Shift all pixels of an RGB image, uint8 `[H, W, 3]`, by one random colour, clipped to 0..255."""
         import cv2
 
         levels = np.arange(256)[:, None] + self.shift(rng)
         table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
         # OpenCV's look-up lets other threads run, numpy's does not.
-        return cast("NDArray[np.uint8]", cv2.LUT(image, table[None]))
+        return cast("Pixels", cv2.LUT(image, table[None]))
 
-    def shift(self, rng: np.random.Generator) -> NDArray[np.float64]:
+    def shift(self, rng: np.random.Generator) -> Float64s:
         """Draw one colour shift in grey levels, float64 `[3]`."""
         weights = rng.normal(0.0, self.strength, 3) * np.array(self.eigenvalues)
         return np.asarray(255.0 * np.array(self.eigenvectors) @ weights, dtype=np.float64)
@@ -101,7 +102,7 @@ class TrainingCrops:
         if self.network_size is not None and self.network_size < 1:
             raise ConfigError(f"crops.network_size: must be at least 1, not {self.network_size}")
 
-    def sample(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    def sample(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         """Take one sample, uint8 `[n, n, 3]`, of an RGB image, uint8 `[H, W, 3]`; n is `network_size` or `size`."""
         resized = resize_short_side(image, self.short_side)
         top, left = crop_origin(resized.shape[:2], self.size, self.where, rng)
@@ -109,13 +110,13 @@ class TrainingCrops:
 
     def sample_around(
         self,
-        image: NDArray[np.uint8],
+        image: Pixels,
         box: ArrayLike,
         rng: np.random.Generator,
         *,
         min_overlap: float = 0.5,
         overlap: Overlap = "object",
-    ) -> NDArray[np.uint8] | None:
+    ) -> Pixels | None:
         """Take one sample that overlaps an object, or None where no crop can; `box` is in the image's own pixels."""
         resized = resize_short_side(image, self.short_side)
         origins = self.origins_around(image.shape[:2], box, min_overlap=min_overlap, overlap=overlap)
@@ -126,7 +127,7 @@ class TrainingCrops:
 
     def origins_around(
         self, image_hw: tuple[int, ...], box: ArrayLike, *, min_overlap: float = 0.5, overlap: Overlap = "object"
-    ) -> NDArray[np.int64]:
+    ) -> Integers:
         """List the crops of an image, `(H, W)` pixels before it is resized, that overlap an object's box in it.
 
         Returns:
@@ -137,12 +138,12 @@ class TrainingCrops:
         scaled = np.asarray(box, dtype=np.float64) * np.tile(ratio, 2)
         return overlapping_origins(shape, scaled, self.size, min_overlap, overlap=overlap, where=self.where)
 
-    def finish(self, crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    def finish(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
         """Flip, recolour and resize a crop."""
         import cv2
 
         if self.flip and rng.random() < 0.5:
-            crop = cast("NDArray[np.uint8]", cv2.flip(crop, 1))
+            crop = cast("Pixels", cv2.flip(crop, 1))
         if self.colour is not None:
             crop = self.colour.apply(crop, rng)
         crop = np.ascontiguousarray(crop)
@@ -150,7 +151,7 @@ class TrainingCrops:
         return crop if size is None else resize_image(crop, (size, size))
 
 
-def resize_short_side(image: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+def resize_short_side(image: Pixels, short_side: int) -> Pixels:
     """Resize an RGB image, uint8 `[H, W, 3]`, to a short side in pixels, as `prepare_image` does."""
     return resize_image(image, resized_shape((image.shape[0], image.shape[1]), short_side))
 
@@ -184,7 +185,7 @@ def overlapping_origins(
     *,
     overlap: Overlap = "object",
     where: Where = "uniform",
-) -> NDArray[np.int64]:
+) -> Integers:
     """List the square crops that overlap an object enough (paper section 4.5: by 50 %).
 
     The crop's label is the object's subcategory. The paper doesn't define its overlap: `object` is the fraction
@@ -254,7 +255,7 @@ def _room(image_hw: tuple[int, ...], size: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _covered(low: float, high: float, room: int, size: int) -> NDArray[np.float64]:
+def _covered(low: float, high: float, room: int, size: int) -> Float64s:
     """Return the length of `[low, high)` inside a crop, for each of its `room + 1` positions along one axis."""
     starts = np.arange(room + 1, dtype=np.float64)
     inside = np.minimum(starts + size, high) - np.maximum(starts, low)

@@ -19,11 +19,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
+from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
 from sppnet.networks.cuts import cut_network, last_activation, nearest
+from sppnet.networks.receptive_fields import trace_geometry
 from sppnet.networks.trunks import TRUNKS, build_trunk
 from sppnet.networks.weights import load_state
-from sppnet.pooling.geometry import GEOMETRIES, Geometry, trace_geometry
+from sppnet.pooling.geometry import GEOMETRIES, Geometry
 
 TORCHVISION_PREFIX = "torchvision:"
 """Before the name of one of torchvision's classifiers."""
@@ -140,7 +141,7 @@ class Backbone(nn.Module):
         """The per-pixel mean that replaces the preprocessing's constant (paper section 3.1), None without.
 
         Float32 `[3, h, w]` on the CPU: grey levels, in the channel order of the network's input. It goes to
-        `sppnet.images.pixels.prepare_image` and `normalise_images`, which warp it to the input's size.
+        `sppnet.images.network_input.prepare_image` and `normalise_images`, which warp it to the input's size.
         """
         return self._mean_image
 
@@ -238,7 +239,7 @@ def _architecture(name: str) -> Architecture:
 
 @lru_cache(maxsize=16)
 def _torchvision_architecture(name: str) -> Architecture:
-    """The entry of one of torchvision's classifiers, cut by default where its convolutions end."""
+    """Return the entry of one of torchvision's classifiers, cut by default where its convolutions end."""
     from sppnet.networks.torchvision_models import build_model
 
     model = name.removeprefix(TORCHVISION_PREFIX)

@@ -40,7 +40,7 @@ class MapCost:
 
 @lru_cache(maxsize=256)
 def map_cost(spec: BackboneSpec, image_hw: tuple[int, int], scale: int | None = None) -> MapCost:
-    """Counts the convolutions of an image of `(height, width)` pixels, resized to a short side of `scale` first.
+    """Count the convolutions of an image of `(height, width)` pixels, resized to a short side of `scale` first.
 
     Raises:
         ConfigError: The image is too small to have a cell.
@@ -57,5 +57,5 @@ def map_cost(spec: BackboneSpec, image_hw: tuple[int, int], scale: int | None = 
 
 
 def head_macs(sizes: Sequence[int]) -> int:
-    """MACs of fully connected layers on one vector; `sizes` are the vector's length and each layer's outputs."""
+    """Return the MACs of fully connected layers on a vector; `sizes` are its length and each layer's outputs."""
     return sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))

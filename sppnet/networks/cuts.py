@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx, nn
 
 from sppnet.errors import ConfigError
-from sppnet.pooling.geometry import trace_layers
+from sppnet.networks.receptive_fields import trace_layers
 
 _CLASSIFIERS = frozenset({"classifier", "fc", "head", "heads"})
 """What torchvision's models call their layers after the convolutions."""
@@ -112,11 +112,11 @@ def _trace(network: nn.Module, what: str) -> fx.Graph:
 
 
 def _last_call(nodes: Iterable[fx.Node], name: str) -> fx.Node | None:
-    """The last operation that happens inside a module."""
+    """Return the last operation that happens inside a module."""
     return next((node for node in reversed(list(nodes)) if name in _owners(node)), None)
 
 
 def _owners(node: fx.Node) -> list[str]:
-    """Dotted names of the modules that an operation happens in, outermost first."""
+    """Return the dotted names of the modules that an operation happens in, outermost first."""
     stack: Mapping[str, Any] = node.meta.get("nn_module_stack", {})
     return [path for path, _ in stack.values()]

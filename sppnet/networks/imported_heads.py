@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from sppnet.arrays import Integers
 from sppnet.errors import ConfigError
 from sppnet.networks.network import FcHead, HeadSpec
 from sppnet.networks.weights import load_state
@@ -23,7 +23,7 @@ _PREFIXES = ("", "layers.", "head.layers.")
 
 
 def is_head_tensor(name: str) -> bool:
-    """Whether a tensor has the name of a weight or bias of fc6, fc7 or fc8."""
+    """Tell whether a tensor has the name of a weight or bias of fc6, fc7 or fc8."""
     return _plain_name(name) is not None
 
 
@@ -83,7 +83,7 @@ def loaded_head(spec: HeadSpec, tensors: Mapping[str, torch.Tensor], where: str,
     return head
 
 
-def released_order(pyramid: Pyramid, channels: int) -> NDArray[np.int64]:
+def released_order(pyramid: Pyramid, channels: int) -> Integers:
     """Return where each value of this project's pooled vector lies in the authors', int64 `[bins * channels]`."""
     starts, start = dict[int, int](), 0
     for n in sorted(pyramid.levels):
@@ -97,7 +97,7 @@ def released_order(pyramid: Pyramid, channels: int) -> NDArray[np.int64]:
 
 
 def _plain_name(name: str) -> str | None:
-    """`fc6.weight` of any spelling of it; None for another tensor's name."""
+    """Return `fc6.weight` for any spelling of it; None for another tensor's name."""
     for prefix in _PREFIXES:
         plain = name.removeprefix(prefix)
         layer, _, kind = plain.partition(".")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -13,6 +14,14 @@ from torch.nn import functional as F
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import Backbone
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
+
+Layer = Literal["pool5", "fc6", "fc7"]
+"""Where features are taken: the pooled vector itself, or a layer above it."""
+FcLayer = Literal["fc6", "fc7", "fc8"]
+Precision = Literal["float32", "bfloat16"]
+"""Type that layers compute in; bfloat16 takes a fraction of the time where a CPU or GPU has it."""
+
+_VECTORS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,10 @@ class HeadSpec:
                 raise ConfigError(f"head.{name}: must be at least 1, not {size}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"head.dropout: must be in [0, 1), not {self.dropout}")
+
+    def outputs(self, layer: FcLayer) -> int:
+        """Return how many values a layer gives."""
+        return {"fc6": self.hidden[0], "fc7": self.hidden[1], "fc8": self.classes}[layer]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` reads them back."""
@@ -115,13 +128,28 @@ class FcHead(nn.Module):
         """Return the logits `[n, classes]` of pooled vectors `[n, in_features]` or `[n, bins, C]`."""
         return cast("torch.Tensor", self.layers["fc8"](self.fc7(x)))
 
-    def with_classes(self, classes: int) -> FcHead:
-        """Return a new head with a copy of fc6 and fc7 and a fresh fc8 of `classes` outputs (fine-tuning)."""
-        spec = self.spec
-        head = FcHead(spec.in_features, spec.hidden, classes, spec.dropout)
+    def outputs(self, layer: FcLayer, pooled: torch.Tensor) -> torch.Tensor:
+        """Return a layer's outputs of pooled vectors, float32 `[n, outputs]`, computed a thousand at a time."""
+        layers: dict[FcLayer, Callable[[torch.Tensor], torch.Tensor]] = {"fc6": self.fc6, "fc7": self.fc7, "fc8": self}
+        return torch.cat([layers[layer](part).float() for part in torch.split(pooled, _VECTORS_AT_ONCE)])
+
+    def in_precision(self, precision: Precision) -> FcHead:
+        """Return the head itself for float32, a copy of it for less."""
+        return self if precision == "float32" else copy.deepcopy(self).to(getattr(torch, precision))
+
+    def check_fits(self, pyramid: Pyramid, channels: int) -> None:
+        """Raise `ConfigError` unless fc6 takes what a pyramid gives of maps of so many channels."""
+        values = pyramid.bins * channels
+        if self.spec.in_features != values:
+            raise ConfigError(
+                f"head.in_features: the head takes {self.spec.in_features} values, but {pyramid.bins} bins of "
+                f"{channels} channels are {values}: it belongs to other maps"
+            )
+
+    def load_hidden(self, other: FcHead) -> None:
+        """Copy another head's fc6 and fc7, of the same sizes; fc8 stays as it is (fine-tuning, section 4.1)."""
         for name in ("fc6", "fc7"):
-            head.layers[name].load_state_dict(self.layers[name].state_dict())
-        return head.to(next(self.parameters()))
+            self.layers[name].load_state_dict(other.layers[name].state_dict())
 
     def _hidden(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return F.dropout(F.relu(self.layers[name](x)), self.spec.dropout, self.training)
@@ -150,10 +178,7 @@ class SppNetwork(nn.Module):
 
     def __init__(self, backbone: Backbone, pyramid: Pyramid, head: FcHead) -> None:
         super().__init__()
-        features = pyramid.bins * backbone.channels
-        if head.spec.in_features != features:
-            sizes = f"{pyramid.bins} bins x {backbone.channels} channels = {features}"
-            raise ConfigError(f"head.in_features: {head.spec.in_features}, the pyramid gives {sizes}")
+        head.check_fits(pyramid, backbone.channels)
         self.backbone = backbone
         self.pyramid = pyramid
         self.head = head

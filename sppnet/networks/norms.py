@@ -21,7 +21,7 @@ class ResponseNorm(nn.LocalResponseNorm):
     """
 
     keeps_geometry = True
-    """Tells `sppnet.pooling.geometry.trace_geometry` that a cell depends on no other cell."""
+    """Tells `sppnet.networks.receptive_fields.trace_geometry` that a cell depends on no other cell."""
 
     band: torch.Tensor
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Float32s, Float64s, Floats, Integers
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Geometry
 
 
-def strongest_cells(values: NDArray[np.floating], filters: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The largest response of each of several filters on one map, and where it is.
+def strongest_cells(values: Floats, filters: ArrayLike) -> tuple[Float32s, Integers]:
+    """Return the largest response of each of several filters on one map, and where it is.
 
     Args:
         values: `[H, W, C]` map.
@@ -35,16 +36,14 @@ def strongest_cells(values: NDArray[np.floating], filters: ArrayLike) -> tuple[N
 
 
 def check_filters(filters: ArrayLike, channels: int) -> None:
-    """Raises `ConfigError` naming the first filter that a map of so many channels doesn't have."""
+    """Raise `ConfigError` naming the first filter that a map of so many channels doesn't have."""
     for number in np.asarray(filters, dtype=np.int64).reshape(-1).tolist():
         if not 0 <= number < channels:
             raise ConfigError(f"filters: {number} is not among the map's {channels} filters, 0 to {channels - 1}")
 
 
-def receptive_field_boxes(
-    cells: ArrayLike, geometry: Geometry, image_wh: tuple[int, int], scale: int
-) -> NDArray[np.float64]:
-    """The receptive fields of cells, as boxes in the original image.
+def receptive_field_boxes(cells: ArrayLike, geometry: Geometry, image_wh: tuple[int, int], scale: int) -> Float64s:
+    """Return the receptive fields of cells, as boxes in the original image.
 
     A cell's receptive field starts `padding` pixels before `stride` times the cell, so that fields at the map's rim
     reach beyond the image: `sppnet.boxes.clip_boxes` cuts them to it.

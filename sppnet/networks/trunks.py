@@ -59,7 +59,7 @@ class TrunkPlan:
 
 
 def _overfeat(depth: int) -> TrunkPlan:
-    """Overfeat-5 and -7 differ in the number of their 3x3 layers: 36 cells after pool1, 18 after pool2 at 224."""
+    """Return Overfeat-5 or -7, by the number of 3x3 layers: 36 cells after pool1, 18 after pool2 at 224."""
     first = (Convolution(96, 7, 2, 0, (3, 3), norm=True), Convolution(256, 5, 1, 2, (2, 2)))
     return TrunkPlan((*first, *[Convolution(512)] * (depth - 2)), pool_first=True)
 

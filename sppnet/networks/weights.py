@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping
@@ -102,18 +101,6 @@ def load_state(
     with torch.no_grad():
         for name, target in state.items():
             target.copy_(tensors[prefix + name])
-
-
-def state_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the SHA-256 (hex) of tensors' names, dtypes, shapes and values, whatever their order and strides."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        label = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
-        digest.update(label.encode() + b"\n")
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

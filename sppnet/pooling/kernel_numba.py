@@ -15,18 +15,18 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
+from sppnet.arrays import Array, Integers
+from sppnet.compiling import compiled
 from sppnet.pooling.pyramid import Pyramid, bin_edges
 
 BLOCK_BYTES = 256
@@ -36,19 +36,9 @@ _STREAM_BYTES = 4 << 20
 # Cells reduced by one thread before a second one is worth its start (some 20 microseconds).
 _CELLS_PER_THREAD = 10_000
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _compiled(function: _Function) -> _Function:
-    """`function` compiled by numba, GIL released, cached on disk where a folder is writable."""
-    try:
-        return cast("_Function", njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # numba finds no writable folder for its cache: compile once per process
-        return cast("_Function", njit(nogil=True, error_model="numpy")(function))
-
 
 def _block_pointer(context: Any, builder: Any, array: Any, value: Any, index: Any) -> Any:
-    """Pointer to the block that starts at element `index` of a 1-D array."""
+    """Return a pointer to the block that starts at element `index` of a 1-D array."""
     element = context.get_data_type(array.dtype)
     vector = ir.VectorType(element, BLOCK_BYTES * 8 // array.dtype.bitwidth)
     data = context.make_array(array)(context, builder, value).data
@@ -56,7 +46,7 @@ def _block_pointer(context: Any, builder: Any, array: Any, value: Any, index: An
 
 
 def _type_block_max(_: Any, into: Any, at: Any, source: Any, first: Any, step: Any, count: Any) -> Any:
-    """`into[at : at + lanes]` = maximum over k < count of `source[first + k * step : + lanes]`."""
+    """Set `into[at : at + lanes]` to the maximum over k < count of `source[first + k * step : + lanes]`."""
     size = source.dtype.bitwidth // 8
     is_float = isinstance(source.dtype, types.Float)
 
@@ -73,6 +63,7 @@ def _type_block_max(_: Any, into: Any, at: Any, source: Any, first: Any, step: A
         with cgutils.for_range(builder, builder.sub(count_value, one)) as loop:
             offset = builder.mul(step_value, builder.add(loop.index, one))
             value, old = load(builder.add(first_value, offset)), builder.load(best)
+            # Bit patterns of half floats without a sign order like their values, so integers may be compared.
             compare = builder.fcmp_ordered if is_float else builder.icmp_unsigned
             builder.store(builder.select(compare(">", value, old), value, old), best)
         builder.store(builder.load(best), _block_pointer(context, builder, into, into_value, at_value), align=size)
@@ -114,12 +105,12 @@ _fence: Any = intrinsic(_type_fence)
 # Indices are spelled out below: a slice of an array costs as much as a bin.
 
 
-@_compiled
+@compiled()
 def _level_from_map(
     blocks: Any, corner: int, width: int, lanes: int, h: int, w: int,
     edges: Any, step: int, n: int, scratch: Any, bins: Any, at: int,
 ) -> None:  # fmt: skip
-    """One level's bins of a window of `h` x `w` cells whose first is at `corner`."""
+    """Write one level's bins of a window of `h` x `w` cells whose first is at `corner`."""
     for i in range(n):
         first, count = edges[step, h, i, 0], edges[step, h, i, 1] - edges[step, h, i, 0]
         row = corner + first * width * lanes
@@ -130,9 +121,9 @@ def _level_from_map(
             _block_max(bins, (at + i * n + j) * lanes, scratch, start * lanes, lanes, stop - start)
 
 
-@_compiled
+@compiled()
 def _level_from_level(bins: Any, lanes: int, at: int, n: int, source_at: int, source_n: int, scratch: Any) -> None:
-    """One level's bins as unions of a finer level's."""
+    """Write one level's bins as unions of a finer level's."""
     factor = source_n // n
     for i in range(n):
         row = source_at + i * factor * source_n
@@ -142,7 +133,7 @@ def _level_from_level(bins: Any, lanes: int, at: int, n: int, source_at: int, so
             _block_max(bins, (at + i * n + j) * lanes, scratch, j * factor * lanes, lanes, factor)
 
 
-@_compiled
+@compiled()
 def _write(bins: Any, lanes: int, count: int, out: Any, at: int, channels: int, stream: bool) -> None:
     """Copy a window's bins of one block, the last perhaps partial, to `out[at:]`, where bins lie `channels` apart."""
     full = bins.shape[0] // count
@@ -156,7 +147,7 @@ def _write(bins: Any, lanes: int, count: int, out: Any, at: int, channels: int, 
             _block_max(out, at + k * channels, bins, k * full, full, 1)
 
 
-@_compiled
+@compiled()
 def _pool(
     blocks: Any, width: int, lanes: int, channels: int, cells: Any, rows: Any, starts: Any,
     plan: Any, edges: Any, out: Any, begin: int, end: int, stream: bool,
@@ -178,13 +169,14 @@ def _pool(
         end: one past the last pair.
         stream: write past the caches; needs every row of `out` aligned to 64 bytes.
     """
-    count = 0
+    count = 0  # bins of a window
     for step in range(plan.shape[0]):
         count += plan[step, 0] ** 2
     windows = cells.shape[0]
     block_elements = blocks.shape[0] // ((channels + lanes - 1) // lanes)
     scratch = np.empty(max(edges.shape[1], edges.shape[2]) * lanes, blocks.dtype)
     bins = np.empty(count * lanes, blocks.dtype)
+    # Blocks outermost: one block of the whole map stays in the cache while every window is pooled from it.
     for pair in range(begin, end):
         block, j = pair // windows, pair % windows
         corner = block * block_elements + (cells[j, 1] * width + cells[j, 0]) * lanes
@@ -198,11 +190,11 @@ def _pool(
         used = min(lanes, channels - block * lanes)
         for r in range(starts[j], starts[j + 1]):
             _write(bins, used, count, out, rows[r] * count * channels + block * lanes, channels, stream)
-    _fence()
+    _fence()  # streamed stores are not ordered with others, and another thread reads them next
 
 
-def _as_blocks(maps: NDArray[Any], lanes: int) -> NDArray[Any]:
-    """`[H, W, C]` as 1-D `[blocks, H, W, lanes]`; the last block's missing channels are zeros."""
+def _as_blocks(maps: Array, lanes: int) -> Array:
+    """Return `[H, W, C]` as 1-D `[blocks, H, W, lanes]`; the last block's missing channels are zeros."""
     height, width, channels = maps.shape
     flat = maps.reshape(height * width, channels)
     if channels % lanes:
@@ -211,8 +203,8 @@ def _as_blocks(maps: NDArray[Any], lanes: int) -> NDArray[Any]:
 
 
 @functools.lru_cache(maxsize=64)
-def _tables(pyramid: Pyramid, longest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The kernel's `plan` and `edges`, for windows of up to `longest` cells."""
+def _tables(pyramid: Pyramid, longest: int) -> tuple[Integers, Integers]:
+    """Return the kernel's `plan` and `edges`, for windows of up to `longest` cells."""
     steps, slices = pyramid.plan(), pyramid.slices
     plan = np.zeros((len(steps), 4), dtype=np.int64)
     edges = np.zeros((len(steps), longest + 1, max(pyramid.levels), 2), dtype=np.int64)
@@ -246,27 +238,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_threads.forget)  # a forked child has the object without its threads
 
 
-def _splits(cells: NDArray[np.int64], blocks: int, threads: int) -> list[int]:
-    """Bounds of the (block, window) pairs that each thread takes, about equal in work."""
+def _splits(cells: Integers, blocks: int, threads: int) -> list[int]:
+    """Return the bounds of the (block, window) pairs that each thread takes, about equal in work."""
     sides = cells[:, 2:] - cells[:, :2]
+    # Cells, and 8 a side for what every window costs whatever its size.
     work = np.tile((sides[:, 0] + 8) * (sides[:, 1] + 8), blocks).cumsum()
     threads = int(max(1, min(threads, work[-1] // _CELLS_PER_THREAD)))
     inner = np.searchsorted(work, work[-1] * np.arange(1, threads) // threads)
     return [0, *inner.tolist(), len(work)]
 
 
-def as_ordered(tensor: torch.Tensor) -> NDArray[Any]:
-    """The memory of a contiguous CPU tensor as float32, or half floats' bit patterns as uint16."""
+def as_ordered(tensor: torch.Tensor) -> Array:
+    """Return the memory of a contiguous CPU tensor as float32, or half floats' bit patterns as uint16."""
     # numpy also makes the small copies: torch's threads spin at their barriers, which is dear on a busy machine.
-    array: NDArray[Any] = (tensor if tensor.dtype == torch.float32 else tensor.view(torch.int16)).detach().numpy()
+    array: Array = (tensor if tensor.dtype == torch.float32 else tensor.view(torch.int16)).detach().numpy()
     return array if array.dtype == np.float32 else array.view(np.uint16)
 
 
 def pool_distinct(
     maps: torch.Tensor,
-    cells: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    starts: NDArray[np.int64],
+    cells: Integers,
+    rows: Integers,
+    starts: Integers,
     pyramid: Pyramid,
     out: torch.Tensor,
 ) -> None:

@@ -41,6 +41,7 @@ def pool_distinct(maps: torch.Tensor, cells: torch.Tensor, pyramid: Pyramid) -> 
 def _pool_level(maps: torch.Tensor, cells: torch.Tensor, n: int, out: torch.Tensor) -> None:
     """Write one level's bins `[windows, n * n, C]`, computed from the map, to `out`."""
     height, width, channels = maps.shape
+    # A maximum may count a cell twice, so two overlapping spans of one power of two cover a bin of any length.
     table, columns = _rectangle_maxima(maps, _largest_bin(height, n), _largest_bin(width, n))
     rows = max(1, _CHUNK_BYTES // (n * n * channels * maps.element_size()))
     for start in range(0, len(cells), rows):
@@ -58,12 +59,12 @@ def _pool_level(maps: torch.Tensor, cells: torch.Tensor, n: int, out: torch.Tens
 
 
 def _largest_bin(length: int, n: int) -> int:
-    """Cells of the largest bin of any window along an axis of `length` cells."""
+    """Return how many cells the largest bin of any window has along an axis of `length` cells."""
     return min(length, -(-length // n) + 1)
 
 
 def _rectangle_maxima(maps: torch.Tensor, tallest: int, widest: int) -> tuple[torch.Tensor, int]:
-    """`[(a, b, y, x), C]`: maxima over 2^a x 2^b cells from (y, x); and the number of b.
+    """Return `[(a, b, y, x), C]`: maxima over 2^a x 2^b cells from (y, x); and the number of b.
 
     Entries whose rectangle leaves the map hold the maximum of what is inside it; none is read.
     """
@@ -80,7 +81,7 @@ def _rectangle_maxima(maps: torch.Tensor, tallest: int, widest: int) -> tuple[to
 
 
 def _doubled(maps: torch.Tensor, axis: int, by: int) -> torch.Tensor:
-    """Maximum of each cell and the one `by` cells further along an axis."""
+    """Return the maximum of each cell and the one `by` cells further along an axis."""
     result = maps.clone()
     inside = result.narrow(axis, 0, maps.shape[axis] - by)
     torch.maximum(inside, maps.narrow(axis, by, maps.shape[axis] - by), out=inside)
@@ -88,7 +89,7 @@ def _doubled(maps: torch.Tensor, axis: int, by: int) -> torch.Tensor:
 
 
 def _two_spans(lo: torch.Tensor, hi: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Along one axis: a, and the starts of the two spans of 2^a cells that cover each window's bins; `[windows, n]`."""
+    """Cover each window's bins along one axis by two spans of 2^a cells: a and their starts, `[windows, n]` each."""
     i = torch.arange(n, device=lo.device)
     length = (hi - lo)[:, None]
     start = lo[:, None] + torch.div(i * length, n, rounding_mode="floor")

@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
+from sppnet.arrays import Integers
 from sppnet.errors import ConfigError
 
 Levels = tuple[int, ...] | Literal["none"]
@@ -81,7 +81,7 @@ class Pyramid:
         return slices
 
     def plan(self) -> list[LevelPlan]:
-        """The levels, finest first, each with the level it derives from.
+        """Return the levels, finest first, each with the level it derives from.
 
         Where n divides m, a bin of level n is exactly the union of (m / n)^2 adjacent bins of level m, so its maximum
         is the maximum of theirs. The coarsest such m is taken, as it costs least.
@@ -142,8 +142,8 @@ def _cells(hw: tuple[int, int]) -> str:
     return f"{hw[0]} x {hw[1]}"
 
 
-def bin_edges(length: int, n: int) -> NDArray[np.int64]:
-    """Cells of each of the n bins along an axis of `length` cells, in integer arithmetic.
+def bin_edges(length: int, n: int) -> Integers:
+    """Return the cells of each of the n bins along an axis of `length` cells, in integer arithmetic.
 
     Returns:
         int64 `[n, 2]`: `[start, stop)` per bin; never empty, overlapping by a cell where n does not divide `length`.

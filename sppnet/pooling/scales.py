@@ -8,22 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sppnet.arrays import Float64s, Integers
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Convention, check_convention
 
 PAPER_SCALES = (480, 576, 688, 864, 1200)
-RELEASED_SCALES = (480, 576, 688, 874, 1200)
 
-# Pixels that a scaled window's side should come nearest to: the paper's 224, and the released code's 13 cells of 16
-# pixels (ZF-5; Overfeat-7 takes 18 cells of 12 = 216).
-PAPER_TARGET = 224
-RELEASED_TARGET = 13 * 16
+# Pixels that a scaled window's side should come nearest to: the paper's 224, and the released code's 13 cells of 16.
+_PAPER_TARGET = 224
+_RELEASED_TARGET = 13 * 16
 
 
 def resized_shape(image_hw: tuple[int, int], scale: int) -> tuple[int, int]:
-    """Height and width, pixels, of an image whose short side is resized to `scale`.
+    """Return the height and width, pixels, of an image whose short side is resized to `scale`.
 
     The long side keeps the aspect ratio, rounded to the nearest pixel (halves up). There is no longest side.
 
@@ -46,10 +45,8 @@ def choose_scales(
     image_hw: tuple[int, int],
     scales: Sequence[int],
     convention: Convention = "paper",
-    *,
-    target: float | None = None,
-) -> NDArray[np.int64]:
-    """The scale at which each window comes nearest to the size the network was trained on.
+) -> Integers:
+    """Return the scale at which each window comes nearest to the size the network was trained on.
 
     `paper` (section 4.1): the scaled window's number of pixels is nearest to 224 x 224. `released`: the scale is
     nearest to `round(208 * short side / sqrt(window's pixels))`. Ties go to the smaller scale. A window of less than a
@@ -60,7 +57,6 @@ def choose_scales(
         image_hw: height and width of the original image, pixels.
         scales: short sides, in any order.
         convention: `paper` or `released`.
-        target: side in pixels that replaces 224 or 208.
 
     Returns:
         int64 `[n]`: indices into `scales`.
@@ -79,19 +75,19 @@ def choose_scales(
     sides = np.asarray(scales, dtype=np.float64)[order]
     if convention == "paper":
         # Both sides of |pixels * (s / short)^2 - 224^2| times short^2: whole numbers stay exact, so ties are ties.
-        wanted = (PAPER_TARGET if target is None else target) ** 2 * short**2
+        wanted = _PAPER_TARGET**2 * short**2
         distance = np.abs(pixels[:, None] * sides**2 - wanted)
     else:
-        expected = (RELEASED_TARGET if target is None else target) * short / np.sqrt(pixels)
+        expected = _RELEASED_TARGET * short / np.sqrt(pixels)
         distance = np.abs(sides - np.floor(expected + 0.5)[:, None])
-    chosen: NDArray[np.int64] = order[np.argmin(distance, axis=1)].astype(np.int64)
+    chosen: Integers = order[np.argmin(distance, axis=1)].astype(np.int64)
     return chosen
 
 
 def scale_windows(
     windows: ArrayLike, image_hw: tuple[int, int], scale: int, convention: Convention = "paper"
-) -> NDArray[np.float64]:
-    """Windows of the original image as windows of the image resized to `scale`, not rounded.
+) -> Float64s:
+    """Return windows of the original image as windows of the image resized to `scale`, not rounded.
 
     Both axes share one factor: `scale / short side` for `paper`. `released` keeps pixel 1 on pixel 1 and the last on
     the last, `x' = (x - 1) * (scale - 1) / (short - 1) + 1` in 1-based inclusive pixels; here, as 0-based half-open
@@ -118,11 +114,11 @@ def scale_windows(
     if convention == "paper" or short == 1:  # one pixel has no first and last to keep
         return windows * scale / short
     last = np.array([0.0, 0.0, 1.0, 1.0])
-    scaled: NDArray[np.float64] = (windows - last) * (scale - 1) / (short - 1) + last
+    scaled: Float64s = (windows - last) * (scale - 1) / (short - 1) + last
     return scaled
 
 
-def _checked(windows: ArrayLike) -> NDArray[np.float64]:
+def _checked(windows: ArrayLike) -> Float64s:
     windows = np.asarray(windows, dtype=np.float64)
     if windows.ndim != 2 or windows.shape[1] != 4:
         raise ValueError(f"windows must have shape [n, 4], not {list(windows.shape)}")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sppnet.arrays import Integers
 from sppnet.pooling import kernel_torch as pooling_torch
 from sppnet.pooling.pyramid import Pyramid
 
@@ -80,9 +81,9 @@ def pool_windows(
 
 def _pool_elsewhere(
     map_hwc: torch.Tensor,
-    distinct: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    starts: NDArray[np.int64],
+    distinct: Integers,
+    rows: Integers,
+    starts: Integers,
     pyramid: Pyramid,
     out: torch.Tensor,
 ) -> None:
@@ -101,8 +102,8 @@ def _check_map(map_hwc: torch.Tensor) -> None:
         raise ValueError(f"a map's side must be below {_LONGEST_SIDE} cells, not {list(map_hwc.shape[:2])}")
 
 
-def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width: int) -> NDArray[np.int64]:
-    """`cells` as int64 `[n, 4]`, known to be whole cells inside the map."""
+def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width: int) -> Integers:
+    """Return `cells` as int64 `[n, 4]`, known to be whole cells inside the map."""
     array = cells.cpu().numpy() if isinstance(cells, torch.Tensor) else np.asarray(cells)
     if array.ndim != 2 or array.shape[1] != 4 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"cells must be integers [n, 4], not {array.dtype} {list(array.shape)}")
@@ -116,9 +117,9 @@ def _checked_cells(cells: NDArray[np.integer] | torch.Tensor, height: int, width
 
 
 def _distinct_cells(
-    cells: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct windows from top to bottom (neighbours share cache lines), and which rows of `cells` each stands for.
+    cells: Integers,
+) -> tuple[Integers, Integers, Integers]:
+    """Return distinct windows from top to bottom (neighbours share cache lines), and the rows that each stands for.
 
     Returns:
         `distinct` `[u, 4]`, `rows` `[n]`, `starts` `[u + 1]`: rows `rows[starts[j] : starts[j + 1]]` of `cells` equal
@@ -142,7 +143,7 @@ class _Buffers:
         self.free: deque[NDArray[np.uint8]] = deque()  # its operations are atomic: finalizers run on any thread
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """An aligned array of `size` bytes, whose memory comes back when nothing refers to it."""
+        """Lend an aligned array of `size` bytes, whose memory comes back when nothing refers to it."""
         memory = self._find(size)
         offset = -memory.ctypes.data % _ALIGNMENT
         lent = memory[offset : offset + size]

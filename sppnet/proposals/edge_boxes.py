@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from sppnet.arrays import Pixels, Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edges import EdgeDetector, gradient_edges
-from sppnet.proposals.windows import Image, Windows, check_image
+from sppnet.proposals.windows import check_image
 
 MAX_PERIMETER = 20_000
 """Width + height, in pixels, from which OpenCV's table of norms ends too early."""
@@ -22,7 +23,7 @@ MIN_IMAGE_SIDE = 3
 
 
 def edge_boxes(
-    image: Image,
+    image: Pixels,
     *,
     detector: EdgeDetector = gradient_edges,
     alpha: float = 0.65,
@@ -88,7 +89,7 @@ def edge_boxes(
 
 
 def _windows(found: Any, width: int, height: int, min_side: int) -> Windows:
-    """OpenCV's `[x + 1, y + 1, x1 - x, y1 - y]`, where x1 and y1 are the last pixels inside, as windows."""
+    """Turn OpenCV's `[x + 1, y + 1, x1 - x, y1 - y]`, where x1 and y1 are the last pixels inside, into windows."""
     boxes = np.asarray(found, np.int64).reshape(-1, 4)
     low = np.maximum(boxes[:, :2] - 1, 0)
     high = np.minimum(boxes[:, :2] + boxes[:, 2:], [width, height])

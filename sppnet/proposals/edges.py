@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from sppnet.arrays import Float32s, Floats, Pixels
 from sppnet.errors import ConfigError
-from sppnet.proposals.windows import Image, check_image
+from sppnet.proposals.windows import check_image
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 EdgeKind: TypeAlias = Literal["structured", "gradient"]
 
 NORM_SIDE = 61
@@ -43,16 +42,16 @@ class Edges:
         orientation: float32 `[H, W]` in [0, pi): the angle, from x towards y, of the line *across* the edge.
     """
 
-    strength: Floats
-    orientation: Floats
+    strength: Float32s
+    orientation: Float32s
 
 
-EdgeDetector: TypeAlias = Callable[[Image], Edges]
+EdgeDetector: TypeAlias = Callable[[Pixels], Edges]
 """From a uint8 `[H, W, 3]` RGB image to its edges."""
 
 
-def gradient_edges(image: Image, *, sigma: float = 2.0) -> Edges:
-    """Edges from the colour gradient of the smoothed image, judged against the gradients around them.
+def gradient_edges(image: Pixels, *, sigma: float = 2.0) -> Edges:
+    """Find edges by the colour gradient of the smoothed image, judged against the gradients around them.
 
     The gradient of the three channels is Di Zenzo's: the direction in which the colour changes most.
 
@@ -106,8 +105,8 @@ class StructuredEdges:
         if self._forest is None:
             raise ConfigError(f"structured edges: {model.name} holds no forest with {', '.join(_PARTS)}")
 
-    def __call__(self, image: Image) -> Edges:
-        """Edges of a uint8 `[H, W, 3]` RGB image; raises `ConfigError` for another shape or type."""
+    def __call__(self, image: Pixels) -> Edges:
+        """Find the edges of a uint8 `[H, W, 3]` RGB image; raise `ConfigError` for another shape or type."""
         check_image(image, "structured edges")
         strength = self._forest.detectEdges(image.astype(np.float32) / 255)
         orientation = self._forest.computeOrientation(strength)
@@ -115,8 +114,8 @@ class StructuredEdges:
         return Edges(np.clip(strength, 0, 1), _half_turn(orientation))
 
 
-def thin(strength: Floats, orientation: Floats) -> Floats:
-    """Keeps the pixels that are the strongest along the line across their edge (non-maximum suppression).
+def thin(strength: Float32s, orientation: Float32s) -> Float32s:
+    """Keep the pixels that are the strongest along the line across their edge (non-maximum suppression).
 
     Of two equal neighbours one is kept, and none of a slope: a slope of one orientation would be one endless edge.
 
@@ -133,7 +132,7 @@ def thin(strength: Floats, orientation: Floats) -> Floats:
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     dx, dy = np.cos(orientation), np.sin(orientation)
 
-    def beside(step: int) -> Floats:
+    def beside(step: int) -> Float32s:
         found = cv2.remap(strength, x + step * dx, y + step * dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(found, np.float32)
 
@@ -142,7 +141,7 @@ def thin(strength: Floats, orientation: Floats) -> Floats:
 
 
 def _is_forest(file: Any) -> bool:
-    """Whether a model has its parts: OpenCV divides by the number of trees, and ends the process if it is 0."""
+    """Tell whether a model has its parts: OpenCV divides by the number of trees, and ends the process if it is 0."""
     options = file.getNode("options")
     if not file.isOpened() or not options.isMap():
         return False
@@ -156,7 +155,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _half_turn(angle: npt.NDArray[np.floating[Any]]) -> Floats:
-    """Angles of lines in [0, pi), float32: rounding must not make pi of a number just below 0."""
+def _half_turn(angle: Floats) -> Float32s:
+    """Return angles of lines in [0, pi), float32: rounding must not make pi of a number just below 0."""
     turned = np.mod(angle, np.float32(np.pi)).astype(np.float32)
     return np.where(turned < np.float32(np.pi), turned, np.float32(0))

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
+from sppnet.arrays import Array, Float32s, Integers, Pixels, Windows
 from sppnet.errors import ConfigError
-from sppnet.proposals.windows import Image, Windows, check_image
+from sppnet.proposals.windows import check_image
 
 COLOUR_BINS = 25
 """Per channel of a colour space."""
@@ -32,7 +32,7 @@ TEXTURE_MAX = 0.43
 
 
 def selective_search(
-    image: Image,
+    image: Pixels,
     *,
     k: Sequence[int] = (50, 100),
     sigma: float = 0.8,
@@ -90,7 +90,7 @@ def _check(k: Sequence[int], sigma: float, min_side: int, max_windows: int | Non
             raise ConfigError(f"selective search: {name} must be at least 1, got {value}")
 
 
-def _resize(image: Image, width: int) -> Image:
+def _resize(image: Pixels, width: int) -> Pixels:
     import cv2
 
     height = max(1, round(image.shape[0] * width / image.shape[1]))
@@ -98,10 +98,8 @@ def _resize(image: Image, width: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
 
 
-def _hierarchies(
-    image: Image, k: Sequence[int], sigma: float
-) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]]:
-    """Boxes int32 `[n, 4]` of each hierarchy with their ranks: 1 for the last merged, the whole image."""
+def _hierarchies(image: Pixels, k: Sequence[int], sigma: float) -> Iterator[tuple[NDArray[np.int32], Integers]]:
+    """Yield the boxes int32 `[n, 4]` of each hierarchy with their ranks: 1 for the last merged, the whole image."""
     import cv2
 
     from sppnet.proposals import selective_search_numba as kernels
@@ -130,14 +128,14 @@ def _hierarchies(
                 yield merged, np.arange(len(merged), 0, -1)
 
 
-def _colour_bins(colours: Image) -> npt.NDArray[np.int16]:
-    """Bins of the three channels, numbered through: int16 `[H, W, 3]`."""
+def _colour_bins(colours: Pixels) -> NDArray[np.int16]:
+    """Return the bins of the three channels, numbered through: int16 `[H, W, 3]`."""
     table = np.round(np.arange(256) * ((COLOUR_BINS - 1) / 255)).astype(np.int16)
     return table[colours] + np.arange(3, dtype=np.int16) * COLOUR_BINS
 
 
-def _texture_bins(channel: Image) -> npt.NDArray[np.int16]:
-    """Bins of the gradients in 8 directions, numbered through: int16 `[H, W, 8]`.
+def _texture_bins(channel: Pixels) -> NDArray[np.int16]:
+    """Return the bins of the gradients in 8 directions, numbered through: int16 `[H, W, 8]`.
 
     The authors' code takes the first channel alone. At equal sigmas, a derivative in any direction is a
     combination of those along x and y.
@@ -150,7 +148,7 @@ def _texture_bins(channel: Image) -> npt.NDArray[np.int16]:
     slope = x * gauss / (x**2 * gauss).sum()
     intensity = channel.astype(np.float32) / np.float32(255)
 
-    def filtered(along_x: npt.NDArray[Any], along_y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def filtered(along_x: Array, along_y: Array) -> Float32s:
         result = cv2.sepFilter2D(intensity, cv2.CV_32F, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
         return np.asarray(result, np.float32)
 

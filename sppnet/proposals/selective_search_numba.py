@@ -10,20 +10,19 @@ Ties are broken by index everywhere, so the results are a pure function of the i
 from __future__ import annotations
 
 import heapq
-from typing import Any, TypeAlias
+from typing import Any
 
-import numba as nb
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from sppnet.arrays import Array
+from sppnet.compiling import compiled
 
 _DIRECTIONS = 4  # right, down, down-right, up-right: every pair of 8-neighbours once
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _edge_weights(image: Array) -> Array:
-    """Colour distance of each pixel to 4 of its 8 neighbours; infinite where there is none: float32 `[H * W * 4]`."""
+    """Return each pixel's colour distance to 4 of its 8 neighbours, infinite where none is: float32 `[H * W * 4]`."""
     height, width, _ = image.shape
     weights = np.full(height * width * _DIRECTIONS, np.inf, np.float32)
     for y in range(height):
@@ -59,9 +58,9 @@ def sorted_edges(image: Array) -> tuple[Array, Array]:
     return (keys >> np.uint64(32)).astype(np.uint32).view(np.float32), keys.astype(np.uint32)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _ends(edge: Any, width: int) -> tuple[Any, Any]:
-    """The two pixels of an edge."""
+    """Return the two pixels of an edge."""
     pixel = np.int64(edge) >> 2
     direction = np.int64(edge) & 3
     right = 1 if direction != 1 else 0
@@ -69,15 +68,16 @@ def _ends(edge: Any, width: int) -> tuple[Any, Any]:
     return pixel, pixel + right + down
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _root(parent: Array, node: int) -> int:
     while parent[node] != node:
+        # Halving the path as it is walked keeps every later walk short.
         parent[node] = parent[parent[node]]
         node = parent[node]
     return node
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _join(parent: Array, size: Array, a: int, b: int) -> int:
     if size[a] < size[b]:
         a, b = b, a
@@ -86,9 +86,9 @@ def _join(parent: Array, size: Array, a: int, b: int) -> int:
     return a
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def segment(weights: Array, edges: Array, height: int, width: int, k: float, min_size: int) -> Array:
-    """Graph segmentation of an image.
+    """Cut an image into segments along its graph of pixels.
 
     Args:
         weights: float32, rising: of `sorted_edges`.
@@ -112,6 +112,7 @@ def segment(weights: Array, edges: Array, height: int, width: int, k: float, min
         a, b = _root(parent, a), _root(parent, b)
         if a == b:
             continue
+        # Joined unless the edge is stronger than what already varies within either (Felzenszwalb's predicate).
         if weights[i] <= threshold[a] and weights[i] <= threshold[b]:
             a = _join(parent, size, a, b)
             threshold[a] = weights[i] + np.float32(k / size[a])
@@ -135,9 +136,9 @@ def segment(weights: Array, edges: Array, height: int, width: int, k: float, min
     return labels.reshape(height, width)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def describe(labels: Array, bins: Array, n_bins: int) -> tuple[Array, Array, Array]:
-    """Size, box and counts of every segment.
+    """Measure every segment: its size, its box, and how many of its pixels fall in each bin.
 
     Args:
         labels: int32 `[H, W]` of `segment`.
@@ -167,9 +168,9 @@ def describe(labels: Array, bins: Array, n_bins: int) -> tuple[Array, Array, Arr
     return sizes, boxes, counts
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _contacts(labels: Array) -> Array:
-    """Each pair of touching segments `first * n + second` at least once: int64."""
+    """Return each pair of touching segments `first * n + second` at least once: int64."""
     height, width = labels.shape
     n = np.int64(labels.max() + 1)
     keys = np.empty(height * width * _DIRECTIONS, np.int64)
@@ -190,15 +191,15 @@ def _contacts(labels: Array) -> Array:
 
 
 def neighbours(labels: Array) -> Array:
-    """Pairs of segments that touch (8-connected): int64 `[m, 2]`, the first below the second, sorted, distinct."""
+    """List the pairs of segments that touch (8-connected): int64 `[m, 2]`, the first below the second, sorted."""
     pairs = np.unique(_contacts(labels))
     n = int(labels.max()) + 1
     return np.stack([pairs // n, pairs % n], axis=1)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def _similarity(a: int, b: int, sizes: Array, boxes: Array, histograms: Array, area: float) -> Any:
-    """Mean of the similarities: one per histogram (their intersection), size and fill."""
+    """Return the mean of the similarities: one per histogram (their intersection), size and fill."""
     joint = sizes[a] + sizes[b]
     w = max(boxes[a, 2], boxes[b, 2]) - min(boxes[a, 0], boxes[b, 0])
     h = max(boxes[a, 3], boxes[b, 3]) - min(boxes[a, 1], boxes[b, 1])
@@ -208,7 +209,7 @@ def _similarity(a: int, b: int, sizes: Array, boxes: Array, histograms: Array, a
     return total
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled()
 def group(sizes: Array, boxes: Array, histograms: Array, pairs: Array, area: int) -> Array:
     """Merge the two most similar neighbours until nothing is left to merge.
 
@@ -240,7 +241,7 @@ def group(sizes: Array, boxes: Array, histograms: Array, pairs: Array, area: int
     new = n
     while len(heap) > 0:
         _, a, b = heapq.heappop(heap)
-        if not (alive[a] and alive[b]):
+        if not (alive[a] and alive[b]):  # merged since the pair was pushed; taking it out of the heap would cost more
             continue
         alive[a] = alive[b] = False
         size[new] = size[a] + size[b]

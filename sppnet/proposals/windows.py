@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from sppnet.arrays import Array, Float64s, Pixels, Windows
 from sppnet.errors import ConfigError, DataError
-
-Image: TypeAlias = npt.NDArray[np.uint8]
-Windows: TypeAlias = npt.NDArray[np.float32]
 
 BoxConvention: TypeAlias = Literal[
     "xyxy-0-half-open",
@@ -32,14 +29,14 @@ MAX_OVERHANG = 1.0
 """Pixels by which a window may leave its image and be clipped whatever the rule: a matter of rounding."""
 
 
-def check_image(image: Image, what: str) -> None:
-    """Raises `ConfigError` naming `what` unless the image is uint8 `[H, W, 3]`."""
+def check_image(image: Pixels, what: str) -> None:
+    """Raise `ConfigError` naming `what` unless the image is uint8 `[H, W, 3]`."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ConfigError(f"{what}: needs a uint8 [H, W, 3] image, got {image.dtype} {image.shape}")
 
 
-def to_windows(boxes: npt.NDArray[Any], convention: BoxConvention) -> npt.NDArray[np.float64]:
-    """Turns boxes of another program into 0-based half-open pixels.
+def to_windows(boxes: Array, convention: BoxConvention) -> Float64s:
+    """Turn boxes of another program into 0-based half-open pixels.
 
     Args:
         boxes: `[n, 4]` numbers; further columns, such as a score, are left out.
@@ -73,8 +70,8 @@ def to_windows(boxes: npt.NDArray[Any], convention: BoxConvention) -> npt.NDArra
     return values
 
 
-def fit_windows(windows: npt.NDArray[np.float64], width: int, height: int, *, clip: bool, min_side: float) -> Windows:
-    """Brings windows into their image, and drops those too small and those that come again.
+def fit_windows(windows: Float64s, width: int, height: int, *, clip: bool, min_side: float) -> Windows:
+    """Bring windows into their image, and drop those too small and those that come again.
 
     Args:
         windows: `[n, 4]` pixels.
@@ -101,7 +98,7 @@ def fit_windows(windows: npt.NDArray[np.float64], width: int, height: int, *, cl
 
 
 def join_windows(parts: Sequence[Windows]) -> Windows:
-    """Windows of one part after another; one that comes again counts where it came first.
+    """Join the windows of one part after another; one that comes again counts where it came first.
 
     Args:
         parts: float32 `[n, 4]` each.

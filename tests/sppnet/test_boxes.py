@@ -8,10 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppnet.boxes import box_areas, clip_boxes, decode_boxes, encode_boxes, iou_matrix, mirror_boxes, nms, paired_iou
+from sppnet.boxes import (
+    box_areas,
+    clip_boxes,
+    decode_boxes,
+    encode_boxes,
+    iou_matrix,
+    mirror_boxes,
+    nms,
+    nms_by_category,
+    paired_iou,
+)
 from sppnet.errors import DataError
 
 side = st.integers(0, 60)
@@ -66,6 +78,41 @@ def test_nms_rejects_scores_that_are_no_numbers_or_too_few() -> None:
     with pytest.raises(DataError, match="2 scores"):
         nms([[0, 0, 1, 1]], [1.0, 2.0])
     assert nms([], []).shape == (0,)
+
+
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 0.3, 0.7, 1.0]))
+def test_nms_keeps_what_torchvision_keeps(seed: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 40, (80, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0, 30, (80, 2))], axis=1)
+    scores = rng.integers(0, 20, 80) / 4  # with ties, in which torchvision's sort is stable
+    expected = torchvision.ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), threshold)
+    assert nms(boxes, scores, threshold).tolist() == expected.tolist()
+
+
+@given(
+    st.lists(st.tuples(box, st.integers(0, 3), st.integers(-1, 2)), max_size=14),
+    st.sampled_from([1, 3, 7]),
+    st.sampled_from([None, 0, 1, 3]),
+)
+def test_categories_are_suppressed_apart_up_to_a_limit(
+    rows: list[tuple[list[int], int, int]], tenths: int, limit: int | None
+) -> None:
+    boxes, scores = [r[0] for r in rows], [float(r[1]) for r in rows]
+    categories = np.array([r[2] for r in rows], np.int64)
+    expected: list[int] = []
+    for category in sorted(set(categories.tolist())):
+        own = np.flatnonzero(categories == category)
+        kept = greedy_nms([boxes[i] for i in own], [scores[i] for i in own], Fraction(tenths, 10))
+        expected += own[kept][:limit].tolist()
+    found = nms_by_category(boxes, scores, categories, tenths / 10, limit)
+    assert found.dtype == np.int64
+    assert found.tolist() == expected
+
+
+def test_nms_by_category_wants_a_category_for_each_box() -> None:
+    with pytest.raises(DataError, match="2 boxes but 2 scores and 1 categories"):
+        nms_by_category([[0, 0, 1, 1], [0, 0, 2, 2]], [1.0, 2.0], [0])
 
 
 @given(st.lists(box, max_size=5), st.lists(box, max_size=5))

@@ -21,7 +21,7 @@ from pipelines.artifacts.networks import UNIT, encode_network
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Output, Workspace
-from sppnet.images.pixels import prepare_image
+from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.pyramid import Pyramid

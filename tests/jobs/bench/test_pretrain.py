@@ -19,7 +19,7 @@ from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.stages.pretrain import PretrainConfig
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import decode_image
+from sppnet.images.decoding import decode_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.pyramid import Pyramid

@@ -13,7 +13,7 @@ from pipelines.artifacts.networks import UNIT, encode_network, read_backbone
 from pipelines.engine.workspace import Output, Workspace
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead
-from sppnet.networks.weights import read_safetensors, state_digest
+from sppnet.networks.weights import read_safetensors, write_safetensors
 from sppnet.pooling.pyramid import Pyramid
 from tests.support.in_process import Outcome, sppnet
 
@@ -53,7 +53,7 @@ def test_a_torchvision_backbone_leaves_with_torchvisions_names(exporter: Exporte
     result = mobilenet_v3_small(weights=None).load_state_dict(found, strict=False)
     assert result.unexpected_keys == []
     assert {name.partition(".")[0] for name in result.missing_keys} == {"classifier"}
-    assert state_digest(found) == state_digest({name: given[name] for name in found})
+    assert write_safetensors(found) == write_safetensors({name: given[name] for name in found})
 
 
 def test_safetensors_are_the_artifact_s_own_and_come_back(exporter: Exporter, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_safetensors_are_the_artifact_s_own_and_come_back(exporter: Exporter, tm
     assert again.run().code == 0
     other = Workspace.open(str(tmp_path / "again" / "ws"))
     (name,) = [path.name for path in (tmp_path / "again" / "ws").glob("network-*")]
-    assert state_digest(read_backbone(other.artifact(name)).state_dict()) == state_digest(
+    assert write_safetensors(read_backbone(other.artifact(name)).state_dict()) == write_safetensors(
         read_backbone(artifact).state_dict()
     )
 
@@ -103,7 +103,7 @@ def test_a_whole_network_s_state_dict_comes_back_as_a_backbone(exporter: Exporte
     (name,) = [path.name for path in (tmp_path / "again" / "ws").glob("network-*")]
     back = read_backbone(Workspace.open(str(tmp_path / "again" / "ws")).artifact(name))
     assert torch.equal(back.mean_image, backbone.mean_image)
-    assert state_digest(back.trunk.state_dict()) == state_digest(backbone.trunk.state_dict())
+    assert write_safetensors(back.trunk.state_dict()) == write_safetensors(backbone.trunk.state_dict())
 
 
 def test_what_can_not_be_exported_is_one_line(exporter: Exporter, tmp_path: Path) -> None:

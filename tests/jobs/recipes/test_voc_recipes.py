@@ -8,7 +8,7 @@ import pytest
 
 from jobs.recipes import find_recipe, recipe_names
 from pipelines.engine.recipe import load_recipe
-from sppnet.images.pixels import CAFFE_128
+from sppnet.images.network_input import CAFFE_128
 from sppnet.networks.backbones import BackboneSpec
 
 

@@ -14,7 +14,7 @@ from pipelines.pretraining.batches import CropBatches, Cutter, centre_crop, fit_
 from pipelines.pretraining.device_batches import DeviceBatches
 from pipelines.pretraining.examples import CropExample, EpochOrder, examples_of
 from pipelines.shards.image_cache import ImageCache
-from sppnet.images.pixels import CAFFE_128, normalise_images
+from sppnet.images.network_input import CAFFE_128, normalise_images
 from sppnet.images.training_crops import EpochSizes, TrainingCrops
 from tests.support.tiny_workspace import SIZE, make_annotation, make_workspace
 

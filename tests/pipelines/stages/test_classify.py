@@ -25,7 +25,8 @@ from pipelines.stages.classify import Classify, ClassifyConfig, ScoresInfo
 from sppnet.classification.classifier import ViewClassifier
 from sppnet.classification.views import named_views
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.images.pixels import decode_image, prepare_image
+from sppnet.images.decoding import decode_image
+from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import build_backbone
 from sppnet.networks.network import FcHead
 from sppnet.pooling.pyramid import Pyramid

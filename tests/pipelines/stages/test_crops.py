@@ -14,7 +14,7 @@ from pipelines.artifacts.networks import read_backbone
 from pipelines.shards.windowed import ShardInputs
 from sppnet.detection.rcnn_crops import CropFeatures, mean_colour, warp_windows
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import normalise_images
+from sppnet.images.network_input import normalise_images
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 from tests.support.chain import CATEGORIES, Chain
 

@@ -14,7 +14,8 @@ from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.networks import encode_backbone, read_backbone
 from pipelines.artifacts.windows_and_maps import decode_maps
 from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
-from sppnet.images.pixels import decode_image, prepare_image
+from sppnet.images.decoding import decode_image
+from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.weights import read_safetensors, write_safetensors
 from tests.support.chain import BACKBONE, SCALES, accounts, add_image, equal_bytes, make_steps, write_weights

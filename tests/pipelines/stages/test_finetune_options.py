@@ -26,7 +26,7 @@ from pipelines.stages.extract import ExtractConfig
 from pipelines.stages.finetune import Finetune
 from pipelines.training.loop import LocalWorker, Rate, train_unit
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import decode_image
+from sppnet.images.decoding import decode_image
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid

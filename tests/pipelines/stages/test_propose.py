@@ -13,7 +13,7 @@ from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.stages.propose import Propose, ProposeConfig
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import decode_image
+from sppnet.images.decoding import decode_image
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.selective_search import selective_search
 from sppnet.proposals.windows import join_windows

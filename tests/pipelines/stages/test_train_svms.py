@@ -19,7 +19,7 @@ from sppnet.boxes import iou_matrix, nms
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.mining import name_fraction
 from sppnet.detection.sampling import svm_negatives
-from sppnet.detection.svm import train_svm
+from sppnet.detection.svm_training import train_svm
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed
 from tests.support.chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import TORCHVISION, UNIT_128
+from sppnet.images.network_input import TORCHVISION, UNIT_128
 from sppnet.networks.backbones import BackboneSpec
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sppnet.classification.classifier import ViewClassifier, prepare_views
 from sppnet.classification.views import ViewSet, named_views
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import normalise_images, prepare_image, resize_image
+from sppnet.images.network_input import normalise_images, prepare_image, resize_image
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.geometry import windows_to_cells
@@ -215,7 +215,7 @@ def test_what_a_network_can_not_give(network) -> None:
     sets = {"full": named_views("full", SIZE)}
     with pytest.raises(ConfigError, match="output: fc7 needs a network with fully-connected layers"):
         ViewClassifier(network.backbone, PYRAMID, None, sets, "fc7")
-    with pytest.raises(ConfigError, match=r"the head takes 224 values, the pyramid gives 4 bins x 16 channels"):
+    with pytest.raises(ConfigError, match="the head takes 224 values, but 4 bins of 16 channels are 64"):
         ViewClassifier(network.backbone, Pyramid((2,)), network.head, sets)
     with pytest.raises(ConfigError, match="views: none given"):
         classifier(network, {})

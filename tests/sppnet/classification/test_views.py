@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sppnet.classification.views import (
     NAMED_VIEWS,
-    PAPER_SCALES,
     POSITIONS,
+    VIEW_SCALES,
     ViewSet,
     in_proportion,
     named_views,
@@ -28,7 +28,7 @@ def test_counts_are_the_oracles(shared: Path) -> None:
     for row in rows:
         width, height = row["image"]
         views = named_views("maps96").views((height, width))
-        counts = {scale: sum(view.scale == scale for view in views) for scale in PAPER_SCALES}
+        counts = {scale: sum(view.scale == scale for view in views) for scale in VIEW_SCALES}
         assert {str(scale): count for scale, count in counts.items()} == row["views_per_scale"]
         assert len(set(views)) == len(views) == row["total"]
         assert len(named_views("maps98").views((height, width))) == row["total"] + 2

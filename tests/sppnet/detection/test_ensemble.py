@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppnet.boxes import iou_matrix, nms
-from sppnet.detection.ensemble import ScoredWindows, best_windows, choose_windows
+from sppnet.boxes import iou_matrix
+from sppnet.detection.ensemble import ScoredWindows, choose_windows
 from sppnet.errors import DataError
 
 
@@ -63,13 +63,6 @@ def test_a_window_that_its_own_detector_hid_comes_back() -> None:
     assert alone.window.tolist() == [0]
     both = choose_windows([one, two], -1.5, 0.3, 100)
     assert list(zip(both.detector.tolist(), both.window.tolist(), strict=True)) == [(1, 0), (0, 1)]
-
-
-@pytest.mark.parametrize("limit", [1, 3, 40, 2000])
-def test_looking_at_the_best_first_changes_nothing(limit: int) -> None:
-    found = scored(5, 1500, 1)
-    every = nms(found.windows, found.scores[:, 0], 0.3)
-    assert best_windows(found.windows, found.scores[:, 0], 0.3, limit).tolist() == every[:limit].tolist()
 
 
 def test_bad_input_and_nothing() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sppnet.detection.rcnn_crops import CropFeatures, mean_colour, warp_windows
 from sppnet.errors import ConfigError, DataError
-from sppnet.images.pixels import SQUEEZENET_CAFFE, TORCHVISION, normalise_images
+from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, normalise_images
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
 

@@ -1,4 +1,4 @@
-"""Box regression: the closed form both ways, planted maps, identity without information, artifacts."""
+"""Box regression: the published formulas, planted maps, no move without information, artifacts."""
 
 from __future__ import annotations
 
@@ -7,49 +7,23 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.detection.regression import BoxRegressor, BoxRegressors, train_regressor
-from sppnet.detection.ridge import RowBlocks, ridge_bytes, solve_ridge
+from sppnet.detection.ridge import RowBlocks
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from tests.support.textbook_ridge import textbook
+
+
+def still(d: int) -> BoxRegressor:
+    """Leaves every window as it is."""
+    return BoxRegressor(np.zeros((d + 1, 4), np.float32), np.zeros(4), np.eye(4))
 
 
 def random_windows(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     corner = rng.uniform(0, 200, (n, 2))
     return np.concatenate([corner, corner + rng.uniform(40, 120, (n, 2))], axis=1)
-
-
-def textbook(x: NDArray[np.float64], y: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    augmented = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    return np.linalg.inv(augmented.T @ augmented + ridge * np.eye(augmented.shape[1])) @ augmented.T @ y
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.1, 10.0, 1000.0]), st.integers(0, 999))
-def test_primal_equals_dual_equals_the_textbook(n: int, d: int, ridge: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x, y = rng.standard_normal((n, d)), rng.standard_normal((n, 3))
-    expected = textbook(3.0 * x, y, ridge)
-    expected[:-1] *= 3.0
-    for dual in (False, True, None):
-        assert np.allclose(solve_ridge(x, y, ridge, 3.0, dual=dual), expected, rtol=1e-8, atol=1e-10)
-
-
-def test_primal_equals_dual_over_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sppnet.detection.ridge._BLOCK", 64)
-    rng = np.random.default_rng(0)
-    wide = rng.random((20, 200)).astype(np.float16)
-    tall = rng.random((150, 30)).astype(np.float32)
-    for x in (tall, wide):
-        y = rng.standard_normal((len(x), 4))
-        primal, dual = (solve_ridge(x, y, 50.0, dual=form) for form in (False, True))
-        assert np.allclose(primal, dual, atol=1e-9)
-        # The normal equations, without either Gram matrix.
-        augmented = np.concatenate([x.astype(np.float64), np.ones((len(x), 1))], axis=1)
-        assert np.allclose(augmented.T @ (y - augmented @ dual), 50.0 * dual, atol=1e-8)
 
 
 @pytest.mark.parametrize(("n", "d"), [(600, 12), (150, 400)])
@@ -79,8 +53,7 @@ def test_features_that_carry_nothing_leave_windows_as_they_are() -> None:
     noise = rng.random((100, 6)).astype(np.float32)
     perfect = train_regressor(noise, windows, windows)
     assert np.allclose(perfect.predict(noise, windows, None), windows, atol=1e-9)
-    identity = BoxRegressor.identity(6)
-    assert np.array_equal(identity.predict(noise, windows, (320, 320)), decode_boxes(windows, np.zeros((100, 4))))
+    assert np.array_equal(still(6).predict(noise, windows, (320, 320)), decode_boxes(windows, np.zeros((100, 4))))
 
 
 def test_constant_features_learn_the_mean_move() -> None:
@@ -155,7 +128,7 @@ def test_errors() -> None:
     with pytest.raises(ConfigError, match="ridge"):
         train_regressor(np.zeros((1, 3), np.float32), windows, windows, ridge=0.0)
     with pytest.raises(DataError, match="3 features got 2"):
-        BoxRegressor.identity(3).predict(np.zeros((1, 2)), windows, None)
+        still(3).predict(np.zeros((1, 2)), windows, None)
     with pytest.raises(ConfigError, match="weights"):
         BoxRegressor(np.zeros((3, 3), np.float32), np.zeros(4), np.eye(4))
 
@@ -165,24 +138,18 @@ def container() -> BoxRegressors:
     windows = random_windows(rng, 30)
     targets = decode_boxes(windows, rng.uniform(-0.1, 0.1, (30, 4)))
     trained = train_regressor(rng.random((30, 5)).astype(np.float32), windows, targets, ridge=1.0)
-    return BoxRegressors(("cat", "dog"), (trained, BoxRegressor.identity(5)))
+    return BoxRegressors(("cat", "dog"), (trained, still(5)))
 
 
-def test_container_by_name_or_index() -> None:
+def test_container_by_name() -> None:
     regressors = container()
-    x, windows = np.random.default_rng(0).random((3, 5)), [[10, 10, 50, 60]] * 3
-    expected = regressors.regressors[0].predict(x, windows, (100, 100))
-    assert np.array_equal(regressors.predict("cat", x, windows, (100, 100)), expected)
-    assert np.array_equal(regressors.predict(0, x, windows, (100, 100)), expected)
-    assert np.array_equal(regressors.predict("dog", x, windows, (100, 100)), windows)
+    assert [regressors["cat"], regressors["dog"]] == list(regressors.regressors)
     with pytest.raises(ConfigError, match="cow"):
-        regressors.predict("cow", x, windows, None)
-    bird = BoxRegressors(("bird",), (BoxRegressor.identity(5),))
-    assert regressors.joined(bird).categories == ("cat", "dog", "bird")
-    with pytest.raises(ConfigError, match="cat"):
-        regressors.joined(regressors)
+        regressors["cow"]
     with pytest.raises(ConfigError, match="different numbers"):
-        regressors.joined(BoxRegressors(("bird",), (BoxRegressor.identity(4),)))
+        BoxRegressors(("cat", "bird"), (still(5), still(4)))
+    with pytest.raises(ConfigError, match="2 categories"):
+        BoxRegressors(("cat", "bird"), (still(5),))
 
 
 def test_tensors_round_trip() -> None:
@@ -229,8 +196,3 @@ def test_blocks_give_what_the_whole_gives(n: int, sizes: tuple[int, ...], monkey
     features[5] = np.nan
     with pytest.raises(DataError, match="nan-features"):
         train_regressor(RowBlocks(n, 50, read), windows, windows, ridge=3.0)
-
-
-def test_stated_memory_is_that_of_the_smaller_form() -> None:
-    assert 8 * 12_801**2 < ridge_bytes(50_000, 12_800) == ridge_bytes(10**6, 12_800) < 1.8e9
-    assert 8 * 2000**2 < ridge_bytes(2000, 12_800) < 0.3e9

@@ -16,7 +16,6 @@ from sppnet.detection.sampling import (
     label_windows,
     svm_negative_mask,
     svm_negatives,
-    svm_positives,
 )
 from sppnet.errors import ConfigError, DataError
 
@@ -69,13 +68,6 @@ def test_batch_repeats_only_what_is_too_few() -> None:
     assert sorted(negative.tolist()) == list(range(12))
     with pytest.raises(DataError, match="4 positive"):
         draw_batch(0, 12, np.random.default_rng(0), size=16)
-
-
-def test_positives_with_and_without_difficult_objects() -> None:
-    labels, difficult = [1, 0, 1, 1], [False, False, True, False]
-    assert svm_positives(labels, difficult, 1).tolist() == [0, 3]
-    assert svm_positives(labels, difficult, 1, include_difficult=True).tolist() == [0, 2, 3]
-    assert svm_positives(labels, difficult, 2).tolist() == []
 
 
 def test_negatives_at_exactly_thirty_percent() -> None:

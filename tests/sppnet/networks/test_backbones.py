@@ -16,9 +16,9 @@ from PIL import Image
 from torch import nn
 
 from sppnet.errors import ConfigError
-from sppnet.images.pixels import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
+from sppnet.images.network_input import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
-from sppnet.networks.weights import load_state, read_safetensors, state_digest
+from sppnet.networks.weights import load_state, read_safetensors, write_safetensors
 from sppnet.pooling.geometry import GEOMETRIES
 from tests.support.footprints import footprint
 
@@ -310,7 +310,7 @@ def test_loading_squeezenet_ignores_the_classifier(
         load_backbone(backbone, squeezenet_tensors, "squeezenet1_0-imagenet.safetensors")
         state = backbone.trunk.state_dict()
         assert set(state) < set(squeezenet_tensors)
-        assert state_digest(state) == state_digest({name: squeezenet_tensors[name] for name in state})
+        assert write_safetensors(state) == write_safetensors({name: squeezenet_tensors[name] for name in state})
 
 
 def test_wrong_weights_name_the_tensor(squeezenet_tensors: dict[str, torch.Tensor]) -> None:
@@ -328,7 +328,7 @@ def test_loading_from_a_whole_networks_state(zf: Backbone) -> None:
     other = build_backbone(ZF)
     tensors = {f"backbone.{name}": value for name, value in zf.state_dict().items()}
     load_backbone(other, {**tensors, "head.layers.fc6.weight": torch.zeros(2)}, "w", prefix="backbone.trunk.")
-    assert state_digest(other.state_dict()) == state_digest(zf.state_dict())
+    assert write_safetensors(other.state_dict()) == write_safetensors(zf.state_dict())
 
 
 def test_preprocessing_can_be_overridden() -> None:

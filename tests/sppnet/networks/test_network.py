@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import BackboneSpec, build_backbone
-from sppnet.networks.network import FcHead, HeadSpec, SppNetwork
+from sppnet.networks.network import FcHead, FcLayer, HeadSpec, SppNetwork
 from sppnet.pooling.pyramid import Pyramid, make_pyramid, pool_full_maps
 
 
@@ -60,18 +60,36 @@ def test_initialisation() -> None:
     assert all(not layer.bias.any() for layer in head.layers.values())
 
 
-def test_with_classes_keeps_the_features() -> None:
+def test_loaded_hidden_layers_are_a_copy_and_fc8_stays() -> None:
     torch.manual_seed(0)
-    head = FcHead(12, (7, 6), 1000, 0.3).double().eval()
-    new = head.with_classes(21).eval()
+    head = FcHead(12, (7, 6), 1000).eval()
+    new = FcHead(12, (7, 6), 21, 0.3).double().eval()
+    fc8 = new.layers["fc8"].weight.clone()
+    new.load_hidden(head)
     x = torch.randn(4, 12)
     assert new.spec == HeadSpec(12, (7, 6), 21, 0.3)
-    assert new(x).shape == (4, 21)
     assert new.dtype == torch.float64
-    assert torch.equal(new.fc7(x), head.fc7(x))
+    torch.testing.assert_close(new.fc7(x), head.double().fc7(x), rtol=0, atol=0)
+    assert torch.equal(new.layers["fc8"].weight, fc8)
     with torch.no_grad():
         new.layers["fc6"].weight.zero_()
     assert bool(head.fc6(x).any())
+
+
+@pytest.mark.parametrize(("layer", "size"), [("fc6", 7), ("fc7", 6), ("fc8", 3)])
+def test_outputs_of_a_layer_in_many_parts(layer: FcLayer, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    head = FcHead(12, (7, 6), 3).eval()
+    x = torch.randn(10, 12)
+    whole = {"fc6": head.fc6, "fc7": head.fc7, "fc8": head}[layer](x)
+    monkeypatch.setattr("sppnet.networks.network._VECTORS_AT_ONCE", 4)
+    assert head.spec.outputs(layer) == size
+    torch.testing.assert_close(head.outputs(layer, x), whole)
+    assert head.outputs(layer, x[:0]).shape == (0, size)
+    lower = head.in_precision("bfloat16")
+    assert (lower.dtype, head.dtype, head.in_precision("float32")) == (torch.bfloat16, torch.float32, head)
+    assert lower.outputs(layer, x).dtype == torch.float32
+    torch.testing.assert_close(lower.outputs(layer, x), whole, rtol=0.05, atol=0.02)
 
 
 def test_wrong_length_is_named() -> None:
@@ -124,7 +142,7 @@ def test_any_input_size_gives_logits(height: int, width: int) -> None:
 
 def test_wrong_head_for_the_pyramid_is_named() -> None:
     backbone = build_backbone(BackboneSpec("zf5", width=0.05))
-    with pytest.raises(ConfigError, match=r"801.*50 bins x 16 channels = 800"):
+    with pytest.raises(ConfigError, match="takes 801 values, but 50 bins of 16 channels are 800"):
         SppNetwork(backbone, Pyramid(), FcHead(801, (8, 8), 5))
 
 

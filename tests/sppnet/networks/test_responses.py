@@ -11,8 +11,9 @@ from torch import nn
 
 from sppnet.boxes import clip_boxes
 from sppnet.errors import ConfigError
+from sppnet.networks.receptive_fields import trace_geometry
 from sppnet.networks.responses import receptive_field_boxes, strongest_cells
-from sppnet.pooling.geometry import GEOMETRIES, trace_geometry
+from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.scales import scale_windows
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -230,16 +229,3 @@ def test_works_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         child.kill()
         child.join()
-
-
-def test_compiles_where_no_cache_folder_is_writable(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: object) -> None:
-        raise OSError("read-only file system")
-
-    def plus_one(x: int) -> int:
-        return x + 1
-
-    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
-    with pytest.raises(RuntimeError, match="no locator"):
-        numba.njit(cache=True)(plus_one)
-    assert pooling_numba._compiled(plus_one)(1) == 2

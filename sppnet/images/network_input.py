@@ -1,114 +1,18 @@
-"""Image bytes to pixels, and pixels to a network's input at one scale.
-
-Pixels stay as they are stored: EXIF orientation is *not* applied, since annotations (VOC, ILSVRC DET, COCO)
-are boxes in the stored pixels. Alpha is dropped, not composited.
-"""
+"""Pixels to a network's input at one scale: resized as the authors' release does, and normalised."""
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sppnet.errors import ConfigError, DataError
+from sppnet.arrays import Float32s, Float64s, Pixels
+from sppnet.errors import ConfigError
 from sppnet.pooling.scales import resized_shape
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from PIL.Image import Image
-
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-"""The only formats that are tried; PIL's other fifty parsers never see the bytes."""
-
-_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
-_DIRECT_MODES = frozenset({"1", "L", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-_ALPHA_MODES = frozenset({"P", "PA", "LA"})
-# What PIL's parsers raise on damaged bytes, found by fuzzing; anything else is a bug and must surface.
-_PARSE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError)
-_DECODE_ERRORS = (*_PARSE_ERRORS, struct.error, zlib.error)
-
-
-def probe_size(data: bytes) -> tuple[int, int]:
-    """Read an image's `(width, height)` in pixels from its header, without decoding it.
-
-    Raises:
-        DataError: `not-an-image`, `truncated` (the header itself is cut), or `too-large` (beyond PIL's own limit).
-    """
-    with _open(data) as image:
-        width, height = image.size
-    return width, height
-
-
-def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, BMP or WebP file to RGB, uint8 `[H, W, 3]`, in stored orientation.
-
-    Grey, palette, CMYK, 16-bit (its high byte) and alpha images become RGB; of an animation the first frame counts.
-
-    Args:
-        data: the file's bytes.
-        max_pixels: most pixels accepted; checked in the header, before anything is decoded.
-        min_side: shortest side accepted, in pixels.
-
-    Raises:
-        DataError: `truncated` (cut short or damaged), `not-an-image`, `too-large`, `too-small`, `unsupported-mode`.
-    """
-    with _open(data) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise DataError("too-large", f"{width} x {height} pixels, the limit is {max_pixels} pixels")
-        if min(width, height) < min_side:
-            raise DataError("too-small", f"{width} x {height} pixels, each side needs {min_side}")
-        try:
-            image.load()
-        except _DECODE_ERRORS as error:
-            raise DataError("truncated", f"{image.format} of {len(data)} bytes, cut or damaged: {error}") from error
-        return _to_rgb(image)
-
-
-def _open(data: bytes) -> Image:
-    """Parse the header of `data`."""
-    from PIL import Image, UnidentifiedImageError
-
-    _silence_pil()
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError("too-large", str(error)) from error
-    except UnidentifiedImageError as error:
-        reason = "truncated" if data.startswith(_MAGICS) else "not-an-image"
-        raise DataError(reason, f"{len(data)} bytes, none of {', '.join(FORMATS)} with a whole header") from error
-    except _DECODE_ERRORS as error:
-        raise DataError("truncated", f"{len(data)} bytes with a damaged header: {error}") from error
-
-
-@cache
-def _silence_pil() -> None:
-    """Keep PIL from warning of large images: `max_pixels` decides about them."""
-    from PIL import Image
-
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-
-def _to_rgb(image: Image) -> NDArray[np.uint8]:
-    """Turn a loaded PIL image of any mode that the allowed formats have into uint8 `[H, W, 3]`."""
-    mode = image.mode
-    if mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255 instead of scaling
-        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if mode in _ALPHA_MODES:  # by way of RGBA: a palette with transparency warns otherwise
-        image = image.convert("RGBA")
-    elif mode not in _DIRECT_MODES:
-        raise DataError("unsupported-mode", f"{image.format} with pixel mode {mode!r}")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +56,10 @@ class Preprocessing:
             raise ConfigError(f"preprocessing.{missing[0]}: missing")
         return cls(**values)
 
-    def table(self) -> NDArray[np.float32]:
+    def table(self) -> Float32s:
         """Return every pixel value's input value, float32 `[256, 3]` in the network's channel order."""
         values = np.arange(256, dtype=np.float64)[:, None]
-        table: NDArray[np.float64] = (values - np.array(self.mean)) / np.array(self.std)
+        table: Float64s = (values - np.array(self.mean)) / np.array(self.std)
         return table.astype(np.float32)
 
 
@@ -173,7 +77,7 @@ def _three_numbers(values: object, where: str) -> tuple[float, float, float]:
 CAFFE_128 = Preprocessing("bgr", (128.0, 128.0, 128.0))
 """The authors' release: BGR minus 128 (the paper's constant for VOC and Caltech)."""
 
-UNIT_128 = Preprocessing("bgr", (128.0, 128.0, 128.0), (64.0, 64.0, 64.0))
+UNIT_128 = replace(CAFFE_128, std=(64.0, 64.0, 64.0))
 """`CAFFE_128` at unit variance: the same network with conv1's weights times 64, but one that He init can train."""
 
 SQUEEZENET_CAFFE = Preprocessing("bgr", (104.0, 117.0, 123.0))
@@ -184,7 +88,7 @@ TORCHVISION = Preprocessing("rgb", (123.675, 116.28, 103.53), (58.395, 57.12, 57
 
 
 def prepare_image(
-    image: NDArray[np.uint8],
+    image: Pixels,
     scale: int,
     preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
@@ -216,7 +120,7 @@ def prepare_image(
 
 
 def normalise_images(
-    images: NDArray[np.uint8],
+    images: Pixels,
     preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -247,7 +151,7 @@ def normalise_images(
     # One table look-up per value is several times faster than converting, subtracting and dividing in torch.
     rows = np.ascontiguousarray(images).reshape(count * height, width, 3)
     if preprocessing.channel_order == "bgr":
-        rows = cast("NDArray[np.uint8]", cv2.cvtColor(rows, cv2.COLOR_RGB2BGR))
+        rows = cast("Pixels", cv2.cvtColor(rows, cv2.COLOR_RGB2BGR))
     values = cv2.LUT(rows, preprocessing.table()[None])
     tensor = torch.from_numpy(values.reshape(count, height, width, 3)).permute(0, 3, 1, 2)
     if mean_image is not None:
@@ -255,18 +159,18 @@ def normalise_images(
     return tensor.to(dtype, memory_format=torch.channels_last)
 
 
-def resize_image(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+def resize_image(image: Pixels, shape: tuple[int, int]) -> Pixels:
     """Resize an RGB image, uint8 `[H, W, 3]`, to `shape` `(h, w)`: bilinear, no antialiasing, on the CPU."""
     return _resize_cv2(image, shape)
 
 
-def _resize_cv2(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _resize_cv2(image: Pixels, shape: tuple[int, int]) -> Pixels:
     import cv2
 
     if tuple(image.shape[:2]) == tuple(shape):
         return image
     resized = cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return cast("NDArray[np.uint8]", resized)
+    return cast("Pixels", resized)
 
 
 def _resize_torch(image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
