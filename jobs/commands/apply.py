@@ -21,7 +21,7 @@ from jobs.commands.options import (
 )
 from jobs.recipes import find_recipe
 from jobs.run.console import make_console
-from jobs.run.running import make_missing
+from jobs.run.making import make_missing
 
 
 def classify(

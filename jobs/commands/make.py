@@ -24,7 +24,7 @@ from jobs.commands.options import (
     open_engine,
 )
 from jobs.run.console import make_console
-from jobs.run.running import make_missing
+from jobs.run.making import make_missing
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor

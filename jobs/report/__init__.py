@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
+from jobs.report.page.contents import RunReport
 from jobs.report.page.render import render
-from jobs.report.read.model import RunReport
 
 __all__ = ["RunReport", "render"]

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from jobs.report.read.class_model import METRICS, Metric
-from jobs.report.tables import figures
+from jobs import formatting
+from jobs.report.read.classification import METRICS, Metric
 from pipelines.artifacts import class_metrics
 from pipelines.engine.runner import Engine, StepSummary
 from pipelines.stages.evaluate import UNIT
@@ -50,8 +50,8 @@ def class_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("step", "row", "views", "images", *(f"{METRICS.get(name, Metric(name)).title}, %" for name in names))
     for row in rows:
         found = [row["figures"].get(name) for name in names]
-        cells = [figures.spread(f["mean"], f["deviation"]) if f else figures.NONE for f in found]
-        table.add_row(row["step"], row["name"], row["views"], figures.count(row["images"]), *cells)
+        cells = [formatting.spread(f["mean"], f["deviation"]) if f else formatting.NONE for f in found]
+        table.add_row(row["step"], row["name"], row["views"], formatting.count(row["images"]), *cells)
     return table
 
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from jobs.report.page.contents import FilterGallery, Gallery, RunInfo, RunReport, StageRow, Training
 from jobs.report.page.filters import make_filter_gallery
 from jobs.report.page.gallery import Limits, Source, make_gallery
 from jobs.report.page.render import render
 from jobs.report.read.class_reader import read_class_evaluation
-from jobs.report.read.detector_reader import DetectorReader
-from jobs.report.read.evaluation_model import CategoryScore, DetectorScore, Evaluation
-from jobs.report.read.model import FilterGallery, Gallery, RunInfo, RunReport, StageRow, Training
+from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
+from jobs.report.read.detectors import DetectorReader
+from jobs.report.read.json_numbers import finite_or_none
 from jobs.report.read.recall_reader import read_recall, windows_method
-from jobs.report.read.values import finite_or_none
 from pipelines.artifacts.class_metrics import UNIT as CLASS_UNIT
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT as MODEL

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.report.page.contents import FieldPicture, FilterGallery, FilterRow
 from jobs.report.plots.pictures import draw_field
-from jobs.report.read.model import FieldPicture, FilterGallery, FilterRow
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import decode_record, read_images

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jobs.report.page.contents import Failure, Gallery, Picture, Tally
 from jobs.report.plots.pictures import draw_failure, draw_picture
-from jobs.report.read.evaluation_model import DetectorScore, Evaluation
+from jobs.report.read.detection import DetectorScore, Evaluation
 from jobs.report.read.matching import ERRORS, Detection, ImageMatch, Judged, above, match_image
-from jobs.report.read.model import Failure, Gallery, Picture, Tally
 from pipelines.artifacts.detections import decode_detections
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.manifest import Manifest

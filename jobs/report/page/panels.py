@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from jobs import formatting
+from jobs.report.page.contents import Training
 from jobs.report.plots.curves import Line, Panel, pr_panel, spans_decades, training_panel
-from jobs.report.read.evaluation_model import Evaluation
-from jobs.report.read.model import Training
-from jobs.report.tables import figures
-from jobs.report.tables.results import NO_SCORE
+from jobs.report.read.detection import Evaluation
+from jobs.report.tables.detection import NO_SCORE
 from pipelines.training.best_weights import KEPT
 
 _PANELS_AT_MOST = 40
@@ -39,7 +39,7 @@ def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
     return tuple(
         Panel(
             title=name,
-            note=figures.percent(final.categories[name].ap),
+            note=formatting.percent(final.categories[name].ap),
             plot=pr_panel([row.categories.get(name) for row in evaluation.rows], f"Precision over recall, {name}"),
         )
         for name in names

@@ -12,18 +12,18 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from jobs import formatting
+from jobs.report.page.contents import RunReport, StageRow, Tally
 from jobs.report.page.panels import pr_panels, training_groups
 from jobs.report.plots import pictures
 from jobs.report.plots.curves import colour_and_dash
 from jobs.report.plots.heat import heat_map
-from jobs.report.read.class_model import METRICS, ClassEvaluation
+from jobs.report.read.classification import METRICS, ClassEvaluation
 from jobs.report.read.matching import ERRORS
-from jobs.report.read.model import RunReport, StageRow, Tally
-from jobs.report.tables import figures
-from jobs.report.tables.class_tables import Confusion, class_table, confusions, figure_tables, row_name
-from jobs.report.tables.detector_tables import detector_table
-from jobs.report.tables.recall_tables import mean_windows, recall_panels, recall_table
-from jobs.report.tables.results import result_tables
+from jobs.report.tables.classification import Confusion, class_table, confusions, figure_tables, row_name
+from jobs.report.tables.detection import result_tables
+from jobs.report.tables.detectors import detector_table
+from jobs.report.tables.recall import mean_windows, recall_panels, recall_table
 
 WIDE_CATEGORIES = 24
 """Up to so many categories are the columns of the result tables; more become their rows."""
@@ -101,9 +101,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (figures.percent, figures.count, figures.significant, figures.size, figures.duration):
+    for function in (
+        formatting.percent,
+        formatting.count,
+        formatting.significant,
+        formatting.size,
+        formatting.duration,
+    ):
         environment.filters[function.__name__] = function
-    environment.filters |= {"rate": figures.rate, "when": figures.when, "mean_windows": mean_windows}
+    environment.filters |= {"rate": formatting.rate, "when": formatting.when, "mean_windows": mean_windows}
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals["metrics"] = METRICS
     environment.globals["colour_and_dash"] = colour_and_dash
@@ -158,7 +164,7 @@ def time_ticks(stages: Iterable[StageRow]) -> tuple[tuple[float, str], ...]:
 
 def _clock(seconds: float) -> str:
     """A duration without the smaller unit where that is zero."""
-    return re.sub(r" 00 (s|min|h)$", "", figures.duration(seconds))
+    return re.sub(r" 00 (s|min|h)$", "", formatting.duration(seconds))
 
 
 def _wall(row: StageRow) -> float:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from jobs.report.read.evaluation_model import CategoryScore
+from jobs.report.read.detection import CategoryScore
 
 COLOURS = 8
 """Colours that the style sheet has for series, `--s1` and on; further series repeat them dashed."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from jobs.report.page.contents import Failure, FieldPicture, Picture
 from jobs.report.read.matching import ImageMatch, Judged
-from jobs.report.read.model import Failure, FieldPicture, Picture
 from pipelines.artifacts.annotations import Box
 
 RIGHT, WRONG, IGNORED, MISSED = "#00a27a", "#e0561b", "#9a9a9a", "#ffe14d"

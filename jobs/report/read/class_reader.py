@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.report.read.class_model import ClassEvaluation, ClassRow, Figure
-from jobs.report.read.values import finite
+from jobs.report.read.classification import ClassEvaluation, ClassRow, Figure
+from jobs.report.read.json_numbers import finite
 from sppnet.errors import ArtifactError
 
 _CLASSIFICATION = ("top1_error", "top5_error")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.report.read.recall_model import RecallCurve, RecallEvaluation, RecallRow
-from jobs.report.read.values import finite
+from jobs.report.read.json_numbers import finite
+from jobs.report.read.recall import RecallCurve, RecallEvaluation, RecallRow
 from sppnet.errors import ArtifactError
 
 

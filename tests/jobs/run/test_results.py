@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from jobs.report.tables.figures import NONE
+from jobs.formatting import NONE
 from jobs.run.results import class_table, run_result
 from pipelines.artifacts.class_metrics import UNIT
 from pipelines.engine.runner import StepSummary

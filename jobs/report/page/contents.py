@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jobs.report.read.class_model import ClassEvaluation
-from jobs.report.read.evaluation_model import Evaluation
-from jobs.report.read.recall_model import RecallEvaluation
+from jobs.report.read.classification import ClassEvaluation
+from jobs.report.read.detection import Evaluation
+from jobs.report.read.recall import RecallEvaluation
 from pipelines.engine.runner import StepSummary
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jobs import formatting
+from jobs.report.read.detection import Evaluation
 from jobs.report.read.detector_model import DetectorAccount
-from jobs.report.read.evaluation_model import Evaluation
-from jobs.report.tables import figures
-from jobs.report.tables.results import Cell, percent_column
+from jobs.report.tables.detection import Cell, percent_column
 
 _SCALES_AT_MOST = 2
 _NAMES_AT_MOST = 2
@@ -73,7 +73,7 @@ def _made(account: DetectorAccount) -> tuple[str, ...]:
         _union(account.backbones),
         _union(account.sources),
     )
-    return tuple(value or figures.NONE for value in values)
+    return tuple(value or formatting.NONE for value in values)
 
 
 def _union(values: tuple[str, ...]) -> str:
@@ -92,7 +92,7 @@ def _scales(scales: tuple[int, ...]) -> str:
 
 def _times(account: DetectorAccount | None) -> tuple[str, ...]:
     if account is None:
-        return (figures.NONE,) * 5
+        return (formatting.NONE,) * 5
     maps = "maps" in account.sources
     convolution = _milliseconds(account.convolution) if maps else "in scoring"
     parts = (account.scoring, account.pooling, account.svm, account.total)
@@ -100,7 +100,7 @@ def _times(account: DetectorAccount | None) -> tuple[str, ...]:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return figures.NONE if seconds is None else figures.significant(1000 * seconds)
+    return formatting.NONE if seconds is None else formatting.significant(1000 * seconds)
 
 
 def _notes(accounts: list[DetectorAccount]) -> tuple[str, ...]:

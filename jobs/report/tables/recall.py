@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from jobs import formatting
 from jobs.report.plots.curves import Line, Panel, recall_panel
-from jobs.report.read.recall_model import RecallEvaluation, RecallRow
-from jobs.report.tables import figures
-from jobs.report.tables.results import Cell, percent_column
+from jobs.report.read.recall import RecallEvaluation, RecallRow
+from jobs.report.tables.detection import Cell, percent_column
 
 SHOWN_IOUS = (0.5, 0.7)
 """Overlaps at which recall is shown as a number, and against the number of windows, if it was measured there."""
@@ -90,4 +90,4 @@ def _shown(evaluation: RecallEvaluation) -> list[int]:
 
 def mean_windows(row: RecallRow) -> str:
     """The mean number of windows an image, in whole ones where there are many."""
-    return figures.NONE if row.windows_per_image is None else figures.significant(row.windows_per_image)
+    return formatting.NONE if row.windows_per_image is None else formatting.significant(row.windows_per_image)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.report.read.class_model import METRICS, ClassEvaluation, ClassRow, Figure
-from jobs.report.tables import figures
-from jobs.report.tables.results import Cell
+from jobs import formatting
+from jobs.report.read.classification import METRICS, ClassEvaluation, ClassRow, Figure
+from jobs.report.tables.detection import Cell
 
 _CLASSES_AT_MOST = 120
 _ROWS_AT_MOST = 8
@@ -88,12 +88,12 @@ def _table(
 
 def _column(column: Sequence[Figure | None], *, lower_is_better: bool) -> list[Cell]:
     """Equals, as printed, are bold together; a single number is not."""
-    means = [figures.percent(figure.mean) for figure in column if figure is not None]
+    means = [formatting.percent(figure.mean) for figure in column if figure is not None]
     best = (min if lower_is_better else max)(means, key=float) if len(means) > 1 else None
     return [
-        Cell(figures.NONE, False)
+        Cell(formatting.NONE, False)
         if figure is None
-        else Cell(figures.spread(figure.mean, figure.deviation), figures.percent(figure.mean) == best)
+        else Cell(formatting.spread(figure.mean, figure.deviation), formatting.percent(figure.mean) == best)
         for figure in column
     ]
 

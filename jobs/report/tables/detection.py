@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jobs.report.read.evaluation_model import CategoryScore, DetectorScore, Evaluation
-from jobs.report.tables import figures
+from jobs import formatting
+from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
 
 NO_SCORE = CategoryScore(None, None, 0, 0, 0, None)
 """Stands for a category that a detector does not know."""
@@ -59,7 +59,7 @@ def percent_column(fractions: Sequence[float | None]) -> list[Cell]:
 
     A single number is not: there is nothing to compare it with.
     """
-    texts = [figures.percent(fraction) for fraction in fractions]
-    numbers = [text for text in texts if text != figures.NONE]
+    texts = [formatting.percent(fraction) for fraction in fractions]
+    numbers = [text for text in texts if text != formatting.NONE]
     best = max(numbers, key=float) if len(texts) > 1 and numbers else None
     return [Cell(text, text == best) for text in texts]
