@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jobs.run.console import EventLog, Observers, ProgressObserver
+from jobs.run.events import EventLog, Observers
+from jobs.run.progress import ProgressObserver
 from pipelines.engine.executor import DeferredExecutor
 from sppnet.errors import SppError
 

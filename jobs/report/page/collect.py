@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from jobs.report.page.contents import FilterGallery, Gallery, RunInfo, RunReport, StageRow, Training
-from jobs.report.page.filters import make_filter_gallery
-from jobs.report.page.gallery import Limits, Source, make_gallery
+from jobs.report.page.contents import RunInfo, RunReport, StageRow
+from jobs.report.page.filters import FilterGallery, make_filter_gallery
+from jobs.report.page.gallery import Gallery, Limits, Source, make_gallery
 from jobs.report.page.render import render
-from jobs.report.read.class_reader import read_class_evaluation
-from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
+from jobs.report.read.classification import read_class_evaluation
+from jobs.report.read.detection import Evaluation, read_evaluation
 from jobs.report.read.detectors import DetectorReader
-from jobs.report.read.json_numbers import finite_or_none
-from jobs.report.read.recall_reader import read_recall, windows_method
+from jobs.report.read.recall import read_recall, windows_method
+from jobs.report.read.training import Training, read_curve
 from pipelines.artifacts.class_metrics import UNIT as CLASS_UNIT
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT as MODEL
@@ -159,44 +158,6 @@ def _evaluations(engine: Engine, notes: list[str]) -> list[_Evaluated]:
     return found
 
 
-def read_evaluation(data: bytes, step: str, where: str) -> tuple[Evaluation, float]:
-    """Reads what an evaluate step wrote, and the overlap from which a detection was right.
-
-    Raises:
-        ArtifactError: The bytes are something else; the message names `where`.
-    """
-    try:
-        body = json.loads(data)
-        rows = tuple(_detector_score(row) for row in body["rows"])
-        return Evaluation(step, str(body["split"]), rows, str(body.get("protocol", "voc"))), float(body.get("iou", 0.5))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{where}: not an evaluation ({type(error).__name__}: {error})") from error
-
-
-def _detector_score(row: Mapping[str, Any]) -> DetectorScore:
-    return DetectorScore(
-        name=str(row["name"]),
-        detections=str(row["detections"]),
-        regressed=row["boxes"] == "regressed",
-        voc07_map=finite_or_none(row["voc07_map"]),
-        area_map=finite_or_none(row["area_map"]),
-        categories={str(name): _category_score(score) for name, score in row["categories"].items()},
-    )
-
-
-def _category_score(score: Mapping[str, Any]) -> CategoryScore:
-    return CategoryScore(
-        voc07_ap=finite_or_none(score["voc07_ap"]),
-        area_ap=finite_or_none(score["area_ap"]),
-        positives=int(score["positives"]),
-        detections=int(score["detections"]),
-        true_positives=int(score["true_positives"]),
-        operating_score=finite_or_none(score["operating_score"]),
-        recall=tuple(map(float, score["recall"])),
-        precision=tuple(map(float, score["precision"])),
-    )
-
-
 def _words(engine: Engine, step: PlannedStep) -> Mapping[str, str]:
     """What people call the categories of the images that a step evaluates; nothing where that can't be read."""
     images = dict(step.spec.inputs).get("images")
@@ -250,18 +211,3 @@ def _trainings(engine: Engine, notes: list[str]) -> Iterator[Training]:
             notes.append(f"The training curves of step {step.name} can't be shown: {error}")
             continue
         yield Training(step.name, MODEL, points, step.config.stage)
-
-
-def read_curve(metadata: Mapping[str, str], where: str) -> tuple[Mapping[str, float], ...]:
-    """Reads the numbers of a model's `curve`; none if it has no such entry.
-
-    Raises:
-        ArtifactError: The entry is no list of mappings.
-    """
-    try:
-        points = json.loads(metadata.get("curve", "[]"))
-        return tuple(
-            {name: float(value) for name, value in point.items() if type(value) in (int, float)} for point in points
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{where}: its curve is not a list of mappings ({error})") from error

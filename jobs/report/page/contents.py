@@ -1,13 +1,16 @@
-"""Everything that the report shows, as plain frozen values: what `collect` gives and `render` takes."""
+"""Everything that the page shows, as plain frozen values: what `collect` gives and `render` takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jobs.report.page.filters import FilterGallery
+from jobs.report.page.gallery import Gallery
 from jobs.report.read.classification import ClassEvaluation
 from jobs.report.read.detection import Evaluation
 from jobs.report.read.recall import RecallEvaluation
+from jobs.report.read.training import Training
 from pipelines.engine.runner import StepSummary
 
 
@@ -32,155 +35,6 @@ class RunInfo:
     finished: float | None
     hosts: tuple[str, ...]
     versions: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One photograph with its detections drawn on it.
-
-    Attributes:
-        key: The image's key.
-        uri: The drawn JPEG as a data URI.
-        width: Its width in pixels.
-        height: Its height in pixels.
-        right: How many detections are right.
-        wrong: How many are wrong.
-        missed: How many objects were missed.
-    """
-
-    key: str
-    uri: str
-    width: int
-    height: int
-    right: int
-    wrong: int
-    missed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One false positive, cut out of its photograph.
-
-    Attributes:
-        key: The image's key.
-        uri: The crop as a data URI.
-        width: Its width in pixels.
-        height: Its height in pixels.
-        category: What the window was taken for.
-        score: The detector's score.
-        kind: `localisation`, `duplicate`, `confusion` or `background`.
-        truth: Category of the object that the window overlaps most; None for background.
-        overlap: IoU with that object, 0..1.
-    """
-
-    key: str
-    uri: str
-    width: int
-    height: int
-    category: str
-    score: float
-    kind: str
-    truth: str | None
-    overlap: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What became of one category's detections above its operating score.
-
-    Attributes:
-        right: True positives.
-        errors: False positives by kind.
-        missed: Objects without a true positive.
-    """
-
-    right: int
-    errors: Mapping[str, int]
-    missed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gallery:
-    """The final detector's detections, looked at one image at a time.
-
-    Attributes:
-        detector: The detector's name.
-        split: The split.
-        images_seen: Images that were looked at.
-        images_total: Images of the split.
-        pictures: Images drawn by lot.
-        failures: False positives of the highest scores, highest first.
-        tallies: Counts by category over the images that were looked at.
-    """
-
-    detector: str
-    split: str
-    images_seen: int
-    images_total: int
-    pictures: tuple[Picture, ...]
-    failures: tuple[Failure, ...]
-    tallies: Mapping[str, Tally]
-
-
-@dataclass(frozen=True, slots=True)
-class FieldPicture:
-    """An image to which a filter responds strongly, with the receptive field of the response drawn on it.
-
-    Attributes:
-        key: The image's key.
-        uri: The drawn JPEG as a data URI.
-        width: Its width in pixels.
-        height: Its height in pixels.
-        value: The response.
-    """
-
-    key: str
-    uri: str
-    width: int
-    height: int
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class FilterRow:
-    """One filter of the last convolution and the images that it responds to most, strongest first."""
-
-    filter: int
-    pictures: tuple[FieldPicture, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FilterGallery:
-    """What one `activations` step found (figure 2).
-
-    Attributes:
-        step: The step's name.
-        splits: The splits that it looked through.
-        rows: A row per filter.
-        left_out: Filters that are not shown.
-    """
-
-    step: str
-    splits: tuple[str, ...]
-    rows: tuple[FilterRow, ...]
-    left_out: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """What a training stage logged while it trained.
-
-    Attributes:
-        step: The step's name.
-        unit: The trained unit.
-        points: One mapping per logged step: `step` and figures such as `loss`, `lr`, `held_out_error`.
-        stage: The step's stage.
-    """
-
-    step: str
-    unit: str
-    points: tuple[Mapping[str, float], ...]
-    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

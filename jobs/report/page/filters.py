@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.report.page.contents import FieldPicture, FilterGallery, FilterRow
-from jobs.report.plots.pictures import draw_field
+from jobs.report.plots.pictures import FieldPicture, draw_field
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import decode_record, read_images
@@ -17,6 +17,31 @@ from sppnet.errors import ArtifactError
 
 FILTERS_SHOWN = 16
 PATCHES_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRow:
+    """One filter of the last convolution and the images that it responds to most, strongest first."""
+
+    filter: int
+    pictures: tuple[FieldPicture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterGallery:
+    """What one `activations` step found (figure 2).
+
+    Attributes:
+        step: The step's name.
+        splits: The splits that it looked through.
+        rows: A row per filter.
+        left_out: Filters that are not shown.
+    """
+
+    step: str
+    splits: tuple[str, ...]
+    rows: tuple[FilterRow, ...]
+    left_out: int = 0
 
 
 def make_filter_gallery(step: str, splits: tuple[str, ...], activations: Artifact, images: Artifact) -> FilterGallery:

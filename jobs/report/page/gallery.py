@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from jobs.report.page.contents import Failure, Gallery, Picture, Tally
-from jobs.report.plots.pictures import draw_failure, draw_picture
+from jobs.report.plots.pictures import Failure, Picture, draw_failure, draw_picture
 from jobs.report.read.detection import DetectorScore, Evaluation
 from jobs.report.read.matching import ERRORS, Detection, ImageMatch, Judged, above, match_image
 from pipelines.artifacts.detections import decode_detections
@@ -68,6 +67,44 @@ class Source:
     def row(self) -> DetectorScore:
         """The final detector."""
         return self.evaluation.rows[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of one category's detections above its operating score.
+
+    Attributes:
+        right: True positives.
+        errors: False positives by kind.
+        missed: Objects without a true positive.
+    """
+
+    right: int
+    errors: Mapping[str, int]
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The final detector's detections, looked at one image at a time.
+
+    Attributes:
+        detector: The detector's name.
+        split: The split.
+        images_seen: Images that were looked at.
+        images_total: Images of the split.
+        pictures: Images drawn by lot.
+        failures: False positives of the highest scores, highest first.
+        tallies: Counts by category over the images that were looked at.
+    """
+
+    detector: str
+    split: str
+    images_seen: int
+    images_total: int
+    pictures: tuple[Picture, ...]
+    failures: tuple[Failure, ...]
+    tallies: Mapping[str, Tally]
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The small plots of the page: precision over recall of each category, and curves of the training stages."""
+"""Small plots: precision over recall by category, recall of proposals, and curves of training stages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from jobs import formatting
-from jobs.report.page.contents import Training
-from jobs.report.plots.curves import Line, Panel, pr_panel, spans_decades, training_panel
+from jobs.report.plots.curves import Line, Panel, pr_panel, recall_panel, spans_decades, training_panel
 from jobs.report.read.detection import Evaluation
+from jobs.report.read.recall import RecallEvaluation, RecallRow
+from jobs.report.read.training import Training
 from jobs.report.tables.detection import NO_SCORE
+from jobs.report.tables.recall import shown_places
 from pipelines.training.best_weights import KEPT
 
 _PANELS_AT_MOST = 40
@@ -142,3 +144,34 @@ def _plot(title: str, lines: Sequence[Line], of: str) -> Markup:
     values = [value for line in lines for value in line.values]
     label = f"{title} of {of} over training steps"
     return training_panel(lines, label, log=rates and spans_decades(values), stepped=rates)
+
+
+def recall_panels(evaluation: RecallEvaluation) -> tuple[Panel, ...]:
+    """Recall of all windows against IoU, and at some overlaps against the number of windows; a line per step."""
+    if not any(row.curves for row in evaluation.rows):
+        return ()
+    of = f"{evaluation.step}, {evaluation.split}"  # a page's plots need labels of their own
+    lines = [_by_iou(row, evaluation.ious) for row in evaluation.rows]
+    panels = [Panel("recall by IoU", "all windows", recall_panel(lines, f"Recall over IoU: {of}", over="IoU"))]
+    for place in shown_places(evaluation):
+        iou = f"{evaluation.ious[place]:g}"
+        lines = [_by_windows(row, place) for row in evaluation.rows]
+        label = f"Recall at IoU {iou} over the number of windows: {of}"
+        plot = recall_panel(lines, label, over="windows an image", log=True)
+        panels.append(Panel(f"recall at IoU {iou}", "by windows", plot))
+    return tuple(panels)
+
+
+def _by_iou(row: RecallRow, ious: tuple[float, ...]) -> Line:
+    """Recall of all windows; empty without objects, but it keeps its place among the colours."""
+    return Line(row.name, ious, row.whole.recall) if row.whole is not None else Line(row.name, (), ())
+
+
+def _by_windows(row: RecallRow, place: int) -> Line:
+    """Recall at one overlap; the last point is that of all windows, at their mean number."""
+    mean = row.windows_per_image or 0.0
+    points = [(float(c.windows), c.recall[place]) for c in row.curves if c.windows is not None and c.windows < mean]
+    if row.whole is not None and mean > 0:
+        points.append((mean, row.whole.recall[place]))
+    points.sort()
+    return Line(row.name, tuple(count for count, _ in points), tuple(value for _, value in points))

@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from jobs import formatting
-from jobs.report.page.contents import RunReport, StageRow, Tally
-from jobs.report.page.panels import pr_panels, training_groups
+from jobs.report.page.contents import RunReport, StageRow
+from jobs.report.page.gallery import Tally
+from jobs.report.page.panels import pr_panels, recall_panels, training_groups
 from jobs.report.plots import pictures
 from jobs.report.plots.curves import colour_and_dash
 from jobs.report.plots.heat import heat_map
@@ -23,7 +24,7 @@ from jobs.report.read.matching import ERRORS
 from jobs.report.tables.classification import Confusion, class_table, confusions, figure_tables, row_name
 from jobs.report.tables.detection import result_tables
 from jobs.report.tables.detectors import detector_table
-from jobs.report.tables.recall import mean_windows, recall_panels, recall_table
+from jobs.report.tables.recall import mean_windows, recall_table
 
 WIDE_CATEGORIES = 24
 """Up to so many categories are the columns of the result tables; more become their rows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from jobs.report.page.contents import Failure, FieldPicture, Picture
 from jobs.report.read.matching import ImageMatch, Judged
 from pipelines.artifacts.annotations import Box
 
@@ -40,6 +40,75 @@ _DASH, _GAP = 7, 5
 _BACKING = "#101010"
 
 Rectangle = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One photograph with its detections drawn on it.
+
+    Attributes:
+        key: The image's key.
+        uri: The drawn JPEG as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        right: How many detections are right.
+        wrong: How many are wrong.
+        missed: How many objects were missed.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    right: int
+    wrong: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One false positive, cut out of its photograph.
+
+    Attributes:
+        key: The image's key.
+        uri: The crop as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        category: What the window was taken for.
+        score: The detector's score.
+        kind: `localisation`, `duplicate`, `confusion` or `background`.
+        truth: Category of the object that the window overlaps most; None for background.
+        overlap: IoU with that object, 0..1.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    category: str
+    score: float
+    kind: str
+    truth: str | None
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPicture:
+    """An image to which a filter responds strongly, with the receptive field of the response drawn on it.
+
+    Attributes:
+        key: The image's key.
+        uri: The drawn JPEG as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        value: The response.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    value: float
 
 
 def draw_picture(key: str, image: NDArray[np.uint8], match: ImageMatch) -> Picture:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.report.read.detection import DetectorScore
-from jobs.report.read.detector_model import DetectorAccount
+from jobs.report.read.detection import DetectorAccount, DetectorScore
 from pipelines.engine.runner import Engine, PlannedStep
 from pipelines.shards.reading import map_unit
 from pipelines.stages.combine import CombineConfig

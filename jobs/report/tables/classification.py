@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jobs import formatting
 from jobs.report.read.classification import METRICS, ClassEvaluation, ClassRow, Figure
-from jobs.report.tables.detection import Cell
+from jobs.report.tables.cells import Cell
 
 _CLASSES_AT_MOST = 120
 _ROWS_AT_MOST = 8

@@ -1,23 +1,15 @@
-"""The result tables: which numbers stand where, and which are the best of their column."""
+"""The tables of AP: detectors by categories."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobs import formatting
 from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
+from jobs.report.tables.cells import Cell, percent_column
 
 NO_SCORE = CategoryScore(None, None, 0, 0, 0, None)
 """Stands for a category that a detector does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A number of a result table, and whether it is its column's best."""
-
-    text: str
-    best: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +44,3 @@ def _table(
     for name in evaluation.categories:
         columns.append(percent_column([ap(row.categories.get(name, NO_SCORE)) for row in evaluation.rows]))
     return Table(title, tuple(zip(*columns, strict=True)))
-
-
-def percent_column(fractions: Sequence[float | None]) -> list[Cell]:
-    """Fractions 0..1 in percent; the largest, as printed, is the best, so that equals are bold together.
-
-    A single number is not: there is nothing to compare it with.
-    """
-    texts = [formatting.percent(fraction) for fraction in fractions]
-    numbers = [text for text in texts if text != formatting.NONE]
-    best = max(numbers, key=float) if len(texts) > 1 and numbers else None
-    return [Cell(text, text == best) for text in texts]

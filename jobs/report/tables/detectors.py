@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs import formatting
-from jobs.report.read.detection import Evaluation
-from jobs.report.read.detector_model import DetectorAccount
-from jobs.report.tables.detection import Cell, percent_column
+from jobs.report.read.detection import DetectorAccount, Evaluation
+from jobs.report.tables.cells import Cell, percent_column
 
 _SCALES_AT_MOST = 2
 _NAMES_AT_MOST = 2

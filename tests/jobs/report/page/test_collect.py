@@ -12,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from jobs.report.page.collect import collect, read_curve, read_evaluation, write_report
+from jobs.report.page.collect import collect, write_report
 from jobs.report.page.gallery import Limits
 from jobs.report.page.render import render
+from jobs.report.read.detection import read_evaluation
+from jobs.report.read.training import read_curve
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.detections import DetectionRow, encode_detections
 from pipelines.artifacts.detectors import FeatureInfo

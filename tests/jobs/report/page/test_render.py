@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from jobs import formatting
-from jobs.report import render
-from jobs.report.page.contents import Gallery, RunInfo, RunReport, StageRow, Tally, Training
+from jobs.report.page.contents import RunInfo, RunReport, StageRow
+from jobs.report.page.gallery import Gallery, Tally
 from jobs.report.page.panels import training_panels
-from jobs.report.page.render import WIDE_CATEGORIES, quarantine_rows, time_bars, time_ticks
+from jobs.report.page.render import WIDE_CATEGORIES, quarantine_rows, render, time_bars, time_ticks
 from jobs.report.plots.curves import best_f1, colour_and_dash, pr_panel, spans_decades
 from jobs.report.plots.pictures import draw_failure, draw_picture
 from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
 from jobs.report.read.matching import Detection, match_image
+from jobs.report.read.training import Training
 from jobs.report.tables.detection import result_tables
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.engine.runner import StepSummary

@@ -13,14 +13,15 @@ import pytest
 from PIL import Image
 
 from jobs import formatting
-from jobs.report import render
 from jobs.report.page.collect import collect
-from jobs.report.page.contents import FilterGallery, FilterRow, RunInfo, RunReport, Training
+from jobs.report.page.contents import RunInfo, RunReport
+from jobs.report.page.filters import FilterGallery, FilterRow
 from jobs.report.page.panels import training_groups
+from jobs.report.page.render import render
 from jobs.report.plots.heat import NAMES_UP_TO, heat_map, row_shares
 from jobs.report.plots.pictures import FIELD, draw_field
-from jobs.report.read.class_reader import read_class_evaluation
-from jobs.report.read.classification import ClassEvaluation, ClassRow, Figure
+from jobs.report.read.classification import ClassEvaluation, ClassRow, Figure, read_class_evaluation
+from jobs.report.read.training import Training
 from jobs.report.tables.classification import Confusion, class_table, confusions, figure_tables
 from pipelines.stages.activations import decode_activations
 from sppnet.errors import ArtifactError

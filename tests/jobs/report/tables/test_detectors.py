@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from jobs import formatting
-from jobs.report import render
 from jobs.report.page.collect import collect
 from jobs.report.page.contents import RunInfo, RunReport
-from jobs.report.read.detection import DetectorScore, Evaluation
-from jobs.report.read.detector_model import DetectorAccount
+from jobs.report.page.render import render
+from jobs.report.read.detection import DetectorAccount, DetectorScore, Evaluation
 from jobs.report.read.detectors import DetectorReader
 from jobs.report.tables.detectors import DetectorTable, detector_table
 from pipelines.engine.workspace import Output

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import formatting
-from jobs.report import render
 from jobs.report.page.collect import collect
 from jobs.report.page.contents import RunInfo, RunReport
+from jobs.report.page.panels import recall_panels
+from jobs.report.page.render import render
 from jobs.report.plots.curves import Line, recall_panel
-from jobs.report.read.recall import RecallCurve, RecallEvaluation, RecallRow
-from jobs.report.read.recall_reader import read_recall, windows_method
-from jobs.report.tables.recall import mean_windows, recall_panels, recall_table
+from jobs.report.read.recall import RecallCurve, RecallEvaluation, RecallRow, read_recall, windows_method
+from jobs.report.tables.recall import mean_windows, recall_table
 from sppnet.errors import ArtifactError
 from tests.support.chain import Chain
 
