@@ -21,7 +21,6 @@ from jobs.commands.options import (
 )
 from jobs.recipes import find_recipe
 from jobs.run.console import make_console
-from jobs.run.making import make_missing
 
 
 def classify(
@@ -52,6 +51,7 @@ def classify(
     """Write class scores or features of any images, with a trained network, as Parquet. Run it again: it goes on."""
     with command("classify", as_json, verbose) as result:
         from jobs.apply.classify import Request, classify_engine, write_out
+        from jobs.run.making import make_missing
 
         request = Request(
             corpus=corpus,
@@ -97,6 +97,7 @@ def score(
     with command("score", as_json, verbose) as result:
         from jobs.apply.score import Request, score_engine, write_out
         from jobs.exports.detections import export_options
+        from jobs.run.making import make_missing
 
         options = export_options(file_format, boxes, threshold, top_per_set, numbers)
         request = Request(

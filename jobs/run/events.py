@@ -1,4 +1,4 @@
-"""What happens during a run, written to the run's folder."""
+"""What happens during a run, written to the run's folder: a file for each attempt."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.run.progress import ProgressObserver
+from jobs.run.history import EVENTS, RunFolder, utc_now
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.runner import PlannedStep, StepSummary
 from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Commit, Workspace
+from pipelines.engine.workspace import Commit
 
 
 class EventLog:
-    """Writes what happened to `runs/<name>/events/<start>-<id>.jsonl`, one file an attempt."""
+    """An observer that writes `events/<start>-<id>.jsonl` in a run's folder."""
 
-    def __init__(self, workspace: Workspace, run: str) -> None:
-        self._store = workspace.store
-        start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self.name = f"runs/{run}/events/{start}-{uuid.uuid4().hex[:6]}.jsonl"
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._file = f"{EVENTS}/{utc_now()}-{uuid.uuid4().hex[:6]}.jsonl"
         self._lines: list[str] = []
 
     def record(self, event: str, **fields: Any) -> None:
-        """Adds one event."""
+        """Add one event."""
         self._lines.append(json.dumps({"time": round(time.time(), 3), "event": event, **fields}, sort_keys=True))
 
     def flush(self) -> None:
-        """Publishes what was recorded so far."""
-        self._store.put(self.name, ("\n".join(self._lines) + "\n").encode())
+        """Publish what was recorded so far."""
+        self._folder.write(self._file, ("\n".join(self._lines) + "\n").encode())
 
     def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
-        """Records that a step begins."""
+        """Record that a step begins."""
         if missing:
             self.record("step_started", step=step.name, artifact=step.spec.artifact, missing=missing, total=total)
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
-        """Records a unit."""
+        """Record a unit."""
         self.record(
             "unit_done",
             step=step.name,
@@ -50,38 +49,11 @@ class EventLog:
         )
 
     def unit_failed(self, step: PlannedStep, phase: Phase, failure: UnitFailure) -> None:
-        """Records a failure, and publishes at once."""
+        """Record a failure, and publish at once."""
         self.record("unit_failed", step=step.name, unit=failure.unit, reason=failure.reason, tries=failure.tries)
         self.flush()
 
     def step_done(self, step: PlannedStep, summary: StepSummary, seconds: float) -> None:
-        """Records the end of a step, and publishes."""
+        """Record the end of a step, and publish."""
         self.record("step_done", step=step.name, units=summary.units, seconds=round(seconds, 3))
         self.flush()
-
-
-class Observers:
-    """Tells several observers."""
-
-    def __init__(self, *observers: ProgressObserver | EventLog) -> None:
-        self._observers = observers
-
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
-        """See `pipelines.engine.runner.Observer`."""
-        for observer in self._observers:
-            observer.step_started(step, phases, missing, total)
-
-    def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
-        """See `pipelines.engine.runner.Observer`."""
-        for observer in self._observers:
-            observer.unit_done(step, phase, commit)
-
-    def unit_failed(self, step: PlannedStep, phase: Phase, failure: UnitFailure) -> None:
-        """See `pipelines.engine.runner.Observer`."""
-        for observer in self._observers:
-            observer.unit_failed(step, phase, failure)
-
-    def step_done(self, step: PlannedStep, summary: StepSummary, seconds: float) -> None:
-        """See `pipelines.engine.runner.Observer`."""
-        for observer in self._observers:
-            observer.step_done(step, summary, seconds)

@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 from jobs.report.page.contents import RunInfo, RunReport, StageRow
 from jobs.report.page.filters import FilterGallery, make_filter_gallery
 from jobs.report.page.gallery import Gallery, Limits, Source, make_gallery
-from jobs.report.page.render import render
 from jobs.report.read.classification import read_class_evaluation
 from jobs.report.read.detection import Evaluation, read_evaluation
 from jobs.report.read.detectors import DetectorReader
@@ -54,25 +53,11 @@ class _Evaluated:
     iou: float
 
 
-def write_report(engine: Engine, limits: Limits | None = None) -> str:
-    """Writes the run's page to `runs/<name>/report.html` of its workspace, over an earlier one.
-
-    Returns:
-        Where it is.
-    """
-    name = f"runs/{engine.recipe.name}/report.html"
-    page = render(collect(engine, limits=limits)).encode("utf-8")
-    engine.workspace.store.put(name, page)
-    logger.info("report written name=%s bytes=%d", name, len(page))
-    return f"{engine.workspace.store.uri}/{name}"
-
-
-def collect(engine: Engine, run_name: str | None = None, *, limits: Limits | None = None) -> RunReport:
+def collect(engine: Engine, limits: Limits | None = None) -> RunReport:
     """Reads all that the report shows. A run that is not complete, or has lost data, gives a report that says so.
 
     Args:
         engine: The run's engine.
-        run_name: Name on the page; the recipe's by default.
         limits: How much of the split to look at and draw.
     """
     notes: list[str] = []
@@ -84,7 +69,7 @@ def collect(engine: Engine, run_name: str | None = None, *, limits: Limits | Non
     commits += [result.commit for result in classes]
     commits += [result.commit for result in recalls]
     return RunReport(
-        info=_info(engine, run_name or engine.recipe.name, commits),
+        info=_info(engine, commits),
         evaluations=tuple(entry.evaluation for entry in evaluated),
         gallery=_gallery(engine, evaluated[-1], limits, notes) if evaluated else None,
         classes=tuple(result.value for result in classes),
@@ -107,10 +92,10 @@ def collect(engine: Engine, run_name: str | None = None, *, limits: Limits | Non
     )
 
 
-def _info(engine: Engine, run_name: str, commits: Sequence[Commit]) -> RunInfo:
+def _info(engine: Engine, commits: Sequence[Commit]) -> RunInfo:
     last = max(commits, key=lambda commit: commit.created, default=None)
     return RunInfo(
-        name=run_name,
+        name=engine.recipe.name,
         recipe=engine.recipe.source,
         workspace=engine.workspace.store.uri,
         made=time.time(),
