@@ -16,7 +16,7 @@ def percent(fraction: float | None) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def spread(fraction: float, deviation: float | None) -> str:
+def with_deviation(fraction: float, deviation: float | None) -> str:
     """A fraction 0..1 in percent with its standard deviation, if there is one."""
     return percent(fraction) if deviation is None else f"{percent(fraction)} \u00b1 {percent(deviation)}"
 

@@ -42,6 +42,27 @@ def making(base: Recipe | None, kind: str) -> list[str]:
     return [name for name, config in base.steps.items() if stage_type(config.stage).makes == kind] if base else []
 
 
+def choose_step(base: Recipe | None, kind: str, given: str | None, option: str) -> str:
+    """Choose the recipe's step that makes a kind of artifact.
+
+    Args:
+        base: The recipe.
+        kind: The kind of artifact.
+        given: The step's name; None where only one can be meant.
+        option: The option that names it, for messages.
+
+    Raises:
+        ConfigError: The named step makes something else, or none is named and not just one can be meant.
+    """
+    found = making(base, kind)
+    known = ", ".join(found) or "none"
+    if given is None and len(found) != 1:
+        raise ConfigError(f"name the step by {option}; these make {kind}: {known}")
+    if given is not None and given not in found:
+        raise ConfigError(f"{option} {given}: makes no {kind}; these do: {known}")
+    return given or found[0]
+
+
 def add_corpus(corpus: str, base: Recipe | None, steps: Steps, max_quarantined: float) -> str:
     """Name of the step that ingests a corpus; added to `steps` unless it is one of the recipe's.
 

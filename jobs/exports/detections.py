@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from jobs.exports.steps import step_making
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.outputs.export import ExportOptions
     from pipelines.outputs.ids import Numbers
 
-KIND = "detections"
+_KINDS = ("detections",)
 
 
 def export_options(
@@ -67,7 +68,7 @@ def export_detections(
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.outputs.export import export
 
-    planned = detection_step(engine, step)
+    planned = step_making(engine, step, _KINDS)
     config: Any = planned.config
     images = engine.workspace.artifact(dict(planned.spec.inputs)["images"][0])
     chosen = _split(planned, split)
@@ -81,16 +82,6 @@ def export_detections(
         "detections": written.detections,
         "files": list(written.files),
     }
-
-
-def detection_step(engine: Engine, name: str) -> PlannedStep:
-    """A step that makes detections; raises `ConfigError` naming those that do."""
-    found = [step for step in engine.steps if engine.workspace.artifact(step.spec.artifact).kind == KIND]
-    for step in found:
-        if step.name == name:
-            return step
-    known = ", ".join(step.name for step in found) or "none"
-    raise ConfigError(f"no step '{name}' makes detections in recipe {engine.recipe.source}; those that do: {known}")
 
 
 def _read_numbers(path: str) -> Numbers:

@@ -23,7 +23,7 @@ _FLOAT32 = 4
 
 
 @dataclass(frozen=True, slots=True)
-class WindowFeatures:
+class FeatureCost:
     """Features of windows, as a step of SVMs or regressors wants them.
 
     Attributes:
@@ -102,7 +102,7 @@ class Shapes:
         """Classes of a network whose config names them, or else as many as are usual."""
         return len(named or ()) or round(self.rates.classes)
 
-    def features(self, step: str, layer: str | None = None) -> WindowFeatures:
+    def features(self, step: str, layer: str | None = None) -> FeatureCost:
         """The features that a step trains SVMs or regressors on; `layer` where its config has none."""
         config = self.config(step)
         layer = layer or str(config.features)
@@ -111,10 +111,10 @@ class Shapes:
         head = None if layer == "pool5" else str(config.head)
         name = (config.windows, config.maps, layer, head, frozenset(config.scales), tuple(config.levels))
         if head is None:
-            return WindowFeatures(name, layer, pooled, pooled, work)
+            return FeatureCost(name, layer, pooled, pooled, work)
         sizes = (pooled, *self.hidden(head)[: 1 if layer == "fc6" else 2])
         work += Work.product(head_macs(sizes), config.precision)
-        return WindowFeatures(name, layer, pooled, sizes[-1], work)
+        return FeatureCost(name, layer, pooled, sizes[-1], work)
 
     def _pooling(self, maps_step: str, pooled: int, scales: int) -> Work:
         """The pooled vector of one window: from a map of one scale or several, or from its own crop's."""

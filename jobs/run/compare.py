@@ -13,7 +13,7 @@ from jobs import formatting
 from jobs.report.read.classification import METRICS, Metric
 from jobs.run.differences import Difference, differences
 from jobs.run.history import RunFolder
-from jobs.run.results import DetectorResult, RunResult, StageResult
+from jobs.run.results import DetectorFigures, RunResult, StepFigures
 from jobs.run.summary import read_summary
 from sppnet.errors import ConfigError
 
@@ -59,7 +59,7 @@ class ComparedAp:
 
 @dataclass(frozen=True, slots=True)
 class ComparedFigure:
-    """A figure of a network or feature under a set of views, 0..1; see `jobs.run.results.ClassResult`."""
+    """A figure of a network or feature under a set of views, 0..1; see `jobs.run.results.ClassFigures`."""
 
     step: str
     name: str
@@ -167,7 +167,7 @@ def _ap_rows(a: RunResult, b: RunResult) -> Iterator[ComparedAp]:
                 yield ComparedAp(detector, category, metric, pair)
 
 
-def _aps(result: DetectorResult | None) -> dict[tuple[str, str], float | None]:
+def _aps(result: DetectorFigures | None) -> dict[tuple[str, str], float | None]:
     """AP by category and metric."""
     if result is None:
         return {}
@@ -190,7 +190,7 @@ def _step_rows(a: RunResult, b: RunResult) -> Iterator[ComparedStep]:
     for step in _either(a.stages, b.stages):
         first, second = a.stages.get(step), b.stages.get(step)
 
-        def pair(take: Callable[[StageResult], float], sides: Any = (first, second)) -> Pair:
+        def pair(take: Callable[[StepFigures], float], sides: Any = (first, second)) -> Pair:
             return Pair(*(None if side is None else take(side) for side in sides))
 
         yield ComparedStep(

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from rich.table import Table
 
 from jobs import formatting
+from jobs.report.read import classification
 from jobs.report.read.classification import METRICS, Figure, Metric
 from jobs.report.read.detection import DetectorScore, read_evaluation
 from pipelines.artifacts import class_metrics
@@ -19,7 +20,7 @@ from pipelines.stages.evaluate import UNIT
 
 
 @dataclass(frozen=True, slots=True)
-class CategoryResult:
+class CategoryAp:
     """AP of one category, 0..1; None where the protocol has none, or the split no object."""
 
     voc07_ap: float | None
@@ -27,22 +28,22 @@ class CategoryResult:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectorResult:
+class DetectorFigures:
     """Mean AP of one detector, 0..1, and AP by category; None like the categories'."""
 
     voc07_map: float | None
     area_map: float | None
-    categories: dict[str, CategoryResult]
+    categories: dict[str, CategoryAp]
 
     @classmethod
-    def of(cls, row: DetectorScore) -> DetectorResult:
+    def of(cls, row: DetectorScore) -> DetectorFigures:
         """Take the figures of an evaluation's row."""
-        categories = {name: CategoryResult(score.voc07_ap, score.area_ap) for name, score in row.categories.items()}
+        categories = {name: CategoryAp(score.voc07_ap, score.area_ap) for name, score in row.categories.items()}
         return cls(row.voc07_map, row.area_map, categories)
 
 
 @dataclass(frozen=True, slots=True)
-class ClassResult:
+class ClassFigures:
     """Figures of one network (or feature) under one set of views.
 
     Attributes:
@@ -61,7 +62,7 @@ class ClassResult:
 
 
 @dataclass(frozen=True, slots=True)
-class StageResult:
+class StepFigures:
     """What one complete step made, and what that took; see `pipelines.engine.runner.StepSummary`."""
 
     artifact: str
@@ -74,7 +75,7 @@ class StageResult:
     wall_seconds: float
 
     @classmethod
-    def of(cls, summary: StepSummary) -> StageResult:
+    def of(cls, summary: StepSummary) -> StepFigures:
         """Take the figures of a step's account."""
         return cls(
             artifact=summary.artifact,
@@ -102,9 +103,9 @@ class RunResult:
 
     voc07_map: float | None
     area_map: float | None
-    steps: dict[str, DetectorResult]
-    classes: list[ClassResult]
-    stages: dict[str, StageResult]
+    steps: dict[str, DetectorFigures]
+    classes: list[ClassFigures]
+    stages: dict[str, StepFigures]
 
     @classmethod
     def of(cls, engine: Engine, summaries: Sequence[StepSummary]) -> RunResult:
@@ -114,14 +115,14 @@ class RunResult:
             ArtifactError: An evaluation is missing or corrupt.
         """
         rows = _detector_rows(engine, summaries)
-        steps = dict(zip(_titles(rows), (DetectorResult.of(row) for _, row in rows), strict=True))
+        steps = dict(zip(_titles(rows), (DetectorFigures.of(row) for _, row in rows), strict=True))
         last = next(reversed(steps.values()), None)
         return cls(
             voc07_map=last.voc07_map if last else None,
             area_map=last.area_map if last else None,
             steps=steps,
             classes=_class_results(engine, summaries),
-            stages={summary.step: StageResult.of(summary) for summary in summaries},
+            stages={summary.step: StepFigures.of(summary) for summary in summaries},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -161,18 +162,18 @@ def _titles(rows: Sequence[tuple[str, DetectorScore]]) -> list[str]:
     return [row.name if len(steps[row.name]) == 1 else f"{step}/{row.name}" for step, row in rows]
 
 
-def _class_results(engine: Engine, summaries: Sequence[StepSummary]) -> list[ClassResult]:
+def _class_results(engine: Engine, summaries: Sequence[StepSummary]) -> list[ClassFigures]:
     """Rows of every step that judges classes, in the recipe's order: one a network or feature and set of views."""
     rows: list[dict[str, Any]] = []
     for summary in summaries:
         artifact = engine.workspace.artifact(summary.artifact)
-        if artifact.kind == "class-metrics":
+        if artifact.kind == classification.KIND:
             found = json.loads(artifact.read(class_metrics.UNIT))["rows"]
             rows.extend({"step": summary.step, **row} for row in found)
-    return TypeAdapter(list[ClassResult]).validate_python(rows)
+    return TypeAdapter(list[ClassFigures]).validate_python(rows)
 
 
-def class_results_table(rows: Sequence[ClassResult]) -> Table:
+def class_results_table(rows: Sequence[ClassFigures]) -> Table:
     """Make a line for each row: what it is, its views, and its figures in percent with their deviation."""
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
     table = Table("step", "row", "views", "images", *(f"{METRICS.get(name, Metric(name)).title}, %" for name in names))
@@ -183,4 +184,4 @@ def class_results_table(rows: Sequence[ClassResult]) -> Table:
 
 def _figure_cells(figures: Mapping[str, Figure], names: Sequence[str]) -> list[str]:
     found = [figures.get(name) for name in names]
-    return [formatting.spread(figure.mean, figure.deviation) if figure else formatting.NONE for figure in found]
+    return [formatting.with_deviation(figure.mean, figure.deviation) if figure else formatting.NONE for figure in found]

@@ -11,29 +11,26 @@ from typing import Generic, TypeVar
 from jobs.report.page.contents import RunInfo, RunReport, StageRow
 from jobs.report.page.filters import FilterGallery, make_filter_gallery
 from jobs.report.page.gallery import Gallery, Limits, Source, make_gallery
+from jobs.report.read import classification, detection, recall
 from jobs.report.read.classification import read_class_evaluation
 from jobs.report.read.detection import Evaluation, read_evaluation
 from jobs.report.read.detectors import DetectorReader
 from jobs.report.read.recall import read_recall, windows_method
-from jobs.report.read.training import Training, read_curve
-from pipelines.artifacts.class_metrics import UNIT as CLASS_UNIT
+from jobs.report.read.training import TrainingCurve, read_curve
+from pipelines.artifacts.class_metrics import UNIT as CLASSES
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT as MODEL
 from pipelines.engine.runner import Engine, PlannedStep
 from pipelines.engine.workspace import Commit, library_versions
 from pipelines.stages.activations import UNIT as ACTIVATIONS
 from pipelines.stages.activations import ActivationsConfig
+from pipelines.stages.evaluate import UNIT as METRICS
 from pipelines.stages.recall import UNIT as RECALL
 from pipelines.training.loop import TrainingConfig
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.weights import read_metadata
 
 logger = logging.getLogger(__name__)
-
-METRICS = "metrics"
-"""Kind of artifact, and its unit, that evaluate steps make."""
-CLASS_METRICS = "class-metrics"
-"""Kind of artifact that steps which judge classes make."""
 
 T = TypeVar("T")
 
@@ -62,9 +59,11 @@ def collect(engine: Engine, limits: Limits | None = None) -> RunReport:
     """
     notes: list[str] = []
     evaluated = _evaluations(engine, notes)
-    classes = _results(engine, CLASS_METRICS, CLASS_UNIT, notes, read_class_evaluation)
+    classes = _results(engine, classification.KIND, CLASSES, notes, read_class_evaluation)
     methods = {step.spec.artifact: windows_method(step.preimage) for step in engine.steps}
-    recalls = _results(engine, RECALL, RECALL, notes, lambda data, step, where: read_recall(data, step, methods, where))
+    recalls = _results(
+        engine, recall.KIND, RECALL, notes, lambda data, step, where: read_recall(data, step, methods, where)
+    )
     commits = [entry.commit for entry in evaluated]
     commits += [result.commit for result in classes]
     commits += [result.commit for result in recalls]
@@ -128,7 +127,7 @@ def _evaluations(engine: Engine, notes: list[str]) -> list[_Evaluated]:
     """What the evaluate steps found out, with an account of their detectors."""
     detectors = DetectorReader(engine, notes)
     found = []
-    for result in _results(engine, METRICS, METRICS, notes, read_evaluation):
+    for result in _results(engine, detection.KIND, METRICS, notes, read_evaluation):
         evaluation, iou = result.value
         words = _words(engine, result.step)
         rows = tuple(
@@ -184,7 +183,7 @@ def _filter_galleries(engine: Engine, notes: list[str]) -> Iterator[FilterGaller
             notes.append(f"The filters of step {step.name} can't be drawn: {error}")
 
 
-def _trainings(engine: Engine, notes: list[str]) -> Iterator[Training]:
+def _trainings(engine: Engine, notes: list[str]) -> Iterator[TrainingCurve]:
     for step in engine.steps:
         artifact = engine.workspace.artifact(step.spec.artifact)
         if not isinstance(step.config, TrainingConfig) or MODEL not in artifact.committed():
@@ -195,4 +194,4 @@ def _trainings(engine: Engine, notes: list[str]) -> Iterator[Training]:
         except (ArtifactError, ConfigError) as error:
             notes.append(f"The training curves of step {step.name} can't be shown: {error}")
             continue
-        yield Training(step.name, MODEL, points, step.config.stage)
+        yield TrainingCurve(step.name, MODEL, points, step.config.stage)

@@ -10,7 +10,7 @@ from jobs.report.page.gallery import Gallery
 from jobs.report.read.classification import ClassEvaluation
 from jobs.report.read.detection import Evaluation
 from jobs.report.read.recall import RecallEvaluation
-from jobs.report.read.training import Training
+from jobs.report.read.training import TrainingCurve
 from pipelines.engine.runner import StepSummary
 
 
@@ -81,7 +81,7 @@ class RunReport:
     classes: tuple[ClassEvaluation, ...] = ()
     proposals: tuple[RecallEvaluation, ...] = ()
     filters: tuple[FilterGallery, ...] = ()
-    training: tuple[Training, ...] = ()
+    training: tuple[TrainingCurve, ...] = ()
     stages: tuple[StageRow, ...] = ()
     recipe_yaml: str = ""
     notes: tuple[str, ...] = field(default=())

@@ -12,7 +12,7 @@ from jobs import formatting
 from jobs.report.plots.curves import Line, Panel, pr_panel, recall_panel, spans_decades, training_panel
 from jobs.report.read.detection import Evaluation
 from jobs.report.read.recall import RecallEvaluation, RecallRow
-from jobs.report.read.training import Training
+from jobs.report.read.training import TrainingCurve
 from jobs.report.tables.detection import NO_SCORE
 from jobs.report.tables.recall import shown_places
 from pipelines.training.best_weights import KEPT
@@ -63,9 +63,9 @@ class TrainingGroup:
     panels: tuple[Panel, ...]
 
 
-def training_groups(trainings: Sequence[Training]) -> tuple[TrainingGroup, ...]:
+def training_groups(trainings: Sequence[TrainingCurve]) -> tuple[TrainingGroup, ...]:
     """A step's curves on their own; of a stage that comes often (several networks, several seeds) in common panels."""
-    by_stage: dict[str, list[Training]] = {}
+    by_stage: dict[str, list[TrainingCurve]] = {}
     for training in trainings:
         by_stage.setdefault(training.stage, []).append(training)
     groups: list[TrainingGroup] = []
@@ -79,14 +79,14 @@ def training_groups(trainings: Sequence[Training]) -> tuple[TrainingGroup, ...]:
     return tuple(groups)
 
 
-def training_panels(training: Training) -> tuple[Panel, ...]:
+def training_panels(training: TrainingCurve) -> tuple[Panel, ...]:
     """Loss, error, learning rate and whatever else a training stage logged, each in a panel of its own."""
     return tuple(
         _training_panel(title, lines, training.step) for title, lines in _lines_by_title(training).items() if lines
     )
 
 
-def _common_panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
+def _common_panels(trainings: Sequence[TrainingCurve]) -> tuple[Panel, ...]:
     """A panel per figure that every step has one of, a line per step."""
     found = [_lines_by_title(training) for training in trainings]
     titles = [title for title in found[0] if all(len(lines.get(title, ())) == 1 for lines in found)]
@@ -99,7 +99,7 @@ def _common_panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
     return tuple(panels)
 
 
-def _lines_by_title(training: Training) -> dict[str, list[Line]]:
+def _lines_by_title(training: TrainingCurve) -> dict[str, list[Line]]:
     groups: dict[str, list[Line]] = {title: [] for title in _FIRST}
     names = dict.fromkeys(key for point in training.points for key in point if key not in ("step", KEPT))
     if "held_out_error" in names:

@@ -21,7 +21,7 @@ from jobs.report.plots.curves import colour_and_dash
 from jobs.report.plots.heat import heat_map
 from jobs.report.read.classification import METRICS, ClassEvaluation
 from jobs.report.read.matching import ERRORS
-from jobs.report.tables.classification import Confusion, class_table, confusions, figure_tables, row_name
+from jobs.report.tables.classification import Confusion, confusions, figure_tables, per_class_table, row_name
 from jobs.report.tables.detection import result_tables
 from jobs.report.tables.detectors import detector_table
 from jobs.report.tables.recall import mean_windows, recall_table
@@ -77,7 +77,7 @@ def render(report: RunReport) -> str:
             for evaluation in report.evaluations
         ],
         classes=[
-            (evaluation, figure_tables(evaluation), class_table(evaluation), heat(evaluation))
+            (evaluation, figure_tables(evaluation), per_class_table(evaluation), heat(evaluation))
             for evaluation in report.classes
         ],
         proposals=[(recall, recall_table(recall), recall_panels(recall)) for recall in report.proposals],

@@ -10,6 +10,9 @@ from typing import Any
 from jobs.report.read.json_numbers import finite
 from sppnet.errors import ArtifactError
 
+KIND = "class-metrics"
+"""Kind of artifact that steps that judge classes make."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

@@ -10,6 +10,9 @@ from typing import Any
 from jobs.report.read.json_numbers import finite_or_none
 from sppnet.errors import ArtifactError
 
+KIND = "metrics"
+"""Kind of artifact that evaluate steps make."""
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorAccount:

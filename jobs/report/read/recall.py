@@ -10,6 +10,9 @@ from typing import Any
 from jobs.report.read.json_numbers import finite
 from sppnet.errors import ArtifactError
 
+KIND = "recall"
+"""Kind of artifact that recall steps make."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecallCurve:

@@ -10,7 +10,7 @@ from sppnet.errors import ArtifactError
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingCurve:
     """What a training stage logged while it trained.
 
     Attributes:

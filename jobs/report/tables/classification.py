@@ -33,7 +33,7 @@ class FigureTable:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassTable:
+class PerClassTable:
     """Accuracy by class.
 
     Attributes:
@@ -93,12 +93,12 @@ def _column(column: Sequence[Figure | None], *, lower_is_better: bool) -> list[C
     return [
         Cell(formatting.NONE, False)
         if figure is None
-        else Cell(formatting.spread(figure.mean, figure.deviation), formatting.percent(figure.mean) == best)
+        else Cell(formatting.with_deviation(figure.mean, figure.deviation), formatting.percent(figure.mean) == best)
         for figure in column
     ]
 
 
-def class_table(evaluation: ClassEvaluation) -> ClassTable | None:
+def per_class_table(evaluation: ClassEvaluation) -> PerClassTable | None:
     """Accuracy by class of the last row and of the others under its views; None where no row has classes."""
     final = next((row for row in reversed(evaluation.rows) if row.classes), None)
     if final is None:
@@ -109,7 +109,7 @@ def class_table(evaluation: ClassEvaluation) -> ClassTable | None:
     if left_out:
         names = names[: _CLASSES_AT_MOST // 2] + names[-_CLASSES_AT_MOST // 2 :]
     rows = tuple((name, _class_cells(name, shown)) for name in names)
-    return ClassTable(tuple(row_name(row, evaluation) for row in shown), rows, left_out)
+    return PerClassTable(tuple(row_name(row, evaluation) for row in shown), rows, left_out)
 
 
 def _class_cells(name: str, rows: Sequence[ClassRow]) -> tuple[Cell, ...]:

@@ -13,7 +13,7 @@ NO_SCORE = CategoryScore(None, None, 0, 0, 0, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ApTable:
     """A result table, detectors by categories.
 
     Attributes:
@@ -25,7 +25,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def result_tables(evaluation: Evaluation) -> tuple[Table, ...]:
+def result_tables(evaluation: Evaluation) -> tuple[ApTable, ...]:
     """The table that the protocol goes by; VOC's has the area table behind it."""
     main = _table(evaluation.metric, evaluation, lambda row: row.mean_ap, lambda score: score.ap)
     if evaluation.protocol == "det":
@@ -39,8 +39,8 @@ def _table(
     evaluation: Evaluation,
     mean: Callable[[DetectorScore], float | None],
     ap: Callable[[CategoryScore], float | None],
-) -> Table:
+) -> ApTable:
     columns = [percent_column([mean(row) for row in evaluation.rows])]
     for name in evaluation.categories:
         columns.append(percent_column([ap(row.categories.get(name, NO_SCORE)) for row in evaluation.rows]))
-    return Table(title, tuple(zip(*columns, strict=True)))
+    return ApTable(title, tuple(zip(*columns, strict=True)))

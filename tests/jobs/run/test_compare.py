@@ -16,14 +16,14 @@ from jobs.run.compare import MEAN, ComparedAp, ComparedFigure, ComparedStep, Com
 from jobs.run.compare import comparison_tables as tables
 from jobs.run.differences import Difference
 from jobs.run.history import RunFolder, RunKey
-from jobs.run.results import CategoryResult, ClassResult, DetectorResult, RunResult, StageResult
+from jobs.run.results import CategoryAp, ClassFigures, DetectorFigures, RunResult, StepFigures
 from jobs.run.summary import RunSummary, write_summary
 from pipelines.engine.store import Store, open_store
 from sppnet.errors import ConfigError
 
 
-def stage(artifact: str, units: int, seconds: float) -> StageResult:
-    return StageResult(artifact, units, 0, 0, 0, 0, seconds, seconds / 2)
+def stage(artifact: str, units: int, seconds: float) -> StepFigures:
+    return StepFigures(artifact, units, 0, 0, 0, 0, seconds, seconds / 2)
 
 
 def recorded(store: Store, digit: str, recipe: dict[str, Any], result: RunResult, seconds: float) -> RunFolder:
@@ -36,24 +36,24 @@ def recorded(store: Store, digit: str, recipe: dict[str, Any], result: RunResult
 @pytest.fixture
 def pair(tmp_path) -> tuple[RunFolder, RunFolder]:
     store = open_store(str(tmp_path))
-    pool5 = DetectorResult(None, 0.3, {"car": CategoryResult(None, 0.3)})
-    fc7 = {"car": CategoryResult(0.5, 0.52), "cat": CategoryResult(0.25, 0.2)}
+    pool5 = DetectorFigures(None, 0.3, {"car": CategoryAp(None, 0.3)})
+    fc7 = {"car": CategoryAp(0.5, 0.52), "cat": CategoryAp(0.25, 0.2)}
     first = RunResult(
         voc07_map=0.375,
         area_map=0.36,
         steps={
             "pool5": pool5,
-            "fc7": DetectorResult(0.375, 0.36, fc7),
+            "fc7": DetectorFigures(0.375, 0.36, fc7),
         },
-        classes=[ClassResult("top", "net", "full", 7, {"top1_error": Figure(0.35)})],
+        classes=[ClassFigures("top", "net", "full", 7, {"top1_error": Figure(0.35)})],
         stages={"images": stage("images-x", 3, 8.0), "svms": stage("svms-x", 4, 100.0)},
     )
-    better = {"car": CategoryResult(0.625, 0.6), "cat": CategoryResult(0.25, 0.2)}
+    better = {"car": CategoryAp(0.625, 0.6), "cat": CategoryAp(0.25, 0.2)}
     second = RunResult(
         voc07_map=0.4375,
         area_map=0.4,
-        steps={"fc7": DetectorResult(0.4375, 0.4, better)},
-        classes=[ClassResult("top", "net", "full", 7, {"top1_error": Figure(0.3)})],
+        steps={"fc7": DetectorFigures(0.4375, 0.4, better)},
+        classes=[ClassFigures("top", "net", "full", 7, {"top1_error": Figure(0.3)})],
         stages={"images": stage("images-x", 3, 8.0), "svms": stage("svms-y", 6, 50.0)},
     )
     recipes = [{"name": "toy", "steps": {"svms": {"c": c}}} for c in (0.001, 0.01)]

@@ -7,7 +7,7 @@ import pytest
 from jobs.report.read.classification import Figure
 from jobs.run.ending import Ending
 from jobs.run.history import RunFolder, RunKey
-from jobs.run.results import CategoryResult, ClassResult, DetectorResult, RunResult, StageResult
+from jobs.run.results import CategoryAp, ClassFigures, DetectorFigures, RunResult, StepFigures
 from jobs.run.summary import RunSummary, read_summaries, read_summary, write_summary
 from pipelines.engine.store import open_store
 from sppnet.errors import ArtifactError
@@ -15,9 +15,9 @@ from sppnet.errors import ArtifactError
 RESULT = RunResult(
     voc07_map=0.5,
     area_map=None,
-    steps={"fc7": DetectorResult(0.5, None, {"car": CategoryResult(0.5, None)})},
-    classes=[ClassResult("top", "net", "full", 7, {"top1_error": Figure(0.25, 0.01)})],
-    stages={"images": StageResult("images-x", 1, 7, 6, 1, 100, 1.5, 2.0)},
+    steps={"fc7": DetectorFigures(0.5, None, {"car": CategoryAp(0.5, None)})},
+    classes=[ClassFigures("top", "net", "full", 7, {"top1_error": Figure(0.25, 0.01)})],
+    stages={"images": StepFigures("images-x", 1, 7, 6, 1, 100, 1.5, 2.0)},
 )
 
 

@@ -19,7 +19,7 @@ from jobs.report.plots.curves import best_f1, colour_and_dash, pr_panel, spans_d
 from jobs.report.plots.pictures import draw_failure, draw_picture
 from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
 from jobs.report.read.matching import Detection, match_image
-from jobs.report.read.training import Training
+from jobs.report.read.training import TrainingCurve
 from jobs.report.tables.detection import result_tables
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.engine.runner import StepSummary
@@ -115,7 +115,9 @@ def report() -> RunReport:
             (draw_failure("img_1", image, wrong),),
             {"cat": Tally(5, {"confusion": 4}, 3)},
         ),
-        training=(Training("finetune", "model", tuple({"step": i, "loss": 1 / i, "lr": 0.01} for i in range(1, 30))),),
+        training=(
+            TrainingCurve("finetune", "model", tuple({"step": i, "loss": 1 / i, "lr": 0.01} for i in range(1, 30))),
+        ),
         stages=(
             stage(summary("ingest", keys=1234, quarantined=(bad,))),
             stage(summary("propose", keys=1234, quarantined=(bad,), wall=90.0)),
@@ -272,7 +274,7 @@ def test_an_evaluation_without_rows_and_a_training_without_points_render():
     empty = RunReport(
         info=INFO,
         evaluations=(Evaluation("e", "val", ()),),
-        training=(Training("finetune", "model", ()),),
+        training=(TrainingCurve("finetune", "model", ()),),
         notes=("A!",),
     )
     text = Page(render(empty)).text
@@ -288,14 +290,14 @@ def test_equal_reports_give_equal_pages(report: RunReport):
 def test_panels_of_a_training():
     points = [{"step": s, "loss": 2.0 / s, "lr": 0.1 / s, "grad": float("nan")} for s in range(1, 40)]
     points[20] |= {"kept": 1, "held_out_error": 0.4, "held_out_accuracy": 0.6, "held_out_objects": 0.3}
-    panels = training_panels(Training("finetune", "model", tuple(points)))
+    panels = training_panels(TrainingCurve("finetune", "model", tuple(points)))
     assert [panel.title for panel in panels] == ["loss", "error", "accuracy on objects", "learning rate"]
     assert [panel.note for panel in panels[1:3]] == ["at the end 0.4", "at the end 0.3"]
     assert ">0.01<" in panels[3].plot  # a logarithmic axis with plain numbers
-    both = training_panels(Training("t", "model", ({"step": 1, "loss": 2.0, "box_loss": 1.0},)))
+    both = training_panels(TrainingCurve("t", "model", ({"step": 1, "loss": 2.0, "box_loss": 1.0},)))
     found = [(panel.title, panel.legend, panel.note) for panel in both]
     assert found == [("loss", ("loss", "box loss"), "at the end 2, 1")]
-    alone = training_panels(Training("t", "model", tuple({"step": s, "held_out_error": 1 / s} for s in (1, 2))))
+    alone = training_panels(TrainingCurve("t", "model", tuple({"step": s, "held_out_error": 1 / s} for s in (1, 2))))
     assert [panel.title for panel in alone] == ["error"]
 
 
