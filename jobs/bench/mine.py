@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,7 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from jobs.bench.pool import CHANNELS, IMAGE_HW, MAP_HW, SCALE, proposal_windows, seconds
+from jobs.bench.inputs import CHANNELS, HIDDEN, IMAGE_HW, MAP_HW, SCALE, proposal_windows
+from jobs.bench.timing import device_name, medians, pick_device, seconds
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.examples import Examples
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
@@ -39,7 +39,6 @@ from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import scale_windows
 from sppnet.pooling.windows import pool_windows
 
-HIDDEN = (4096, 4096)
 SHARD = "train/000000"
 
 
@@ -72,7 +71,7 @@ def run(
         found, `ours_s` and `peer_s` (medians for all images), `windows_s` (ours, windows a second), `peer`, `ratio`
         (median of `peer_s / ours_s` over the pairs), `threads`.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = pick_device(device)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         inputs = store_shard(Workspace.open(folder), images, windows, categories)
@@ -224,11 +223,11 @@ def _rows(sides: _Sides, repeats: int) -> list[dict[str, Any]]:
     windows = sum(len(image.windows) for image in sides.images)
     rows = []
     for place, name in enumerate(ways, 1):
-        ours = statistics.median(each[place] for each in times)
+        found = medians([(each[place], each[0]) for each in times])
         rows.append(
             {
                 "name": f"mine {features.layer}, {name}",
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                "device": device_name(device),
                 "dtype": f"float16 maps, {features.precision}",
                 "images": len(sides.images),
                 "windows": windows,
@@ -236,10 +235,8 @@ def _rows(sides: _Sides, repeats: int) -> list[dict[str, Any]]:
                 "hard": hard[name],
                 "threads": torch.get_num_threads(),
                 "peer": "pool, fc and one product, in memory",
-                "ours_s": ours,
-                "peer_s": statistics.median(each[0] for each in times),
-                "ratio": statistics.median(each[0] / each[place] for each in times),
-                "windows_s": windows / ours,
+                **found,
+                "windows_s": windows / found["ours_s"],
             }
         )
     return rows

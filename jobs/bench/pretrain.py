@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from jobs.bench.pool import seconds
+from jobs.bench.timing import device_name, median_rates, pick_device, seconds, timed_pairs
 from jobs.bench.training_images import make_images, read_folder, write_images
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_unit
@@ -79,7 +78,7 @@ def run(
     Raises:
         ConfigError: A folder without images of two classes.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = pick_device(device)
     steps = steps or (50 if place.type == "cuda" else 1)
     threads = threads or torch.get_num_threads()
     records = read_folder(Path(images), count) if images else make_images(count)
@@ -154,7 +153,7 @@ def _train_row(spec: StageSpec, device: torch.device, steps: int, repeats: int) 
         return _common(stage.config, device) | {
             "name": "train",
             "peer": "bare loop on random tensors",
-            **_rates(ours, peer, steps * stage.config.batch, repeats, device),
+            **median_rates(timed_pairs(ours, peer, repeats, device), steps * stage.config.batch),
             "target": TARGETS["train"],
         }
     finally:
@@ -221,7 +220,7 @@ def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) 
                 "name": "input",
                 "dtype": "uint8",
                 "peer": "bare decode, resize, crop",
-                **_rates(ours, peer, count * config.batch, repeats, torch.device("cpu")),
+                **median_rates(timed_pairs(ours, peer, repeats, torch.device("cpu")), count * config.batch),
                 "target": TARGETS["input"],
             }
         finally:
@@ -264,22 +263,10 @@ def _trained_seconds(executor: Any, workspace: Workspace, config: PretrainConfig
 def _common(config: PretrainConfig, device: torch.device) -> dict[str, Any]:
     return {
         "name": "",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "dtype": config.precision,
         "network": f"{config.architecture} x{config.width:g}",
         "size": config.size[0],
         "batch": config.batch,
         "threads": config.threads,
-    }
-
-
-def _rates(
-    ours: Callable[[], object], peer: Callable[[], object], images: int, repeats: int, device: torch.device
-) -> dict[str, float]:
-    """Images a second of both, medians, and the median ratio of the pairs."""
-    pairs = [(seconds(ours, device), seconds(peer, device)) for _ in range(repeats)]
-    return {
-        "ours_per_s": images / statistics.median(pair[0] for pair in pairs),
-        "peer_per_s": images / statistics.median(pair[1] for pair in pairs),
-        "ratio": statistics.median(pair[1] / pair[0] for pair in pairs),
     }

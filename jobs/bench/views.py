@@ -6,7 +6,6 @@ Both sides start from a decoded image and end with scores averaged over the view
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.bench.pool import IMAGE_HW, seconds
+from jobs.bench.inputs import HIDDEN, IMAGE_HW
+from jobs.bench.timing import device_name, medians, pick_device, timed_pairs
 from sppnet.classification.classifier import Precision, ViewClassifier
 from sppnet.classification.views import PAPER_SIZE, ViewSet, named_views
 from sppnet.images.pixels import resize_image
@@ -24,7 +24,6 @@ from sppnet.networks.network import FcHead
 from sppnet.pooling.pyramid import Pyramid
 
 NETWORKS = ("zf5", "overfeat7")
-HIDDEN = (4096, 4096)
 CLASSES = 1000
 
 
@@ -56,7 +55,7 @@ def run(
         `peer_s` (medians a batch, seconds), `peer`, `ratio` (median of `peer_s / ours_s` over the pairs),
         `pixels_ratio` (pixels convolved for the crops over those for the maps) and `threads`.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = pick_device(device)
     shown = [_make_image(seed + number) for number in range(images)]
     rows = []
     for architecture in networks:
@@ -86,23 +85,21 @@ def _row(
     repeats: int,
     views: ViewSet,
 ) -> dict[str, Any]:
-    def classify(side: ViewClassifier) -> float:
-        return seconds(lambda: side([side.prepare(image) for image in images]), side.device)
+    def classify(side: ViewClassifier) -> object:
+        return side([side.prepare(image) for image in images])
 
     for side in (ours, peer):
         classify(side)
-    pairs = [(classify(ours), classify(peer)) for _ in range(repeats)]
+    pairs = timed_pairs(lambda: classify(ours), lambda: classify(peer), repeats, ours.device)
     return {
         "name": name,
-        "device": torch.cuda.get_device_name(ours.device) if ours.device.type == "cuda" else "cpu",
+        "device": device_name(ours.device),
         "precision": ours.precision,
         "images": len(images),
         "views": len(views.views(IMAGE_HW)),
         "threads": torch.get_num_threads(),
         "peer": "the same views as crops",
-        "ours_s": statistics.median(pair[0] for pair in pairs),
-        "peer_s": statistics.median(pair[1] for pair in pairs),
-        "ratio": statistics.median(pair[1] / pair[0] for pair in pairs),
+        **medians(pairs),
         "pixels_ratio": _pixels(peer, images[0]) / _pixels(ours, images[0]),
     }
 
