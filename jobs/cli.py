@@ -39,7 +39,7 @@ for _function in (
 
 
 def _version_line() -> str:
-    """This program's version, and those of what runs beneath it, from what is installed; nothing is imported for it."""
+    """Tell this program's version, and those of what runs beneath it, as installed; nothing is imported for it."""
     found = {}
     for name in ("sppnet", "torch", "ray"):
         try:

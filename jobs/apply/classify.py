@@ -62,7 +62,7 @@ class ClassifyRequest:
 
 
 def classify_engine(request: ClassifyRequest, workspace: str) -> Engine:
-    """Builds the command's run: the steps of its own, on top of those of the recipe that are there already.
+    """Build the command's run: the steps of its own, on top of those of the recipe that are there already.
 
     Raises:
         ConfigError: Neither or both of a recipe and weights, no such step or corpus, a network that is not trained
@@ -80,7 +80,7 @@ def classify_engine(request: ClassifyRequest, workspace: str) -> Engine:
 
 
 def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -> str:
-    """Name of the step that makes the network; adds it to `steps` for weights."""
+    """Return the name of the step that makes the network; add it to `steps` for weights."""
     if base is None:
         if "architecture" not in request.backbone:
             raise ConfigError("classify: --weights needs --architecture, the backbone that they are of")
@@ -92,7 +92,7 @@ def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -
 
 
 def write_scores(engine: Engine, out: str) -> dict[str, Any]:
-    """Writes a complete run's rows, what they mean, and its ledger to a folder or prefix.
+    """Write a complete run's rows, what they mean, and its ledger to a folder or prefix.
 
     `<split>/<shard>.parquet` has the columns key, views, label (of the highest score) and values; `output.json` the
     labels and view sets; `ledger.jsonl` a line for each image that was set aside.

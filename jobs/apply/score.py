@@ -47,7 +47,7 @@ class ScoreRequest:
 
 
 def score_engine(request: ScoreRequest, workspace: str) -> Engine:
-    """Builds the command's run.
+    """Build the command's run.
 
     Raises:
         ConfigError: No such detector or corpus, a detector that is not trained to its end, or windows that were
@@ -75,7 +75,7 @@ class _Copies:
         self._common = {"images": images, "splits": list(splits), "max_quarantined": max_quarantined}
 
     def detections(self, name: str, own: str, scored: bool) -> None:
-        """Copies a step that scores or combines as `own`; what is only combined is not scored by itself too."""
+        """Copy a step that scores or combines as `own`; what is only combined is not scored by itself too."""
         fields = {**self._steps[name], **self._common}
         if fields["stage"] == "combine":
             fields["detections"] = [f"{own}.{number}" for number in range(len(fields["detections"]))]
@@ -105,7 +105,7 @@ class _Copies:
 
 
 def write_detections(engine: Engine, out: str, options: ExportOptions) -> dict[str, Any]:
-    """Writes a complete run's detections and its ledger to a folder or prefix.
+    """Write a complete run's detections and its ledger to a folder or prefix.
 
     Returns:
         Counts of `images`, `detections` and `quarantined` with its `reasons`, the `boxes` and the `files`.

@@ -13,7 +13,7 @@ HIDDEN = (4096, 4096)  # outputs of fc6 and fc7
 
 
 def proposal_windows(windows: int, seed: int) -> NDArray[np.float64]:
-    """Windows such as selective search gives for a 500 x 375 image. float64 `[n, 4]` pixels.
+    """Make windows such as selective search gives for a 500 x 375 image: float64 `[n, 4]` pixels.
 
     Sides are 20 pixels and more, log-uniform; families of windows lie around the same regions.
     """

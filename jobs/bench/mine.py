@@ -53,7 +53,7 @@ def run(
     hard: float = 0.001,
     device: str | torch.device | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures mining with and without storage.
+    """Measure mining with and without storage.
 
     Args:
         repeats: Triples of timed runs per layer, after one warm-up of each.
@@ -81,7 +81,7 @@ def run(
 
 
 def store_shard(workspace: Workspace, images: int, windows: int, categories: int, seed: int = 0) -> ShardInputs:
-    """Stores a shard of images of 500 x 375 pixels with their windows and maps, two thirds of whose values are 0."""
+    """Store a shard of images of 500 x 375 pixels with their windows and maps, two thirds of whose values are 0."""
     rng = np.random.default_rng(seed)
     height, width = IMAGE_HW
     keys = [f"im{number:03d}" for number in range(images)]
@@ -113,7 +113,7 @@ def _object(category: str, box: list[float]) -> ObjectAnnotation:
 
 
 def category_name(number: int) -> str:
-    """Name of a category: `c007`."""
+    """Return the name of a category: `c007`."""
     return f"c{number:03d}"
 
 
@@ -157,7 +157,7 @@ class _Sides:
 
     @torch.inference_mode()
     def bare(self) -> list[torch.Tensor]:
-        """Pools, and scores all categories with one product."""
+        """Pool, and score all categories with one product."""
         features = self.miner.features
         found = []
         for grid, cells in self.on_device:
@@ -166,14 +166,14 @@ class _Sides:
         return found
 
     def in_memory(self) -> list[Examples]:
-        """Mines images that are at hand."""
+        """Mine images that are at hand."""
         found = self._collection()
         for image in self.images:
             self.miner.mine(image, found)
         return found.joined()
 
     def from_storage(self) -> Output:
-        """Mines the stored shard, to the bytes that would be committed."""
+        """Mine the stored shard, to the bytes that would be committed."""
         found = self._collection()
         return self.shards.run(SHARD, lambda image: self.miner.mine(image, found), found.joined)
 
@@ -202,7 +202,7 @@ def _features(layer: Layer, hidden: tuple[int, int], device: torch.device) -> Wi
 
 
 def _svms(features: WindowFeatures, image: WindowedImage, categories: int, hard: float) -> LinearSvms:
-    """Random SVMs, biased so that a few windows of an image are hard for each."""
+    """Make random SVMs, biased so that a few windows of an image are hard for each."""
     rng = np.random.default_rng(1)
     weights = rng.standard_normal((categories, features.dimension), dtype=np.float32)
     names = tuple(category_name(number) for number in range(categories))

@@ -48,7 +48,7 @@ def run(
 
 
 def random_cells(windows: int, seed: int) -> NDArray[np.int32]:
-    """Windows with corners drawn uniformly: nearly all distinct, larger than proposals. int32 `[n, 4]` cells."""
+    """Draw windows' corners uniformly: nearly all distinct, larger than proposals. int32 `[n, 4]` cells."""
     rng = np.random.default_rng(seed)
     height, width = MAP_HW
     x = np.sort(np.stack([rng.choice(width + 1, 2, replace=False) for _ in range(windows)]), axis=1)
@@ -57,7 +57,7 @@ def random_cells(windows: int, seed: int) -> NDArray[np.int32]:
 
 
 def proposal_cells(windows: int, seed: int) -> NDArray[np.int32]:
-    """`proposal_windows` as cells of ZF-5 at 688. int32 `[n, 4]`."""
+    """Return `proposal_windows` as cells of ZF-5 at 688. int32 `[n, 4]`."""
     scaled = scale_windows(proposal_windows(windows, seed), IMAGE_HW, SCALE)
     return windows_to_cells(scaled, MAP_HW, GEOMETRIES["zf5"])
 

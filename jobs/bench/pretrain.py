@@ -55,7 +55,7 @@ def run(
     width: float = 1.0,
     device: str | torch.device | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures both parts of pre-training on one device.
+    """Measure both parts of pre-training on one device.
 
     Args:
         repeats: Pairs of timed runs of `steps` steps per row, after some steps of each to warm up.
@@ -113,7 +113,7 @@ def run(
 
 
 def _indexed(workspace: Workspace, config: PretrainConfig, name: str) -> StageSpec:
-    """The spec of a step whose index is made."""
+    """Make a step's index, and return its spec."""
     inputs = (("images", ("images-bench",)),)
     spec = StageSpec(workspace.store.uri, "pretrain", name, config.model_dump_json(), inputs, 0)
     for unit in _stage(spec).phases()[0].units:
@@ -129,7 +129,7 @@ def _stage(spec: StageSpec) -> Pretrain:
 
 
 def _train_row(spec: StageSpec, device: torch.device, steps: int, repeats: int) -> dict[str, Any]:
-    """The stage's own loop beside the bare one, each with a network of its own."""
+    """Time the stage's own loop beside the bare one, each with a network of its own."""
     stage = _stage(spec)
     training = Training(stage, LocalWorker(device))
     task = PretrainTask(stage, training.worker)
@@ -183,7 +183,7 @@ class BareLoop:
         self._labels = torch.randint(classes, (config.batch,), generator=generator).to(device)
 
     def step(self) -> torch.Tensor:
-        """Does one step of SGD. Returns its loss, on the device."""
+        """Do one step of SGD, and return its loss, on the device."""
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._lower):
             loss = F.cross_entropy(self.network(self._images).float(), self._labels)
         self._optimizer.zero_grad(set_to_none=True)
@@ -193,7 +193,7 @@ class BareLoop:
 
 
 def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) -> dict[str, Any]:
-    """The stage's batches, not normalised, beside a bare loop over the images' bytes."""
+    """Time the stage's batches, not normalised, beside a bare loop over the images' bytes."""
     stage = _stage(spec)
     config = stage.config
     task = PretrainTask(stage, LocalWorker(torch.device("cpu")))
@@ -228,7 +228,7 @@ def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) 
 
 
 def bare_crop(data: bytes, short_side: int, size: int) -> Pixels:
-    """Decodes, resizes and crops one image: uint8 `[size, size, 3]`."""
+    """Decode, resize and crop one image: uint8 `[size, size, 3]`."""
     image = resize_short_side(decode_image(data), short_side)
     top, left = crop_origin(image.shape[:2], size, "five", np.random.default_rng(0))
     return image[top : top + size, left : left + size]
@@ -237,7 +237,7 @@ def bare_crop(data: bytes, short_side: int, size: int) -> Pixels:
 def _ray_row(
     workspace: Workspace, config: PretrainConfig, train: dict[str, Any], steps: int, repeats: int
 ) -> dict[str, Any]:
-    """One worker of Ray Train: what `steps` more steps take, so that neither start nor end of a training counts."""
+    """Time one worker of Ray Train on `steps` more steps, so that neither start nor end of a training counts."""
     from pipelines.executors.ray_core import RayExecutor
 
     executor = RayExecutor("local")
@@ -253,7 +253,7 @@ def _ray_row(
 
 
 def _trained_seconds(executor: Any, workspace: Workspace, config: PretrainConfig, number: int, steps: int) -> float:
-    """Seconds of a whole training of so many steps, by an executor."""
+    """Time a whole training of so many steps, by an executor."""
     short = config.model_copy(update={"schedule": (Rate(lr=1e-3, steps=steps),)})
     spec = _indexed(workspace, short, f"network-ray-{number}-{steps}")
     phase = _stage(spec).training_phase()

@@ -27,7 +27,7 @@ from sppnet.pooling.scales import PAPER_SCALES
 def run(
     *, repeats: int = 3, windows: int = 2000, crops: int | None = None, device: str | torch.device | None = None
 ) -> list[dict[str, Any]]:
-    """Measures ZF-5's features of one image of 500 x 375 pixels, at one scale and at five, pooled and fc7.
+    """Measure ZF-5's features of one image of 500 x 375 pixels, at one scale and at five, pooled and fc7.
 
     Args:
         repeats: Pairs of timed runs per row, after one warm-up of each.

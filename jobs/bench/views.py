@@ -38,7 +38,7 @@ def run(
     device: str | torch.device | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Measures 10 and 96 views of each network.
+    """Measure 10 and 96 views of each network.
 
     Args:
         repeats: Pairs of timed runs a row, after one warm-up of each.
@@ -105,12 +105,12 @@ def _row(
 
 
 def _pixels(side: ViewClassifier, image: NDArray[np.uint8]) -> int:
-    """Pixels that are convolved for one image."""
+    """Count the pixels that are convolved for one image."""
     return sum(plane.pixels.shape[0] * plane.pixels.shape[1] for plane in side.prepare(image).planes)
 
 
 def _make_image(seed: int) -> NDArray[np.uint8]:
-    """A smooth random image of `IMAGE_HW`."""
+    """Make a smooth random image of `IMAGE_HW`."""
     return resize_image(np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8), IMAGE_HW)
 
 

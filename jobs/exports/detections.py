@@ -20,7 +20,7 @@ _KINDS = ("detections",)
 def export_options(
     file_format: str, boxes: str, threshold: float | None, top_per_set: str | None, numbers: str | None
 ) -> ExportOptions:
-    """Options as they are typed, checked before anything is run.
+    """Check options as they are typed, before anything is run.
 
     Args:
         file_format: One of `pipelines.outputs.export.FORMATS`.
@@ -48,7 +48,7 @@ def export_options(
 def export_detections(
     engine: Engine, step: str, out: str, options: ExportOptions, split: str | None = None
 ) -> dict[str, Any]:
-    """Writes the detections of one split of a run.
+    """Write the detections of one split of a run.
 
     Args:
         engine: The recipe in its workspace.
@@ -85,7 +85,7 @@ def export_detections(
 
 
 def _read_numbers(path: str) -> Numbers:
-    """Reads a file with numbers; raises `ConfigError` if it can't be read or is something else."""
+    """Read a file with numbers; raise `ConfigError` if it can't be read or is something else."""
     from pipelines.outputs.ids import Numbers
 
     try:

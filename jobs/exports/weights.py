@@ -16,7 +16,7 @@ SUFFIXES = (".safetensors", ".pth")
 
 
 def export_weights(engine: Engine, step: str, target: str) -> dict[str, Any]:
-    """Writes what a step trained or imported to one file.
+    """Write what a step trained or imported to one file.
 
     `.safetensors` is the artifact's own object with its description; `.pth` a state dict in which the trunk's tensors
     have their publisher's names (torchvision's, for its backbones) and the others are `head.layers.fc6.weight` ...

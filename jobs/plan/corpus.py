@@ -51,20 +51,20 @@ class Corpus:
         return self.size_wh[0] * self.size_wh[1]
 
     def count(self, step: str, *splits: str) -> int:
-        """Images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        """Count the images of some splits of a step that ingests; raise like `sets`."""
         return sum(found.count for found in self.sets(step, *splits))
 
     def pixels(self, step: str, *splits: str) -> float:
-        """Pixels of all images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        """Count the pixels of all images of some splits of a step that ingests; raise like `sets`."""
         return sum(found.count * (found.mean_pixels or self.typical_pixels) for found in self.sets(step, *splits))
 
     def encoded_bytes(self, rates: Rates, step: str, *splits: str) -> float:
-        """Bytes of all encoded images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        """Count the bytes of all encoded images of some splits of a step that ingests; raise like `sets`."""
         usual = rates.pixel_bytes * self.typical_pixels
         return sum(found.count * (found.mean_bytes or usual) for found in self.sets(step, *splits))
 
     def sets(self, step: str, *splits: str) -> Iterator[ImageSet]:
-        """The images of some splits of a step that ingests.
+        """Find the images of some splits of a step that ingests.
 
         Raises:
             ConfigError: The size of a split is not known.
@@ -80,7 +80,7 @@ class Corpus:
 
 
 def parse_images(given: Sequence[str]) -> dict[str, ImageSet]:
-    """Reads `SPLIT=N` and `STEP.SPLIT=N` options; raises `ConfigError` for anything else."""
+    """Read `SPLIT=N` and `STEP.SPLIT=N` options; raise `ConfigError` for anything else."""
     found = {}
     for text in given:
         split, equals, number = text.partition("=")
@@ -91,7 +91,7 @@ def parse_images(given: Sequence[str]) -> dict[str, ImageSet]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Reads `WIDTHxHEIGHT`; raises `ConfigError` for anything else."""
+    """Read `WIDTHxHEIGHT`; raise `ConfigError` for anything else."""
     width, times, height = text.partition("x")
     if not (times and width.isdigit() and height.isdigit() and min(int(width), int(height)) > 0):
         raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT, such as 500x375")
@@ -99,7 +99,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def listed_images(recipe: Recipe) -> dict[str, ImageSet]:
-    """Counts the images of every ingest step's splits from the data set's own lists, and looks at a few of them.
+    """Count the images of every ingest step's splits in the data set's own lists, and look at a few of them.
 
     Args:
         recipe: The recipe, whose data sets must be there.
@@ -128,7 +128,7 @@ def _measured(count: int, sample: Sequence[RawImage]) -> ImageSet:
 
 
 def _sampled(data: DataSet, split: str, shards: Shards) -> Iterator[RawImage]:
-    """A few images from as few shards, evenly spread; broken ones are left out, as ingest will."""
+    """Fetch a few images from as few shards, evenly spread; broken ones are left out, as ingest will."""
     for number in range(0, len(shards), -(-len(shards) // _SAMPLED_SHARDS)):
         keys = shards[number]
         for key in keys[:: -(-len(keys) // _SAMPLED_IMAGES)]:

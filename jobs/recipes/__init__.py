@@ -11,12 +11,12 @@ _FOLDER = Path(__file__).parent
 
 
 def recipe_names() -> list[str]:
-    """Names of the built-in recipes."""
+    """Return the names of the built-in recipes."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def find_recipe(name: str) -> Path:
-    """Returns the file of a recipe given by path or by built-in name.
+    """Return the file of a recipe given by path or by built-in name.
 
     Raises:
         ConfigError: There is neither.

@@ -154,7 +154,7 @@ def _result(folder: RunFolder) -> tuple[RunResult, float]:
 
 
 def _either(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """Keys of both, in the order of the first."""
+    """List the keys of both, in the order of the first."""
     return list(dict.fromkeys((*a, *b)))
 
 
@@ -168,7 +168,7 @@ def _ap_rows(a: RunResult, b: RunResult) -> Iterator[ComparedAp]:
 
 
 def _aps(result: DetectorFigures | None) -> dict[tuple[str, str], float | None]:
-    """AP by category and metric."""
+    """List AP by category and metric."""
     if result is None:
         return {}
     found = {(MEAN, "voc07"): result.voc07_map, (MEAN, "area"): result.area_map}
@@ -221,7 +221,7 @@ def _value(value: Any) -> str:
 
 
 def _ap_table(found: Comparison) -> Table:
-    """AP as each detector's protocol has it: of 11 points where there is such, else under the curve."""
+    """Show AP as each detector's protocol has it: of 11 points where there is such, else under the curve."""
     table = Table("detector", "category", "AP, %", "a", "b", "difference")
     eleven = {row.detector for row in found.detectors if row.metric == "voc07"}
     for row in found.detectors:

@@ -11,14 +11,14 @@ _LOG_WIDTH = 160
 
 
 def make_console() -> Console:
-    """The console for everything but results; results go to standard output."""
+    """Make the console for everything but results; results go to standard output."""
     # No markup: a message may well hold brackets, such as a tensor's shape or a box.
     width = None if sys.stderr.isatty() else _LOG_WIDTH  # a log file is as wide as its tables need
     return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Sends warnings (with `verbose` also information) to standard error."""
+    """Send warnings (with `verbose` also information) to standard error."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",

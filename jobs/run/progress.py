@@ -46,18 +46,18 @@ class ProgressObserver:
             self._bars.start()
 
     def close(self) -> None:
-        """Ends the bars."""
+        """End the bars."""
         if self._bars is not None:
             self._bars.stop()
 
     def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
-        """Announces a step that has something to do."""
+        """Announce a step that has something to do."""
         if missing:
             kept = f", {total - missing} committed before" if missing < total else ""
             self._console.print(f"{step.name}: {missing} of {total} units to make{kept} ({step.spec.artifact})")
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
-        """Moves the phase's bar, or prints a line now and then."""
+        """Move the phase's bar, or prints a line now and then."""
         name = step.name if phase.name == step.config.stage else f"{step.name}/{phase.name}"
         state = self._phases.setdefault(name, _Phase(len(phase.units), started=time.monotonic() - commit.seconds))
         state.done += 1
@@ -77,10 +77,10 @@ class ProgressObserver:
             self._console.print(f"{name}: {state.done}/{state.total} units, {rate}, about {left:.0f} s left")
 
     def unit_failed(self, step: PlannedStep, phase: Phase, failure: UnitFailure) -> None:
-        """Says at once what failed."""
+        """Say at once what failed."""
         self._console.print(f"{step.name}: {failure.unit} failed after {failure.tries} tries: {failure.reason}")
 
     def step_done(self, step: PlannedStep, summary: StepSummary, seconds: float) -> None:
-        """Sums a step up in one line."""
+        """Sum a step up in one line."""
         aside = f", {summary.own_quarantined} quarantined" if summary.own_quarantined else ""
         self._console.print(f"{step.name}: done, {summary.units} units{aside}, {seconds:.1f} s")

@@ -144,7 +144,7 @@ class RunResult:
 
 
 def _detector_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[tuple[str, DetectorScore]]:
-    """Rows of every evaluate step with its name, in the recipe's order: one a set of detections and kind of boxes."""
+    """Read every evaluate step's rows with its name, in order: one a set of detections and kind of boxes."""
     rows = []
     for summary in summaries:
         if summary.stage == "evaluate":
@@ -155,7 +155,7 @@ def _detector_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[tup
 
 
 def _titles(rows: Sequence[tuple[str, DetectorScore]]) -> list[str]:
-    """What rows are called: by their names, after `<step>/` where several evaluate steps have rows of one name."""
+    """Title rows: by their names, after `<step>/` where several evaluate steps have rows of one name."""
     steps: dict[str, set[str]] = {}
     for step, row in rows:
         steps.setdefault(row.name, set()).add(step)
@@ -163,7 +163,7 @@ def _titles(rows: Sequence[tuple[str, DetectorScore]]) -> list[str]:
 
 
 def _class_results(engine: Engine, summaries: Sequence[StepSummary]) -> list[ClassFigures]:
-    """Rows of every step that judges classes, in the recipe's order: one a network or feature and set of views."""
+    """Read rows of every step that judges classes, in the recipe's order: one a network or feature and set of views."""
     rows: list[dict[str, Any]] = []
     for summary in summaries:
         artifact = engine.workspace.artifact(summary.artifact)

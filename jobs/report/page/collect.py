@@ -51,7 +51,7 @@ class _Evaluated:
 
 
 def collect(engine: Engine, limits: Limits | None = None) -> RunReport:
-    """Reads all that the report shows. A run that is not complete, or has lost data, gives a report that says so.
+    """Read all that the report shows; a run that is not complete, or has lost data, gives a report that says so.
 
     Args:
         engine: The run's engine.
@@ -107,7 +107,7 @@ def _info(engine: Engine, commits: Sequence[Commit]) -> RunInfo:
 def _results(
     engine: Engine, kind: str, unit: str, notes: list[str], read: Callable[[bytes, str, str], T]
 ) -> list[_Result[T]]:
-    """What all steps that make artifacts of one kind found out; `read` takes the bytes, the step's name, and where."""
+    """Read what all steps that make artifacts of one kind found out; `read` takes bytes, the step's name, and where."""
     found = []
     for step in engine.steps:
         artifact = engine.workspace.artifact(step.spec.artifact)
@@ -124,7 +124,7 @@ def _results(
 
 
 def _evaluations(engine: Engine, notes: list[str]) -> list[_Evaluated]:
-    """What the evaluate steps found out, with an account of their detectors."""
+    """Read what the evaluate steps found out, with an account of their detectors."""
     detectors = DetectorReader(engine, notes)
     found = []
     for result in _results(engine, detection.KIND, METRICS, notes, read_evaluation):
@@ -143,7 +143,7 @@ def _evaluations(engine: Engine, notes: list[str]) -> list[_Evaluated]:
 
 
 def _words(engine: Engine, step: PlannedStep) -> Mapping[str, str]:
-    """What people call the categories of the images that a step evaluates; nothing where that can't be read."""
+    """Return what people call the categories of the images that a step evaluates; nothing where that can't be read."""
     images = dict(step.spec.inputs).get("images")
     try:
         return Manifest.read(engine.workspace.artifact(images[0])).words() if images else {}

@@ -45,7 +45,7 @@ class FilterGallery:
 
 
 def make_filter_gallery(step: str, splits: tuple[str, ...], activations: Artifact, images: Artifact) -> FilterGallery:
-    """Reads an `activations` artifact and the images that it names, and draws them.
+    """Read an `activations` artifact and the images that it names, and draw them.
 
     Args:
         step: The step's name.
@@ -64,7 +64,7 @@ def make_filter_gallery(step: str, splits: tuple[str, ...], activations: Artifac
 
 
 def _records(images: Artifact, patches: Iterable[Patch]) -> dict[str, ImageRecord]:
-    """The images that are to be drawn, one read a shard."""
+    """Read the images that are to be drawn, one read a shard."""
     wanted: dict[str, set[str]] = {}
     for patch in patches:
         wanted.setdefault(patch.shard, set()).add(patch.key)

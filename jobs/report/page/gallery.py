@@ -60,7 +60,7 @@ class Source:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def word(self, category: str) -> str:
-        """What the evaluation calls a category."""
+        """Return what the evaluation calls a category."""
         return self.words.get(category, category)
 
     @property
@@ -120,7 +120,7 @@ class _Seen:
 
 
 def make_gallery(source: Source, limits: Limits | None = None) -> Gallery:
-    """Reads images and detections a shard at a time and draws a few.
+    """Read images and detections a shard at a time, and draw a few.
 
     Raises:
         ArtifactError: A shard of images or detections is missing or corrupt.
@@ -156,7 +156,7 @@ def _shards(units: Sequence[str], at_most: int, seed: int) -> Sequence[str]:
 
 
 def _matches(source: Source, unit: str) -> Iterator[tuple[ImageRecord, ImageMatch]]:
-    """The images of a shard with their judged detections above the operating scores."""
+    """Judge the detections of a shard's images above the operating scores."""
     found = _detections(source, unit)
     sought = source.row.categories.keys()
     for record in read_images(source.images, unit)[0]:
@@ -200,7 +200,7 @@ def _note(seen: _Seen, record: ImageRecord, match: ImageMatch, lot: int) -> None
 
 
 def _worst(found: Sequence[tuple[ImageRecord, Judged]], at_most: int) -> list[tuple[ImageRecord, Judged]]:
-    """The failures of the highest scores, at most one of an image."""
+    """Keep the failures of the highest scores, at most one of an image."""
     by_image: dict[str, tuple[ImageRecord, Judged]] = {}
     for record, entry in sorted(found, key=lambda pair: (-pair[1].detection.score, pair[0].key)):
         by_image.setdefault(record.key, (record, entry))

@@ -30,7 +30,7 @@ _TITLES = {
 
 
 def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
-    """A panel per category; of very many categories, the best and the worst of the final detector."""
+    """Make a panel per category; of very many categories, of the best and the worst of the final detector."""
     final = evaluation.rows[-1] if evaluation.rows else None
     if final is None:
         return ()
@@ -64,7 +64,7 @@ class TrainingGroup:
 
 
 def training_groups(trainings: Sequence[TrainingCurve]) -> tuple[TrainingGroup, ...]:
-    """A step's curves on their own; of a stage that comes often (several networks, several seeds) in common panels."""
+    """Show a step's curves on their own; of a stage that comes often (several networks or seeds) in common panels."""
     by_stage: dict[str, list[TrainingCurve]] = {}
     for training in trainings:
         by_stage.setdefault(training.stage, []).append(training)
@@ -80,14 +80,14 @@ def training_groups(trainings: Sequence[TrainingCurve]) -> tuple[TrainingGroup, 
 
 
 def training_panels(training: TrainingCurve) -> tuple[Panel, ...]:
-    """Loss, error, learning rate and whatever else a training stage logged, each in a panel of its own."""
+    """Make panels of loss, error, learning rate and whatever else a training stage logged, one for each."""
     return tuple(
         _training_panel(title, lines, training.step) for title, lines in _lines_by_title(training).items() if lines
     )
 
 
 def _common_panels(trainings: Sequence[TrainingCurve]) -> tuple[Panel, ...]:
-    """A panel per figure that every step has one of, a line per step."""
+    """Make a panel per figure that every step has one of, a line per step."""
     found = [_lines_by_title(training) for training in trainings]
     titles = [title for title in found[0] if all(len(lines.get(title, ())) == 1 for lines in found)]
     panels = []
@@ -117,7 +117,7 @@ def _lines_by_title(training: TrainingCurve) -> dict[str, list[Line]]:
 
 
 def _thinned(pairs: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most so many points as a panel can show, evenly, with the first and the last."""
+    """Keep at most so many points as a panel can show, evenly, with the first and the last."""
     if len(pairs) <= _POINTS_AT_MOST:
         return pairs
     last = len(pairs) - 1
@@ -147,7 +147,7 @@ def _plot(title: str, lines: Sequence[Line], of: str) -> Markup:
 
 
 def recall_panels(evaluation: RecallEvaluation) -> tuple[Panel, ...]:
-    """Recall of all windows against IoU, and at some overlaps against the number of windows; a line per step."""
+    """Draw recall of all windows against IoU, and at some overlaps against the number of windows; a line per step."""
     if not any(row.curves for row in evaluation.rows):
         return ()
     of = f"{evaluation.step}, {evaluation.split}"  # a page's plots need labels of their own
@@ -163,12 +163,12 @@ def recall_panels(evaluation: RecallEvaluation) -> tuple[Panel, ...]:
 
 
 def _by_iou(row: RecallRow, ious: tuple[float, ...]) -> Line:
-    """Recall of all windows; empty without objects, but it keeps its place among the colours."""
+    """Make a line of all windows' recall; empty without objects, but it keeps its place among the colours."""
     return Line(row.name, ious, row.whole.recall) if row.whole is not None else Line(row.name, (), ())
 
 
 def _by_windows(row: RecallRow, place: int) -> Line:
-    """Recall at one overlap; the last point is that of all windows, at their mean number."""
+    """Make a line of recall at one overlap; the last point is that of all windows, at their mean number."""
     mean = row.windows_per_image or 0.0
     points = [(float(c.windows), c.recall[place]) for c in row.curves if c.windows is not None and c.windows < mean]
     if row.whole is not None and mean > 0:

@@ -62,7 +62,7 @@ class Bar:
 
 
 def render(report: RunReport) -> str:
-    """Renders the page.
+    """Render the page.
 
     Args:
         report: All that it shows.
@@ -124,7 +124,7 @@ def _template() -> Template:
 
 
 def heat(evaluation: ClassEvaluation) -> Heat | None:
-    """The confusion matrix of the last row that has one."""
+    """Draw the confusion matrix of the last row that has one."""
     row = next((row for row in reversed(evaluation.rows) if row.confusion), None)
     if row is None:
         return None
@@ -133,14 +133,14 @@ def heat(evaluation: ClassEvaluation) -> Heat | None:
 
 
 def total_tally(tallies: Iterable[Tally]) -> Tally:
-    """The sum over categories."""
+    """Sum tallies over categories."""
     rows = list(tallies)
     errors = {name: sum(row.errors.get(name, 0) for row in rows) for name in ERRORS}
     return Tally(sum(row.right for row in rows), errors, sum(row.missed for row in rows))
 
 
 def time_bars(stages: Iterable[StageRow]) -> tuple[Bar, ...]:
-    """Complete stages end to end: the engine runs one after another, so this is the run without its pauses."""
+    """Put complete stages end to end: the engine runs one after another, so this is the run without its pauses."""
     rows = [row for row in stages if row.summary is not None]
     total = sum(_wall(row) for row in rows)
     bars, start = [], 0.0
@@ -154,7 +154,7 @@ def time_bars(stages: Iterable[StageRow]) -> tuple[Bar, ...]:
 
 
 def time_ticks(stages: Iterable[StageRow]) -> tuple[tuple[float, str], ...]:
-    """Positions, in percent, and labels of the chart of times."""
+    """Return positions, in percent, and labels of the chart of times."""
     total = sum(_wall(row) for row in stages)
     if total <= 0:
         return ()
@@ -164,7 +164,7 @@ def time_ticks(stages: Iterable[StageRow]) -> tuple[tuple[float, str], ...]:
 
 
 def _clock(seconds: float) -> str:
-    """A duration without the smaller unit where that is zero."""
+    """Write a duration without the smaller unit where that is zero."""
     return re.sub(r" 00 (s|min|h)$", "", formatting.duration(seconds))
 
 
@@ -186,7 +186,7 @@ class QuarantineRows:
 
 
 def quarantine_rows(stages: Iterable[StageRow]) -> QuarantineRows:
-    """All inputs that any stage set aside, each once however many later stages account for it."""
+    """List all inputs that any stage set aside, each once however many later stages account for it."""
     entries = dict.fromkeys(
         (entry.key, entry.stage, entry.reason, entry.detail)
         for row in stages

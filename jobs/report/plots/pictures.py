@@ -112,7 +112,7 @@ class FieldPicture:
 
 
 def draw_picture(key: str, image: NDArray[np.uint8], match: ImageMatch) -> Picture:
-    """Draws one image's detections and missed objects.
+    """Draw one image's detections and missed objects.
 
     Args:
         key: The image's key.
@@ -137,7 +137,7 @@ def draw_picture(key: str, image: NDArray[np.uint8], match: ImageMatch) -> Pictu
 
 
 def draw_failure(key: str, image: NDArray[np.uint8], entry: Judged) -> Failure:
-    """Cuts one false positive out with some context; the object that it overlaps, if any, is dashed.
+    """Cut one false positive out with some context; the object that it overlaps, if any, is dashed.
 
     Args:
         key: The image's key.
@@ -167,7 +167,7 @@ def draw_failure(key: str, image: NDArray[np.uint8], entry: Judged) -> Failure:
 
 
 def draw_field(key: str, image: NDArray[np.uint8], box: Box, value: float) -> FieldPicture:
-    """Draws an image with a receptive field outlined and the rest of it darkened.
+    """Draw an image with a receptive field outlined and the rest of it darkened.
 
     Args:
         key: The image's key.
@@ -188,7 +188,7 @@ def draw_field(key: str, image: NDArray[np.uint8], box: Box, value: float) -> Fi
 
 
 def jpeg_uri(picture: Image.Image) -> str:
-    """A picture as a JPEG data URI; colours are kept at full resolution, so that thin coloured lines stay sharp."""
+    """Encode a picture as a JPEG data URI; colours keep full resolution, so that thin coloured lines stay sharp."""
     sink = io.BytesIO()
     picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
@@ -207,7 +207,7 @@ def _resized(image: NDArray[np.uint8], factor: float) -> Image.Image:
 
 
 def _fit(box: Box, factor: float, size: tuple[int, int]) -> Rectangle:
-    """A box in the canvas's pixels, inside the canvas, its right and bottom ends inclusive as PIL wants them."""
+    """Return a box in the canvas's pixels, inside it, its right and bottom ends inclusive as PIL wants them."""
     x0, y0, x1, y1 = (value * factor for value in box)
     x0, y0 = min(max(x0, 0), size[0] - 1), min(max(y0, 0), size[1] - 1)
     return x0, y0, max(x0, min(x1, size[0]) - 1), max(y0, min(y1, size[1]) - 1)
@@ -248,14 +248,14 @@ def _dashed(draw: ImageDraw.ImageDraw, box: Rectangle) -> None:
 
 @lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Matplotlib's own copy of DejaVu Sans: there on every machine, with every script of category names in it."""
+    """Load Matplotlib's own copy of DejaVu Sans: there on every machine, with every script of category names in it."""
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
 
 
 def _label(draw: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: str, taken: list[Rectangle]) -> None:
-    """Writes a label at the box, where it covers least of the labels that are there already."""
+    """Write a label at the box, where it covers least of the labels that are there already."""
     font = _font(_FONT)
     left, top, right, bottom = font.getbbox(text)
     width, height = right - left + 2 * _PAD, bottom - top + 2 * _PAD
@@ -269,7 +269,7 @@ def _label(draw: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: str, ta
 
 
 def _corners(box: Rectangle, width: float, height: float) -> Sequence[tuple[float, float]]:
-    """Places for a label, best first: above the box's top edge, below it, the same at its bottom, and further off."""
+    """List places for a label, best first: above the box's top edge, below it, likewise at its bottom, further off."""
     x0, y0, x1, y1 = box
     lefts = (x0, x1 - width)
     tops = (y0 - height, y0, y1, y1 - height, y0 - 2 * height, y1 + height)

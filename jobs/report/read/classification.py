@@ -119,7 +119,7 @@ _TRANSFER = {"voc07": ("voc07_map",), "caltech101": ("mean_accuracy",)}
 
 
 def read_class_evaluation(data: bytes, step: str, where: str) -> ClassEvaluation:
-    """Reads what a step that judges classes wrote.
+    """Read what a step that judges classes wrote.
 
     Args:
         data: The bytes.

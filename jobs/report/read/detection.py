@@ -137,7 +137,7 @@ class Evaluation:
 
 
 def read_evaluation(data: bytes, step: str, where: str) -> tuple[Evaluation, float]:
-    """Reads what an evaluate step wrote, and the overlap from which a detection was right.
+    """Read what an evaluate step wrote, and the overlap from which a detection was right.
 
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.

@@ -84,7 +84,7 @@ class RecallEvaluation:
 
 
 def read_recall(data: bytes, step: str, methods: Mapping[str, str], where: str) -> RecallEvaluation:
-    """Reads what a recall step wrote.
+    """Read what a recall step wrote.
 
     Args:
         data: The bytes.
@@ -140,7 +140,7 @@ def _curves(curves: list[Mapping[str, Any]], order: list[int]) -> tuple[RecallCu
 
 
 def windows_method(preimage: Mapping[str, Any]) -> str:
-    """How windows were found, for a person, from what their artifact says that it was made from.
+    """Tell how windows were found, for a person, from what their artifact says that it was made from.
 
     EdgeBoxes names its edges: on gradients it is a weaker method than the published one, on structured edges.
     """

@@ -27,7 +27,7 @@ class TrainingCurve:
 
 
 def read_curve(metadata: Mapping[str, str], where: str) -> tuple[Mapping[str, float], ...]:
-    """Reads the numbers of a model's `curve`; none if it has no such entry.
+    """Read the numbers of a model's `curve`; none if it has no such entry.
 
     Raises:
         ArtifactError: The entry is no list of mappings.

@@ -17,7 +17,7 @@ class Cell:
 
 
 def percent_column(fractions: Sequence[float | None]) -> list[Cell]:
-    """Fractions 0..1 in percent; the largest, as printed, is the best, so that equals are bold together.
+    """Write fractions 0..1 in percent; the largest, as printed, is the best, so that equals are bold together.
 
     A single number is not: there is nothing to compare it with.
     """

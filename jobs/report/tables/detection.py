@@ -26,7 +26,7 @@ class ApTable:
 
 
 def result_tables(evaluation: Evaluation) -> tuple[ApTable, ...]:
-    """The table that the protocol goes by; VOC's has the area table behind it."""
+    """Make the table that the protocol goes by; VOC's has the area table behind it."""
     main = _table(evaluation.metric, evaluation, lambda row: row.mean_ap, lambda score: score.ap)
     if evaluation.protocol == "det":
         return (main,)

@@ -46,7 +46,7 @@ class DetectorRow:
 
 
 def detector_table(evaluation: Evaluation) -> DetectorTable | None:
-    """The table of an evaluation; None where nothing is known of its detectors but their figures."""
+    """Make the table of an evaluation; None where nothing is known of its detectors but their figures."""
     accounts = [row.account for row in evaluation.rows]
     known = [account for account in accounts if account is not None]
     if not known:
@@ -76,14 +76,14 @@ def _made(account: DetectorAccount) -> tuple[str, ...]:
 
 
 def _union(values: tuple[str, ...]) -> str:
-    """What detectors together have; of many the first and how many more."""
+    """Tell what detectors together have; of many the first and how many more."""
     if len(values) <= _NAMES_AT_MOST:
         return " + ".join(values)
     return f"{values[0]} + {len(values) - 1} more"
 
 
 def _scales(scales: tuple[int, ...]) -> str:
-    """All of a few; of many the ends and their number."""
+    """List all of a few; of many the ends and their number."""
     if len(scales) <= _SCALES_AT_MOST:
         return ", ".join(map(str, scales))
     return f"{scales[0]} to {scales[-1]} ({len(scales)})"

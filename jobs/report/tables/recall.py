@@ -32,12 +32,12 @@ class RecallTable:
 
 
 def shown_places(evaluation: RecallEvaluation) -> list[int]:
-    """Places of the overlaps that are shown."""
+    """Return the places of the overlaps that are shown."""
     return [i for i, iou in enumerate(evaluation.ious) if any(math.isclose(iou, wanted) for wanted in SHOWN_IOUS)]
 
 
 def recall_table(evaluation: RecallEvaluation) -> RecallTable:
-    """Recall of all windows of each step."""
+    """Make the table of recall of all windows of each step."""
     places = shown_places(evaluation)
     wholes = [row.whole for row in evaluation.rows]
     columns = [percent_column([whole.recall[place] if whole else None for whole in wholes]) for place in places]
@@ -57,5 +57,5 @@ def _category(name: str, rows: Iterable[RecallRow]) -> tuple[str, int, tuple[Cel
 
 
 def mean_windows(row: RecallRow) -> str:
-    """The mean number of windows an image, in whole ones where there are many."""
+    """Write the mean number of windows an image, in whole ones where there are many."""
     return formatting.NONE if row.windows_per_image is None else formatting.significant(row.windows_per_image)
