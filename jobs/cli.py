@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
 import typer
 
-from jobs.commands import apply, export, look, make, measure
+from jobs.commands import apply, export, look, make, measure, runs
 
 app = typer.Typer(
     name="sppnet",
@@ -23,6 +26,8 @@ for _function in (
     look.status,
     look.explain,
     look.report,
+    runs.runs,
+    runs.compare,
     apply.classify,
     apply.score,
     export.export,
@@ -33,8 +38,34 @@ for _function in (
     app.command(_function.__name__.replace("_", "-"))(_function)
 
 
+def _version_line() -> str:
+    """Tell this program's version, and those of what runs beneath it, as installed; nothing is imported for it."""
+    found = {}
+    for name in ("sppnet", "torch", "ray"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return f"sppnet {found.pop('sppnet')} ({', '.join(f'{name} {number}' for name, number in found.items())})"
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(_version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command's name; its help is the app's own."""
+
+
 def main() -> None:
-    """Entry point."""
+    """Run the command that the process was started with."""
     app()
 
 

@@ -38,12 +38,12 @@ class Check:
     finding: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
 def examine(workspace: str) -> list[Check]:
-    """Runs every check; none of them stops the others."""
+    """Run every check; none of them stops the others."""
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("python", _python),
         ("packages", _packages),

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.apply.corpus import INFO, OWN, Steps, add_corpus, claim, making, own_engine, splits_of, steps_of, write_ledger
+from jobs.apply.corpus import (
+    INFO,
+    OWN,
+    Steps,
+    add_corpus,
+    choose_step,
+    claim,
+    own_engine,
+    splits_of,
+    steps_of,
+    write_ledger,
+)
 from pipelines.engine.recipe import Recipe, load_recipe
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
@@ -20,16 +31,16 @@ from sppnet.errors import ConfigError
 if TYPE_CHECKING:
     from pipelines.engine.runner import Engine, PlannedStep
 
-NAME = "classify"
-NETWORK, SCORES = OWN + "network", OWN + "scores"
+_NAME = "classify"
+OWN_NETWORK, OWN_SCORES = OWN + "network", OWN + "scores"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ClassifyRequest:
     """What `sppnet classify` is asked for.
 
     Attributes:
-        corpus: A folder or prefix of images, webdataset tars (globs and `{000..123}`), or `step:NAME`, a step of the
+        corpus: A folder or prefix of images, webdataset tars (globs and `{000..123}`), or `step:_NAME`, a step of the
             recipe that ingests.
         recipe: File of the recipe whose network is used; None with `weights`.
         overrides: Of the recipe's values.
@@ -50,8 +61,8 @@ class Request:
     max_quarantined: float = 0.5
 
 
-def classify_engine(request: Request, workspace: str) -> Engine:
-    """Builds the command's run: the steps of its own, on top of those of the recipe that are there already.
+def classify_engine(request: ClassifyRequest, workspace: str) -> Engine:
+    """Build the command's run: the steps of its own, on top of those of the recipe that are there already.
 
     Raises:
         ConfigError: Neither or both of a recipe and weights, no such step or corpus, a network that is not trained
@@ -64,31 +75,24 @@ def classify_engine(request: Request, workspace: str) -> Engine:
     network = _network_step(request, base, steps)
     images = add_corpus(request.corpus, base, steps, request.max_quarantined)
     read = {"stage": "classify", "images": images, "network": network, "splits": splits_of(steps, images)}
-    steps[SCORES] = {**read, **request.fields, "max_quarantined": request.max_quarantined}
-    return own_engine(NAME, steps, base, images, () if base is None else (network,), workspace)
+    steps[OWN_SCORES] = {**read, **request.fields, "max_quarantined": request.max_quarantined}
+    return own_engine(_NAME, steps, base, images, () if base is None else (network,), workspace)
 
 
-def _network_step(request: Request, base: Recipe | None, steps: Steps) -> str:
-    """Name of the step that makes the network; adds it to `steps` for weights."""
+def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -> str:
+    """Return the name of the step that makes the network; add it to `steps` for weights."""
     if base is None:
         if "architecture" not in request.backbone:
             raise ConfigError("classify: --weights needs --architecture, the backbone that they are of")
-        steps[NETWORK] = {"stage": "weights", "path": request.weights, **request.backbone}
-        return NETWORK
+        steps[OWN_NETWORK] = {"stage": "weights", "path": request.weights, **request.backbone}
+        return OWN_NETWORK
     if request.backbone:
         raise ConfigError(f"classify: --{next(iter(request.backbone))} goes with --weights; the recipe has its own")
-    found = making(base, "network")
-    if request.step is not None:
-        if request.step not in found:
-            raise ConfigError(f"--step {request.step}: makes no network; these do: {', '.join(found) or 'none'}")
-        return request.step
-    if len(found) != 1:
-        raise ConfigError(f"classify: name the network by --step; these make one: {', '.join(found) or 'none'}")
-    return found[0]
+    return choose_step(base, "network", request.step, "--step")
 
 
-def write_out(engine: Engine, out: str) -> dict[str, Any]:
-    """Writes a complete run's rows, what they mean, and its ledger to a folder or prefix.
+def write_scores(engine: Engine, out: str) -> dict[str, Any]:
+    """Write a complete run's rows, what they mean, and its ledger to a folder or prefix.
 
     `<split>/<shard>.parquet` has the columns key, views, label (of the highest score) and values; `output.json` the
     labels and view sets; `ledger.jsonl` a line for each image that was set aside.
@@ -103,7 +107,7 @@ def write_out(engine: Engine, out: str) -> dict[str, Any]:
     from pipelines.engine.work import build_stage
     from pipelines.stages.classify import ScoresInfo
 
-    planned: PlannedStep = next(step for step in engine.steps if step.name == SCORES)
+    planned: PlannedStep = next(step for step in engine.steps if step.name == OWN_SCORES)
     stage, target = build_stage(planned.spec), open_store(out)
     artifact = stage.artifact
     claim(target, out, json.loads(artifact.store.read(f"{artifact.name}/{INFO}")), artifact.name)

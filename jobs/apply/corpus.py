@@ -33,17 +33,38 @@ Steps = dict[str, dict[str, Any]]
 
 
 def steps_of(base: Recipe | None) -> Steps:
-    """The steps of a recipe as plain values; none without a recipe."""
+    """Return the steps of a recipe as plain values; none without a recipe."""
     return {name: config.model_dump(mode="json") for name, config in base.steps.items()} if base else {}
 
 
 def making(base: Recipe | None, kind: str) -> list[str]:
-    """Names of the recipe's steps that make a kind of artifact."""
+    """Return the names of the recipe's steps that make a kind of artifact."""
     return [name for name, config in base.steps.items() if stage_type(config.stage).makes == kind] if base else []
 
 
+def choose_step(base: Recipe | None, kind: str, given: str | None, option: str) -> str:
+    """Choose the recipe's step that makes a kind of artifact.
+
+    Args:
+        base: The recipe.
+        kind: The kind of artifact.
+        given: The step's name; None where only one can be meant.
+        option: The option that names it, for messages.
+
+    Raises:
+        ConfigError: The named step makes something else, or none is named and not just one can be meant.
+    """
+    found = making(base, kind)
+    known = ", ".join(found) or "none"
+    if given is None and len(found) != 1:
+        raise ConfigError(f"name the step by {option}; these make {kind}: {known}")
+    if given is not None and given not in found:
+        raise ConfigError(f"{option} {given}: makes no {kind}; these do: {known}")
+    return given or found[0]
+
+
 def add_corpus(corpus: str, base: Recipe | None, steps: Steps, max_quarantined: float) -> str:
-    """Name of the step that ingests a corpus; added to `steps` unless it is one of the recipe's.
+    """Return the name of the step that ingests a corpus; add it to `steps` unless it is one of the recipe's.
 
     Args:
         corpus: A folder or prefix of images, webdataset tars (globs and `{000..123}`), or `step:NAME`.
@@ -67,7 +88,7 @@ def add_corpus(corpus: str, base: Recipe | None, steps: Steps, max_quarantined: 
 
 
 def splits_of(steps: Steps, images: str) -> list[str]:
-    """The splits that a step ingests."""
+    """Return the splits that a step ingests."""
     config: Any = stage_type("ingest").config_type.model_validate(steps[images])
     return list(config.dataset.open().splits)
 
@@ -75,7 +96,7 @@ def splits_of(steps: Steps, images: str) -> list[str]:
 def own_engine(
     name: str, steps: Steps, base: Recipe | None, images: str, read: Sequence[str], workspace: str
 ) -> Engine:
-    """The command's run: its own steps, and the step that ingests the corpus.
+    """Build the command's run: its own steps, and the step that ingests the corpus.
 
     Args:
         name: The command's, and its run's.
@@ -103,7 +124,7 @@ def own_engine(
 
 
 def _needed(steps: Steps, base: Recipe | None, images: str) -> Steps:
-    """The command's own steps, and those of the recipe that they are made from."""
+    """Return the command's own steps, and those of the recipe that they are made from."""
 
     def references(name: str) -> Iterable[str]:
         if base is not None and name in base.steps:
@@ -126,7 +147,7 @@ def _named(fields: Mapping[str, Any], inputs: Iterable[str]) -> list[str]:
 
 
 def claim(target: Store, out: str, info: Mapping[str, Any], artifact: str) -> None:
-    """Marks a folder as that of one artifact; raises `ConfigError` if it holds another's results."""
+    """Mark a folder as that of one artifact; raise `ConfigError` if it holds another's results."""
     body = json.dumps({"artifact": artifact, **info}, sort_keys=True, indent=1).encode()
     if target.create(INFO, body):
         return
@@ -139,7 +160,7 @@ def claim(target: Store, out: str, info: Mapping[str, Any], artifact: str) -> No
 
 
 def write_ledger(target: Store, commits: Iterable[Commit]) -> dict[str, Any]:
-    """Writes `ledger.jsonl`, a line for each image that was set aside. Returns counts: `quarantined` and `reasons`."""
+    """Write `ledger.jsonl`, a line for each image that was set aside; return counts: `quarantined` and `reasons`."""
     lines = [
         {"shard": commit.unit, "key": entry.key, "reason": entry.reason, "detail": entry.detail, "stage": entry.stage}
         for commit in commits

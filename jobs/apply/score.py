@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.apply.corpus import OWN, Steps, add_corpus, claim, making, own_engine, splits_of, steps_of, write_ledger
+from jobs.apply.corpus import OWN, Steps, add_corpus, choose_step, claim, own_engine, splits_of, steps_of, write_ledger
 from pipelines.engine.recipe import Recipe, load_recipe
 from pipelines.engine.store import open_store
 from pipelines.engine.work import build_stage
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from pipelines.engine.runner import Engine
     from pipelines.outputs.export import ExportOptions
 
-NAME = "score"
-DETECTIONS = OWN + "detections"
+_NAME = "score"
+OWN_DETECTIONS = OWN + "detections"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ScoreRequest:
     """What `sppnet score` is asked for.
 
     Attributes:
-        corpus: A folder or prefix of images, webdataset tars (globs and `{000..123}`), or `step:NAME`, a step of the
+        corpus: A folder or prefix of images, webdataset tars (globs and `{000..123}`), or `step:_NAME`, a step of the
             recipe that ingests.
         recipe: File of the recipe whose detector is used.
         overrides: Of the recipe's values.
@@ -46,8 +46,8 @@ class Request:
     max_quarantined: float = 0.5
 
 
-def score_engine(request: Request, workspace: str) -> Engine:
-    """Builds the command's run.
+def score_engine(request: ScoreRequest, workspace: str) -> Engine:
+    """Build the command's run.
 
     Raises:
         ConfigError: No such detector or corpus, a detector that is not trained to its end, or windows that were
@@ -57,20 +57,8 @@ def score_engine(request: Request, workspace: str) -> Engine:
     steps = steps_of(base)
     images = add_corpus(request.corpus, base, steps, request.max_quarantined)
     copies = _Copies(base, steps, images, splits_of(steps, images), request.max_quarantined)
-    copies.detections(_detector(request, base), DETECTIONS, scored=True)
-    return own_engine(NAME, steps, base, images, sorted(copies.read), workspace)
-
-
-def _detector(request: Request, base: Recipe) -> str:
-    found = making(base, "detections")
-    if request.detector is not None:
-        if request.detector not in found:
-            known = ", ".join(found) or "none"
-            raise ConfigError(f"--detector {request.detector}: makes no detections; these do: {known}")
-        return request.detector
-    if len(found) != 1:
-        raise ConfigError(f"score: name the step by --detector; these make detections: {', '.join(found) or 'none'}")
-    return found[0]
+    copies.detections(choose_step(base, "detections", request.detector, "--detector"), OWN_DETECTIONS, scored=True)
+    return own_engine(_NAME, steps, base, images, sorted(copies.read), workspace)
 
 
 class _Copies:
@@ -87,7 +75,7 @@ class _Copies:
         self._common = {"images": images, "splits": list(splits), "max_quarantined": max_quarantined}
 
     def detections(self, name: str, own: str, scored: bool) -> None:
-        """Copies a step that scores or combines as `own`; what is only combined is not scored by itself too."""
+        """Copy a step that scores or combines as `own`; what is only combined is not scored by itself too."""
         fields = {**self._steps[name], **self._common}
         if fields["stage"] == "combine":
             fields["detections"] = [f"{own}.{number}" for number in range(len(fields["detections"]))]
@@ -116,8 +104,8 @@ class _Copies:
                 self._reads(self._steps[name].get("head"))
 
 
-def write_out(engine: Engine, out: str, options: ExportOptions) -> dict[str, Any]:
-    """Writes a complete run's detections and its ledger to a folder or prefix.
+def write_detections(engine: Engine, out: str, options: ExportOptions) -> dict[str, Any]:
+    """Write a complete run's detections and its ledger to a folder or prefix.
 
     Returns:
         Counts of `images`, `detections` and `quarantined` with its `reasons`, the `boxes` and the `files`.
@@ -129,7 +117,7 @@ def write_out(engine: Engine, out: str, options: ExportOptions) -> dict[str, Any
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.outputs.export import export
 
-    planned = next(step for step in engine.steps if step.name == DETECTIONS)
+    planned = next(step for step in engine.steps if step.name == OWN_DETECTIONS)
     stage, target = build_stage(planned.spec), open_store(out)
     images, manifest = stage.input("images"), Manifest.read(stage.input("images"))
     config: Any = planned.config

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,7 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from jobs.bench.pool import CHANNELS, IMAGE_HW, MAP_HW, SCALE, proposal_windows, seconds
+from jobs.bench.inputs import CHANNELS, HIDDEN, IMAGE_HW, MAP_HW, SCALE, proposal_windows
+from jobs.bench.timing import device_name, medians, pick_device, seconds
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.examples import Examples
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
@@ -39,7 +39,6 @@ from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import scale_windows
 from sppnet.pooling.windows import pool_windows
 
-HIDDEN = (4096, 4096)
 SHARD = "train/000000"
 
 
@@ -54,7 +53,7 @@ def run(
     hard: float = 0.001,
     device: str | torch.device | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures mining with and without storage.
+    """Measure mining with and without storage.
 
     Args:
         repeats: Triples of timed runs per layer, after one warm-up of each.
@@ -72,7 +71,7 @@ def run(
         found, `ours_s` and `peer_s` (medians for all images), `windows_s` (ours, windows a second), `peer`, `ratio`
         (median of `peer_s / ours_s` over the pairs), `threads`.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = pick_device(device)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         shards = store_shard(Workspace.open(folder), images, windows, categories)
@@ -82,7 +81,7 @@ def run(
 
 
 def store_shard(workspace: Workspace, images: int, windows: int, categories: int, seed: int = 0) -> TrainingShards:
-    """Stores a shard of images of 500 x 375 pixels with their windows and maps, two thirds of whose values are 0."""
+    """Store a shard of images of 500 x 375 pixels with their windows and maps, two thirds of whose values are 0."""
     rng = np.random.default_rng(seed)
     height, width = IMAGE_HW
     keys = [f"im{number:03d}" for number in range(images)]
@@ -114,7 +113,7 @@ def _object(category: str, box: list[float]) -> ObjectAnnotation:
 
 
 def category_name(number: int) -> str:
-    """Name of a category: `c007`."""
+    """Return the name of a category: `c007`."""
     return f"c{number:03d}"
 
 
@@ -157,7 +156,7 @@ class _Sides:
 
     @torch.inference_mode()
     def bare(self) -> list[torch.Tensor]:
-        """Pools, and scores all categories with one product."""
+        """Pool, and score all categories with one product."""
         features = self.miner.features
         found = []
         for grid, cells in self.on_device:
@@ -166,14 +165,14 @@ class _Sides:
         return found
 
     def in_memory(self) -> list[Examples]:
-        """Mines images that are at hand."""
+        """Mine images that are at hand."""
         found = self._collection()
         for image in self.images:
             self.miner.mine(image, found)
         return found.joined()
 
     def from_storage(self) -> Output:
-        """Mines the stored shard, to the bytes that would be committed."""
+        """Mine the stored shard, to the bytes that would be committed."""
         found = self._collection()
         return self.shards.run(SHARD, lambda image: self.miner.mine(image, found), found.joined)
 
@@ -202,7 +201,7 @@ def _features(layer: Layer, hidden: tuple[int, int], device: torch.device) -> Wi
 
 
 def _svms(features: WindowFeatures, image: WindowedImage, categories: int, hard: float) -> LinearSvms:
-    """Random SVMs, biased so that a few windows of an image are hard for each."""
+    """Make random SVMs, biased so that a few windows of an image are hard for each."""
     rng = np.random.default_rng(1)
     weights = rng.standard_normal((categories, features.dimension), dtype=np.float32)
     names = tuple(category_name(number) for number in range(categories))
@@ -223,11 +222,11 @@ def _rows(sides: _Sides, repeats: int) -> list[dict[str, Any]]:
     windows = sum(len(image.windows) for image in sides.images)
     rows = []
     for place, name in enumerate(ways, 1):
-        ours = statistics.median(each[place] for each in times)
+        found = medians([(each[place], each[0]) for each in times])
         rows.append(
             {
                 "name": f"mine {features.layer}, {name}",
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                "device": device_name(device),
                 "dtype": f"float16 maps, {features.precision}",
                 "images": len(sides.images),
                 "windows": windows,
@@ -235,10 +234,8 @@ def _rows(sides: _Sides, repeats: int) -> list[dict[str, Any]]:
                 "hard": hard[name],
                 "threads": torch.get_num_threads(),
                 "peer": "pool, fc and one product, in memory",
-                "ours_s": ours,
-                "peer_s": statistics.median(each[0] for each in times),
-                "ratio": statistics.median(each[0] / each[place] for each in times),
-                "windows_s": windows / ours,
+                **found,
+                "windows_s": windows / found["ours_s"],
             }
         )
     return rows

@@ -6,24 +6,18 @@ plain device copy of the output's size is a second peer: the least that writing 
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jobs.bench.inputs import CHANNELS, IMAGE_HW, MAP_HW, SCALE, proposal_windows
+from jobs.bench.timing import device_name, medians, pick_device, timed_pairs
 from sppnet.pooling.geometry import GEOMETRIES, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import scale_windows
 from sppnet.pooling.windows import pool_windows
-
-IMAGE_HW = (375, 500)
-SCALE = 688
-MAP_HW = (43, 57)  # of ZF-5 for that image at that scale
-CHANNELS = 256
 
 
 def run(
@@ -42,7 +36,7 @@ def run(
         `peer_s` (medians, seconds), `peer`, `ratio` (median of `peer_s / ours_s` over the pairs), `equal` (every
         value; None for the copy, which pools nothing), `threads`.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = pick_device(device)
     generator = torch.Generator().manual_seed(seed)
     maps = torch.randn(*MAP_HW, CHANNELS, generator=generator).relu()
     inputs = {"random windows": random_cells(windows, seed), "proposals": proposal_cells(windows, seed)}
@@ -54,7 +48,7 @@ def run(
 
 
 def random_cells(windows: int, seed: int) -> NDArray[np.int32]:
-    """Windows with corners drawn uniformly: nearly all distinct, larger than proposals. int32 `[n, 4]` cells."""
+    """Draw windows' corners uniformly: nearly all distinct, larger than proposals. int32 `[n, 4]` cells."""
     rng = np.random.default_rng(seed)
     height, width = MAP_HW
     x = np.sort(np.stack([rng.choice(width + 1, 2, replace=False) for _ in range(windows)]), axis=1)
@@ -63,26 +57,9 @@ def random_cells(windows: int, seed: int) -> NDArray[np.int32]:
 
 
 def proposal_cells(windows: int, seed: int) -> NDArray[np.int32]:
-    """`proposal_windows` as cells of ZF-5 at 688. int32 `[n, 4]`."""
+    """Return `proposal_windows` as cells of ZF-5 at 688. int32 `[n, 4]`."""
     scaled = scale_windows(proposal_windows(windows, seed), IMAGE_HW, SCALE)
     return windows_to_cells(scaled, MAP_HW, GEOMETRIES["zf5"])
-
-
-def proposal_windows(windows: int, seed: int) -> NDArray[np.float64]:
-    """Windows such as selective search gives for a 500 x 375 image. float64 `[n, 4]` pixels.
-
-    Sides are 20 pixels and more, log-uniform; families of windows lie around the same regions.
-    """
-    rng = np.random.default_rng(seed)
-    height, width = IMAGE_HW
-    families = max(1, windows // 4)
-    sides = np.exp(rng.uniform(np.log(20), np.log([width, height]), (families, 2)))
-    corner = rng.uniform(0, 1, (families, 2)) * ((width, height) - sides)
-    members = np.concatenate([corner, corner + sides], axis=1)[rng.integers(0, families, windows)]
-    grown = members + rng.normal(0, 6, (windows, 4))  # regions grow segment by segment: near copies
-    boxes = np.round(np.clip(grown, 0, [width, height, width, height]))
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
-    return np.asarray(boxes, dtype=np.float64)
 
 
 def _rows(what: str, maps: torch.Tensor, cells: NDArray[np.int32], repeats: int) -> list[dict[str, Any]]:
@@ -105,7 +82,7 @@ def _rows(what: str, maps: torch.Tensor, cells: NDArray[np.int32], repeats: int)
     expected = torch.cat([level.flatten(2) for level in peer()], dim=2).transpose(1, 2)
     common = {
         "name": f"pool {what}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "dtype": str(maps.dtype).removeprefix("torch."),
         "windows": len(cells),
         "distinct": len(np.unique(cells, axis=0)),
@@ -113,35 +90,10 @@ def _rows(what: str, maps: torch.Tensor, cells: NDArray[np.int32], repeats: int)
     }
     peer_dtype = str(peer_maps.dtype).removeprefix("torch.")
     equal = torch.equal(pooled.to(expected.dtype), expected)
-    times = _timed(ours, peer, repeats, device)
+    times = medians(timed_pairs(ours, peer, repeats, device))
     rows = [common | {"peer": f"torchvision roi_pool, {peer_dtype}"} | times | {"equal": equal}]
     if device.type == "cuda":
         target = torch.empty_like(pooled)
-        copy = _timed(ours, lambda: target.copy_(pooled), repeats, device)
+        copy = medians(timed_pairs(ours, lambda: target.copy_(pooled), repeats, device))
         rows.append(common | {"peer": "device copy of the output"} | copy | {"equal": None})
     return rows
-
-
-def _timed(
-    ours: Callable[[], object], peer: Callable[[], object], repeats: int, device: torch.device
-) -> dict[str, float]:
-    """Medians of both, and of their ratio pair by pair; each has run before."""
-    pairs = [(seconds(ours, device), seconds(peer, device)) for _ in range(repeats)]
-    return {
-        "ours_s": statistics.median(pair[0] for pair in pairs),
-        "peer_s": statistics.median(pair[1] for pair in pairs),
-        "ratio": statistics.median(pair[1] / pair[0] for pair in pairs),
-    }
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of one call, the device's queue drained before and after."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    result = work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elapsed = time.perf_counter() - start
-    del result  # freeing it is not part of the measure
-    return elapsed

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from jobs.bench.pool import seconds
+from jobs.bench.timing import device_name, median_rates, pick_device, seconds, timed_pairs
 from jobs.bench.training_images import make_images, read_folder, write_images
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_unit
@@ -56,7 +55,7 @@ def run(
     width: float = 1.0,
     device: str | torch.device | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures both parts of pre-training on one device.
+    """Measure both parts of pre-training on one device.
 
     Args:
         repeats: Pairs of timed runs of `steps` steps per row, after some steps of each to warm up.
@@ -79,7 +78,7 @@ def run(
     Raises:
         ConfigError: A folder without images of two classes.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = pick_device(device)
     steps = steps or (50 if place.type == "cuda" else 1)
     threads = threads or torch.get_num_threads()
     records = read_folder(Path(images), count) if images else make_images(count)
@@ -114,7 +113,7 @@ def run(
 
 
 def _indexed(workspace: Workspace, config: PretrainConfig, name: str) -> StageSpec:
-    """The spec of a step whose index is made."""
+    """Make a step's index, and return its spec."""
     inputs = (("images", ("images-bench",)),)
     spec = StageSpec(workspace.store.uri, "pretrain", name, config.model_dump_json(), inputs, 0)
     for unit in _stage(spec).phases()[0].units:
@@ -130,7 +129,7 @@ def _stage(spec: StageSpec) -> Pretrain:
 
 
 def _train_row(spec: StageSpec, device: torch.device, steps: int, repeats: int) -> dict[str, Any]:
-    """The stage's own loop beside the bare one, each with a network of its own."""
+    """Time the stage's own loop beside the bare one, each with a network of its own."""
     stage = _stage(spec)
     training = Training(stage, LocalWorker(device))
     task = PretrainTask(stage, training.worker)
@@ -154,7 +153,7 @@ def _train_row(spec: StageSpec, device: torch.device, steps: int, repeats: int) 
         return _common(stage.config, device) | {
             "name": "train",
             "peer": "bare loop on random tensors",
-            **_rates(ours, peer, steps * stage.config.batch, repeats, device),
+            **median_rates(timed_pairs(ours, peer, repeats, device), steps * stage.config.batch),
             "target": TARGETS["train"],
         }
     finally:
@@ -184,7 +183,7 @@ class BareLoop:
         self._labels = torch.randint(classes, (config.batch,), generator=generator).to(device)
 
     def step(self) -> torch.Tensor:
-        """Does one step of SGD. Returns its loss, on the device."""
+        """Do one step of SGD, and return its loss, on the device."""
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._lower):
             loss = F.cross_entropy(self.network(self._images).float(), self._labels)
         self._optimizer.zero_grad(set_to_none=True)
@@ -194,7 +193,7 @@ class BareLoop:
 
 
 def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) -> dict[str, Any]:
-    """The stage's batches, not normalised, beside a bare loop over the images' bytes."""
+    """Time the stage's batches, not normalised, beside a bare loop over the images' bytes."""
     stage = _stage(spec)
     config = stage.config
     task = PretrainTask(stage, LocalWorker(torch.device("cpu")))
@@ -221,7 +220,7 @@ def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) 
                 "name": "input",
                 "dtype": "uint8",
                 "peer": "bare decode, resize, crop",
-                **_rates(ours, peer, count * config.batch, repeats, torch.device("cpu")),
+                **median_rates(timed_pairs(ours, peer, repeats, torch.device("cpu")), count * config.batch),
                 "target": TARGETS["input"],
             }
         finally:
@@ -229,7 +228,7 @@ def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) 
 
 
 def bare_crop(data: bytes, short_side: int, size: int) -> Pixels:
-    """Decodes, resizes and crops one image: uint8 `[size, size, 3]`."""
+    """Decode, resize and crop one image: uint8 `[size, size, 3]`."""
     image = resize_short_side(decode_image(data), short_side)
     top, left = crop_origin(image.shape[:2], size, "five", np.random.default_rng(0))
     return image[top : top + size, left : left + size]
@@ -238,7 +237,7 @@ def bare_crop(data: bytes, short_side: int, size: int) -> Pixels:
 def _ray_row(
     workspace: Workspace, config: PretrainConfig, train: dict[str, Any], steps: int, repeats: int
 ) -> dict[str, Any]:
-    """One worker of Ray Train: what `steps` more steps take, so that neither start nor end of a training counts."""
+    """Time one worker of Ray Train on `steps` more steps, so that neither start nor end of a training counts."""
     from pipelines.executors.ray_core import RayExecutor
 
     executor = RayExecutor("local")
@@ -254,7 +253,7 @@ def _ray_row(
 
 
 def _trained_seconds(executor: Any, workspace: Workspace, config: PretrainConfig, number: int, steps: int) -> float:
-    """Seconds of a whole training of so many steps, by an executor."""
+    """Time a whole training of so many steps, by an executor."""
     short = config.model_copy(update={"schedule": (Rate(lr=1e-3, steps=steps),)})
     spec = _indexed(workspace, short, f"network-ray-{number}-{steps}")
     phase = _stage(spec).training_phase()
@@ -264,22 +263,10 @@ def _trained_seconds(executor: Any, workspace: Workspace, config: PretrainConfig
 def _common(config: PretrainConfig, device: torch.device) -> dict[str, Any]:
     return {
         "name": "",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "dtype": config.precision,
         "network": f"{config.architecture} x{config.width:g}",
         "size": config.size[0],
         "batch": config.batch,
         "threads": config.threads,
-    }
-
-
-def _rates(
-    ours: Callable[[], object], peer: Callable[[], object], images: int, repeats: int, device: torch.device
-) -> dict[str, float]:
-    """Images a second of both, medians, and the median ratio of the pairs."""
-    pairs = [(seconds(ours, device), seconds(peer, device)) for _ in range(repeats)]
-    return {
-        "ours_per_s": images / statistics.median(pair[0] for pair in pairs),
-        "peer_per_s": images / statistics.median(pair[1] for pair in pairs),
-        "ratio": statistics.median(pair[1] / pair[0] for pair in pairs),
     }

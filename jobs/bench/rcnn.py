@@ -7,14 +7,14 @@ would take minutes, `crops` of its windows are run and its time is theirs times 
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.bench.pool import IMAGE_HW, proposal_windows, seconds
+from jobs.bench.inputs import HIDDEN, IMAGE_HW, proposal_windows
+from jobs.bench.timing import device_name, medians, pick_device, seconds
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import SIZE, CropFeatures
 from sppnet.images.network_input import prepare_image
@@ -23,13 +23,11 @@ from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import PAPER_SCALES
 
-HIDDEN = (4096, 4096)
-
 
 def run(
     *, repeats: int = 3, windows: int = 2000, crops: int | None = None, device: str | torch.device | None = None
 ) -> list[dict[str, Any]]:
-    """Measures ZF-5's features of one image of 500 x 375 pixels, at one scale and at five, pooled and fc7.
+    """Measure ZF-5's features of one image of 500 x 375 pixels, at one scale and at five, pooled and fc7.
 
     Args:
         repeats: Pairs of timed runs per row, after one warm-up of each.
@@ -41,7 +39,7 @@ def run(
         One dict per case: `name`, `device`, `dtype`, `windows`, `distinct` windows, `crops`, `ours_s`, `peer_s`
         (medians; the peer's scaled to all windows), `peer`, `ratio` (median over the pairs), `threads`.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = pick_device(device)
     count = min(windows, crops or (windows if place.type == "cuda" else 64))
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*IMAGE_HW, 3), dtype=np.uint8)
@@ -103,17 +101,14 @@ def _row(
         )
         for _ in range(repeats)
     ]
-    cuda = sides.device.type == "cuda"
     return {
         "name": f"{sides.layer} at {len(sides.scales)} scale{'s' * (len(sides.scales) > 1)}",
-        "device": torch.cuda.get_device_name(sides.device) if cuda else "cpu",
+        "device": device_name(sides.device),
         "dtype": sides.precision,
         "windows": len(boxes),
         "distinct": len(np.unique(boxes, axis=0)),
         "crops": crops,
         "peer": "R-CNN's way: a 227 x 227 crop a window, same network",
-        "ours_s": statistics.median(pair[0] for pair in pairs),
-        "peer_s": statistics.median(pair[1] for pair in pairs),
-        "ratio": statistics.median(pair[1] / pair[0] for pair in pairs),
+        **medians(pairs),
         "threads": torch.get_num_threads(),
     }

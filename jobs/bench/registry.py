@@ -19,12 +19,12 @@ _MEASURES = {
 
 
 def measure_names() -> list[str]:
-    """Names of all measures."""
+    """Return the names of all measures."""
     return sorted(_MEASURES)
 
 
 def measure(name: str, **options: Any) -> list[dict[str, Any]]:
-    """Runs a measure.
+    """Run a measure.
 
     Args:
         name: One of `measure_names()`.

@@ -22,7 +22,7 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
 def make_images(count: int, seed: int = 0) -> list[ImageRecord]:
-    """Draws JPEGs of 500 x 375 pixels in ten classes: soft colours with fine grain, about 90 kB each."""
+    """Draw JPEGs of 500 x 375 pixels in ten classes: soft colours with fine grain, about 90 kB each."""
     import cv2
     from PIL import Image
 
@@ -39,7 +39,7 @@ def make_images(count: int, seed: int = 0) -> list[ImageRecord]:
 
 
 def read_folder(folder: Path, count: int) -> list[ImageRecord]:
-    """Reads at most `count` images below a folder, spread evenly; the folder that an image lies in is its class.
+    """Read at most `count` images below a folder, spread evenly; the folder that an image lies in is its class.
 
     Raises:
         ConfigError: There are no readable images of two classes.
@@ -58,7 +58,7 @@ def read_folder(folder: Path, count: int) -> list[ImageRecord]:
 
 
 def write_images(artifact: Artifact, records: list[ImageRecord]) -> None:
-    """Writes records as an `images` artifact with a split `train`."""
+    """Write records as an `images` artifact with a split `train`."""
     by_key = {record.key: record for record in records}
     categories = sorted({record.annotation.objects[0].category for record in records})
     manifest = Manifest.cut({"train": list(by_key)}, categories, _SHARD)

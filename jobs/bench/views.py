@@ -6,7 +6,6 @@ Both sides start from a decoded image and end with scores averaged over the view
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.bench.pool import IMAGE_HW, seconds
+from jobs.bench.inputs import HIDDEN, IMAGE_HW
+from jobs.bench.timing import device_name, medians, pick_device, timed_pairs
 from sppnet.classification.classifier import ViewClassifier
 from sppnet.classification.views import PAPER_SIZE, ViewSet, named_views
 from sppnet.images.network_input import resize_image
@@ -24,7 +24,6 @@ from sppnet.networks.network import FcHead, Precision
 from sppnet.pooling.pyramid import Pyramid
 
 NETWORKS = ("zf5", "overfeat7")
-HIDDEN = (4096, 4096)
 CLASSES = 1000
 
 
@@ -39,7 +38,7 @@ def run(
     device: str | torch.device | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Measures 10 and 96 views of each network.
+    """Measure 10 and 96 views of each network.
 
     Args:
         repeats: Pairs of timed runs a row, after one warm-up of each.
@@ -56,7 +55,7 @@ def run(
         `peer_s` (medians a batch, seconds), `peer`, `ratio` (median of `peer_s / ours_s` over the pairs),
         `pixels_ratio` (pixels convolved for the crops over those for the maps) and `threads`.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = pick_device(device)
     shown = [_make_image(seed + number) for number in range(images)]
     rows = []
     for architecture in networks:
@@ -86,34 +85,32 @@ def _row(
     repeats: int,
     views: ViewSet,
 ) -> dict[str, Any]:
-    def classify(side: ViewClassifier) -> float:
-        return seconds(lambda: side([side.prepare(image) for image in images]), side.device)
+    def classify(side: ViewClassifier) -> object:
+        return side([side.prepare(image) for image in images])
 
     for side in (ours, peer):
         classify(side)
-    pairs = [(classify(ours), classify(peer)) for _ in range(repeats)]
+    pairs = timed_pairs(lambda: classify(ours), lambda: classify(peer), repeats, ours.device)
     return {
         "name": name,
-        "device": torch.cuda.get_device_name(ours.device) if ours.device.type == "cuda" else "cpu",
+        "device": device_name(ours.device),
         "precision": ours.precision,
         "images": len(images),
         "views": len(views.views(IMAGE_HW)),
         "threads": torch.get_num_threads(),
         "peer": "the same views as crops",
-        "ours_s": statistics.median(pair[0] for pair in pairs),
-        "peer_s": statistics.median(pair[1] for pair in pairs),
-        "ratio": statistics.median(pair[1] / pair[0] for pair in pairs),
+        **medians(pairs),
         "pixels_ratio": _pixels(peer, images[0]) / _pixels(ours, images[0]),
     }
 
 
 def _pixels(side: ViewClassifier, image: NDArray[np.uint8]) -> int:
-    """Pixels that are convolved for one image."""
+    """Count the pixels that are convolved for one image."""
     return sum(plane.pixels.shape[0] * plane.pixels.shape[1] for plane in side.prepare(image).planes)
 
 
 def _make_image(seed: int) -> NDArray[np.uint8]:
-    """A smooth random image of `IMAGE_HW`."""
+    """Make a smooth random image of `IMAGE_HW`."""
     return resize_image(np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8), IMAGE_HW)
 
 

@@ -21,7 +21,6 @@ from jobs.commands.options import (
 )
 from jobs.recipes import find_recipe
 from jobs.run.console import make_console
-from jobs.run.running import make_missing
 
 
 def classify(
@@ -51,9 +50,10 @@ def classify(
 ) -> None:
     """Write class scores or features of any images, with a trained network, as Parquet. Run it again: it goes on."""
     with command("classify", as_json, verbose) as result:
-        from jobs.apply.classify import Request, classify_engine, write_out
+        from jobs.apply.classify import ClassifyRequest, classify_engine, write_scores
+        from jobs.run.making import make_missing
 
-        request = Request(
+        request = ClassifyRequest(
             corpus=corpus,
             recipe=find_recipe(recipe) if recipe else None,
             overrides=overrides or (),
@@ -65,7 +65,7 @@ def classify(
         )
         engine = classify_engine(request, workspace)
         make_missing(engine, lambda: make_executor(local, address, cpus), make_console())
-        result.fields.update(out=out, **write_out(engine, out))
+        result.fields.update(out=out, **write_scores(engine, out))
         found = result.fields
         make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
 
@@ -95,11 +95,12 @@ def score(
 ) -> None:
     """Write what a trained detector finds in any images. Run it again after any failure: it goes on."""
     with command("score", as_json, verbose) as result:
-        from jobs.apply.score import Request, score_engine, write_out
+        from jobs.apply.score import ScoreRequest, score_engine, write_detections
         from jobs.exports.detections import export_options
+        from jobs.run.making import make_missing
 
         options = export_options(file_format, boxes, threshold, top_per_set, numbers)
-        request = Request(
+        request = ScoreRequest(
             corpus=corpus,
             recipe=find_recipe(recipe),
             overrides=overrides or (),
@@ -108,7 +109,7 @@ def score(
         )
         engine = score_engine(request, workspace)
         make_missing(engine, lambda: make_executor(local, address, cpus), make_console())
-        result.fields.update(out=out, **write_out(engine, out, options))
+        result.fields.update(out=out, **write_detections(engine, out, options))
         found = result.fields
         make_console().print(
             f"{found['detections']} detections in {found['images']} images, {found['quarantined']} set aside: {out}"

@@ -107,9 +107,12 @@ def report(
 ) -> None:
     """Write the HTML report of what is there: tables, curves, pictures, timings, quarantine."""
     with command("report", as_json) as result:
-        from jobs.report.page.collect import write_report
+        from jobs.report.page.collect import collect
+        from jobs.report.page.render import render
+        from jobs.run.history import report_folder
 
-        result.fields["report"] = write_report(open_engine(recipe, workspace, overrides))
+        engine = open_engine(recipe, workspace, overrides)
+        result.fields["report"] = report_folder(engine).write_report(render(collect(engine)))
         make_console().print(f"report: {result.fields['report']}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,6 @@ from jobs.commands.options import (
     open_engine,
 )
 from jobs.run.console import make_console
-from jobs.run.running import make_missing
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
@@ -68,19 +66,26 @@ def demo(
 
 
 def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) -> None:
-    from jobs.report.page.collect import write_report
-    from jobs.run.results import class_table, run_result
+    from jobs.report.page.collect import collect
+    from jobs.report.page.render import render
+    from jobs.run.making import make_missing
+    from jobs.run.results import class_results_table
 
-    start = time.perf_counter()
     console = make_console()
-    summaries = make_missing(engine, make_executor, console)
-    result.fields.update(run_result(engine, summaries, time.perf_counter() - start))
-    result.fields["report"] = write_report(engine)
-    for name, row in result.fields["steps"].items():
-        voc07 = "" if row["voc07_map"] is None else f"VOC07 mAP {_percent(row['voc07_map'])}, "
-        console.print(f"{name}: {voc07}area mAP {_percent(row['area_map'])}")
-    if result.fields["classes"]:
-        console.print(class_table(result.fields["classes"]))
+    made = make_missing(engine, make_executor, console)
+    result.fields.update(
+        run=engine.recipe.name,
+        folder=str(made.folder.key),
+        workspace=engine.workspace.store.uri,
+        seconds=made.seconds,
+        **made.result.to_json(),
+    )
+    result.fields["report"] = made.folder.write_report(render(collect(engine)))
+    for name, row in made.result.steps.items():
+        voc07 = "" if row.voc07_map is None else f"VOC07 mAP {_percent(row.voc07_map)}, "
+        console.print(f"{name}: {voc07}area mAP {_percent(row.area_map)}")
+    if made.result.classes:
+        console.print(class_results_table(made.result.classes))
     console.print(f"report: {result.fields['report']}")
 
 

@@ -42,7 +42,7 @@ def bench(
 
 
 def _values(options: list[str]) -> dict[str, Any]:
-    """Reads `NAME=VALUE` options; values are YAML."""
+    """Read `NAME=VALUE` options; values are YAML."""
     import yaml
 
     found = {}

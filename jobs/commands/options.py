@@ -13,7 +13,7 @@ import typer
 
 from jobs.recipes import find_recipe
 from jobs.run.console import set_up_logging
-from sppnet.errors import SppError
+from jobs.run.ending import DEFECT, Ending
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
@@ -40,46 +40,46 @@ DEFAULT_WORKSPACE = "./workspace"
 
 
 class Result:
-    """What a command prints as JSON."""
+    """What a command prints as JSON.
+
+    Attributes:
+        fields: Its values.
+        as_json: Whether it is printed.
+    """
 
     def __init__(self, command: str, as_json: bool) -> None:
         self.fields: dict[str, Any] = {"command": command, "exit_code": 0}
         self.as_json = as_json
 
     def emit(self) -> None:
-        """Ends the output with the JSON line, if it was asked for."""
+        """End the output with the JSON line, if it was asked for."""
         if self.as_json:
             print(json.dumps(self.fields), flush=True)  # noqa: T201
 
 
 @contextmanager
 def command(name: str, as_json: bool, verbose: bool = False) -> Iterator[Result]:
-    """Turns errors into one line and the documented exit code, and ends the output with JSON if asked to."""
+    """Turn errors into one line and the documented exit code, and end the output with JSON if asked to."""
     set_up_logging(verbose)
     result = Result(name, as_json)
-    code = 0
+    ending = Ending()
     try:
         yield result
-    except SppError as error:
-        code = error.exit_code
-        result.fields["error"] = " ".join(str(error).split())
-    except KeyboardInterrupt:
-        code = 130
-        result.fields["error"] = "interrupted; finished units are kept, run again to go on"
-    except Exception as error:  # the command's boundary: a defect ends with its trace, one line and JSON too
-        code = 1
-        logger.exception("unexpected error in sppnet %s", name)
-        result.fields["error"] = " ".join(f"{type(error).__name__}: {error}".split())
-    if code:
-        print(f"sppnet: {result.fields['error']}", file=sys.stderr)  # noqa: T201
-    result.fields["exit_code"] = code
+    except (Exception, KeyboardInterrupt) as error:  # the command's boundary: a defect ends with one line and JSON too
+        ending = Ending.of(error)
+        if ending.exit_code == DEFECT:
+            logger.exception("unexpected error in sppnet %s", name)
+    if ending.error:
+        result.fields["error"] = ending.error
+        print(f"sppnet: {ending.error}", file=sys.stderr)  # noqa: T201
+    result.fields["exit_code"] = ending.exit_code
     result.emit()
-    if code:
-        raise typer.Exit(code)
+    if ending.exit_code:
+        raise typer.Exit(ending.exit_code)
 
 
 def open_engine(recipe: str, workspace: str, overrides: list[str] | None) -> Engine:
-    """Opens a recipe, with its overrides, in a workspace."""
+    """Open a recipe, with its overrides, in a workspace."""
     from pipelines.engine.recipe import load_recipe
     from pipelines.engine.runner import Engine
     from pipelines.engine.workspace import Workspace
@@ -88,7 +88,7 @@ def open_engine(recipe: str, workspace: str, overrides: list[str] | None) -> Eng
 
 
 def make_executor(local: bool, address: str | None, cpus: int | None) -> Executor:
-    """Makes the executor that the options `--local`, `--address` and `--cpus` ask for."""
+    """Make the executor that the options `--local`, `--address` and `--cpus` ask for."""
     if local:
         from pipelines.executors.local import LocalExecutor
 

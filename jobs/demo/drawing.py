@@ -34,14 +34,14 @@ class Canvas:
         self.pixels: Sprite = np.zeros((SIDE, SIDE, 4), np.uint8)
 
     def polygon(self, points: Sequence[Point], fill: Colour) -> None:
-        """Fills a polygon."""
+        """Fill a polygon."""
         import cv2
 
         fixed = np.round(np.array(points) * SIDE * 2**_SHIFT).astype(np.int32)
         cv2.fillPoly(self.pixels, [fixed], (*fill, 255), cv2.LINE_AA, _SHIFT)
 
     def ellipse(self, centre: Point, axes: Point, fill: Colour, angle: float = 0.0) -> None:
-        """Fills an ellipse of half axes `axes`, turned by `angle` degrees."""
+        """Fill an ellipse of half axes `axes`, turned by `angle` degrees."""
         turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)
         x, y = axes[0] * np.cos(turn), axes[1] * np.sin(turn)
         c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -49,18 +49,18 @@ class Canvas:
         self.polygon([(float(px), float(py)) for px, py in points], fill)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour) -> None:
-        """Fills an upright rectangle."""
+        """Fill an upright rectangle."""
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill)
 
     def line(self, points: Sequence[Point], width: float, ink: Colour) -> None:
-        """Draws a polyline of a width in unit coordinates."""
+        """Draw a polyline of a width in unit coordinates."""
         import cv2
 
         fixed = np.round(np.array(points) * SIDE * 2**_SHIFT).astype(np.int32)
         cv2.polylines(self.pixels, [fixed], False, (*ink, 255), max(1, round(width * SIDE)), cv2.LINE_AA, _SHIFT)
 
     def inside(self, outline: Sequence[Point], pattern: Canvas) -> None:
-        """Lays a pattern over the canvas, within an outline only."""
+        """Lay a pattern over the canvas, within an outline only."""
         mask = Canvas()
         mask.polygon(outline, (0, 0, 0))
         # Integers, rounded: x * y / 255.
@@ -70,7 +70,7 @@ class Canvas:
 
 
 def smooth(points: Sequence[Point], steps: int = 10) -> list[Point]:
-    """A closed Catmull-Rom curve through the points."""
+    """Return a closed Catmull-Rom curve through the points."""
     p = np.array(points, np.float64)
     before, after, beyond = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
     t = (np.arange(steps) / steps)[None, :, None]
@@ -80,18 +80,18 @@ def smooth(points: Sequence[Point], steps: int = 10) -> list[Point]:
 
 
 def mirrored(points: Sequence[Point]) -> list[Point]:
-    """The points and their mirror images about x = 0.5, as one closed outline."""
+    """Join the points and their mirror images about x = 0.5 to one closed outline."""
     return [*points, *((1 - x, y) for x, y in reversed(points))]
 
 
 def shade(base: Colour, factor: float) -> Colour:
-    """The colour, darker (`factor` below 1) or lighter."""
+    """Make a colour darker (`factor` below 1) or lighter."""
     r, g, b = (min(255.0, c * factor) for c in base)
     return (r, g, b)
 
 
 def draw_sprite(draw: Callable[[Rng], Canvas], rng: Rng) -> Sprite:
-    """Draws one object with light from one side and a grain: uint8 `[SIDE, SIDE, 4]`, premultiplied by alpha."""
+    """Draw one object with light from one side and a grain: uint8 `[SIDE, SIDE, 4]`, premultiplied by alpha."""
     pixels = draw(rng).pixels.astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)

@@ -56,7 +56,7 @@ class _Placed:
 def draw_dataset(
     root: Path, *, seed: int = 0, train: int = 400, val: int = 120, size: tuple[int, int] = (280, 380)
 ) -> None:
-    """Draws the data set: `JPEGImages`, `Annotations`, `ImageSets/Main/{train,val}.txt` and `categories.txt`.
+    """Draw the data set: `JPEGImages`, `Annotations`, `ImageSets/Main/{train,val}.txt` and `categories.txt`.
 
     The folder appears whole or not at all. A folder that holds this very data set is left as it is.
 
@@ -90,7 +90,7 @@ def draw_dataset(
 
 
 def _is_done(root: Path, made_of: dict[str, Any]) -> bool:
-    """Tells whether `root` is this data set; raises `ConfigError` if it is anything else but an empty folder."""
+    """Tell whether `root` is this data set; raise `ConfigError` if it is anything else but an empty folder."""
     marker = root / _MARKER
     if marker.is_file() and marker.read_text() == _marker_text(made_of):
         return True
@@ -119,7 +119,7 @@ def _write(folder: Path, seed: int, splits: dict[str, int], size: tuple[int, int
 
 
 def draw_image(key: str, seed: int, size: tuple[int, int] = (280, 380)) -> tuple[bytes, ImageAnnotation]:
-    """Draws one scene.
+    """Draw one scene.
 
     Args:
         key: Of the image, for its annotation.
@@ -149,7 +149,7 @@ def draw_image(key: str, seed: int, size: tuple[int, int] = (280, 380)) -> tuple
 
 
 def _arrange(rng: Rng, height: int, width: int) -> list[_Placed]:
-    """Distractors behind, objects among each other, and now and then a distractor in front."""
+    """Put distractors behind, objects among each other, and now and then a distractor in front."""
     things: list[_Placed] = []
     for _ in range(int(rng.integers(0, 4))):
         things.append(_place(rng, _distractor(rng), 180, rng.uniform(0.12, 0.5), height, width))
@@ -187,7 +187,7 @@ def _place(
     category: str | None = None,
     subcategory: str | None = None,
 ) -> _Placed:
-    """Turns, stretches and mirrors a sprite; its longest side becomes `share` of the image's short side."""
+    """Turn, stretch and mirror a sprite; its longest side becomes `share` of the image's short side."""
     angle = float(np.clip(rng.normal(0, turn / 2), -turn, turn))
     pixels = _turned(sprite, rng, angle, share * min(height, width))
     tall, wide = pixels.shape[:2]
@@ -200,7 +200,7 @@ def _place(
 
 
 def _turned(sprite: Sprite, rng: Rng, angle: float, longest: float) -> Floats:
-    """The sprite turned by `angle` degrees with a little stretch and shear: float32 `[h, w, 4]`, cut to its extent."""
+    """Turn a sprite by `angle` degrees with a little stretch and shear: float32 `[h, w, 4]`, cut to its extent."""
     import cv2
 
     stretch = float(np.exp(rng.normal(0, 0.12)))
@@ -224,7 +224,7 @@ def _turned(sprite: Sprite, rng: Rng, angle: float, longest: float) -> Floats:
 
 
 def _overlap(a: _Placed, b: _Placed) -> float:
-    """Share of the smaller one's rectangle that the other covers."""
+    """Return the share of the smaller one's rectangle that the other covers."""
     (h, w), (k, v) = a.pixels.shape[:2], b.pixels.shape[:2]
     wide = min(a.x + w, b.x + v) - max(a.x, b.x)
     tall = min(a.y + h, b.y + k) - max(a.y, b.y)
@@ -232,7 +232,7 @@ def _overlap(a: _Placed, b: _Placed) -> float:
 
 
 def _lay(scene: Floats, owner: npt.NDArray[np.int16], thing: _Placed, number: int, shadow: float) -> None:
-    """Blends a sprite and its soft shadow into the scene, and marks the pixels it covers as its own."""
+    """Blend a sprite and its soft shadow into the scene, and mark the pixels it covers as its own."""
     import cv2
 
     height, width = owner.shape
@@ -253,7 +253,7 @@ def _lay(scene: Floats, owner: npt.NDArray[np.int16], thing: _Placed, number: in
 
 
 def _annotate(thing: _Placed, seen: npt.NDArray[np.bool_]) -> ObjectAnnotation | None:
-    """The object with the box of its visible pixels, or None if hardly any are."""
+    """Return the object with the box of its visible pixels, or None if hardly any are."""
     if thing.category is None:
         return None
     whole = int((thing.pixels[:, :, 3] > 255 * _SOLID).sum())
@@ -273,7 +273,7 @@ def _annotate(thing: _Placed, seen: npt.NDArray[np.bool_]) -> ObjectAnnotation |
 
 
 def _photograph(rng: Rng, scene: Floats) -> Image:
-    """What a lens and a sensor make of the scene: uneven light, a colour cast, blur, grain."""
+    """Do to the scene what a lens and a sensor do: uneven light, a colour cast, blur, grain."""
     import cv2
 
     height, width = scene.shape[:2]

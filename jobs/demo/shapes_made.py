@@ -16,7 +16,7 @@ _DARK: Colour = (25, 25, 30)
 
 
 def _bottle(rng: Rng, half: Sequence[Point], neck: float) -> Canvas:
-    """A bottle of half-widths `half` (x from the axis, y), with cap, label, liquid and gloss."""
+    """Draw a bottle of half-widths `half` (x from the axis, y), with cap, label, liquid and gloss."""
     canvas = Canvas()
     glass = colour(rng, None, rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.85))
     outline = mirrored([(0.5 + x, y) for x, y in half])
@@ -57,7 +57,7 @@ def _flask(rng: Rng) -> Canvas:
 
 
 def _car(rng: Rng, body: Sequence[Point], windows: Sequence[Sequence[Point]], wheels: Sequence[float]) -> Canvas:
-    """A car from the side: body, windows, seams, lamps and wheels."""
+    """Draw a car from the side: body, windows, seams, lamps and wheels."""
     canvas = Canvas()
     paint = colour(rng)
     glass = near(rng, (150, 180, 200), 25)

@@ -18,7 +18,7 @@ _DARK: Colour = (25, 25, 30)
 def _butterfly(
     rng: Rng, fore: Sequence[Point], hind: Sequence[Point], mark: Callable[[Canvas, Colour], None]
 ) -> Canvas:
-    """Two pairs of wings given as right halves, dark rims, a pattern, a body with feelers."""
+    """Draw two pairs of wings given as right halves, dark rims, a pattern, a body with feelers."""
     canvas = Canvas()
     wing, rim = colour(rng, None, 0.8, 0.85), near(rng, _DARK, 10)
     lower = near(rng, wing, 25)
@@ -93,7 +93,7 @@ def _moth(rng: Rng) -> Canvas:
 def _fish(
     rng: Rng, body: Sequence[Point], fins: Sequence[Sequence[Point]], bands: Sequence[float], eye: Point
 ) -> Canvas:
-    """A fish that looks to the right: fins below the body, bands, a belly, scales, gill and eye."""
+    """Draw a fish that looks to the right: fins below the body, bands, a belly, scales, gill and eye."""
     canvas = Canvas()
     skin = colour(rng, None, rng.uniform(0.3, 0.9))
     second = colour(rng)

@@ -15,7 +15,7 @@ Rng: TypeAlias = np.random.Generator
 
 
 def colour(rng: Rng, hue: float | None = None, saturation: float | None = None, value: float | None = None) -> Colour:
-    """A colour of RGB values in 0..255; what isn't given is random."""
+    """Make a colour of RGB values in 0..255; what isn't given is random."""
     h = rng.uniform() if hue is None else hue % 1
     s = rng.uniform(0.25, 0.9) if saturation is None else saturation
     v = rng.uniform(0.35, 0.95) if value is None else value
@@ -24,13 +24,13 @@ def colour(rng: Rng, hue: float | None = None, saturation: float | None = None, 
 
 
 def near(rng: Rng, base: Colour, spread: float = 18.0) -> Colour:
-    """A colour close to `base`: each channel moved by a normal step of `spread` grey levels."""
+    """Make a colour close to `base`: each channel moved by a normal step of `spread` grey levels."""
     r, g, b = np.clip(np.array(base) + rng.normal(0, spread, 3), 0, 255).tolist()
     return (r, g, b)
 
 
 def noise(rng: Rng, height: int, width: int, coarsest: float, persistence: float = 0.6, finest: float = 2.0) -> Floats:
-    """Multi-octave value noise `[H, W]`, mean 0, standard deviation 1; its waves measure `finest..coarsest` pixels."""
+    """Make multi-octave value noise `[H, W]`, mean 0, deviation 1; its waves measure `finest..coarsest` pixels."""
     import cv2
 
     total = np.zeros((height, width), np.float32)
@@ -47,7 +47,7 @@ def noise(rng: Rng, height: int, width: int, coarsest: float, persistence: float
 
 
 def flat(base: Colour, height: int, width: int) -> Floats:
-    """One colour everywhere: float32 `[H, W, 3]`."""
+    """Fill an image with one colour: float32 `[H, W, 3]`."""
     return np.broadcast_to(np.array(base, np.float32), (height, width, 3)).copy()
 
 
@@ -169,7 +169,7 @@ _KINDS: tuple[Callable[[Rng, int, int], Floats], ...] = (
 
 
 def background(rng: Rng, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A background of a random kind: uint8 `[H, W, 3]`, RGB."""
+    """Draw a background of a random kind: uint8 `[H, W, 3]`, RGB."""
     kind: Any = _KINDS[int(rng.integers(0, len(_KINDS)))]
     image: Floats = kind(rng, height, width)
     contrast = np.float32(rng.uniform(0.55, 1.0))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from jobs.exports.steps import step_making
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
     from pipelines.outputs.export import ExportOptions
     from pipelines.outputs.ids import Numbers
 
-KIND = "detections"
+_KINDS = ("detections",)
 
 
 def export_options(
     file_format: str, boxes: str, threshold: float | None, top_per_set: str | None, numbers: str | None
 ) -> ExportOptions:
-    """Options as they are typed, checked before anything is run.
+    """Check options as they are typed, before anything is run.
 
     Args:
         file_format: One of `pipelines.outputs.export.FORMATS`.
@@ -47,7 +48,7 @@ def export_options(
 def export_detections(
     engine: Engine, step: str, out: str, options: ExportOptions, split: str | None = None
 ) -> dict[str, Any]:
-    """Writes the detections of one split of a run.
+    """Write the detections of one split of a run.
 
     Args:
         engine: The recipe in its workspace.
@@ -67,7 +68,7 @@ def export_detections(
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.outputs.export import export
 
-    planned = detection_step(engine, step)
+    planned = step_making(engine, step, _KINDS)
     config: Any = planned.config
     images = engine.workspace.artifact(dict(planned.spec.inputs)["images"][0])
     chosen = _split(planned, split)
@@ -83,18 +84,8 @@ def export_detections(
     }
 
 
-def detection_step(engine: Engine, name: str) -> PlannedStep:
-    """A step that makes detections; raises `ConfigError` naming those that do."""
-    found = [step for step in engine.steps if engine.workspace.artifact(step.spec.artifact).kind == KIND]
-    for step in found:
-        if step.name == name:
-            return step
-    known = ", ".join(step.name for step in found) or "none"
-    raise ConfigError(f"no step '{name}' makes detections in recipe {engine.recipe.source}; those that do: {known}")
-
-
 def _read_numbers(path: str) -> Numbers:
-    """Reads a file with numbers; raises `ConfigError` if it can't be read or is something else."""
+    """Read a file with numbers; raise `ConfigError` if it can't be read or is something else."""
     from pipelines.outputs.ids import Numbers
 
     try:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from jobs.exports.steps import step_making
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine.runner import Engine, PlannedStep
+    from pipelines.engine.runner import Engine
 
-KINDS = ("network", "head")
-FORMATS = (".safetensors", ".pth")
+_KINDS = ("network", "head")
+SUFFIXES = (".safetensors", ".pth")
 
 
 def export_weights(engine: Engine, step: str, target: str) -> dict[str, Any]:
-    """Writes what a step trained or imported to one file.
+    """Write what a step trained or imported to one file.
 
     `.safetensors` is the artifact's own object with its description; `.pth` a state dict in which the trunk's tensors
     have their publisher's names (torchvision's, for its backbones) and the others are `head.layers.fc6.weight` ...
@@ -39,9 +40,9 @@ def export_weights(engine: Engine, step: str, target: str) -> dict[str, Any]:
     from sppnet.networks.weights import read_safetensors
 
     suffix = PurePosixPath(target).suffix
-    if suffix not in FORMATS:
-        raise ConfigError(f"{target}: the name must end in {' or '.join(FORMATS)}")
-    artifact = engine.workspace.artifact(_planned(engine, step).spec.artifact)
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"{target}: the name must end in {' or '.join(SUFFIXES)}")
+    artifact = engine.workspace.artifact(step_making(engine, step, _KINDS).spec.artifact)
     if UNIT not in artifact.committed():
         raise ConfigError(f"step {step} has not been run in {engine.workspace.store.uri}; run the recipe first")
     data = artifact.read(UNIT)
@@ -51,12 +52,3 @@ def export_weights(engine: Engine, step: str, target: str) -> dict[str, Any]:
     folder, _, name = target.rpartition("/")
     open_store(folder or ("/" if target.startswith("/") else ".")).put(name, data)
     return {"file": target, "bytes": len(data), "tensors": len(tensors), "artifact": artifact.name}
-
-
-def _planned(engine: Engine, name: str) -> PlannedStep:
-    found = [step for step in engine.steps if engine.workspace.artifact(step.spec.artifact).kind in KINDS]
-    for step in found:
-        if step.name == name:
-            return step
-    known = ", ".join(step.name for step in found) or "none of this recipe"
-    raise ConfigError(f"step {name!r} makes no network or head; these do: {known}")

@@ -17,14 +17,14 @@ the same size each."""
 
 
 def ingested_splits(shapes: Shapes, step: str) -> tuple[str, ...]:
-    """Splits of a step that ingests: kinds of data sets name theirs in a list or a mapping, or have none to name."""
+    """Find the splits of a step that ingests: kinds of data sets name theirs in a list or a mapping, or have none."""
     named = tuple(getattr(shapes.config(step).dataset, "splits", None) or ())
     own = tuple(key.removeprefix(f"{step}.") for key in shapes.corpus.images if key.startswith(f"{step}."))
     return named or own
 
 
 def ingest_work(shapes: Shapes, step: str) -> Work:
-    """Decoding every image once, to check it, and storing it as it came."""
+    """Count decoding every image once, to check it, and storing it as it came."""
     corpus, rates, splits = shapes.corpus, shapes.rates, ingested_splits(shapes, step)
     images = corpus.count(step, *splits)
     stored = corpus.encoded_bytes(rates, step, *splits) + images * rates.record_bytes
@@ -32,7 +32,7 @@ def ingest_work(shapes: Shapes, step: str) -> Work:
 
 
 def propose_work(shapes: Shapes, step: str) -> Work:
-    """Windows by each method; the time that one takes grows with the image."""
+    """Count windows by each method; the time that one takes grows with the image."""
     config = shapes.config(step)
     images = shapes.corpus.count(config.images, *config.splits)
     typical = images * shapes.corpus.typical_pixels / (500 * 375)
@@ -41,7 +41,7 @@ def propose_work(shapes: Shapes, step: str) -> Work:
 
 
 def weights_work(shapes: Shapes, step: str) -> Work:
-    """Importing a network: its convolutions, and its fully connected layers where the step says how to read them."""
+    """Count importing a network: its convolutions, and its fc layers where the step says how to read them."""
     spec, head = shapes.backbone(step), shapes.config(step).head
     parameters = backbone_parameters(spec)
     if head is not None:
@@ -51,7 +51,7 @@ def weights_work(shapes: Shapes, step: str) -> Work:
 
 
 def extract_work(shapes: Shapes, step: str) -> Work:
-    """Every image through the convolutions once a scale, its mirror image likewise where that is wanted."""
+    """Count every image through the convolutions once a scale, its mirror image likewise where that is wanted."""
     config = shapes.config(step)
     images = shapes.corpus.count(config.images, *config.splits)
     width, height = shapes.corpus.size_wh
@@ -66,7 +66,7 @@ def extract_work(shapes: Shapes, step: str) -> Work:
 
 
 def pretrain_work(shapes: Shapes, step: str) -> Work:
-    """The whole network on crops of images (sections 2.3, 3.1 and 4.5)."""
+    """Count the whole network on crops of images (sections 2.3, 3.1 and 4.5)."""
     config, spec = shapes.config(step), shapes.backbone(step)
     low, high = config.random_size or (0, -1)
     sides = range(low, high + 1) or config.size
@@ -85,7 +85,7 @@ def pretrain_work(shapes: Shapes, step: str) -> Work:
 
 
 def finetune_images(shapes: Shapes, step: str) -> int:
-    """Images whose maps fine-tuning reads, counted as often as they are read: a chunk of batches reads some shards.
+    """Count the images whose maps fine-tuning reads, as often as they are read: a chunk of batches reads some shards.
 
     A chunk has no window twice, so that it reads as many shards as hold enough windows on objects.
     """
@@ -100,7 +100,7 @@ def finetune_images(shapes: Shapes, step: str) -> int:
 
 
 def finetune_work(shapes: Shapes, step: str) -> Work:
-    """fc6, fc7 and fc8 on windows pooled anew for each batch (section 4.1)."""
+    """Count fc6, fc7 and fc8 on windows pooled anew for each batch (section 4.1)."""
     config = shapes.config(step)
     pooled = Pyramid(config.levels).bins * shapes.channels(config.maps)
     sizes = (pooled, *shapes.hidden(step), len(config.categories) + 1)

@@ -54,20 +54,20 @@ class Corpus:
         return self.size_wh[0] * self.size_wh[1]
 
     def count(self, step: str, *splits: str) -> int:
-        """Images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        """Count the images of some splits of a step that ingests; raise like `sets`."""
         return sum(found.count for found in self.sets(step, *splits))
 
     def pixels(self, step: str, *splits: str) -> float:
-        """Pixels of all images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        """Count the pixels of all images of some splits of a step that ingests; raise like `sets`."""
         return sum(found.count * (found.mean_pixels or self.typical_pixels) for found in self.sets(step, *splits))
 
     def encoded_bytes(self, rates: Rates, step: str, *splits: str) -> float:
-        """Bytes of all encoded images of some splits of a step that ingests; raises `ConfigError` like `sets`."""
+        """Count the bytes of all encoded images of some splits of a step that ingests; raise like `sets`."""
         usual = rates.pixel_bytes * self.typical_pixels
         return sum(found.count * (found.mean_bytes or usual) for found in self.sets(step, *splits))
 
     def sets(self, step: str, *splits: str) -> Iterator[ImageSet]:
-        """Yield the images of some splits of a step that ingests.
+        """Find the images of some splits of a step that ingests.
 
         Raises:
             ConfigError: The size of a split is not known.
@@ -102,7 +102,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def listed_images(recipe: Recipe) -> dict[str, ImageSet]:
-    """Count the images of every ingest step's splits from the data set's own lists, and looks at a few of them.
+    """Count the images of every ingest step's splits in the data set's own lists, and look at a few of them.
 
     Args:
         recipe: The recipe, whose data sets must be there.

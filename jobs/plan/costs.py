@@ -64,7 +64,7 @@ class Planner:
     rates: Rates
 
     def steps(self) -> list[StepCost]:
-        """Every step's cost, in the recipe's order.
+        """Work out every step's cost, in the recipe's order.
 
         Raises:
             ConfigError: The size of a split is not known.
@@ -108,7 +108,7 @@ class Planner:
         return Shapes(self.recipe, self.corpus, self.rates)
 
     def _shards(self, config: Any, *splits: str) -> int:
-        """Shards of some splits: none has images of two."""
+        """Count the shards of some splits: none has images of two."""
         images, corpus = config.images, self.corpus
         return sum(self._shapes.shards(images, found.count) for found in corpus.sets(images, *splits))
 

@@ -59,7 +59,7 @@ class SvmCosts(_StepCosts):
         return float(min(self.images * self.shapes.hard(self.step), limit))
 
     def work(self) -> Work:
-        """All phases."""
+        """Count the work of all phases."""
         rounds: int = self._config.rounds
         solving = sum((self._solving(number) for number in range(rounds + 1)), Work())
         return self._gathering() + self._mining() * rounds + solving * len(self._config.categories)
@@ -85,7 +85,7 @@ class SvmCosts(_StepCosts):
         return Work.of(raw * self.shapes.compression(features.layer), examples=raw)
 
     def _solving(self, number: int) -> Work:
-        """One category's training set, streamed and solved, after so many rounds of mining."""
+        """Count one category's training set, streamed and solved, after so many rounds of mining."""
         config, length = self._config, self.shapes.features(self.step).length
         hard = number * self._mined
         streamed = (self._random + self._objects + hard) * length
@@ -97,7 +97,7 @@ class SvmCosts(_StepCosts):
 
 
 def regressors_work(shapes: Shapes, step: str) -> Work:
-    """Box regression: gathering examples, and a category's ridge regression in its primal or its dual."""
+    """Count box regression: gathering examples, and a category's ridge regression in its primal or its dual."""
     config = shapes.config(step)
     images = shapes.corpus.count(config.images, config.split)
     features, rates = shapes.features(step, "pool5"), shapes.rates
@@ -116,7 +116,7 @@ def regressors_work(shapes: Shapes, step: str) -> Work:
 
 
 def ridge_macs(examples: float, length: int, uneven: float = 1.0) -> float:
-    """Multiply-accumulates of one ridge regression: the smaller Gram matrix, half of it, and its factor.
+    """Count multiply-accumulates of one ridge regression: the smaller Gram matrix, half of it, and its factor.
 
     Args:
         examples: Mean number of a category's examples.
@@ -128,7 +128,7 @@ def ridge_macs(examples: float, length: int, uneven: float = 1.0) -> float:
 
 
 def scored(length: int, widened: int, categories: int) -> Work:
-    """Scoring a window's feature for all categories."""
+    """Count scoring a window's feature for all categories."""
     return Work.product(length * categories, "float32") + Work.of(widening=widened)
 
 
@@ -136,7 +136,7 @@ class ScoreCosts(_StepCosts):
     """Costs of a step of `score`, or of `combine`, which scores with several detectors (section 4.4)."""
 
     def members(self) -> list[Any]:
-        """Configs of the steps whose detectors score, those of steps that combine among them."""
+        """Return the configs of the steps whose detectors score, those of steps that combine among them."""
         if self._config.stage == "score":
             return [self._config]
         return [member for step in self._config.detections for member in ScoreCosts(self.shapes, step).members()]
@@ -158,11 +158,11 @@ class ScoreCosts(_StepCosts):
         return found * self.categories
 
     def images(self, *splits: str) -> int:
-        """Images of some splits, by default of those that are scored."""
+        """Count the images of some splits, by default of those that are scored."""
         return self.shapes.corpus.count(self._config.images, *(splits or self._config.splits))
 
     def work(self) -> Work:
-        """All images: each map read once, equal features made once."""
+        """Count all images: each map read once, equal features made once."""
         scales: dict[str, set[int]] = {}
         features = {}
         one = Work()
@@ -178,7 +178,7 @@ class ScoreCosts(_StepCosts):
         return (one + self._detecting()) * self.images()
 
     def _detecting(self) -> Work:
-        """Suppression in one image, and the regression of what stays."""
+        """Count suppression in one image, and the regression of what stays."""
         rates, found = self.shapes.rates, self.detections
         kept = Work.of(found * (rates.regressed_bytes if self.regressed else rates.detection_bytes), detections=found)
         regressors = [member.regressors for member in self.members() if member.regressors]
@@ -189,7 +189,7 @@ class ScoreCosts(_StepCosts):
 
 
 def evaluate_work(shapes: Shapes, step: str) -> Work:
-    """Matching detections with objects, twice where boxes were regressed."""
+    """Count matching detections with objects, twice where boxes were regressed."""
     config, total = shapes.config(step), Work()
     for name in config.detections:
         scores = ScoreCosts(shapes, name)
@@ -200,7 +200,7 @@ def evaluate_work(shapes: Shapes, step: str) -> Work:
 
 
 def recall_work(shapes: Shapes, step: str) -> Work:
-    """Overlaps of objects with windows, and sums by shard and category."""
+    """Count overlaps of objects with windows, and sums by shard and category."""
     config, rates = shapes.config(step), shapes.rates
     images = shapes.corpus.count(config.images, config.split)
     windows = sum(map(shapes.windows, config.windows))

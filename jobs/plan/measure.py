@@ -22,7 +22,7 @@ _WINDOWS = 2000
 
 
 def choose_rates(macs: float | None, read: float | None, given: Sequence[str]) -> Rates:
-    """Rates as options give them; what a machine does is measured only where nobody says how many `macs`.
+    """Take the rates that options give; measure what this machine does only where nobody says how many `macs`.
 
     Args:
         macs: Multiply-accumulates a second in bfloat16, if they are given.
@@ -39,7 +39,7 @@ def choose_rates(macs: float | None, read: float | None, given: Sequence[str]) -
 
 
 def measure_rates(precision: str = "bfloat16", seconds: float = 1.0) -> Rates:
-    """Times convolutions and pooling on this machine's device, and takes the defaults for the rest.
+    """Time convolutions and pooling on this machine's device, and take the defaults for the rest.
 
     A worker on a CPU has one core: one thread is timed.
 
@@ -67,7 +67,7 @@ def _one_thread(device: torch.device) -> Iterator[None]:
 
 
 def _convolving(device: torch.device, precision: str, seconds: float) -> float:
-    """Multiply-accumulates a second of ZF-5 at scale 688."""
+    """Time ZF-5 at scale 688: multiply-accumulates a second."""
     spec = BackboneSpec("zf5")
     backbone = build_backbone(spec).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     image = torch.zeros(1, 3, *_IMAGE_HW, device=device)
@@ -76,7 +76,7 @@ def _convolving(device: torch.device, precision: str, seconds: float) -> float:
 
 
 def _pooling(device: torch.device, seconds: float) -> float:
-    """Values a second of windows of all sizes and places, pooled from one map."""
+    """Time pooling windows of all sizes and places from one map: values a second."""
     height, width, channels = _MAP_SHAPE
     rng, pyramid = np.random.default_rng(0), Pyramid((6, 3, 2, 1))
     ends = rng.integers(0, (width, height), size=(_WINDOWS, 2, 2))
@@ -87,7 +87,7 @@ def _pooling(device: torch.device, seconds: float) -> float:
 
 
 def _times_a_second(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """How often a second something is done; its first time warms up and does not count."""
+    """Time how often a second something is done; its first time warms up and does not count."""
     spent, done = 0.0, -1
     while done < 1 or spent < seconds:
         start = time.perf_counter()

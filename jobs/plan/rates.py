@@ -126,7 +126,7 @@ NAMES = tuple(field.name for field in fields(Rates) if field.name != "where")
 
 
 def read_rates(given: Sequence[str], rates: Rates) -> Rates:
-    """Replaces rates by `NAME=VALUE` options.
+    """Replace rates by `NAME=VALUE` options.
 
     Args:
         given: Such as `pooling=2e11`; of a name that comes twice the last counts.

@@ -23,7 +23,7 @@ _FLOAT32 = 4
 
 
 @dataclass(frozen=True, slots=True)
-class WindowFeatures:
+class FeatureCost:
     """Features of windows, as a step of SVMs or regressors wants them.
 
     Attributes:
@@ -55,43 +55,43 @@ class Shapes:
     rates: Rates
 
     def config(self, step: str) -> Any:
-        """A step's config."""
+        """Return a step's config."""
         return self.recipe.steps[step]
 
     def shards(self, images_step: str, images: int) -> int:
-        """Shards of so many images of a step that ingests."""
+        """Count the shards of so many images of a step that ingests."""
         return math.ceil(images / int(self.config(images_step).shard_size))
 
     def backbone(self, step: str) -> BackboneSpec:
-        """The convolutions of a step that makes a network."""
+        """Return the convolutions of a step that makes a network."""
         spec: BackboneSpec = self.config(step).spec()
         return spec
 
     def windows(self, step: str) -> int:
-        """Windows of an image that a step proposes or imports."""
+        """Count the windows of an image that a step proposes or imports."""
         config = self.config(step)
         most = getattr(config, "max_windows", None)
         methods = len(getattr(config, "methods", ("one",)))
         return methods * (self.corpus.windows if most is None else min(most, self.corpus.windows))
 
     def map_cost(self, backbone: str, scale: int) -> MapCost:
-        """Convolutions of a typical image at a scale."""
+        """Count the convolutions of a typical image at a scale."""
         width, height = self.corpus.size_wh
         return map_cost(self.backbone(backbone), (height, width), scale)
 
     def reading(self, maps_step: str, scales: tuple[int, ...]) -> Work:
-        """Reading one image's maps; for crops, the image itself."""
+        """Count reading one image's maps; for crops, the image itself."""
         config = self.config(maps_step)
         if config.stage == "crops":
             return Work.of(decode=self.corpus.typical_pixels)
         return Work.of(read=sum(self.map_cost(config.backbone, scale).bytes for scale in set(scales)))
 
     def channels(self, maps_step: str) -> int:
-        """Channels of maps."""
+        """Count the channels of maps."""
         return map_cost(self.backbone(self.config(maps_step).backbone), (224, 224)).shape[2]
 
     def hidden(self, step: str) -> tuple[int, ...]:
-        """Outputs of fc6 and fc7 of a step that fine-tunes, pre-trains or imports; an imported file's are not known."""
+        """Return outputs of fc6 and fc7 of a step that trains or imports a network; usual ones for an imported file."""
         config = self.config(step)
         own = getattr(config, "hidden", None)
         if own is None and getattr(config, "init", None):
@@ -99,11 +99,11 @@ class Shapes:
         return tuple(own or _HEAD)
 
     def classes(self, named: Sequence[str] | None) -> int:
-        """Classes of a network whose config names them, or else as many as are usual."""
+        """Count the classes of a network whose config names them, or else as many as are usual."""
         return len(named or ()) or round(self.rates.classes)
 
-    def features(self, step: str, layer: str | None = None) -> WindowFeatures:
-        """The features that a step trains SVMs or regressors on; `layer` where its config has none."""
+    def features(self, step: str, layer: str | None = None) -> FeatureCost:
+        """Size the features that a step trains SVMs or regressors on; `layer` where its config has none."""
         config = self.config(step)
         layer = layer or str(config.features)
         pooled = Pyramid(config.levels).bins * self.channels(config.maps)
@@ -111,13 +111,13 @@ class Shapes:
         head = None if layer == "pool5" else str(config.head)
         name = (config.windows, config.maps, layer, head, frozenset(config.scales), tuple(config.levels))
         if head is None:
-            return WindowFeatures(name, layer, pooled, pooled, work)
+            return FeatureCost(name, layer, pooled, pooled, work)
         sizes = (pooled, *self.hidden(head)[: 1 if layer == "fc6" else 2])
         work += Work.product(head_macs(sizes), config.precision)
-        return WindowFeatures(name, layer, pooled, sizes[-1], work)
+        return FeatureCost(name, layer, pooled, sizes[-1], work)
 
     def _pooling(self, maps_step: str, pooled: int, scales: int) -> Work:
-        """The pooled vector of one window: from a map of one scale or several, or from its own crop's."""
+        """Count pooling the vector of one window: from a map of one scale or several, or from its own crop's."""
         config = self.config(maps_step)
         work = Work.of(pooling=pooled, spreading=pooled if scales > 1 else 0)
         if config.stage == "crops":
@@ -126,35 +126,35 @@ class Shapes:
         return work
 
     def hard(self, step: str) -> float:
-        """Hard negatives that a round of mining finds in an image for a category."""
+        """Count the hard negatives that a round of mining finds in an image for a category."""
         config, rates = self.config(step), self.rates
         found = rates.pool5_hard if config.features == "pool5" else rates.fc_hard
         most = math.inf if config.hard_per_image is None else config.hard_per_image
         return min(found, most, rates.hard_share * self.windows(config.windows))
 
     def detections(self, svms_step: str, per_image: int) -> float:
-        """Detections of an image and category by a step's SVMs."""
+        """Count the detections of an image and category by a step's SVMs."""
         config, rates = self.config(svms_step), self.rates
         found = rates.pool5_detections if config.features == "pool5" else rates.fc_detections
         return min(found, per_image, rates.detection_share * self.windows(config.windows))
 
     def compression(self, layer: str) -> float:
-        """Stored bytes of features over their raw bytes."""
+        """Return the stored bytes of features over their raw bytes."""
         return self.rates.pool5_compression if layer == "pool5" else self.rates.fc_compression
 
 
 @lru_cache(maxsize=64)
 def backbone_parameters(spec: BackboneSpec) -> int:
-    """Weights and biases of a network's convolutions."""
+    """Count weights and biases of a network's convolutions."""
     with torch.device("meta"):
         return sum(tensor.numel() for tensor in build_backbone(spec).trunk.parameters())
 
 
 def head_parameters(sizes: tuple[int, ...]) -> int:
-    """Weights and biases of fully connected layers of these lengths, the pooled vector's first."""
+    """Count weights and biases of fully connected layers of these lengths, the pooled vector's first."""
     return head_macs(sizes) + sum(sizes[1:])
 
 
 def stored_parameters(count: int) -> float:
-    """Bytes of so many float32 parameters."""
+    """Return the bytes of so many float32 parameters."""
     return float(_FLOAT32 * count)

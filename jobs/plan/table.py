@@ -19,13 +19,13 @@ _HOUR = 3600.0
 
 
 def make_plan(recipe: Recipe, corpus: Corpus, rates: Rates | None = None) -> tuple[list[StepCost], Rates]:
-    """Every step's cost, at rates that are given or measured here."""
+    """Work out every step's cost, at rates that are given or measured here."""
     rates = measure_rates() if rates is None else rates
     return Planner(recipe, corpus, rates).steps(), rates
 
 
 def plan_fields(costs: Sequence[StepCost], workers: int, price: float) -> dict[str, Any]:
-    """The plan as plain values: steps, and totals in worker hours, wall hours and money."""
+    """Return the plan as plain values: steps, and totals in worker hours, wall hours and money."""
     hours = sum(cost.seconds for cost in costs) / _HOUR
     return {
         "steps": [asdict(cost) for cost in costs],
@@ -37,7 +37,7 @@ def plan_fields(costs: Sequence[StepCost], workers: int, price: float) -> dict[s
 
 
 def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
-    """One row a step."""
+    """Make a table of one row a step."""
     table = Table(
         "step", "stage", "units", "images", "GMAC", "reads", "stores", "worker hours", title=f"rates: {rates.where}"
     )
@@ -55,7 +55,7 @@ def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
 
 
 def check_budget(fields: Mapping[str, Any], budget: float | None) -> None:
-    """Raises `ConfigError` where a plan costs more than its budget."""
+    """Raise `ConfigError` where a plan costs more than its budget."""
     if budget is not None and fields["cost"] > budget:
         raise ConfigError(f"the plan costs {fields['cost']:.2f}, more than the budget of {budget:.2f}")
 

@@ -24,12 +24,12 @@ class Work:
 
     @classmethod
     def of(cls, written: float = 0.0, **amounts: float) -> Work:
-        """Amounts by the name of their rate, such as `read=2e9`; `start` counts starts."""
+        """Take amounts by the name of their rate, such as `read=2e9`; `start` counts starts."""
         return cls({name: float(amount) for name, amount in amounts.items() if amount}, float(written))
 
     @classmethod
     def product(cls, macs: float, precision: str) -> Work:
-        """Multiply-accumulates in a type, `bfloat16` or `float32`."""
+        """Take multiply-accumulates in a type, `bfloat16` or `float32`."""
         return cls.of(**{_LOWER if precision == "bfloat16" else _FULL: macs})
 
     def __add__(self, other: Work) -> Work:
@@ -51,12 +51,12 @@ class Work:
         return self.amounts.get("read", 0.0)
 
     def seconds(self, rates: Rates) -> dict[str, float]:
-        """Seconds of one worker, by kind of work."""
+        """Tell the seconds of one worker, by kind of work."""
         return {name: amount * _cost(name, rates) for name, amount in self.amounts.items()}
 
 
 def _cost(name: str, rates: Rates) -> float:
-    """Seconds that one piece of some work takes."""
+    """Tell the seconds that one piece of some work takes."""
     if name == _FULL:
         return 1.0 / (rates.macs * rates.float32)
     if name == _START:

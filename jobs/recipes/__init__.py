@@ -7,16 +7,16 @@ from pathlib import Path
 
 from sppnet.errors import ConfigError
 
-FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 
 
 def recipe_names() -> list[str]:
-    """Names of the built-in recipes."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    """Return the names of the built-in recipes."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def find_recipe(name: str) -> Path:
-    """Returns the file of a recipe given by path or by built-in name.
+    """Return the file of a recipe given by path or by built-in name.
 
     Raises:
         ConfigError: There is neither.
@@ -24,7 +24,7 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return path
-    built_in = FOLDER / f"{name}.yaml"
+    built_in = _FOLDER / f"{name}.yaml"
     if built_in.is_file():
         return built_in
     near = difflib.get_close_matches(name, recipe_names(), n=1)

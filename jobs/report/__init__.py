@@ -1,11 +1,6 @@
 """The report: everything that a run found out, on one self-contained HTML page.
 
-`collect` reads a workspace into a `RunReport`, `render` turns that into the page. Nothing is fetched by the page.
+`read` takes results out of a workspace, `tables` and `plots` turn them into cells, curves and pictures, and `page`
+puts them together: `collect` reads a run into a `RunReport`, `render` turns that into the page. Nothing is fetched by
+the page.
 """
-
-from __future__ import annotations
-
-from jobs.report.page.render import render
-from jobs.report.read.model import RunReport
-
-__all__ = ["RunReport", "render"]

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from jobs.run.differences import Difference, differences
+from jobs.run.history import folder_of
 from pipelines.engine.runner import Engine, PlannedStep, StepStatus
 from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError
@@ -16,11 +18,7 @@ _FAILURES_SHOWN = 3
 
 
 def status_table(engine: Engine) -> tuple[Table, dict[str, Any]]:
-    """Builds the status of every step.
-
-    Returns:
-        The table for a person, and the same as plain values.
-    """
+    """Tell the status of every step, as a table for a person and as the same in plain values."""
     failures = last_failures(engine)
     table = Table("step", "artifact", "units", "keys", "done", "quarantined", "rate", "last failure")
     rows = []
@@ -57,21 +55,17 @@ def _row(status: StepStatus, failures: dict[str, str]) -> dict[str, Any]:
 
 
 def last_failures(engine: Engine) -> dict[str, dict[str, str]]:
-    """Units that the newest attempt of the run gave up, with their reasons, by step."""
-    store = engine.workspace.store
-    logs = [entry.name for entry in store.list(f"runs/{engine.recipe.name}/events")]
+    """Read which units the newest attempt of the run gave up, with their reasons, by step."""
+    folder = folder_of(engine)
     failed: dict[str, dict[str, str]] = {}
-    if not logs:
-        return failed
-    for line in store.read(logs[-1]).decode().splitlines():
-        event = json.loads(line)
+    for event in folder.events() if folder else ():
         if event["event"] == "unit_failed":
             failed.setdefault(event["step"], {})[event["unit"]] = event["reason"]
     return failed
 
 
 def explain_steps(engine: Engine) -> list[dict[str, Any]]:
-    """For each step: is it there, and if not, how it differs from the nearest artifact of its kind."""
+    """Tell of each step whether it is there, and if not, how it differs from the nearest artifact of its kind."""
     statuses = {status.step.name: status for status in engine.status()}
     names = sorted({entry.name.split("/", 1)[0] for entry in engine.workspace.store.list()} - {"runs"})
     return [_explain(engine, step, statuses[step.name], names) for step in engine.steps]
@@ -86,9 +80,9 @@ def _explain(engine: Engine, step: PlannedStep, status: StepStatus, names: list[
     kind = step.spec.artifact.rsplit("-", 1)[0]
     others = [_preimage(engine.workspace.artifact(name)) for name in names if name.rsplit("-", 1)[0] == kind]
     row["state"] = "nothing of it is there"
-    differences = [_differences("", before, json.loads(json.dumps(dict(step.preimage)))) for before in others if before]
-    if differences:
-        row["changes"] = min(differences, key=len)
+    now = json.loads(json.dumps(dict(step.preimage)))
+    changes = [list(differences(before, now)) for before in others if before]
+    row["changes"] = [_told(change) for change in min(changes, key=len, default=[])]
     return row
 
 
@@ -99,10 +93,5 @@ def _preimage(artifact: Artifact) -> dict[str, Any] | None:
         return None
 
 
-def _differences(path: str, before: Any, now: Any) -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        found = []
-        for key in sorted({*before, *now}):
-            found += _differences(f"{path}.{key}" if path else key, before.get(key), now.get(key))
-        return found
-    return [] if before == now else [f"{path}: was {json.dumps(before)}, is {json.dumps(now)}"]
+def _told(change: Difference) -> str:
+    return f"{change.path}: was {json.dumps(change.first)}, is {json.dumps(change.second)}"

@@ -36,10 +36,12 @@ def test_the_chain_on_ray_and_s3(undisturbed: Undisturbed, s3: str, start: Calla
     assert orphans(s3) == []
 
     store = open_store(s3)
-    assert result["report"] == f"{s3}/runs/demo/report.html"
-    assert store.read("runs/demo/report.html").lower().startswith(b"<!doctype html>")
-    kinds = {entry.name.split("/")[2] for entry in store.list("runs")}
-    assert kinds == {"recipe.yaml", "events", "report.html"}, "Ray Train left something"
+    folder = f"runs/{result['folder']}"
+    assert result["report"] == f"{s3}/{folder}/report.html"
+    assert store.read(f"{folder}/report.html").lower().startswith(b"<!doctype html>")
+    names = {entry.name.removeprefix(f"{folder}/").split("/")[0] for entry in store.list(folder)}
+    assert names == {"recipe.yaml", "events", "summary.json", "report.html"}
+    assert all(entry.name.startswith((folder, "runs/demo/last.json")) for entry in store.list("runs")), "Ray Train's"
 
     made = attempts(s3)
     again = start("run", "demo", "--cpus", "2", "--workspace", s3, *options)

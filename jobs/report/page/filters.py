@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.report.plots.pictures import draw_field
-from jobs.report.read.model import FieldPicture, FilterGallery, FilterRow
+from jobs.report.plots.pictures import FieldPicture, draw_field
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import decode_record, read_images
@@ -19,8 +19,33 @@ FILTERS_SHOWN = 16
 PATCHES_SHOWN = 8
 
 
+@dataclass(frozen=True, slots=True)
+class FilterRow:
+    """One filter of the last convolution and the images that it responds to most, strongest first."""
+
+    filter: int
+    pictures: tuple[FieldPicture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterGallery:
+    """What one `activations` step found (figure 2).
+
+    Attributes:
+        step: The step's name.
+        splits: The splits that it looked through.
+        rows: A row per filter.
+        left_out: Filters that are not shown.
+    """
+
+    step: str
+    splits: tuple[str, ...]
+    rows: tuple[FilterRow, ...]
+    left_out: int = 0
+
+
 def make_filter_gallery(step: str, splits: tuple[str, ...], activations: Artifact, images: Artifact) -> FilterGallery:
-    """Reads an `activations` artifact and the images that it names, and draws them.
+    """Read an `activations` artifact and the images that it names, and draw them.
 
     Args:
         step: The step's name.
@@ -39,7 +64,7 @@ def make_filter_gallery(step: str, splits: tuple[str, ...], activations: Artifac
 
 
 def _records(images: Artifact, patches: Iterable[Patch]) -> dict[str, ImageRecord]:
-    """The images that are to be drawn, one read a shard."""
+    """Read the images that are to be drawn, one read a shard."""
     wanted: dict[str, set[str]] = {}
     for patch in patches:
         wanted.setdefault(patch.shard, set()).add(patch.key)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from jobs.report.plots.pictures import draw_failure, draw_picture
-from jobs.report.read.evaluation_model import DetectorScore, Evaluation
+from jobs.report.plots.pictures import Failure, Picture, draw_failure, draw_picture
+from jobs.report.read.detection import DetectorScore, Evaluation
 from jobs.report.read.matching import ERRORS, Detection, ImageMatch, Judged, above, match_image
-from jobs.report.read.model import Failure, Gallery, Picture, Tally
 from pipelines.artifacts.detections import decode_detections
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.manifest import Manifest
@@ -61,13 +60,51 @@ class Source:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def word(self, category: str) -> str:
-        """What the evaluation calls a category."""
+        """Return what the evaluation calls a category."""
         return self.words.get(category, category)
 
     @property
     def row(self) -> DetectorScore:
         """The final detector."""
         return self.evaluation.rows[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of one category's detections above its operating score.
+
+    Attributes:
+        right: True positives.
+        errors: False positives by kind.
+        missed: Objects without a true positive.
+    """
+
+    right: int
+    errors: Mapping[str, int]
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The final detector's detections, looked at one image at a time.
+
+    Attributes:
+        detector: The detector's name.
+        split: The split.
+        images_seen: Images that were looked at.
+        images_total: Images of the split.
+        pictures: Images drawn by lot.
+        failures: False positives of the highest scores, highest first.
+        tallies: Counts by category over the images that were looked at.
+    """
+
+    detector: str
+    split: str
+    images_seen: int
+    images_total: int
+    pictures: tuple[Picture, ...]
+    failures: tuple[Failure, ...]
+    tallies: Mapping[str, Tally]
 
 
 @dataclass(slots=True)
@@ -83,7 +120,7 @@ class _Seen:
 
 
 def make_gallery(source: Source, limits: Limits | None = None) -> Gallery:
-    """Reads images and detections a shard at a time and draws a few.
+    """Read images and detections a shard at a time, and draw a few.
 
     Raises:
         ArtifactError: A shard of images or detections is missing or corrupt.
@@ -119,7 +156,7 @@ def _shards(units: Sequence[str], at_most: int, seed: int) -> Sequence[str]:
 
 
 def _matches(source: Source, unit: str) -> Iterator[tuple[ImageRecord, ImageMatch]]:
-    """The images of a shard with their judged detections above the operating scores."""
+    """Judge the detections of a shard's images above the operating scores."""
     found = _detections(source, unit)
     sought = source.row.categories.keys()
     for record in read_images(source.images, unit)[0]:
@@ -163,7 +200,7 @@ def _note(seen: _Seen, record: ImageRecord, match: ImageMatch, lot: int) -> None
 
 
 def _worst(found: Sequence[tuple[ImageRecord, Judged]], at_most: int) -> list[tuple[ImageRecord, Judged]]:
-    """The failures of the highest scores, at most one of an image."""
+    """Keep the failures of the highest scores, at most one of an image."""
     by_image: dict[str, tuple[ImageRecord, Judged]] = {}
     for record, entry in sorted(found, key=lambda pair: (-pair[1].detection.score, pair[0].key)):
         by_image.setdefault(record.key, (record, entry))

@@ -1,4 +1,4 @@
-"""The small plots of the page: precision over recall of each category, and curves of the training stages."""
+"""Small plots: precision over recall by category, recall of proposals, and curves of training stages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from jobs.report.plots.curves import Line, Panel, pr_panel, spans_decades, training_panel
-from jobs.report.read.evaluation_model import Evaluation
-from jobs.report.read.model import Training
-from jobs.report.tables import figures
-from jobs.report.tables.results import NO_SCORE
+from jobs import formatting
+from jobs.report.plots.curves import Line, Panel, pr_panel, recall_panel, spans_decades, training_panel
+from jobs.report.read.detection import Evaluation
+from jobs.report.read.recall import RecallEvaluation, RecallRow
+from jobs.report.read.training import TrainingCurve
+from jobs.report.tables.detection import NO_SCORE
+from jobs.report.tables.recall import shown_places
 from pipelines.training.best_weights import KEPT
 
 _PANELS_AT_MOST = 40
@@ -28,7 +30,7 @@ _TITLES = {
 
 
 def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
-    """A panel per category; of very many categories, the best and the worst of the final detector."""
+    """Make a panel per category; of very many categories, of the best and the worst of the final detector."""
     final = evaluation.rows[-1] if evaluation.rows else None
     if final is None:
         return ()
@@ -39,7 +41,7 @@ def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
     return tuple(
         Panel(
             title=name,
-            note=figures.percent(final.categories[name].ap),
+            note=formatting.percent(final.categories[name].ap),
             plot=pr_panel([row.categories.get(name) for row in evaluation.rows], f"Precision over recall, {name}"),
         )
         for name in names
@@ -61,9 +63,9 @@ class TrainingGroup:
     panels: tuple[Panel, ...]
 
 
-def training_groups(trainings: Sequence[Training]) -> tuple[TrainingGroup, ...]:
-    """A step's curves on their own; of a stage that comes often (several networks, several seeds) in common panels."""
-    by_stage: dict[str, list[Training]] = {}
+def training_groups(trainings: Sequence[TrainingCurve]) -> tuple[TrainingGroup, ...]:
+    """Show a step's curves on their own; of a stage that comes often (several networks or seeds) in common panels."""
+    by_stage: dict[str, list[TrainingCurve]] = {}
     for training in trainings:
         by_stage.setdefault(training.stage, []).append(training)
     groups: list[TrainingGroup] = []
@@ -77,15 +79,15 @@ def training_groups(trainings: Sequence[Training]) -> tuple[TrainingGroup, ...]:
     return tuple(groups)
 
 
-def training_panels(training: Training) -> tuple[Panel, ...]:
-    """Loss, error, learning rate and whatever else a training stage logged, each in a panel of its own."""
+def training_panels(training: TrainingCurve) -> tuple[Panel, ...]:
+    """Make panels of loss, error, learning rate and whatever else a training stage logged, one for each."""
     return tuple(
         _training_panel(title, lines, training.step) for title, lines in _lines_by_title(training).items() if lines
     )
 
 
-def _common_panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
-    """A panel per figure that every step has one of, a line per step."""
+def _common_panels(trainings: Sequence[TrainingCurve]) -> tuple[Panel, ...]:
+    """Make a panel per figure that every step has one of, a line per step."""
     found = [_lines_by_title(training) for training in trainings]
     titles = [title for title in found[0] if all(len(lines.get(title, ())) == 1 for lines in found)]
     panels = []
@@ -97,7 +99,7 @@ def _common_panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
     return tuple(panels)
 
 
-def _lines_by_title(training: Training) -> dict[str, list[Line]]:
+def _lines_by_title(training: TrainingCurve) -> dict[str, list[Line]]:
     groups: dict[str, list[Line]] = {title: [] for title in _FIRST}
     names = dict.fromkeys(key for point in training.points for key in point if key not in ("step", KEPT))
     if "held_out_error" in names:
@@ -115,7 +117,7 @@ def _lines_by_title(training: Training) -> dict[str, list[Line]]:
 
 
 def _thinned(pairs: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most so many points as a panel can show, evenly, with the first and the last."""
+    """Keep at most so many points as a panel can show, evenly, with the first and the last."""
     if len(pairs) <= _POINTS_AT_MOST:
         return pairs
     last = len(pairs) - 1
@@ -142,3 +144,34 @@ def _plot(title: str, lines: Sequence[Line], of: str) -> Markup:
     values = [value for line in lines for value in line.values]
     label = f"{title} of {of} over training steps"
     return training_panel(lines, label, log=rates and spans_decades(values), stepped=rates)
+
+
+def recall_panels(evaluation: RecallEvaluation) -> tuple[Panel, ...]:
+    """Draw recall of all windows against IoU, and at some overlaps against the number of windows; a line per step."""
+    if not any(row.curves for row in evaluation.rows):
+        return ()
+    of = f"{evaluation.step}, {evaluation.split}"  # a page's plots need labels of their own
+    lines = [_by_iou(row, evaluation.ious) for row in evaluation.rows]
+    panels = [Panel("recall by IoU", "all windows", recall_panel(lines, f"Recall over IoU: {of}", over="IoU"))]
+    for place in shown_places(evaluation):
+        iou = f"{evaluation.ious[place]:g}"
+        lines = [_by_windows(row, place) for row in evaluation.rows]
+        label = f"Recall at IoU {iou} over the number of windows: {of}"
+        plot = recall_panel(lines, label, over="windows an image", log=True)
+        panels.append(Panel(f"recall at IoU {iou}", "by windows", plot))
+    return tuple(panels)
+
+
+def _by_iou(row: RecallRow, ious: tuple[float, ...]) -> Line:
+    """Make a line of all windows' recall; empty without objects, but it keeps its place among the colours."""
+    return Line(row.name, ious, row.whole.recall) if row.whole is not None else Line(row.name, (), ())
+
+
+def _by_windows(row: RecallRow, place: int) -> Line:
+    """Make a line of recall at one overlap; the last point is that of all windows, at their mean number."""
+    mean = row.windows_per_image or 0.0
+    points = [(float(c.windows), c.recall[place]) for c in row.curves if c.windows is not None and c.windows < mean]
+    if row.whole is not None and mean > 0:
+        points.append((mean, row.whole.recall[place]))
+    points.sort()
+    return Line(row.name, tuple(count for count, _ in points), tuple(value for _, value in points))

@@ -12,18 +12,19 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from jobs.report.page.panels import pr_panels, training_groups
+from jobs import formatting
+from jobs.report.page.contents import RunReport, StageRow
+from jobs.report.page.gallery import Tally
+from jobs.report.page.panels import pr_panels, recall_panels, training_groups
 from jobs.report.plots import pictures
 from jobs.report.plots.curves import colour_and_dash
 from jobs.report.plots.heat import heat_map
-from jobs.report.read.class_model import METRICS, ClassEvaluation
+from jobs.report.read.classification import METRICS, ClassEvaluation
 from jobs.report.read.matching import ERRORS
-from jobs.report.read.model import RunReport, StageRow, Tally
-from jobs.report.tables import figures
-from jobs.report.tables.class_tables import Confusion, class_table, confusions, figure_tables, row_name
-from jobs.report.tables.detector_tables import detector_table
-from jobs.report.tables.recall_tables import mean_windows, recall_panels, recall_table
-from jobs.report.tables.results import result_tables
+from jobs.report.tables.classification import Confusion, confusions, figure_tables, per_class_table, row_name
+from jobs.report.tables.detection import result_tables
+from jobs.report.tables.detectors import detector_table
+from jobs.report.tables.recall import mean_windows, recall_table
 
 WIDE_CATEGORIES = 24
 """Up to so many categories are the columns of the result tables; more become their rows."""
@@ -61,7 +62,7 @@ class Bar:
 
 
 def render(report: RunReport) -> str:
-    """Renders the page.
+    """Render the page.
 
     Args:
         report: All that it shows.
@@ -76,7 +77,7 @@ def render(report: RunReport) -> str:
             for evaluation in report.evaluations
         ],
         classes=[
-            (evaluation, figure_tables(evaluation), class_table(evaluation), heat(evaluation))
+            (evaluation, figure_tables(evaluation), per_class_table(evaluation), heat(evaluation))
             for evaluation in report.classes
         ],
         proposals=[(recall, recall_table(recall), recall_panels(recall)) for recall in report.proposals],
@@ -101,9 +102,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (figures.percent, figures.count, figures.significant, figures.size, figures.duration):
+    for function in (
+        formatting.percent,
+        formatting.count,
+        formatting.significant,
+        formatting.size,
+        formatting.duration,
+    ):
         environment.filters[function.__name__] = function
-    environment.filters |= {"rate": figures.rate, "when": figures.when, "mean_windows": mean_windows}
+    environment.filters |= {"rate": formatting.rate, "when": formatting.when, "mean_windows": mean_windows}
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals["metrics"] = METRICS
     environment.globals["colour_and_dash"] = colour_and_dash
@@ -117,7 +124,7 @@ def _template() -> Template:
 
 
 def heat(evaluation: ClassEvaluation) -> Heat | None:
-    """The confusion matrix of the last row that has one."""
+    """Draw the confusion matrix of the last row that has one."""
     row = next((row for row in reversed(evaluation.rows) if row.confusion), None)
     if row is None:
         return None
@@ -126,14 +133,14 @@ def heat(evaluation: ClassEvaluation) -> Heat | None:
 
 
 def total_tally(tallies: Iterable[Tally]) -> Tally:
-    """The sum over categories."""
+    """Sum tallies over categories."""
     rows = list(tallies)
     errors = {name: sum(row.errors.get(name, 0) for row in rows) for name in ERRORS}
     return Tally(sum(row.right for row in rows), errors, sum(row.missed for row in rows))
 
 
 def time_bars(stages: Iterable[StageRow]) -> tuple[Bar, ...]:
-    """Complete stages end to end: the engine runs one after another, so this is the run without its pauses."""
+    """Put complete stages end to end: the engine runs one after another, so this is the run without its pauses."""
     rows = [row for row in stages if row.summary is not None]
     total = sum(_wall(row) for row in rows)
     bars, start = [], 0.0
@@ -147,7 +154,7 @@ def time_bars(stages: Iterable[StageRow]) -> tuple[Bar, ...]:
 
 
 def time_ticks(stages: Iterable[StageRow]) -> tuple[tuple[float, str], ...]:
-    """Positions, in percent, and labels of the chart of times."""
+    """Return positions, in percent, and labels of the chart of times."""
     total = sum(_wall(row) for row in stages)
     if total <= 0:
         return ()
@@ -157,8 +164,8 @@ def time_ticks(stages: Iterable[StageRow]) -> tuple[tuple[float, str], ...]:
 
 
 def _clock(seconds: float) -> str:
-    """A duration without the smaller unit where that is zero."""
-    return re.sub(r" 00 (s|min|h)$", "", figures.duration(seconds))
+    """Write a duration without the smaller unit where that is zero."""
+    return re.sub(r" 00 (s|min|h)$", "", formatting.duration(seconds))
 
 
 def _wall(row: StageRow) -> float:
@@ -179,7 +186,7 @@ class QuarantineRows:
 
 
 def quarantine_rows(stages: Iterable[StageRow]) -> QuarantineRows:
-    """All inputs that any stage set aside, each once however many later stages account for it."""
+    """List all inputs that any stage set aside, each once however many later stages account for it."""
     entries = dict.fromkeys(
         (entry.key, entry.stage, entry.reason, entry.detail)
         for row in stages

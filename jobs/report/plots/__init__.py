@@ -1,1 +1,1 @@
-"""Curves, heat maps and pictures."""
+"""Curves, heat maps and pictures, as SVG or JPEG that the page holds."""

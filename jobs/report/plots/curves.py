@@ -16,7 +16,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from jobs.report.read.evaluation_model import CategoryScore
+from jobs.report.read.detection import CategoryScore
 
 COLOURS = 8
 """Colours that the style sheet has for series, `--s1` and on; further series repeat them dashed."""
@@ -78,7 +78,7 @@ class Panel:
 
 
 def pr_panel(curves: Sequence[CategoryScore | None], label: str) -> Markup:
-    """Precision over recall, one line per detector variant; a dot marks the last variant's best F1.
+    """Draw precision over recall, one line per detector variant; a dot marks the last variant's best F1.
 
     Args:
         curves: A category's scores by variant, None where a variant lacks the category.
@@ -100,7 +100,7 @@ def pr_panel(curves: Sequence[CategoryScore | None], label: str) -> Markup:
 
 
 def training_panel(lines: Sequence[Line], label: str, *, log: bool = False, stepped: bool = False) -> Markup:
-    """Figures over training steps.
+    """Draw figures over training steps.
 
     Args:
         lines: What to draw, in the style's colours.
@@ -123,7 +123,7 @@ def training_panel(lines: Sequence[Line], label: str, *, log: bool = False, step
 
 
 def recall_panel(lines: Sequence[Line], label: str, *, over: str, log: bool = False) -> Markup:
-    """Recall, 0..1, over overlaps or numbers of windows.
+    """Draw recall, 0..1, over overlaps or numbers of windows.
 
     Args:
         lines: What to draw, in the style's colours; one without places is left out.
@@ -146,25 +146,25 @@ def recall_panel(lines: Sequence[Line], label: str, *, over: str, log: bool = Fa
 
 
 def best_f1(curve: CategoryScore) -> tuple[float, float] | None:
-    """Recall and precision where their harmonic mean is largest; None for an empty curve."""
+    """Return recall and precision where their harmonic mean is largest; None for an empty curve."""
     points = [(r, p) for r, p in zip(curve.recall, curve.precision, strict=True) if r + p > 0]
     return max(points, key=lambda point: point[0] * point[1] / (point[0] + point[1]), default=None)
 
 
 def colour_and_dash(index: int) -> tuple[str, str]:
-    """CSS colour and `stroke-dasharray` of a series, for legends on the page."""
+    """Return the CSS colour and `stroke-dasharray` of a series, for legends on the page."""
     dashes = ("none", "6 3", "2 2.5")
     return f"var(--s{index % COLOURS + 1})", dashes[index // COLOURS % len(dashes)]
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Whether values are positive and differ enough to need a logarithmic axis."""
+    """Tell whether values are positive and differ enough to need a logarithmic axis."""
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0 and max(finite) / min(finite) >= 20
 
 
 def _draw(axes: Any, lines: Sequence[Line], drawstyle: str = "default", *, dotted: bool = False) -> None:
-    """Lines in the style's colours by their numbers; one of a single value, or whose end matters, has a dot there."""
+    """Draw lines in the style's colours, in order; one of a single value, or whose end matters, has a dot there."""
     for index, line in enumerate(lines):
         if line.places:
             dot: dict[str, Any] = {"marker": "o", "markersize": 3, "markevery": [len(line.places) - 1]}
@@ -189,7 +189,7 @@ def _mark_best_f1(axes: Any, curves: Sequence[CategoryScore | None]) -> None:
 
 
 def _svg(figure: Figure, label: str) -> Markup:
-    """The figure as an SVG element without size, outside names or fixed colours."""
+    """Write the figure as an SVG element without size, outside names or fixed colours."""
     sink = io.StringIO()
     figure.savefig(sink, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = sink.getvalue()
@@ -209,5 +209,5 @@ def _svg(figure: Figure, label: str) -> Markup:
 
 
 def _shorter(tag: re.Match[str]) -> str:
-    """A tag with coordinates to a hundredth of a point; text between tags keeps its digits."""
+    """Write a tag with coordinates to a hundredth of a point; text between tags keeps its digits."""
     return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), tag[0])

@@ -32,7 +32,7 @@ _CONTRAST = 0.42  # exponent: a confusion of 2 % must be seen beside one of 40 %
 
 
 def heat_map(labels: Sequence[str], entries: Sequence[tuple[int, int, int]], label: str) -> Markup:
-    """Draws a confusion matrix, each row as fractions of its sum: green what is right, orange what is not.
+    """Draw a confusion matrix, each row as fractions of its sum: green what is right, orange what is not.
 
     Args:
         labels: `n` classes.
@@ -57,7 +57,7 @@ def heat_map(labels: Sequence[str], entries: Sequence[tuple[int, int, int]], lab
 
 
 def row_shares(entries: Sequence[tuple[int, int, int]], n: int) -> NDArray[np.float64]:
-    """A confusion matrix as fractions of its rows' sums, `[n, n]`; a row without images stays zero."""
+    """Turn a confusion matrix into fractions of its rows' sums, `[n, n]`; a row without images stays zero."""
     counts = np.zeros((n, n))
     for truth, taken, images in entries:
         counts[truth, taken] += images
@@ -81,7 +81,7 @@ def _image(shares: NDArray[np.float64], margin: int, side: float) -> Markup:
 
 
 def _names(labels: Sequence[str], margin: int, cell: float, font: float) -> list[Markup]:
-    """Names left of the rows, and, upwards, above the columns."""
+    """Write names left of the rows, and, upwards, above the columns."""
     texts = []
     for i, name in enumerate(labels):
         middle = f"{margin + (i + 0.5) * cell:.1f}"

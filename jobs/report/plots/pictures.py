@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from jobs.report.read.matching import ImageMatch, Judged
-from jobs.report.read.model import Failure, FieldPicture, Picture
 from pipelines.artifacts.annotations import Box
 
 RIGHT, WRONG, IGNORED, MISSED = "#00a27a", "#e0561b", "#9a9a9a", "#ffe14d"
@@ -42,8 +42,77 @@ _BACKING = "#101010"
 Rectangle = tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One photograph with its detections drawn on it.
+
+    Attributes:
+        key: The image's key.
+        uri: The drawn JPEG as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        right: How many detections are right.
+        wrong: How many are wrong.
+        missed: How many objects were missed.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    right: int
+    wrong: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One false positive, cut out of its photograph.
+
+    Attributes:
+        key: The image's key.
+        uri: The crop as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        category: What the window was taken for.
+        score: The detector's score.
+        kind: `localisation`, `duplicate`, `confusion` or `background`.
+        truth: Category of the object that the window overlaps most; None for background.
+        overlap: IoU with that object, 0..1.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    category: str
+    score: float
+    kind: str
+    truth: str | None
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPicture:
+    """An image to which a filter responds strongly, with the receptive field of the response drawn on it.
+
+    Attributes:
+        key: The image's key.
+        uri: The drawn JPEG as a data URI.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        value: The response.
+    """
+
+    key: str
+    uri: str
+    width: int
+    height: int
+    value: float
+
+
 def draw_picture(key: str, image: NDArray[np.uint8], match: ImageMatch) -> Picture:
-    """Draws one image's detections and missed objects.
+    """Draw one image's detections and missed objects.
 
     Args:
         key: The image's key.
@@ -68,7 +137,7 @@ def draw_picture(key: str, image: NDArray[np.uint8], match: ImageMatch) -> Pictu
 
 
 def draw_failure(key: str, image: NDArray[np.uint8], entry: Judged) -> Failure:
-    """Cuts one false positive out with some context; the object that it overlaps, if any, is dashed.
+    """Cut one false positive out with some context; the object that it overlaps, if any, is dashed.
 
     Args:
         key: The image's key.
@@ -98,7 +167,7 @@ def draw_failure(key: str, image: NDArray[np.uint8], entry: Judged) -> Failure:
 
 
 def draw_field(key: str, image: NDArray[np.uint8], box: Box, value: float) -> FieldPicture:
-    """Draws an image with a receptive field outlined and the rest of it darkened.
+    """Draw an image with a receptive field outlined and the rest of it darkened.
 
     Args:
         key: The image's key.
@@ -119,7 +188,7 @@ def draw_field(key: str, image: NDArray[np.uint8], box: Box, value: float) -> Fi
 
 
 def jpeg_uri(picture: Image.Image) -> str:
-    """A picture as a JPEG data URI; colours are kept at full resolution, so that thin coloured lines stay sharp."""
+    """Encode a picture as a JPEG data URI; colours keep full resolution, so that thin coloured lines stay sharp."""
     sink = io.BytesIO()
     picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
@@ -138,7 +207,7 @@ def _resized(image: NDArray[np.uint8], factor: float) -> Image.Image:
 
 
 def _fit(box: Box, factor: float, size: tuple[int, int]) -> Rectangle:
-    """A box in the canvas's pixels, inside the canvas, its right and bottom ends inclusive as PIL wants them."""
+    """Return a box in the canvas's pixels, inside it, its right and bottom ends inclusive as PIL wants them."""
     x0, y0, x1, y1 = (value * factor for value in box)
     x0, y0 = min(max(x0, 0), size[0] - 1), min(max(y0, 0), size[1] - 1)
     return x0, y0, max(x0, min(x1, size[0]) - 1), max(y0, min(y1, size[1]) - 1)
@@ -179,14 +248,14 @@ def _dashed(draw: ImageDraw.ImageDraw, box: Rectangle) -> None:
 
 @lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Matplotlib's own copy of DejaVu Sans: there on every machine, with every script of category names in it."""
+    """Load Matplotlib's own copy of DejaVu Sans: there on every machine, with every script of category names in it."""
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
 
 
 def _label(draw: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: str, taken: list[Rectangle]) -> None:
-    """Writes a label at the box, where it covers least of the labels that are there already."""
+    """Write a label at the box, where it covers least of the labels that are there already."""
     font = _font(_FONT)
     left, top, right, bottom = font.getbbox(text)
     width, height = right - left + 2 * _PAD, bottom - top + 2 * _PAD
@@ -200,7 +269,7 @@ def _label(draw: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: str, ta
 
 
 def _corners(box: Rectangle, width: float, height: float) -> Sequence[tuple[float, float]]:
-    """Places for a label, best first: above the box's top edge, below it, the same at its bottom, and further off."""
+    """List places for a label, best first: above the box's top edge, below it, likewise at its bottom, further off."""
     x0, y0, x1, y1 = box
     lefts = (x0, x1 - width)
     tops = (y0 - height, y0, y1, y1 - height, y0 - 2 * height, y1 + height)

@@ -74,7 +74,7 @@ class ImageMatch:
 
 
 def above(detections: Sequence[Detection], operating: Mapping[str, float | None]) -> list[Detection]:
-    """The detections that reach their category's operating score; a category without one has none."""
+    """Keep the detections that reach their category's operating score; a category without one has none."""
     kept = []
     for detection in detections:
         threshold = operating.get(detection.category)
@@ -89,7 +89,7 @@ def match_image(
     iou: float = 0.5,
     sought: Collection[str] | None = None,
 ) -> ImageMatch:
-    """Judges the detections of one image.
+    """Judge the detections of one image.
 
     Args:
         detections: All that are to be shown, of any category.
@@ -148,7 +148,7 @@ def _nearest(
     overlaps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
     mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
 ) -> tuple[int, float]:
-    """Index and IoU of the most overlapped object of a mask; (-1, 0) if the mask is empty."""
+    """Find index and IoU of the most overlapped object of a mask; (-1, 0) if the mask is empty."""
     if not mask.any():
         return -1, 0.0
     best = int(np.argmax(np.where(mask, overlaps, -1)))

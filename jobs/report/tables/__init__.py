@@ -1,1 +1,1 @@
-"""The tables of the report."""
+"""Tables of results, as cells that are ready to print."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.apply.corpus import LEDGER
-from jobs.apply.score import DETECTIONS, Request, score_engine
+from jobs.apply.score import OWN_DETECTIONS, ScoreRequest, score_engine
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
 from pipelines.outputs.ids import Numbers
@@ -77,9 +77,9 @@ def test_new_images_get_the_runs_own_detections(chain: Chain, run: Path, corpus:
     assert found["detections"] == len(rows) > 0
     assert {row.key.split("/")[0] for row in rows} == {"one", "two"}
     # Nothing of the run's own is made again.
-    request = Request(corpus=str(corpus), recipe=run / "recipe.yaml", detector="full")
+    request = ScoreRequest(corpus=str(corpus), recipe=run / "recipe.yaml", detector="full")
     engine = score_engine(request, str(run / "workspace"))
-    assert {step.name for step in engine.steps} == {"command.images", "command.windows", "command.maps", DETECTIONS}
+    assert {step.name for step in engine.steps} == {"command.images", "command.windows", "command.maps", OWN_DETECTIONS}
     (line,) = [json.loads(text) for text in (tmp_path / LEDGER).read_text().splitlines()]
     assert (line["key"], line["reason"], line["stage"]) == ("one/short", "truncated", "ingest")
     again = score(run, corpus, tmp_path, "--detector", "full")
@@ -145,7 +145,7 @@ def test_export_formats(chain: Chain, run: Path, tmp_path: Path) -> None:
         (("plain", "--boxes", "all"), "boxes: 'all' is not one of windows, regressed, best"),
         (("plain", "--top-per-set", "many"), "neither a number such as 30000"),
         (("plain", "--split", "train"), "split: step 'plain' scores val, not train"),
-        (("svms",), "no step 'svms' makes detections"),
+        (("svms",), "step 'svms' makes no detections; these do: plain, full, both"),
         (("plain", "--format", "det"), "have no numbers; name the list that has them with --numbers"),
         (("plain", "--numbers", "/nowhere.txt"), "numbers: /nowhere.txt can't be read"),
         (("both",), "split val: 2 of 2 shards have no detections"),
@@ -179,6 +179,6 @@ def test_imported_windows_are_of_given_images(chain: Chain, run: Path, corpus: P
     given = {"paths": [str(tmp_path / "w.json")], "convention": "xyxy-0-half-open"}
     steps = {**chain.steps, "windows": {"stage": "import-windows", "images": "images", **given}}
     recipe = write_recipe(tmp_path / "recipe.yaml", steps)
-    request = Request(corpus=str(corpus), recipe=recipe, detector="plain")
+    request = ScoreRequest(corpus=str(corpus), recipe=recipe, detector="plain")
     with pytest.raises(ConfigError, match="stage import-windows takes windows of given images"):
         score_engine(request, str(run / "workspace"))

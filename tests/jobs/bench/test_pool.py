@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.bench.pool import MAP_HW, proposal_cells, random_cells, run
+from jobs.bench.inputs import MAP_HW
+from jobs.bench.pool import proposal_cells, random_cells, run
 
 
 def test_rows_name_both_sides_and_values_are_equal() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 from rich.console import Console
 
-from jobs.report.tables.figures import NONE
-from jobs.run.results import class_table, run_result
+from jobs.formatting import NONE
+from jobs.run.results import RunResult, class_results_table
 from pipelines.artifacts.class_metrics import UNIT
 from pipelines.engine.runner import StepSummary
 from pipelines.engine.workspace import Output, Workspace
@@ -42,17 +43,27 @@ def made_run(folder: Path) -> tuple[SimpleNamespace, list[StepSummary]]:
 
 def test_rows_of_classes_are_part_of_the_result(tmp_path) -> None:
     engine, summaries = made_run(tmp_path)
-    result = run_result(engine, summaries, 1.5)
+    result = RunResult.of(engine, summaries).to_json()
     assert result["classes"] == [{"step": "top", **row} for row in ROWS]
     assert (result["steps"], result["voc07_map"]) == ({}, None)
     assert list(result["stages"]) == ["scores", "top"]
     json.dumps(result)
 
 
+def test_the_headline_is_the_last_detectors_or_else_that_of_the_last_row_of_classes(tmp_path) -> None:
+    engine, summaries = made_run(tmp_path)
+    classes = RunResult.of(engine, summaries)
+    assert classes.headline == ("mAP, VOC 2007 11-point", 0.759)
+    by_area = replace(classes, area_map=0.25)
+    assert by_area.headline == ("area mAP", 0.25)
+    assert replace(by_area, voc07_map=0.5).headline == ("VOC07 mAP", 0.5)
+    assert RunResult.of(engine, []).headline is None
+
+
 def test_the_table_has_a_column_for_each_figure(tmp_path) -> None:
     engine, summaries = made_run(tmp_path)
     console = Console(file=io.StringIO(), width=160)
-    console.print(class_table(run_result(engine, summaries, 1.0)["classes"]))
+    console.print(class_results_table(RunResult.of(engine, summaries).classes))
     lines = [line.replace("┃", "│").strip("│").split("│") for line in console.file.getvalue().splitlines()]
     cells = [[cell.strip() for cell in line] for line in lines if len(line) > 1]
     assert cells == [

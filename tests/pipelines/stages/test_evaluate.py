@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.run.results import run_result
+from jobs.run.results import RunResult
 from pipelines.artifacts.detections import DetectionRow, decode_detections, encode_detections
 from pipelines.artifacts.image_tars import decode_images, encode_images
 from pipelines.datasets.voc import parse_voc_xml
@@ -202,7 +202,7 @@ def test_categories_without_detections_and_without_objects(chain, tmp_path) -> N
 
 
 def test_the_commands_result_tells_the_same(chain) -> None:
-    result = run_result(chain.engine, list(chain.summaries.values()), 1.0)
+    result = RunResult.of(chain.engine, list(chain.summaries.values())).to_json()
     rows = {row["name"]: row for row in body(chain)["rows"]}
     assert list(result["steps"]) == ["plain", "full", "full+bb"]
     for name, step in result["steps"].items():
@@ -219,7 +219,7 @@ def test_two_evaluations_of_the_same_detections(chain, tmp_path) -> None:
     copy = chain.copied(tmp_path / "ws", tuple(chain.steps))
     strict = {**chain.steps["metrics"], "detections": ["plain"], "iou": 0.75}
     both = type(chain)(copy.data, {**chain.steps, "strict": strict}, copy.root)
-    result = run_result(both.engine, list(both.run().values()), 1.0)["steps"]
+    result = RunResult.of(both.engine, list(both.run().values())).to_json()["steps"]
     assert set(result) == {"metrics/plain", "strict/plain", "full", "full+bb"}
     rows = {row["name"]: row for row in body(chain)["rows"]}
     assert result["metrics/plain"]["area_map"] == rows["plain"]["area_map"]

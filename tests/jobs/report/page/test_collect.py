@@ -12,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from jobs.report.page.collect import collect, read_curve, read_evaluation, write_report
+from jobs.report.page.collect import collect
 from jobs.report.page.gallery import Limits
 from jobs.report.page.render import render
+from jobs.report.read.detection import read_evaluation
+from jobs.report.read.training import read_curve
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.detections import DetectionRow, encode_detections
 from pipelines.artifacts.detectors import FeatureInfo
@@ -223,11 +225,8 @@ def test_stages_tell_what_is_there_and_what_is_not(engine: Engine):
     assert (rows["windows"].committed, rows["windows"].total, rows["windows"].summary) == (0, 3, None)
 
 
-def test_the_page_is_written_into_the_runs_folder_and_over_an_earlier_one(engine: Engine):
-    where = write_report(engine, Limits(pictures=1, failures=1))
-    assert where == f"{engine.workspace.store.uri}/runs/small/report.html"
-    assert write_report(engine) == where
-    page = Path(where).read_text(encoding="utf-8")
+def test_the_page_shows_the_run(engine: Engine):
+    page = render(collect(engine, Limits(pictures=1, failures=1)))
     assert page.startswith("<!doctype html>")
     assert page.rstrip().endswith("</html>")
     assert "pool5+bb" in page
@@ -236,8 +235,8 @@ def test_the_page_is_written_into_the_runs_folder_and_over_an_earlier_one(engine
 
 
 def test_a_run_before_its_first_stage(tmp_path: Path):
-    report = collect(make_engine(tmp_path), "a name")
-    assert report.info.name == "a name"
+    report = collect(make_engine(tmp_path))
+    assert report.info.name == "small"
     assert (report.evaluations, report.gallery, report.training, report.notes) == ((), None, (), ())
     assert [row.summary for row in report.stages] == [None] * 9
     assert "python" in report.info.versions

@@ -10,16 +10,17 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from jobs.report import render
+from jobs import formatting
+from jobs.report.page.contents import RunInfo, RunReport, StageRow
+from jobs.report.page.gallery import Gallery, Tally
 from jobs.report.page.panels import training_panels
-from jobs.report.page.render import WIDE_CATEGORIES, quarantine_rows, time_bars, time_ticks
+from jobs.report.page.render import WIDE_CATEGORIES, quarantine_rows, render, time_bars, time_ticks
 from jobs.report.plots.curves import best_f1, colour_and_dash, pr_panel, spans_decades
 from jobs.report.plots.pictures import draw_failure, draw_picture
-from jobs.report.read.evaluation_model import CategoryScore, DetectorScore, Evaluation
+from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
 from jobs.report.read.matching import Detection, match_image
-from jobs.report.read.model import Gallery, RunInfo, RunReport, StageRow, Tally, Training
-from jobs.report.tables import figures
-from jobs.report.tables.results import result_tables
+from jobs.report.read.training import TrainingCurve
+from jobs.report.tables.detection import result_tables
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.engine.runner import StepSummary
 from pipelines.engine.workspace import Quarantined
@@ -114,7 +115,9 @@ def report() -> RunReport:
             (draw_failure("img_1", image, wrong),),
             {"cat": Tally(5, {"confusion": 4}, 3)},
         ),
-        training=(Training("finetune", "model", tuple({"step": i, "loss": 1 / i, "lr": 0.01} for i in range(1, 30))),),
+        training=(
+            TrainingCurve("finetune", "model", tuple({"step": i, "loss": 1 / i, "lr": 0.01} for i in range(1, 30))),
+        ),
         stages=(
             stage(summary("ingest", keys=1234, quarantined=(bad,))),
             stage(summary("propose", keys=1234, quarantined=(bad,), wall=90.0)),
@@ -209,8 +212,8 @@ def test_pictures_are_in_the_page_with_a_text_each(report: RunReport):
 def test_the_best_of_a_column_is_bold(report: RunReport):
     eleven, area = result_tables(report.evaluations[0])
     assert [[(cell.text, cell.best) for cell in row] for row in eleven.rows] == [
-        [("43.1", False), ("31.2", False), ("55.0", True), (figures.NONE, False)],
-        [("55.6", True), ("61.3", True), ("50.0", False), (figures.NONE, False)],
+        [("43.1", False), ("31.2", False), ("55.0", True), (formatting.NONE, False)],
+        [("55.6", True), ("61.3", True), ("50.0", False), (formatting.NONE, False)],
     ]
     assert area.rows[1][1].text == "62.5"
 
@@ -271,7 +274,7 @@ def test_an_evaluation_without_rows_and_a_training_without_points_render():
     empty = RunReport(
         info=INFO,
         evaluations=(Evaluation("e", "val", ()),),
-        training=(Training("finetune", "model", ()),),
+        training=(TrainingCurve("finetune", "model", ()),),
         notes=("A!",),
     )
     text = Page(render(empty)).text
@@ -287,14 +290,14 @@ def test_equal_reports_give_equal_pages(report: RunReport):
 def test_panels_of_a_training():
     points = [{"step": s, "loss": 2.0 / s, "lr": 0.1 / s, "grad": float("nan")} for s in range(1, 40)]
     points[20] |= {"kept": 1, "held_out_error": 0.4, "held_out_accuracy": 0.6, "held_out_objects": 0.3}
-    panels = training_panels(Training("finetune", "model", tuple(points)))
+    panels = training_panels(TrainingCurve("finetune", "model", tuple(points)))
     assert [panel.title for panel in panels] == ["loss", "error", "accuracy on objects", "learning rate"]
     assert [panel.note for panel in panels[1:3]] == ["at the end 0.4", "at the end 0.3"]
     assert ">0.01<" in panels[3].plot  # a logarithmic axis with plain numbers
-    both = training_panels(Training("t", "model", ({"step": 1, "loss": 2.0, "box_loss": 1.0},)))
+    both = training_panels(TrainingCurve("t", "model", ({"step": 1, "loss": 2.0, "box_loss": 1.0},)))
     found = [(panel.title, panel.legend, panel.note) for panel in both]
     assert found == [("loss", ("loss", "box loss"), "at the end 2, 1")]
-    alone = training_panels(Training("t", "model", tuple({"step": s, "held_out_error": 1 / s} for s in (1, 2))))
+    alone = training_panels(TrainingCurve("t", "model", tuple({"step": s, "held_out_error": 1 / s} for s in (1, 2))))
     assert [panel.title for panel in alone] == ["error"]
 
 
@@ -363,7 +366,7 @@ def test_an_input_is_listed_once_however_many_stages_account_for_it(report: RunR
     ],
 )
 def test_durations(value: float, text: str):
-    assert figures.duration(value) == text
+    assert formatting.duration(value) == text
 
 
 @pytest.mark.parametrize(
@@ -371,14 +374,20 @@ def test_durations(value: float, text: str):
     [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_499, "999 kB"), (999_500, "1.00 MB"), (3 * 10**12, "3.00 TB")],
 )
 def test_sizes(value: int, text: str):
-    assert figures.size(value) == text
+    assert formatting.size(value) == text
 
 
 def test_other_figures():
     fractions = (0.5963, 1.0, 0.0, None, float("nan"))
-    assert [figures.percent(value) for value in fractions] == ["59.6", "100.0", "0.0", figures.NONE, figures.NONE]
-    assert figures.rate(10, 0, "keys") == figures.NONE
-    assert figures.rate(1, 1000, "keys") == "3.60 keys/h"
-    assert figures.rate(12_345, 1, "keys") == "12,345 keys/s"
-    assert figures.count(1234567) == "1,234,567"
-    assert figures.significant(0.0012345) == "0.00123"
+    assert [formatting.percent(value) for value in fractions] == [
+        "59.6",
+        "100.0",
+        "0.0",
+        formatting.NONE,
+        formatting.NONE,
+    ]
+    assert formatting.rate(10, 0, "keys") == formatting.NONE
+    assert formatting.rate(1, 1000, "keys") == "3.60 keys/h"
+    assert formatting.rate(12_345, 1, "keys") == "12,345 keys/s"
+    assert formatting.count(1234567) == "1,234,567"
+    assert formatting.significant(0.0012345) == "0.00123"

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.report.read.class_model import METRICS, ClassEvaluation, ClassRow, Figure
-from jobs.report.tables import figures
-from jobs.report.tables.results import Cell
+from jobs import formatting
+from jobs.report.read.classification import METRICS, ClassEvaluation, ClassRow, Figure
+from jobs.report.tables.cells import Cell
 
 _CLASSES_AT_MOST = 120
 _ROWS_AT_MOST = 8
@@ -33,7 +33,7 @@ class FigureTable:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassTable:
+class PerClassTable:
     """Accuracy by class.
 
     Attributes:
@@ -58,7 +58,7 @@ class Confusion:
 
 
 def figure_tables(evaluation: ClassEvaluation) -> tuple[FigureTable, ...]:
-    """A table per metric, networks by views; of one set of views a single table, networks by metrics."""
+    """Make a table per metric, networks by views; of one set of views a single table, networks by metrics."""
     if len(evaluation.views) == 1:
         found = {(row.name, metric): figure for row in evaluation.rows for metric, figure in row.figures.items()}
         columns = tuple((METRICS[name].title, name, name) for name in evaluation.metrics)
@@ -77,7 +77,7 @@ def _table(
     columns: Sequence[tuple[str, str, str]],
     found: dict[tuple[str, str], Figure],
 ) -> FigureTable:
-    """Of columns given as heading, key and metric."""
+    """Make a table of columns given as heading, key and metric."""
     cells = []
     for _, key, metric in columns:
         column = [found.get((name, key)) for name in names]
@@ -87,19 +87,19 @@ def _table(
 
 
 def _column(column: Sequence[Figure | None], *, lower_is_better: bool) -> list[Cell]:
-    """Equals, as printed, are bold together; a single number is not."""
-    means = [figures.percent(figure.mean) for figure in column if figure is not None]
+    """Mark the best cells: equals, as printed, are bold together; a single number is not."""
+    means = [formatting.percent(figure.mean) for figure in column if figure is not None]
     best = (min if lower_is_better else max)(means, key=float) if len(means) > 1 else None
     return [
-        Cell(figures.NONE, False)
+        Cell(formatting.NONE, False)
         if figure is None
-        else Cell(figures.spread(figure.mean, figure.deviation), figures.percent(figure.mean) == best)
+        else Cell(formatting.with_deviation(figure.mean, figure.deviation), formatting.percent(figure.mean) == best)
         for figure in column
     ]
 
 
-def class_table(evaluation: ClassEvaluation) -> ClassTable | None:
-    """Accuracy by class of the last row and of the others under its views; None where no row has classes."""
+def per_class_table(evaluation: ClassEvaluation) -> PerClassTable | None:
+    """Make the table of classes: the last row and the others under its views; None where no row has classes."""
     final = next((row for row in reversed(evaluation.rows) if row.classes), None)
     if final is None:
         return None
@@ -109,7 +109,7 @@ def class_table(evaluation: ClassEvaluation) -> ClassTable | None:
     if left_out:
         names = names[: _CLASSES_AT_MOST // 2] + names[-_CLASSES_AT_MOST // 2 :]
     rows = tuple((name, _class_cells(name, shown)) for name in names)
-    return ClassTable(tuple(row_name(row, evaluation) for row in shown), rows, left_out)
+    return PerClassTable(tuple(row_name(row, evaluation) for row in shown), rows, left_out)
 
 
 def _class_cells(name: str, rows: Sequence[ClassRow]) -> tuple[Cell, ...]:
@@ -118,12 +118,12 @@ def _class_cells(name: str, rows: Sequence[ClassRow]) -> tuple[Cell, ...]:
 
 
 def row_name(row: ClassRow, evaluation: ClassEvaluation) -> str:
-    """What a row is called beside others: with its views where there are several."""
+    """Tell what a row is called beside others: with its views where there are several."""
     return f"{row.name}, {row.views}" if len(evaluation.views) > 1 else row.name
 
 
 def confusions(row: ClassRow) -> tuple[Confusion, ...]:
-    """The most frequent confusions of two classes, by count."""
+    """Find the most frequent confusions of two classes, by count."""
     totals: Counter[int] = Counter()
     for truth, _, images in row.confusion:
         totals[truth] += images

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def finite(value: Any) -> float:
-    """A number; raises `ValueError` or `TypeError` for anything that isn't one, infinities and NaN included."""
+    """Take a number; raise `ValueError` or `TypeError` for anything that isn't one, infinities and NaN included."""
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"a figure of {number}")
@@ -15,6 +15,6 @@ def finite(value: Any) -> float:
 
 
 def finite_or_none(value: Any) -> float | None:
-    """A number, or None for null and NaN; raises like `finite` for what is neither."""
+    """Take a number, or None for null and NaN; raise like `finite` for what is neither."""
     number = None if value is None else float(value)
     return number if number is not None and math.isfinite(number) else None

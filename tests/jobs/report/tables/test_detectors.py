@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from jobs.report import render
+from jobs import formatting
 from jobs.report.page.collect import collect
-from jobs.report.read.detector_model import DetectorAccount
-from jobs.report.read.detector_reader import DetectorReader
-from jobs.report.read.evaluation_model import DetectorScore, Evaluation
-from jobs.report.read.model import RunInfo, RunReport
-from jobs.report.tables import figures
-from jobs.report.tables.detector_tables import DetectorTable, detector_table
+from jobs.report.page.contents import RunInfo, RunReport
+from jobs.report.page.render import render
+from jobs.report.read.detection import DetectorAccount, DetectorScore, Evaluation
+from jobs.report.read.detectors import DetectorReader
+from jobs.report.tables.detectors import DetectorTable, detector_table
 from pipelines.engine.workspace import Output
 from tests.support.chain import CATEGORIES, Chain
 
@@ -26,7 +25,7 @@ SECONDS = {"maps/s0160/val": 0.2, "maps/s0240/val": 0.5, "other/s0240/val": 1.25
 """Worker seconds an image of the maps."""
 IMAGES = (5, 1)
 """Images of the two shards of `val`."""
-UNTOLD = (figures.NONE, figures.NONE)
+UNTOLD = (formatting.NONE, formatting.NONE)
 """Parts of scoring that its commits don't tell."""
 
 
@@ -133,7 +132,7 @@ def test_what_an_image_costs(measured: Chain):
         "fc7+bb": ("700", "300", "250", "25.0", "1,000"),
         "rcnn": ("in scoring", "42,000", *UNTOLD, "42,000"),
         "both+bb": ("1,950", "875", *UNTOLD, "2,825"),  # the maps of both networks
-        "second": ("1,250", figures.NONE, *UNTOLD, figures.NONE),  # it was scored elsewhere
+        "second": ("1,250", formatting.NONE, *UNTOLD, formatting.NONE),  # it was scored elsewhere
     }
 
 
@@ -162,8 +161,8 @@ def test_shared_maps_are_read_once_and_a_broken_commit_is_told_once(measured: Ch
     (folder / "000001.json").write_text("{}")
     report = collect(measured.engine)
     times = {row.name: row.times for row in detector_table(report.evaluations[0]).rows}
-    assert times["pool5"] == (figures.NONE, "100", *UNTOLD, figures.NONE)
-    assert times["pool5"][0] == times["fc7+bb"][0] == figures.NONE
+    assert times["pool5"] == (formatting.NONE, "100", *UNTOLD, formatting.NONE)
+    assert times["pool5"][0] == times["fc7+bb"][0] == formatting.NONE
     assert times["second"][0] == "1,250"
     told = [note for note in report.notes if note.startswith(f"What {measured.artifact('maps').name} took")]
     assert len(told) == 1
@@ -220,7 +219,7 @@ def test_the_table_is_on_the_page_and_escaped():
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in body.split("<tr>")[1:]]
     assert cells == [
         ["pool5", "688", "w&lt;i&gt;", "net", "maps", "50.0", "25.0", "250", "500", "125", "2.00", "750"],
-        [figures.NONE] * 5 + ["75.0", "20.0"] + [figures.NONE] * 5,
+        [formatting.NONE] * 5 + ["75.0", "20.0"] + [formatting.NONE] * 5,
     ]
     assert re.findall(r'<td class="n best">(.*?)</td>', body) == ["25.0", "75.0"]
     assert "a&lt;b&gt;</th>" in body

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.report.read.detector_model import DetectorAccount
-from jobs.report.read.evaluation_model import Evaluation
-from jobs.report.tables import figures
-from jobs.report.tables.results import Cell, percent_column
+from jobs import formatting
+from jobs.report.read.detection import DetectorAccount, Evaluation
+from jobs.report.tables.cells import Cell, percent_column
 
 _SCALES_AT_MOST = 2
 _NAMES_AT_MOST = 2
@@ -47,7 +46,7 @@ class DetectorRow:
 
 
 def detector_table(evaluation: Evaluation) -> DetectorTable | None:
-    """The table of an evaluation; None where nothing is known of its detectors but their figures."""
+    """Make the table of an evaluation; None where nothing is known of its detectors but their figures."""
     accounts = [row.account for row in evaluation.rows]
     known = [account for account in accounts if account is not None]
     if not known:
@@ -73,18 +72,18 @@ def _made(account: DetectorAccount) -> tuple[str, ...]:
         _union(account.backbones),
         _union(account.sources),
     )
-    return tuple(value or figures.NONE for value in values)
+    return tuple(value or formatting.NONE for value in values)
 
 
 def _union(values: tuple[str, ...]) -> str:
-    """What detectors together have; of many the first and how many more."""
+    """Tell what detectors together have; of many the first and how many more."""
     if len(values) <= _NAMES_AT_MOST:
         return " + ".join(values)
     return f"{values[0]} + {len(values) - 1} more"
 
 
 def _scales(scales: tuple[int, ...]) -> str:
-    """All of a few; of many the ends and their number."""
+    """List all of a few; of many the ends and their number."""
     if len(scales) <= _SCALES_AT_MOST:
         return ", ".join(map(str, scales))
     return f"{scales[0]} to {scales[-1]} ({len(scales)})"
@@ -92,7 +91,7 @@ def _scales(scales: tuple[int, ...]) -> str:
 
 def _times(account: DetectorAccount | None) -> tuple[str, ...]:
     if account is None:
-        return (figures.NONE,) * 5
+        return (formatting.NONE,) * 5
     maps = "maps" in account.sources
     convolution = _milliseconds(account.convolution) if maps else "in scoring"
     parts = (account.scoring, account.pooling, account.svm, account.total)
@@ -100,7 +99,7 @@ def _times(account: DetectorAccount | None) -> tuple[str, ...]:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return figures.NONE if seconds is None else figures.significant(1000 * seconds)
+    return formatting.NONE if seconds is None else formatting.significant(1000 * seconds)
 
 
 def _notes(accounts: list[DetectorAccount]) -> tuple[str, ...]:

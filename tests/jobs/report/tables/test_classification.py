@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.report import render
+from jobs import formatting
 from jobs.report.page.collect import collect
+from jobs.report.page.contents import RunInfo, RunReport
+from jobs.report.page.filters import FilterGallery, FilterRow
 from jobs.report.page.panels import training_groups
+from jobs.report.page.render import render
 from jobs.report.plots.heat import NAMES_UP_TO, heat_map, row_shares
 from jobs.report.plots.pictures import FIELD, draw_field
-from jobs.report.read.class_model import ClassEvaluation, ClassRow, Figure
-from jobs.report.read.class_reader import read_class_evaluation
-from jobs.report.read.model import FilterGallery, FilterRow, RunInfo, RunReport, Training
-from jobs.report.tables import figures
-from jobs.report.tables.class_tables import Confusion, class_table, confusions, figure_tables
+from jobs.report.read.classification import ClassEvaluation, ClassRow, Figure, read_class_evaluation
+from jobs.report.read.training import TrainingCurve
+from jobs.report.tables.classification import Confusion, confusions, figure_tables, per_class_table
 from pipelines.stages.activations import decode_activations
 from sppnet.errors import ArtifactError
 from tests.support.chain import CATEGORIES, Chain
@@ -60,7 +61,7 @@ def texts(table):
 def test_a_table_per_metric_networks_by_views(evaluation: ClassEvaluation):
     top1, top5 = figure_tables(evaluation)
     assert (top1.title, top1.columns, top1.names) == ("top-1 error", ("crop", "full"), ("no SPP", "SPP"))
-    assert texts(top1) == [["36.0 ± 1.0", figures.NONE], ["35.0 ± 1.2", "35.0 ± 1.1"]]
+    assert texts(top1) == [["36.0 ± 1.0", formatting.NONE], ["35.0 ± 1.2", "35.0 ± 1.1"]]
     assert [[cell.best for cell in line] for line in top1.rows] == [[False, False], [True, False]]  # the lower error
     assert top5.rows[0][0].text == "9.0 ± 1.0"
 
@@ -78,16 +79,16 @@ def test_an_accuracy_is_best_where_it_is_highest():
 
 
 def test_classes_of_the_last_views_best_first(evaluation: ClassEvaluation):
-    table = class_table(evaluation)
+    table = per_class_table(evaluation)
     assert table.columns == ("SPP, full",)
     assert [(name, cells[0].text) for name, cells in table.rows] == [
         ("tench", "80.0"),
         ("church", "60.0"),
-        ("<i>gas</i> pump", figures.NONE),
+        ("<i>gas</i> pump", formatting.NONE),
     ]
-    assert class_table(replace(evaluation, rows=(replace(evaluation.rows[0], classes={}),))) is None
+    assert per_class_table(replace(evaluation, rows=(replace(evaluation.rows[0], classes={}),))) is None
     many = replace(evaluation.rows[0], classes={f"c{i:04d}": i / 1000 for i in range(1000)})
-    table = class_table(replace(evaluation, rows=(many,)))
+    table = per_class_table(replace(evaluation, rows=(many,)))
     assert (len(table.rows), table.left_out, table.rows[0][0], table.rows[-1][0]) == (120, 880, "c0999", "c0000")
 
 
@@ -128,9 +129,9 @@ def test_heat_maps_of_many_classes_stay_small(n: int):
 
 
 def test_many_trainings_of_a_stage_share_panels_and_long_curves_are_thinned():
-    def training(number: int, stage: str = "pretrain") -> Training:
+    def training(number: int, stage: str = "pretrain") -> TrainingCurve:
         points = tuple({"step": s, "loss": number + 1 / s, "lr": 0.1, "held_out_error": 0.5} for s in range(1, 2000))
-        return Training(f"net-s{number}", "model", points, stage)
+        return TrainingCurve(f"net-s{number}", "model", points, stage)
 
     alone = training_groups([training(i) for i in range(4)])
     assert [(group.title, group.steps) for group in alone] == [(f"net-s{i}", ()) for i in range(4)]

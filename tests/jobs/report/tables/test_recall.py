@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.report import render
+from jobs import formatting
 from jobs.report.page.collect import collect
+from jobs.report.page.contents import RunInfo, RunReport
+from jobs.report.page.panels import recall_panels
+from jobs.report.page.render import render
 from jobs.report.plots.curves import Line, recall_panel
-from jobs.report.read.model import RunInfo, RunReport
-from jobs.report.read.recall_model import RecallCurve, RecallEvaluation, RecallRow
-from jobs.report.read.recall_reader import read_recall, windows_method
-from jobs.report.tables import figures
-from jobs.report.tables.recall_tables import mean_windows, recall_panels, recall_table
+from jobs.report.read.recall import RecallCurve, RecallEvaluation, RecallRow, read_recall, windows_method
+from jobs.report.tables.recall import mean_windows, recall_table
 from sppnet.errors import ArtifactError
 from tests.support.chain import Chain
 
@@ -58,11 +58,11 @@ def test_recall_at_two_overlaps_and_on_average(evaluation: RecallEvaluation):
     assert [[(cell.text, cell.best) for cell in line] for line in table.rows] == [
         [("91.0", True), ("50.0", False), ("41.0", True)],
         [("85.0", False), ("60.0", True), ("30.0", False)],
-        [(figures.NONE, False)] * 3,
+        [(formatting.NONE, False)] * 3,
     ]
     assert [(name, objects, [cell.text for cell in cells]) for name, objects, cells in table.categories] == [
         ("cat", 7, ["25.0", "25.0", "25.0"]),
-        ("<i>dog", 5, ["41.0", "30.0", figures.NONE]),
+        ("<i>dog", 5, ["41.0", "30.0", formatting.NONE]),
     ]
     assert table.misses
     assert not recall_table(replace(evaluation, images=3)).misses
@@ -117,9 +117,9 @@ def test_the_page_has_a_block_per_step_and_escapes_names(evaluation: RecallEvalu
     assert "recall, split “val”" in text
     assert "training, split “&lt;train&gt;”" in text
     assert "4 images; 3 difficult objects are left out" in text
-    assert f"ss {figures.NONE} 1,234 91.0 50.0 41.0 12 0" in text
+    assert f"ss {formatting.NONE} 1,234 91.0 50.0 41.0 12 0" in text
     assert "&lt;b&gt;eb EdgeBoxes &amp; more 99.9 85.0 60.0 30.0 12 0" in text
-    assert f"none {' '.join([figures.NONE] * 5)} 0 1" in text
+    assert f"none {' '.join([formatting.NONE] * 5)} 0 1" in text
     assert "<b>eb" not in html
     assert "<i>dog" not in html
     ids = re.findall(r' id="([^"]+)"', html)
@@ -161,7 +161,7 @@ def test_the_method_is_named_from_what_the_windows_were_made_from(preimage: dict
 
 def test_mean_windows():
     found = [row("n", mean) for mean in (None, 0.0, 7.25, 2124.96)]
-    assert [mean_windows(entry) for entry in found] == [figures.NONE, "0", "7.25", "2,125"]
+    assert [mean_windows(entry) for entry in found] == [formatting.NONE, "0", "7.25", "2,125"]
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_what_recall_wrote_is_read(recalled: Chain):
     assert report.info.finished == recalled.artifact("training").commit("recall").created
     html = render(report)
     best = report.proposals[0].rows[0].whole.recall[0]
-    assert f">{figures.percent(best)}</td>" in html
+    assert f">{formatting.percent(best)}</td>" in html
 
 
 def test_a_lost_recall_is_told(recalled: Chain, tmp_path: Path):

@@ -10,24 +10,24 @@ NONE = "\u2013"
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction 0..1 as percent with one decimal, as the paper's tables have it."""
+    """Write a fraction 0..1 as percent with one decimal, as the paper's tables have it."""
     if fraction is None or not math.isfinite(fraction):
         return NONE
     return f"{100 * fraction:.1f}"
 
 
-def spread(fraction: float, deviation: float | None) -> str:
-    """A fraction 0..1 in percent with its standard deviation, if there is one."""
+def with_deviation(fraction: float, deviation: float | None) -> str:
+    """Write a fraction 0..1 in percent with its standard deviation, if there is one."""
     return percent(fraction) if deviation is None else f"{percent(fraction)} \u00b1 {percent(deviation)}"
 
 
 def count(value: int | float | None) -> str:
-    """A whole number in groups of three digits."""
+    """Write a whole number in groups of three digits."""
     return NONE if value is None else f"{round(value):,}"
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with that many significant digits and no exponent."""
+    """Write a number with that many significant digits and no exponent."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else NONE
     exponent = int(f"{value:.{digits - 1}e}".split("e")[1])  # after rounding: 0.9999 counts as 1
@@ -36,7 +36,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def size(octets: int) -> str:
-    """Bytes in decimal units."""
+    """Write bytes in decimal units."""
     if octets < 1000:
         return f"{octets} B"
     value = octets / 1000
@@ -48,7 +48,7 @@ def size(octets: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as the two largest units that matter."""
+    """Write seconds as the two largest units that matter."""
     if seconds < 59.95:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{significant(seconds, 2)} s"
     whole = round(seconds)
@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(items: float, seconds: float, unit: str) -> str:
-    """Items a second; per hour where that is fewer than one in ten seconds."""
+    """Write items a second; per hour where that is fewer than one in ten seconds."""
     if seconds <= 0 or items <= 0:
         return NONE
     value = items / seconds
@@ -69,5 +69,5 @@ def rate(items: float, seconds: float, unit: str) -> str:
 
 
 def when(seconds: float) -> str:
-    """Seconds since the epoch as a date and time in UTC."""
+    """Write seconds since the epoch as a date and time in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

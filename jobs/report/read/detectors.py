@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.report.read.detector_model import DetectorAccount
-from jobs.report.read.evaluation_model import DetectorScore
+from jobs.report.read.detection import DetectorAccount, DetectorScore
 from pipelines.engine.runner import Engine, PlannedStep
 from pipelines.shards.reading import map_unit
 from pipelines.stages.combine import CombineConfig
@@ -55,7 +54,7 @@ class DetectorReader:
         self._committed: dict[str, set[str]] = {}
 
     def account(self, row: DetectorScore, split: str) -> DetectorAccount | None:
-        """How the detector of a row is made; None if no step of the recipe made its detections.
+        """Tell how the detector of a row is made; None if no step of the recipe made its detections.
 
         Args:
             row: A row of an evaluation.
@@ -79,7 +78,7 @@ class DetectorReader:
         )
 
     def _parts(self, step: PlannedStep, *, regressed: bool) -> Iterator[_Part]:
-        """The detectors of a step that scores, or of all those that a step combines."""
+        """Find the detectors of a step that scores, or of all those that a step combines."""
         config = step.config
         if isinstance(config, CombineConfig):
             for name in config.detections:
@@ -99,14 +98,14 @@ class DetectorReader:
         return f"{svms.features}, {'fine-tuned' if tuned else 'as pre-trained'}"
 
     def _convolution(self, parts: Sequence[_Part], split: str) -> float | None:
-        """Seconds an image of all distinct maps that the detectors read; None if some are not known, or none read."""
+        """Sum seconds an image of all distinct maps that detectors read; None if some are not known, or none read."""
         read = {(part.maps.spec.artifact, scale) for part in parts if not part.of_crops for scale in part.scales}
         found = [self._mean_seconds(artifact, map_unit(scale, split)) for artifact, scale in sorted(read)]
         known = [seconds for seconds in found if seconds is not None]
         return sum(known) if known and len(known) == len(found) else None
 
     def _mean_seconds(self, artifact: str, folder: str, part: str | None = None) -> float | None:
-        """Worker seconds an image of the units in a folder of an artifact, or of a part that their figures tell.
+        """Take worker seconds an image of the units in an artifact's folder, or of a part that their figures tell.
 
         None without any unit, or where one does not tell that part.
         """
@@ -132,7 +131,7 @@ class DetectorReader:
 
 
 def _config(step: PlannedStep) -> Any:
-    """A step's config, of the type that the recipe's own checks have made sure of."""
+    """Return a step's config, of the type that the recipe's own checks have made sure of."""
     return step.config
 
 

@@ -1,0 +1,87 @@
+"""Everything that the page shows, as plain frozen values: what `collect` gives and `render` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jobs.report.page.filters import FilterGallery
+from jobs.report.page.gallery import Gallery
+from jobs.report.read.classification import ClassEvaluation
+from jobs.report.read.detection import Evaluation
+from jobs.report.read.recall import RecallEvaluation
+from jobs.report.read.training import TrainingCurve
+from pipelines.engine.runner import StepSummary
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What was run, where and with what.
+
+    Attributes:
+        name: The run's name.
+        recipe: Where the recipe was read from.
+        workspace: The workspace's URI.
+        made: When the page was made, seconds since the epoch.
+        finished: When the last evaluation was committed, seconds since the epoch; None without one.
+        hosts: Hosts that committed the evaluations, or the one that made the page.
+        versions: Versions of libraries by name.
+    """
+
+    name: str
+    recipe: str
+    workspace: str
+    made: float
+    finished: float | None
+    hosts: tuple[str, ...]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One step of the run.
+
+    Attributes:
+        step: The step's name.
+        stage: Its stage's name.
+        artifact: Its artifact's name.
+        committed: How many of its units are committed.
+        total: How many units it has; None where that isn't known yet.
+        summary: The account of it, once complete.
+    """
+
+    step: str
+    stage: str
+    artifact: str
+    committed: int
+    total: int | None
+    summary: StepSummary | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The whole page.
+
+    Attributes:
+        info: The header.
+        evaluations: What the evaluate steps found out; empty before the first.
+        gallery: Drawn detections and failures of the final detector; None without one.
+        classes: What steps that judge classes found out: classification and transfer.
+        proposals: What steps that measure the recall of proposals found out.
+        filters: Pictures of what filters respond to.
+        training: Curves of the training stages.
+        stages: All steps in order.
+        recipe_yaml: The recipe with every default written out.
+        notes: What could not be shown, one line each, for a person.
+    """
+
+    info: RunInfo
+    evaluations: tuple[Evaluation, ...] = ()
+    gallery: Gallery | None = None
+    classes: tuple[ClassEvaluation, ...] = ()
+    proposals: tuple[RecallEvaluation, ...] = ()
+    filters: tuple[FilterGallery, ...] = ()
+    training: tuple[TrainingCurve, ...] = ()
+    stages: tuple[StageRow, ...] = ()
+    recipe_yaml: str = ""
+    notes: tuple[str, ...] = field(default=())

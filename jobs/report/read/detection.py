@@ -1,0 +1,174 @@
+"""What detection's evaluations found out: AP by detector and category, and how each detector is made (Tables 9, 10)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.report.read.json_numbers import finite_or_none
+from sppnet.errors import ArtifactError
+
+KIND = "metrics"
+"""Kind of artifact that evaluate steps make."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorAccount:
+    """How a detector is made and what it took. A union of detectors has several values of what they differ in.
+
+    Attributes:
+        features: What the SVMs look at, for a person: `pool5`, `fc7, fine-tuned`, `fc6, as pre-trained`.
+        scales: Short sides of the maps that it reads, rising, or the side of R-CNN's crops, in pixels.
+        windows: Names of the steps of its windows.
+        backbones: Names of the steps of its networks.
+        sources: What its windows are pooled from: `maps`, `crops` (R-CNN's way) or both.
+        convolution: Worker seconds an image to make the maps that it reads; None without maps, or where their commits
+            are gone.
+        scoring: Worker seconds an image to score; with crops, their convolutions are part of it. None likewise.
+        pooling: What of scoring is for the windows' features: pooling and fc layers, or R-CNN's crops; None likewise.
+        svm: What of scoring is for the SVMs; None likewise.
+        regresses: Whether scoring includes box regression, whichever of both kinds of boxes the row judges.
+    """
+
+    features: tuple[str, ...]
+    scales: tuple[int, ...]
+    windows: tuple[str, ...]
+    backbones: tuple[str, ...]
+    sources: tuple[str, ...]
+    convolution: float | None
+    scoring: float | None
+    pooling: float | None = None
+    svm: float | None = None
+    regresses: bool = False
+
+    @property
+    def total(self) -> float | None:
+        """Worker seconds an image in all; None where a part of them is not known."""
+        if "maps" not in self.sources:
+            return self.scoring
+        return None if self.convolution is None or self.scoring is None else self.convolution + self.scoring
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryScore:
+    """How well one detector finds one category.
+
+    Attributes:
+        voc07_ap: 11-point AP of VOC 2007, 0..1; None where the split has no object of the category, or by DET's rule.
+        area_ap: Area under the precision-recall curve, 0..1; None where the split has no object of the category.
+        positives: Objects to find, difficult ones left out.
+        detections: Detections of the category.
+        true_positives: How many of them are right.
+        operating_score: Score from which detections are drawn: the one of the best F1; None if there is none.
+        recall: Points of the curve, rising, 0..1.
+        precision: The precision at each of them, 0..1.
+    """
+
+    voc07_ap: float | None
+    area_ap: float | None
+    positives: int
+    detections: int
+    true_positives: int
+    operating_score: float | None
+    recall: tuple[float, ...] = ()
+    precision: tuple[float, ...] = ()
+
+    @property
+    def ap(self) -> float | None:
+        """The AP that the protocol goes by: VOC's of 11 points, or ILSVRC DET's area; None without objects."""
+        return self.area_ap if self.voc07_ap is None else self.voc07_ap
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorScore:
+    """One detector variant, a "step of the head": its row of the tables.
+
+    Attributes:
+        name: Such as `fc7, 5 scales`.
+        detections: Name of its detections artifact.
+        regressed: Whether the boxes are those after box regression.
+        voc07_map: Mean of the categories' 11-point AP, 0..1; None without any.
+        area_map: Mean of their area AP; None without any.
+        categories: Scores by category, in the data set's order.
+        account: How it is made and what an image costs; None if that isn't known.
+    """
+
+    name: str
+    detections: str
+    regressed: bool
+    voc07_map: float | None
+    area_map: float | None
+    categories: Mapping[str, CategoryScore]
+    account: DetectorAccount | None = None
+
+    @property
+    def mean_ap(self) -> float | None:
+        """The mean that the protocol goes by: of VOC's 11-point AP, or of ILSVRC DET's area AP."""
+        return self.area_map if self.voc07_map is None else self.voc07_map
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one evaluate step found out.
+
+    Attributes:
+        step: The step's name.
+        split: The split that was scored.
+        rows: Detector variants in the recipe's order; the last one is the final detector.
+        protocol: `voc` or `det`.
+    """
+
+    step: str
+    split: str
+    rows: tuple[DetectorScore, ...]
+    protocol: str = "voc"
+
+    @property
+    def metric(self) -> str:
+        """What the AP is called that the protocol goes by."""
+        return "ILSVRC DET, area" if self.protocol == "det" else "VOC 2007 11-point"
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """All categories of any row, in order of appearance."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.categories))
+
+
+def read_evaluation(data: bytes, step: str, where: str) -> tuple[Evaluation, float]:
+    """Read what an evaluate step wrote, and the overlap from which a detection was right.
+
+    Raises:
+        ArtifactError: The bytes are something else; the message names `where`.
+    """
+    try:
+        body = json.loads(data)
+        rows = tuple(_detector_score(row) for row in body["rows"])
+        return Evaluation(step, str(body["split"]), rows, str(body.get("protocol", "voc"))), float(body.get("iou", 0.5))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{where}: not an evaluation ({type(error).__name__}: {error})") from error
+
+
+def _detector_score(row: Mapping[str, Any]) -> DetectorScore:
+    return DetectorScore(
+        name=str(row["name"]),
+        detections=str(row["detections"]),
+        regressed=row["boxes"] == "regressed",
+        voc07_map=finite_or_none(row["voc07_map"]),
+        area_map=finite_or_none(row["area_map"]),
+        categories={str(name): _category_score(score) for name, score in row["categories"].items()},
+    )
+
+
+def _category_score(score: Mapping[str, Any]) -> CategoryScore:
+    return CategoryScore(
+        voc07_ap=finite_or_none(score["voc07_ap"]),
+        area_ap=finite_or_none(score["area_ap"]),
+        positives=int(score["positives"]),
+        detections=int(score["detections"]),
+        true_positives=int(score["true_positives"]),
+        operating_score=finite_or_none(score["operating_score"]),
+        recall=tuple(map(float, score["recall"])),
+        precision=tuple(map(float, score["precision"])),
+    )

@@ -1,0 +1,103 @@
+"""Making what is missing of a run, watched: progress for a person, events and an account for the run's folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jobs.run.ending import Ending
+from jobs.run.events import EventLog
+from jobs.run.history import RunFolder, start_run
+from jobs.run.observers import Accounts, Observers
+from jobs.run.progress import ProgressObserver
+from jobs.run.results import RunResult
+from jobs.run.summary import RunSummary, read_summary, write_summary
+from pipelines.engine.executor import DeferredExecutor
+from sppnet.errors import SppError
+
+if TYPE_CHECKING:
+    from pipelines.engine.executor import Executor
+    from pipelines.engine.runner import Engine
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRun:
+    """A run that is complete.
+
+    Attributes:
+        folder: Where it is recorded.
+        result: What it found out.
+        seconds: What this attempt took.
+    """
+
+    folder: RunFolder
+    result: RunResult
+    seconds: float
+
+
+def make_missing(engine: Engine, make_executor: Callable[[], Executor], console: Console) -> MadeRun:
+    """Make the units that are missing, and record that in the run's folder.
+
+    Args:
+        engine: The run.
+        make_executor: Makes the executor, if there is anything to run.
+        console: Where progress is shown.
+
+    Raises:
+        SppError: As `Engine.run` does; the failure is in the run's events and its summary too.
+    """
+    engine.workspace.check_writable()
+    record = _Record(engine, start_run(engine))
+    progress = ProgressObserver(console)
+    executor = DeferredExecutor(make_executor)
+    try:
+        engine.run(executor, Observers(progress, record.events, record.accounts))
+    except BaseException as error:
+        record.fail(error)
+        raise
+    finally:
+        progress.close()
+        executor.close()
+    return record.finish()
+
+
+class _Record:
+    """What one attempt leaves in the run's folder."""
+
+    def __init__(self, engine: Engine, folder: RunFolder) -> None:
+        self._engine, self._folder = engine, folder
+        self._start = time.perf_counter()
+        self._summary = (read_summary(folder) or RunSummary(start=round(time.time(), 3))).again()
+        write_summary(folder, self._summary)
+        self.accounts = Accounts()
+        self.events = EventLog(folder)
+        self.events.record("run_started", recipe=engine.recipe.source)
+
+    def fail(self, error: BaseException) -> None:
+        """Record a failure; what can't be recorded of it is logged, so that the failure itself is what is raised."""
+        ending = Ending.of(error)
+        self.events.record("run_failed", error=ending.error, exit_code=ending.exit_code)
+        try:
+            self._end(ending)
+        except SppError as second:
+            logger.warning("the run's end can't be recorded: %s", second)
+
+    def finish(self) -> MadeRun:
+        """Record the end of a run that is complete."""
+        self.events.record("run_done")
+        result = self._end(Ending())
+        return MadeRun(self._folder, result, round(time.perf_counter() - self._start, 3))
+
+    def _end(self, ending: Ending) -> RunResult:
+        self.events.flush()
+        result = RunResult.of(self._engine, self.accounts.summaries)
+        seconds = time.perf_counter() - self._start
+        write_summary(self._folder, self._summary.ended(round(time.time(), 3), seconds, ending, result))
+        return result
