@@ -29,7 +29,8 @@ from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine.runner import Engine, PlannedStep
+    from pipelines.engine.planning import PlannedStep
+    from pipelines.engine.runner import Engine
 
 _NAME = "classify"
 OWN_NETWORK, OWN_SCORES = OWN + "network", OWN + "scores"

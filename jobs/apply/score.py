@@ -113,16 +113,16 @@ def write_detections(engine: Engine, out: str, options: ExportOptions) -> dict[s
     Raises:
         ConfigError: `out` holds the results of something else, or can't be written.
     """
-    from pipelines.artifacts.manifest import Manifest
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.outputs.export import export
+    from pipelines.shards.reading import IngestedImages
 
     planned = next(step for step in engine.steps if step.name == OWN_DETECTIONS)
     stage, target = build_stage(planned.spec), open_store(out)
-    images, manifest = stage.input("images"), Manifest.read(stage.input("images"))
+    images = IngestedImages.of(engine.workspace, planned.spec)
     config: Any = planned.config
     options = replace(options, nms_iou=config.nms_iou)
-    detected = [DetectionSet(stage.artifact, manifest, split) for split in config.splits]
+    detected = [DetectionSet(stage.artifact, images.manifest, split) for split in config.splits]
     claim(target, out, {"categories": list(detected[0].categories)}, stage.artifact.name)
     written = [export(one, images, options, out) for one in detected]
     commits = stage.artifact.commits([unit for phase in stage.phases() for unit in phase.units])

@@ -23,14 +23,13 @@ from jobs.bench.inputs import CHANNELS, HIDDEN, IMAGE_HW, MAP_HW, SCALE, proposa
 from jobs.bench.timing import device_name, medians, pick_device, seconds
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.examples import Examples
-from pipelines.artifacts.image_tars import ImageRecord, encode_images
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, encode_maps, encode_windows
 from pipelines.detecting.gathering import TrainingShards
 from pipelines.detecting.mining import HardExamples, Miner, NegativeRule
 from pipelines.engine.workspace import Output, Workspace
-from pipelines.shards.reading import map_unit
+from pipelines.shards.reading import IngestedImages, map_unit
 from pipelines.shards.windowed import LabelledImage, WindowedImage
+from pipelines.shards.writing import AnnotatedImage, write_images
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.svm import LinearSvms
 from sppnet.networks.network import FcHead, HeadSpec, Layer, Precision
@@ -38,8 +37,6 @@ from sppnet.pooling.geometry import GEOMETRIES, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import scale_windows
 from sppnet.pooling.windows import pool_windows
-
-SHARD = "train/000000"
 
 
 def run(
@@ -84,27 +81,29 @@ def store_shard(workspace: Workspace, images: int, windows: int, categories: int
     """Store a shard of images of 500 x 375 pixels with their windows and maps, two thirds of whose values are 0."""
     rng = np.random.default_rng(seed)
     height, width = IMAGE_HW
-    keys = [f"im{number:03d}" for number in range(images)]
     names = [category_name(number) for number in range(categories)]
     parts = {kind: workspace.artifact(f"{kind}-bench") for kind in ("images", "windows", "maps")}
-    Manifest.cut({"train": keys}, names, images).write(parts["images"])
     sink = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(sink, "JPEG", quality=60)
-    records, boxes, maps = [], [], []
-    for number, key in enumerate(keys):
+    drawn, boxes, maps = [], [], []
+    for number in range(images):
+        key = f"im{number:03d}"
         proposals = proposal_windows(windows, seed + number).astype(np.float32)
         chosen = proposals[rng.integers(0, windows, 3)]
         things = [_object(names[rng.integers(categories)], box) for box in chosen.tolist()]
-        records.append(ImageRecord(key, "jpg", sink.getvalue(), ImageAnnotation(key, width, height, tuple(things))))
+        drawn.append(AnnotatedImage("jpg", sink.getvalue(), ImageAnnotation(key, width, height, tuple(things))))
         boxes.append(WindowsRow(key, width, height, proposals))
         grid = np.maximum(rng.standard_normal((*MAP_HW, CHANNELS), dtype=np.float32) - 0.43, 0).astype(np.float16)
         maps.append(MapRow(key, SCALE, (width, height), grid))
-    parts["images"].publish(SHARD, Output(encode_images(records), ".tar", images, images), 0)
-    parts["windows"].publish(SHARD, Output(encode_windows(boxes), ".parquet", images, images), 0)
-    parts["maps"].publish(map_unit(SCALE, SHARD), Output(encode_maps(maps), ".parquet", images, images), 0)
+    manifest = write_images(parts["images"], {"train": drawn}, names, images)
+    (shard,) = manifest.units("train")
+    parts["windows"].publish(shard, Output(encode_windows(boxes), ".parquet", images, images), 0)
+    parts["maps"].publish(map_unit(SCALE, shard), Output(encode_maps(maps), ".parquet", images, images), 0)
     geometry = {"geometry": asdict(GEOMETRIES["zf5"]), "channels": CHANNELS}
     workspace.store.create("maps-bench/backbone.json", json.dumps(geometry).encode())
-    return TrainingShards(parts["images"], parts["windows"], parts["maps"], (SCALE,), "train", "bench")
+    return TrainingShards(
+        IngestedImages(parts["images"], manifest), parts["windows"], parts["maps"], (SCALE,), "train", "bench"
+    )
 
 
 def _object(category: str, box: list[float]) -> ObjectAnnotation:
@@ -143,7 +142,7 @@ class _Sides:
         hard: float,
         device: torch.device,
     ) -> _Sides:
-        images = list(shards.open(SHARD)[0])
+        images = list(shards.open(shards.units[0])[0])
         features = _features(layer, hidden, device)
         svms = _svms(features, images[0], categories, hard)
         rule = NegativeRule(0.3, strict=False, dedupe="overlap", dedupe_iou=0.7, threshold=-1.0, per_image=30)
@@ -174,7 +173,7 @@ class _Sides:
     def from_storage(self) -> Output:
         """Mine the stored shard, to the bytes that would be committed."""
         found = self._collection()
-        return self.shards.run(SHARD, lambda image: self.miner.mine(image, found), found.joined)
+        return self.shards.run(self.shards.units[0], lambda image: self.miner.mine(image, found), found.joined)
 
     def _collection(self) -> HardExamples:
         return HardExamples(self.miner.svms.categories, 30 * len(self.images))

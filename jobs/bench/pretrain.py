@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from jobs.bench.timing import device_name, median_rates, pick_device, seconds, timed_pairs
-from jobs.bench.training_images import make_images, read_folder, write_images
+from jobs.bench.training_images import make_images, read_folder, store_images
+from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
@@ -104,18 +105,18 @@ def run(
     )
     with tempfile.TemporaryDirectory(prefix="sppnet-bench-") as folder:
         workspace = Workspace.open(folder)
-        write_images(workspace.artifact("images-bench"), records)
-        spec = _indexed(workspace, config, "network-bench")
+        manifest = store_images(workspace.artifact("images-bench"), records)
+        spec = _indexed(workspace, config, "network-bench", manifest)
         rows = [_train_row(spec, place, steps, repeats), _input_row(spec, [r.data for r in records], steps, repeats)]
         if ray:
-            rows.append(_ray_row(workspace, config, rows[0], steps, repeats))
+            rows.append(_ray_row(workspace, config, manifest, rows[0], steps, repeats))
     return rows
 
 
-def _indexed(workspace: Workspace, config: PretrainConfig, name: str) -> StageSpec:
+def _indexed(workspace: Workspace, config: PretrainConfig, name: str, manifest: Manifest) -> StageSpec:
     """Make a step's index, and return its spec."""
     inputs = (("images", ("images-bench",)),)
-    spec = StageSpec(workspace.store.uri, "pretrain", name, config.model_dump_json(), inputs, 0)
+    spec = StageSpec(workspace.store.uri, "pretrain", name, config.model_dump_json(), inputs, 0, manifest.digest)
     for unit in _stage(spec).phases()[0].units:
         run_unit(spec, unit)
     return spec
@@ -235,29 +236,28 @@ def bare_crop(data: bytes, short_side: int, size: int) -> Pixels:
 
 
 def _ray_row(
-    workspace: Workspace, config: PretrainConfig, train: dict[str, Any], steps: int, repeats: int
+    workspace: Workspace, config: PretrainConfig, manifest: Manifest, train: dict[str, Any], steps: int, repeats: int
 ) -> dict[str, Any]:
     """Time one worker of Ray Train on `steps` more steps, so that neither start nor end of a training counts."""
     from pipelines.executors.ray_core import RayExecutor
+
+    def trained(number: int, count: int) -> float:
+        """Time a whole training of so many steps."""
+        short = config.model_copy(update={"schedule": (Rate(lr=1e-3, steps=count),)})
+        spec = _indexed(workspace, short, f"network-ray-{number}-{count}", manifest)
+        phase = _stage(spec).training_phase()
+        return seconds(lambda: executor.train(spec, phase, "model"), torch.device("cpu"))
 
     executor = RayExecutor("local")
     try:
         rates = []
         for number in range(repeats):
-            short, long = (_trained_seconds(executor, workspace, config, number, k * steps) for k in (1, 3))
+            short, long = (trained(number, k * steps) for k in (1, 3))
             rates.append(2 * steps * config.batch / (long - short))
     finally:
         executor.close()
     ours = statistics.median(rates)
     return train | {"name": "train, Ray Train", "ours_per_s": ours, "ratio": ours / train["peer_per_s"]}
-
-
-def _trained_seconds(executor: Any, workspace: Workspace, config: PretrainConfig, number: int, steps: int) -> float:
-    """Time a whole training of so many steps, by an executor."""
-    short = config.model_copy(update={"schedule": (Rate(lr=1e-3, steps=steps),)})
-    spec = _indexed(workspace, short, f"network-ray-{number}-{steps}")
-    phase = _stage(spec).training_phase()
-    return seconds(lambda: executor.train(spec, phase, "model"), torch.device("cpu"))
 
 
 def _common(config: PretrainConfig, device: torch.device) -> dict[str, Any]:

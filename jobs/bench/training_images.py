@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import Manifest
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.workspace import Artifact
+from pipelines.shards.writing import AnnotatedImage, write_images
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.decoding import probe_size
 
@@ -21,12 +21,12 @@ _SHARD = 64
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
-def make_images(count: int, seed: int = 0) -> list[ImageRecord]:
+def make_images(count: int, seed: int = 0) -> list[AnnotatedImage]:
     """Draw JPEGs of 500 x 375 pixels in ten classes: soft colours with fine grain, about 90 kB each."""
     import cv2
     from PIL import Image
 
-    records = []
+    images = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         soft = cv2.resize(rng.uniform(0, 255, (6, 8, 3)), DRAWN_HW[::-1], interpolation=cv2.INTER_CUBIC)
@@ -34,11 +34,11 @@ def make_images(count: int, seed: int = 0) -> list[ImageRecord]:
         pixels = np.clip(soft + grain, 0, 255).astype(np.uint8)
         sink = io.BytesIO()
         Image.fromarray(pixels).save(sink, "JPEG", quality=_QUALITY)
-        records.append(_record(f"{number:06d}", "jpg", sink.getvalue(), f"class{number % _CLASSES}"))
-    return records
+        images.append(_record(f"{number:06d}", "jpg", sink.getvalue(), f"class{number % _CLASSES}"))
+    return images
 
 
-def read_folder(folder: Path, count: int) -> list[ImageRecord]:
+def read_folder(folder: Path, count: int) -> list[AnnotatedImage]:
     """Read at most `count` images below a folder, spread evenly; the folder that an image lies in is its class.
 
     Raises:
@@ -46,29 +46,24 @@ def read_folder(folder: Path, count: int) -> list[ImageRecord]:
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     chosen = [paths[place * len(paths) // count] for place in range(count)] if len(paths) > count else paths
-    records = []
+    images = []
     for number, path in enumerate(chosen):
         try:
-            records.append(_record(f"{number:06d}", path.suffix[1:].lower(), path.read_bytes(), path.parent.name))
+            images.append(_record(f"{number:06d}", path.suffix[1:].lower(), path.read_bytes(), path.parent.name))
         except DataError:
             continue  # a benchmark may leave out what no training could read
-    if len({record.annotation.objects[0].category for record in records}) < 2:
+    if len({image.annotation.objects[0].category for image in images}) < 2:
         raise ConfigError(f"images: {folder} has no images of two classes, in a folder each")
-    return records
+    return images
 
 
-def write_images(artifact: Artifact, records: list[ImageRecord]) -> None:
-    """Write records as an `images` artifact with a split `train`."""
-    by_key = {record.key: record for record in records}
-    categories = sorted({record.annotation.objects[0].category for record in records})
-    manifest = Manifest.cut({"train": list(by_key)}, categories, _SHARD)
-    manifest.write(artifact)
-    for unit in manifest.units("train"):
-        own = [by_key[key] for key in manifest.keys(unit)]
-        artifact.publish(unit, Output(encode_images(own), ".tar", len(own), len(own)), 0)
+def store_images(artifact: Artifact, images: list[AnnotatedImage]) -> Manifest:
+    """Write images as an `images` artifact with a split `train`; return its manifest."""
+    categories = sorted({image.annotation.objects[0].category for image in images})
+    return write_images(artifact, {"train": images}, categories, _SHARD)
 
 
-def _record(key: str, extension: str, data: bytes, category: str) -> ImageRecord:
+def _record(key: str, extension: str, data: bytes, category: str) -> AnnotatedImage:
     width, height = probe_size(data)
     thing = ObjectAnnotation(category, (0.0, 0.0, float(width), float(height)))
-    return ImageRecord(key, extension, data, ImageAnnotation(key, width, height, (thing,)))
+    return AnnotatedImage(extension, data, ImageAnnotation(key, width, height, (thing,)))

@@ -10,7 +10,8 @@ from jobs.exports.steps import step_making
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine.runner import Engine, PlannedStep
+    from pipelines.engine.planning import PlannedStep
+    from pipelines.engine.runner import Engine
     from pipelines.outputs.export import ExportOptions
     from pipelines.outputs.ids import Numbers
 
@@ -64,15 +65,15 @@ def export_detections(
         ConfigError: No such step or split; the split was not scored; numbers are missing.
         ArtifactError: A shard is missing or corrupt.
     """
-    from pipelines.artifacts.manifest import Manifest
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.outputs.export import export
+    from pipelines.shards.reading import IngestedImages
 
     planned = step_making(engine, step, _KINDS)
     config: Any = planned.config
-    images = engine.workspace.artifact(dict(planned.spec.inputs)["images"][0])
+    images = IngestedImages.of(engine.workspace, planned.spec)
     chosen = _split(planned, split)
-    detected = DetectionSet(engine.workspace.artifact(planned.spec.artifact), Manifest.read(images), chosen)
+    detected = DetectionSet(engine.workspace.artifact(planned.spec.artifact), images.manifest, chosen)
     written = export(detected, images, replace(options, nms_iou=config.nms_iou), out)
     return {
         "step": step,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine.runner import Engine, PlannedStep
+    from pipelines.engine.planning import PlannedStep
+    from pipelines.engine.runner import Engine
 
 
 def step_making(engine: Engine, name: str, kinds: Collection[str]) -> PlannedStep:

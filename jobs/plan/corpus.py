@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
-from sppnet.images.pixels import probe_size
-
 from jobs.plan.rates import Rates
 from pipelines.datasets.protocol import DataSet, Place
 from pipelines.engine.recipe import Recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError, DataError
+from sppnet.images.decoding import probe_size
 
 _SAMPLED_GROUPS = 2  # a group is one object, which is read whole
 _SAMPLED_IMAGES = 16

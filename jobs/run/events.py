@@ -10,7 +10,8 @@ from typing import Any
 
 from jobs.run.history import EVENTS, RunFolder, utc_now
 from pipelines.engine.executor import UnitFailure
-from pipelines.engine.runner import PlannedStep, StepSummary
+from pipelines.engine.ledger import StepSummary
+from pipelines.engine.planning import PlannedStep
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit
 

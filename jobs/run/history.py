@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 
 from pipelines.engine.fingerprint import fingerprint
-from pipelines.engine.runner import Engine, PlannedStep
+from pipelines.engine.planning import PlannedStep
+from pipelines.engine.runner import Engine
 from pipelines.engine.stage import COVERAGE
 from pipelines.engine.store import Store
 from sppnet.errors import ArtifactError, ConfigError

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.engine.executor import UnitFailure
-from pipelines.engine.runner import Observer, PlannedStep, StepSummary
+from pipelines.engine.ledger import StepSummary
+from pipelines.engine.planning import PlannedStep
+from pipelines.engine.runner import Observer
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit
 

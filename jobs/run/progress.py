@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipelines.engine.executor import UnitFailure
-from pipelines.engine.runner import PlannedStep, StepSummary
+from pipelines.engine.ledger import StepSummary
+from pipelines.engine.planning import PlannedStep
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit
 

@@ -15,7 +15,8 @@ from jobs.report.read import classification
 from jobs.report.read.classification import METRICS, Figure, Metric
 from jobs.report.read.detection import DetectorScore, read_evaluation
 from pipelines.artifacts import class_metrics
-from pipelines.engine.runner import Engine, StepSummary
+from pipelines.engine.ledger import StepSummary
+from pipelines.engine.runner import Engine
 from pipelines.stages.evaluate import UNIT
 
 

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from jobs.run.differences import Difference, differences
 from jobs.run.history import folder_of
-from pipelines.engine.runner import Engine, PlannedStep, StepStatus
+from pipelines.engine.planning import PlannedStep
+from pipelines.engine.runner import Engine, StepStatus
 from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError
 

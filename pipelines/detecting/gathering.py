@@ -20,7 +20,7 @@ from pipelines.engine.store import Store
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.read_ahead import one_ahead
-from pipelines.shards.reading import read_annotations, splits_units
+from pipelines.shards.reading import IngestedImages, splits_units
 from pipelines.shards.stage import require_same_images
 from pipelines.shards.windowed import LabelledImage, ShardInputs, WindowedImage, labelled
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -126,7 +126,7 @@ class TrainingShards:
     annotations are not exhaustive, what looks like a negative may be an object that nobody marked (section 4.5).
 
     Attributes:
-        images: The images artifact.
+        images: The images.
         windows: The windows artifact.
         maps: The maps artifact.
         scales: Scales to read.
@@ -135,7 +135,7 @@ class TrainingShards:
         positive_splits: Splits that give positives only; they share no image with `split` or one another.
     """
 
-    images: Artifact
+    images: IngestedImages
     windows: Artifact
     maps: Artifact
     scales: tuple[int, ...]
@@ -143,10 +143,10 @@ class TrainingShards:
     stage: str
     positive_splits: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def manifest(self) -> Manifest:
         """The images' manifest."""
-        return Manifest.read(self.images)
+        return self.images.manifest
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -228,8 +228,9 @@ class TrainingShards:
 
     def open(self, shard: str) -> tuple[Iterator[LabelledImage], tuple[Quarantined, ...]]:
         """Open a shard: its images with what is annotated in them, and the keys that an earlier stage set aside."""
-        images, aside = ShardInputs(self.images, self.windows, self.maps, self.scales).open(shard)
-        return labelled(images, read_annotations(self.images, shard)), aside
+        images, aside = ShardInputs(self.images.artifact, self.windows, self.maps, self.scales).open(shard)
+        annotations, unlabelled = self.images.read_annotations(shard)
+        return labelled(images, annotations, unlabelled), (*unlabelled, *aside)
 
     def mean_norm(self, artifact: Artifact, phase: str = "gather") -> float:
         """Mean norm of the sampled features, from the figures `norm_sum` and `norm_count` of a phase's commits.

@@ -77,7 +77,7 @@ class WindowTrainingStage(ShardStage[W]):
 
     @cached_property
     def _shards(self) -> TrainingShards:
-        inputs = (self.input("images"), self.input("windows"), self.input("maps"))
+        inputs = (self.images, self.input("windows"), self.input("maps"))
         config = self.config
         return TrainingShards(*inputs, config.scales, config.split, self.name, config.positives_only())
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.artifacts.annotations import ImageAnnotation
-from pipelines.shards.reading import read_annotations
+from pipelines.shards.reading import IngestedImages
 from pipelines.shards.windowed import ShardInputs
 from pipelines.training.held_out import is_held_out
 from sppnet.boxes import iou_matrix
@@ -155,6 +155,7 @@ class ChunkPlanner:
     """Decides which windows each batch holds. The same on every worker.
 
     Args:
+        images: The images.
         inputs: Where a shard's parts are.
         units: The shards whose images give windows on objects and on background, some images being held out.
         rule: Which windows, in what mixture.
@@ -164,12 +165,14 @@ class ChunkPlanner:
 
     def __init__(
         self,
+        images: IngestedImages,
         inputs: ShardInputs,
         units: tuple[str, ...],
         rule: SamplingRule,
         seed: int,
         positive_units: tuple[str, ...] = (),
     ) -> None:
+        self._images = images
         self._inputs = inputs
         self._units = units
         self._positive_units = positive_units
@@ -232,9 +235,11 @@ class ChunkPlanner:
     def _read_shard(self, unit: str) -> tuple[Candidates, Candidates]:
         """A shard's candidates for training and held-out ones."""
         positives_only = unit in self._positives_only
-        annotations = read_annotations(self._inputs.images, unit)
+        annotations, _ = self._images.read_annotations(unit)
         parts: tuple[list[Candidates], list[Candidates]] = ([], [])
         for row in self._inputs.read_windows(unit):
+            if row.key not in annotations:  # set aside by ingest for its annotation
+                continue
             found = label_image(unit, annotations[row.key], row.windows, self._rule)
             if positives_only:  # what is not annotated there may be an object all the same
                 parts[False].append(Candidates(found.positives, WindowSet.join([])))

@@ -39,7 +39,7 @@ class FinetuneTask(Task):
         inputs, rule = stage.inputs_of_shards(), config.rule()
         units = stage.manifest.units(config.split)
         more = stage.shards(config.positive_splits)
-        self._planner = ChunkPlanner(inputs, units, rule, derive_seed(stage.seed, stage.name), more)
+        self._planner = ChunkPlanner(stage.images, inputs, units, rule, derive_seed(stage.seed, stage.name), more)
         pyramid = Pyramid(config.levels)
         self._pooler = WindowPooler(inputs, stage.backbone.geometry, pyramid, config.convention, worker.device)
         self._scale = self._input_scale()

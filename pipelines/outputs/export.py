@@ -14,10 +14,10 @@ from pipelines.artifacts.detections import DetectionTable, write_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
 from pipelines.detecting.scoring import DetectorSource
 from pipelines.engine.store import LocalStore, Store, open_store
-from pipelines.engine.workspace import Artifact
 from pipelines.outputs.coco import write_coco
 from pipelines.outputs.ids import Numbers, category_numbers, image_numbers
 from pipelines.outputs.text import write_det, write_voc
+from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ConfigError
 
 Format = Literal["coco", "voc", "det", "parquet"]
@@ -70,12 +70,12 @@ def check_format(name: str) -> Format:
     raise ConfigError(f"format: {name!r} is not one of {', '.join(FORMATS)}")
 
 
-def export(detected: DetectionSet, images: Artifact, options: ExportOptions, out: str) -> Written:
+def export(detected: DetectionSet, images: IngestedImages, options: ExportOptions, out: str) -> Written:
     """Writes a split's detections below `out`; what is there under the same names is replaced when all is written.
 
     Args:
         detected: The detections.
-        images: The images artifact that they belong to.
+        images: The images that they belong to.
         options: What to write.
         out: A folder, or an object-store prefix.
 
@@ -126,7 +126,11 @@ def _tables(detected: DetectionSet, options: ExportOptions, kind: str) -> Iterat
 
 
 def _write(
-    tables: Iterator[DetectionTable], detected: DetectionSet, images: Artifact, options: ExportOptions, folder: Path
+    tables: Iterator[DetectionTable],
+    detected: DetectionSet,
+    images: IngestedImages,
+    options: ExportOptions,
+    folder: Path,
 ) -> list[Path]:
     split = detected.split
     if options.format == "voc":
@@ -142,10 +146,10 @@ def _write(
     return write_coco(tables, numbers, split, folder)
 
 
-def _numbers(detected: DetectionSet, images: Artifact, options: ExportOptions) -> Numbers:
+def _numbers(detected: DetectionSet, images: IngestedImages, options: ExportOptions) -> Numbers:
     """Given ones, else the data set's; COCO's images are counted from 1 where the data set has none."""
     given = options.numbers or Numbers({}, {})
-    places = dict(given.images) or image_numbers(images, detected.manifest, detected.split)
+    places = dict(given.images) or image_numbers(images, detected.split)
     if not places and options.format == "det":
         raise ConfigError(
             f"the images of split {detected.split} have no numbers; name the list that has them with --numbers"

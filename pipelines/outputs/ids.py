@@ -11,8 +11,7 @@ from typing import Any
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.keys import key_of, parse_list
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.workspace import Artifact
-from pipelines.shards.reading import read_images
+from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ConfigError
 
 
@@ -102,16 +101,16 @@ def category_numbers(manifest: Manifest) -> dict[str, int]:
     return {name: number for number, name in enumerate(manifest.categories, 1)}
 
 
-def image_numbers(images: Artifact, manifest: Manifest, split: str) -> dict[str, int]:
+def image_numbers(images: IngestedImages, split: str) -> dict[str, int]:
     """The numbers that the data set's annotations give to a split's images; empty unless all have one.
 
     Raises:
         ConfigError: Two images have the same.
     """
     pairs: list[tuple[str, int]] = []
-    for unit in manifest.units(split):
-        for record in read_images(images, unit)[0]:
-            if record.annotation.index is None:
+    for unit in images.manifest.units(split):
+        for key, annotation in images.read_annotations(unit)[0].items():
+            if annotation.index is None:
                 return {}
-            pairs.append((record.key, record.annotation.index))
-    return _unique(pairs, f"{images.name}, split {split}")
+            pairs.append((key, annotation.index))
+    return _unique(pairs, f"{images.artifact.name}, split {split}")

@@ -46,7 +46,7 @@ def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> npt.ND
     Raises:
         DataError: `too-large`: a long, thin image grows far beyond its own size; or what `decode_image` raises.
     """
-    height, width = resized_shape((record.annotation.height, record.annotation.width), scale)
+    height, width = resized_shape((record.height, record.width), scale)
     if height * width > max_pixels:
         raise DataError("too-large", f"{width} x {height} pixels at scale {scale}, the limit is {max_pixels} pixels")
     return decode_record(record)

@@ -119,4 +119,4 @@ class ImageCache:
         image = decode_record(record)
         if self._short_side is not None:
             image = resize_short_side(image, self._short_side)
-        return image, (record.annotation.width, record.annotation.height)
+        return image, (record.width, record.height)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, decode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
-from pipelines.engine.workspace import Artifact, Quarantined
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.workspace import Artifact, Quarantined, Workspace
 from sppnet.images.decoding import decode_image
 
 
@@ -28,23 +30,41 @@ def read_images(images: Artifact, unit: str) -> tuple[Iterator[ImageRecord], tup
     return decode_images(images.read_commit(commit), f"{images.name}/{unit}"), commit.quarantined
 
 
-def read_annotations(images: Artifact, unit: str) -> dict[str, ImageAnnotation]:
-    """Read what is annotated in a shard's images.
+@dataclass(frozen=True, slots=True)
+class IngestedImages:
+    """The images of a data set in a workspace.
 
-    Args:
-        images: The images artifact.
-        unit: The shard.
-
-    Returns:
-        By key, in the shard's order; keys that ingest set aside have none.
+    Attributes:
+        artifact: The images artifact, which may hold images of other data sets too.
+        manifest: The data set's manifest.
     """
-    return {record.key: record.annotation for record in read_images(images, unit)[0]}
+
+    artifact: Artifact
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, workspace: Workspace, spec: StageSpec) -> IngestedImages:
+        """Return the images that a step's field `images` names; raise `ArtifactError` if they were never looked at."""
+        (name,) = dict(spec.inputs)["images"]
+        return cls(workspace.artifact(name), Manifest.read(workspace.store, spec.manifest))
+
+    def read_annotations(self, unit: str) -> tuple[dict[str, ImageAnnotation], tuple[Quarantined, ...]]:
+        """Read what is annotated in a shard's images.
+
+        Args:
+            unit: The shard.
+
+        Returns:
+            The annotations by key, in the shard's order, and the keys whose image or annotation ingest set aside.
+        """
+        commit = self.artifact.commit(self.manifest.annotations(unit))
+        where = f"{self.artifact.name}/{commit.unit}"
+        return decode_annotations(self.artifact.read_commit(commit), where), commit.quarantined
 
 
 def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
     """Decode a record's image to `[H, W, 3]` RGB; its size was checked at ingest and bounds the decoder here."""
-    pixels = record.annotation.width * record.annotation.height
-    return decode_image(record.data, max_pixels=pixels, min_side=1)
+    return decode_image(record.data, max_pixels=record.width * record.height, min_side=1)
 
 
 def splits_units(manifest: Manifest, splits: Iterable[str]) -> tuple[str, ...]:

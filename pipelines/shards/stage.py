@@ -10,8 +10,8 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import Stage, StageConfig, require_subset
 from pipelines.engine.workspace import Quarantined
 from pipelines.shards.keys import ShardWork
-from pipelines.shards.reading import splits_units
-from sppnet.errors import ConfigError
+from pipelines.shards.reading import IngestedImages, splits_units
+from sppnet.errors import ArtifactError, ConfigError
 
 C = TypeVar("C", bound=StageConfig)
 Inputs = Mapping[str, tuple[StageConfig, ...]]
@@ -24,7 +24,20 @@ class ShardStage(Stage[C]):
     @cached_property
     def manifest(self) -> Manifest:
         """The images' manifest."""
-        return Manifest.read(self.input("images"))
+        return self.images.manifest
+
+    @cached_property
+    def images(self) -> IngestedImages:
+        """The images with their manifest."""
+        return IngestedImages.of(self.workspace, self.spec)
+
+    def title(self, unit: str) -> str:
+        """Return a unit's name with its shard by split and number instead of by digest."""
+        head, slash, shard = unit.rpartition("/")
+        try:
+            return f"{head}{slash}{self.manifest.title(shard)}"
+        except ArtifactError:  # not a shard's unit
+            return unit
 
     def shards(self, splits: Iterable[str]) -> tuple[str, ...]:
         """Return all shards of several splits, in order, each once; raise `ConfigError` for an unknown split."""

@@ -47,9 +47,23 @@ class LabelledImage(WindowedImage):
     annotation: ImageAnnotation
 
 
-def labelled(images: Iterable[WindowedImage], annotations: Mapping[str, ImageAnnotation]) -> Iterator[LabelledImage]:
-    """Join images with what is annotated in them; raise `ArtifactError` for one without an annotation."""
+def labelled(
+    images: Iterable[WindowedImage], annotations: Mapping[str, ImageAnnotation], unlabelled: Iterable[Quarantined] = ()
+) -> Iterator[LabelledImage]:
+    """Join images with what is annotated in them.
+
+    Args:
+        images: The images.
+        annotations: By key.
+        unlabelled: Keys that were set aside for want of an annotation that can be used; their images are left out.
+
+    Raises:
+        ArtifactError: An image has neither.
+    """
+    aside = {entry.key for entry in unlabelled}
     for image in images:
+        if image.key in aside:
+            continue
         if image.key not in annotations:
             raise ArtifactError(f"image {image.key} has windows and no annotation; run ingest and propose again")
         yield LabelledImage(image.key, image.image_wh, image.windows, image.maps, annotations[image.key])

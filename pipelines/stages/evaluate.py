@@ -14,7 +14,6 @@ from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetFie
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
-from pipelines.shards.reading import read_annotations
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import CategoryResult, Detections, GroundTruth
@@ -109,7 +108,7 @@ class Evaluate(ShardStage[EvaluateConfig]):
         keys = (key for unit in self.manifest.units(split) for key in self.manifest.keys(unit))
         numbers = {key: number for number, key in enumerate(keys)}
         for unit in self.manifest.units(split):
-            for key, annotation in read_annotations(self.input("images"), unit).items():
+            for key, annotation in self.images.read_annotations(unit)[0].items():
                 number = numbers[key]
                 for thing in annotation.objects:
                     entry = found.setdefault(thing.category, _Truth())

@@ -18,7 +18,6 @@ from pipelines.artifacts.scores import decode_scores
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.reading import read_annotations
 from pipelines.shards.stage import ShardStage, require_same_images
 from pipelines.stages.classify import ScoresInfo
 from sppnet.errors import ArtifactError, ConfigError
@@ -146,7 +145,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
     def _truth(self, shard: str, counts: Counter[str]) -> dict[str, str]:
         """The class of each image of a shard that has one."""
         found: dict[str, str] = {}
-        for key, annotation in read_annotations(self.input("images"), shard).items():
+        for key, annotation in self.images.read_annotations(shard)[0].items():
             classes = classes_of(annotation, self.config.truth)
             counts["total"] += 1
             if len(classes) == 1:

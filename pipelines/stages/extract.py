@@ -120,4 +120,4 @@ class Extract(ShardStage[ExtractConfig]):
         array = values.numpy()
         if not np.isfinite(array).all():
             raise DataError("nan-features", f"the map at scale {scale} holds values that are not finite")
-        return MapRow(record.key, scale, (record.annotation.width, record.annotation.height), array)
+        return MapRow(record.key, scale, (record.width, record.height), array)

@@ -150,7 +150,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
                 raise ConfigError(f"step {self.spec.step}: category '{category}' is not in the images: {known}")
         if self.config.positive_splits:
             inputs, config = self.inputs_of_shards(), self.config
-            parts = (inputs.images, inputs.windows, inputs.maps, inputs.scales)
+            parts = (self.images, inputs.windows, inputs.maps, inputs.scales)
             TrainingShards(*parts, config.split, self.name, config.positive_splits).check_splits(self.spec.step)
         self.head_spec()
 

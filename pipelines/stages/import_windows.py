@@ -101,7 +101,7 @@ class ImportWindows(ShardStage[ImportWindowsConfig]):
         return work.output(encode_windows(rows), ".parquet", len(rows), {"windows": windows})
 
     def _take(self, record: ImageRecord) -> WindowsRow:
-        width, height = record.annotation.width, record.annotation.height
+        width, height = record.width, record.height
         found = self._found.windows(record.key, width, height, self.config.convention)
         clip = self.config.outside == "clip"
         windows = fit_windows(found, width, height, clip=clip, min_side=self.config.min_side)[: self.config.max_windows]

@@ -15,7 +15,6 @@ from pipelines.engine.workspace import Output
 from pipelines.pretraining.batches import Cutter, Fallback
 from pipelines.pretraining.examples import Classes, CropExample, View, decode_index, encode_index, examples_of
 from pipelines.pretraining.task import PretrainTask
-from pipelines.shards.reading import read_annotations
 from pipelines.stages.statistics import read_statistics
 from pipelines.training.held_out import is_held_out
 from pipelines.training.loop import Plateau, Rate, Task, TrainingConfig, TrainingStage, Worker
@@ -172,7 +171,7 @@ class Pretrain(TrainingStage[PretrainConfig]):
     def _index(self, shard: str) -> Output:
         config, cutter = self.config, self.config.cutter()
         examples, skipped = [], 0
-        for key, annotation in read_annotations(self.input("images"), shard).items():
+        for key, annotation in self.images.read_annotations(shard)[0].items():
             image_hw = (annotation.height, annotation.width)
             for label, box in examples_of(annotation, config.view, difficult=config.difficult, classes=config.classes):
                 if config.subcategories is not None and label not in config.subcategories:

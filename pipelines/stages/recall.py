@@ -16,7 +16,6 @@ from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
-from pipelines.shards.reading import read_annotations
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ArtifactError
 from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps
@@ -82,7 +81,7 @@ class Recall(ShardStage[RecallConfig]):
     def _sum(self, shard: str) -> Output:
         objects: dict[str, tuple[ObjectAnnotation, ...]] = {}
         difficult = 0
-        for key, annotation in read_annotations(self.input("images"), shard).items():
+        for key, annotation in self.images.read_annotations(shard)[0].items():
             judged = [thing for thing in annotation.objects if thing.category not in annotation.ignored]
             objects[key] = tuple(thing for thing in judged if not thing.difficult)
             difficult += len(judged) - len(objects[key])

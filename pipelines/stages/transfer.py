@@ -23,7 +23,6 @@ from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.reading import read_annotations
 from pipelines.shards.stage import ShardStage, require_same_images
 from pipelines.stages.classify import ScoresInfo
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -149,9 +148,9 @@ class Transfer(ShardStage[TransferConfig]):
     # --- gather -------------------------------------------------------------------------------------------------
 
     def _gather(self, shard: str) -> Output:
-        sources = (self.input("images"), *self.inputs("features"))
-        work = self.work(shard, [entry for artifact in sources for entry in artifact.commit(shard).quarantined])
-        annotations = read_annotations(self.input("images"), shard)
+        annotations, aside = self.images.read_annotations(shard)
+        features = [entry for artifact in self.inputs("features") for entry in artifact.commit(shard).quarantined]
+        work = self.work(shard, [*aside, *features])
         rows = list(work.each(annotations.values(), self._labels))
         return work.output(canonical_json({"images": rows}).encode(), ".json", len(rows))
 

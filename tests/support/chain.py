@@ -19,8 +19,10 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation, d
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import format_voc_xml
+from pipelines.engine.ledger import StepSummary
+from pipelines.engine.planning import PlannedStep
 from pipelines.engine.recipe import parse_recipe
-from pipelines.engine.runner import Engine, PlannedStep, StepSummary
+from pipelines.engine.runner import Engine
 from pipelines.engine.stage import Stage
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Artifact, Workspace

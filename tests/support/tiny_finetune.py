@@ -54,7 +54,7 @@ def make_planner(workspace: Workspace, **changes: Any) -> tuple[ChunkPlanner, Sh
     stage = build_stage(finetune_spec(workspace, **changes))
     assert isinstance(stage, Finetune)
     inputs = stage.inputs_of_shards()
-    planner = ChunkPlanner(inputs, stage.manifest.units("train"), stage.config.rule(), seed=11)
+    planner = ChunkPlanner(stage.images, inputs, stage.manifest.units("train"), stage.config.rule(), seed=11)
     return planner, inputs, stage.config
 
 

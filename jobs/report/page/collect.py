@@ -20,8 +20,10 @@ from jobs.report.read.training import TrainingCurve, read_curve
 from pipelines.artifacts.class_metrics import UNIT as CLASSES
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT as MODEL
-from pipelines.engine.runner import Engine, PlannedStep
+from pipelines.engine.planning import PlannedStep
+from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Commit, library_versions
+from pipelines.shards.reading import IngestedImages
 from pipelines.stages.activations import UNIT as ACTIVATIONS
 from pipelines.stages.activations import ActivationsConfig
 from pipelines.stages.evaluate import UNIT as METRICS
@@ -144,27 +146,25 @@ def _evaluations(engine: Engine, notes: list[str]) -> list[_Evaluated]:
 
 def _words(engine: Engine, step: PlannedStep) -> Mapping[str, str]:
     """Return what people call the categories of the images that a step evaluates; nothing where that can't be read."""
-    images = dict(step.spec.inputs).get("images")
     try:
-        return Manifest.read(engine.workspace.artifact(images[0])).words() if images else {}
+        return Manifest.read(engine.workspace.store, step.spec.manifest).words() if step.spec.manifest else {}
     except ArtifactError:
         return {}
 
 
 def _gallery(engine: Engine, last: _Evaluated, limits: Limits | None, notes: list[str]) -> Gallery | None:
-    images = dict(last.step.spec.inputs).get("images")
-    if not images or not last.evaluation.rows:
+    if not last.step.spec.manifest or not last.evaluation.rows:
         return None
-    source = Source(
-        images=engine.workspace.artifact(images[0]),
-        detections=engine.workspace.artifact(last.evaluation.rows[-1].detections),
-        evaluation=last.evaluation,
-        iou=last.iou,
-        nms_iou=getattr(last.step.config, "nms_iou", 0.3),
-        seed=engine.recipe.seed,
-        words=_words(engine, last.step),
-    )
     try:
+        source = Source(
+            images=IngestedImages.of(engine.workspace, last.step.spec),
+            detections=engine.workspace.artifact(last.evaluation.rows[-1].detections),
+            evaluation=last.evaluation,
+            iou=last.iou,
+            nms_iou=getattr(last.step.config, "nms_iou", 0.3),
+            seed=engine.recipe.seed,
+            words=_words(engine, last.step),
+        )
         return make_gallery(source, limits)
     except (ArtifactError, DataError) as error:
         notes.append(f"Detections can't be drawn: {error}")

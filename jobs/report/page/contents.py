@@ -11,7 +11,7 @@ from jobs.report.read.classification import ClassEvaluation
 from jobs.report.read.detection import Evaluation
 from jobs.report.read.recall import RecallEvaluation
 from jobs.report.read.training import TrainingCurve
-from pipelines.engine.runner import StepSummary
+from pipelines.engine.ledger import StepSummary
 
 
 @dataclass(frozen=True, slots=True)

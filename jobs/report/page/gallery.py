@@ -15,9 +15,8 @@ from jobs.report.read.detection import DetectorScore, Evaluation
 from jobs.report.read.matching import ERRORS, Detection, ImageMatch, Judged, above, match_image
 from pipelines.artifacts.detections import decode_detections
 from pipelines.artifacts.image_tars import ImageRecord
-from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.workspace import Artifact
-from pipelines.shards.reading import decode_record, read_images
+from pipelines.shards.reading import IngestedImages, decode_record, read_images
 from sppnet.boxes import nms
 from sppnet.seeds import derive_seed
 
@@ -42,7 +41,7 @@ class Source:
     """Where the detections are and how they were evaluated.
 
     Attributes:
-        images: The images artifact.
+        images: The images.
         detections: The detections artifact.
         evaluation: Their evaluation; its last row is looked at.
         iou: Overlap from which a detection is right.
@@ -51,7 +50,7 @@ class Source:
         words: What the evaluation calls each category.
     """
 
-    images: Artifact
+    images: IngestedImages
     detections: Artifact
     evaluation: Evaluation
     iou: float
@@ -127,7 +126,7 @@ def make_gallery(source: Source, limits: Limits | None = None) -> Gallery:
     """
     limits = limits or Limits()
     split, row = source.evaluation.split, source.row
-    manifest = Manifest.read(source.images)
+    manifest = source.images.manifest
     per_category = max(2, math.ceil(limits.failures / max(1, len(row.categories))))
     seen = _Seen()
     for unit in _shards(manifest.units(split), limits.shards, source.seed):
@@ -159,8 +158,11 @@ def _matches(source: Source, unit: str) -> Iterator[tuple[ImageRecord, ImageMatc
     """Judge the detections of a shard's images above the operating scores."""
     found = _detections(source, unit)
     sought = source.row.categories.keys()
-    for record in read_images(source.images, unit)[0]:
-        objects = [replace(thing, category=source.word(thing.category)) for thing in record.annotation.objects]
+    annotations, _ = source.images.read_annotations(unit)
+    for record in read_images(source.images.artifact, unit)[0]:
+        if record.key not in annotations:  # set aside by ingest for its annotation
+            continue
+        objects = [replace(thing, category=source.word(thing.category)) for thing in annotations[record.key].objects]
         yield record, match_image(found.get(record.key, []), objects, source.iou, sought)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.report.read.detection import DetectorAccount, DetectorScore
-from pipelines.engine.runner import Engine, PlannedStep
+from pipelines.engine.planning import PlannedStep
+from pipelines.engine.runner import Engine
 from pipelines.shards.reading import map_unit
 from pipelines.stages.combine import CombineConfig
 from pipelines.stages.crops import CropsConfig

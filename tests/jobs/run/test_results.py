@@ -13,7 +13,7 @@ from rich.console import Console
 from jobs.formatting import NONE
 from jobs.run.results import RunResult, class_results_table
 from pipelines.artifacts.class_metrics import UNIT
-from pipelines.engine.runner import StepSummary
+from pipelines.engine.ledger import StepSummary
 from pipelines.engine.workspace import Output, Workspace
 
 ROWS = [

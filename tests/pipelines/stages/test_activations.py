@@ -10,7 +10,7 @@ import pytest
 from pipelines.artifacts.backbone_info import read_backbone_info
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import decode_maps
-from pipelines.engine.runner import summarise
+from pipelines.engine.ledger import summarise
 from pipelines.stages.activations import UNIT, decode_activations
 from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import Chain

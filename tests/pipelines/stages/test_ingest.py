@@ -12,8 +12,8 @@ from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
+from pipelines.engine.planning import plan
 from pipelines.engine.recipe import load_recipe
-from pipelines.engine.runner import plan
 from sppnet.errors import ConfigError
 from tests.support.chain import Chain, accounts, add_image, write_recipe
 

@@ -22,7 +22,7 @@ from jobs.report.read.matching import Detection, match_image
 from jobs.report.read.training import TrainingCurve
 from jobs.report.tables.detection import result_tables
 from pipelines.artifacts.annotations import ObjectAnnotation
-from pipelines.engine.runner import StepSummary
+from pipelines.engine.ledger import StepSummary
 from pipelines.engine.workspace import Quarantined
 
 VOID = {"meta", "img", "br", "link", "hr", "input", "source"}
