@@ -110,7 +110,9 @@ def own_engine(
         ConfigError: A step does not fit its inputs, or one that is read has not been run to its end.
     """
     raw = {"version": VERSION, "name": name, "seed": base.seed if base else 0, "steps": _needed(steps, base, images)}
-    engine = Engine(parse_recipe(raw, f"sppnet {name}"), Workspace.open(workspace))
+    parsed = parse_recipe(raw, f"sppnet {name}")
+    # The corpus is looked at anew; what the recipe was made from need not be there any more.
+    engine = Engine(parsed, Workspace.open(workspace), [step for step in parsed.steps if step.startswith(OWN)])
     planned = engine.steps
     engine.steps = [step for step in planned if step.name in read]
     for status in engine.status():

@@ -88,9 +88,9 @@ def explain(
 ) -> None:
     """Tell why each step would run: what differs from the artifacts that the workspace holds."""
     with command("explain", as_json) as result:
-        from jobs.run.status import explain_steps
+        from jobs.run.explain import explain_steps
 
-        rows = explain_steps(open_engine(recipe, workspace, overrides))
+        rows = explain_steps(open_engine(recipe, workspace, overrides, fresh=True))
         console = make_console()
         for row in rows:
             console.print(f"{row['step']}: {row['state']}")

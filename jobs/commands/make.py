@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """Make everything of a recipe that is missing, then the report. Run it again after any failure: it goes on."""
     with command("run", as_json, verbose) as result:
-        engine = open_engine(recipe, workspace, overrides)
+        engine = open_engine(recipe, workspace, overrides, fresh=True)
         _run(engine, lambda: make_executor(local, address, cpus), result)
 
 
@@ -61,7 +61,9 @@ def demo(
         # A remote workspace holds the artifacts; the drawn photographs stay on this machine's disk.
         folder = Path("demo-data" if "://" in workspace else workspace).resolve() / "demo-data"
         draw_dataset(folder)
-        engine = open_engine("demo", workspace, [f"images.dataset.root={json.dumps(str(folder))}", *(overrides or [])])
+        engine = open_engine(
+            "demo", workspace, [f"images.dataset.root={json.dumps(str(folder))}", *(overrides or [])], fresh=True
+        )
         _run(engine, lambda: make_executor(local, address, cpus), result)
 
 

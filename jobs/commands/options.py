@@ -78,13 +78,22 @@ def command(name: str, as_json: bool, verbose: bool = False) -> Iterator[Result]
         raise typer.Exit(ending.exit_code)
 
 
-def open_engine(recipe: str, workspace: str, overrides: list[str] | None) -> Engine:
-    """Open a recipe, with its overrides, in a workspace."""
+def open_engine(recipe: str, workspace: str, overrides: list[str] | None, *, fresh: bool = False) -> Engine:
+    """Open a recipe, with its overrides, in a workspace.
+
+    Args:
+        recipe: A built-in recipe's name, or a file.
+        workspace: Folder or URI.
+        overrides: `step.field=value`.
+        fresh: Whether data sets and files outside the workspace are looked at anew; else what was found last counts,
+            so that they need not be there any more.
+    """
     from pipelines.engine.recipe import load_recipe
     from pipelines.engine.runner import Engine
     from pipelines.engine.workspace import Workspace
 
-    return Engine(load_recipe(find_recipe(recipe), overrides or ()), Workspace.open(workspace))
+    loaded = load_recipe(find_recipe(recipe), overrides or ())
+    return Engine(loaded, Workspace.open(workspace), None if fresh else ())
 
 
 def make_executor(local: bool, address: str | None, cpus: int | None) -> Executor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from jobs.run.differences import Difference, differences
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.registry import stage_type
 from pipelines.engine.runner import Engine, StepStatus
@@ -64,8 +65,8 @@ def _nearest_difference(engine: Engine, step: PlannedStep, names: Sequence[str])
     kind = step.spec.artifact.rsplit("-", 1)[0]
     others = [engine.workspace.artifact(name) for name in names if name.rsplit("-", 1)[0] == kind]
     now = json.loads(json.dumps(dict(step.preimage)))
-    found = [_differences("", before, now) for before in map(_preimage, others) if before]
-    return min((lines for lines in found if lines), key=len, default=[])
+    found = [list(differences(before, now)) for before in map(_preimage, others) if before]
+    return [_told(change) for change in min((changes for changes in found if changes), key=len, default=[])]
 
 
 def _preimage(artifact: Artifact) -> dict[str, Any] | None:
@@ -75,16 +76,8 @@ def _preimage(artifact: Artifact) -> dict[str, Any] | None:
         return None
 
 
-def _differences(path: str, before: Any, now: Any) -> list[str]:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        return [
-            line
-            for key in sorted({*before, *now})
-            for line in _differences(f"{path}.{key}" if path else key, before.get(key), now.get(key))
-        ]
-    if before == now:
-        return []
-    if path.startswith(_DATA) and before is not None and now is not None:
-        split, _, what = path.removeprefix(_DATA).rpartition(".")
-        return [f"the {what} of {split} have changed"]
-    return [f"{path}: was {json.dumps(before)}, is {json.dumps(now)}"]
+def _told(change: Difference) -> str:
+    if change.path.startswith(_DATA) and change.first is not None and change.second is not None:
+        split, _, what = change.path.removeprefix(_DATA).rpartition(".")
+        return f"the {what} of {split} have changed"
+    return f"{change.path}: was {json.dumps(change.first)}, is {json.dumps(change.second)}"

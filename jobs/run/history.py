@@ -130,7 +130,7 @@ def run_fingerprint(engine: Engine) -> str:
         {
             "name": engine.recipe.name,
             "seed": engine.recipe.seed,
-            "steps": {step.name: [step.spec.artifact, _coverage(step)] for step in engine.steps},
+            "steps": {step.name: [step.spec.artifact, step.spec.manifest, _coverage(step)] for step in engine.steps},
         }
     )
 

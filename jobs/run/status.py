@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
 from rich.table import Table
 
-from jobs.run.differences import Difference, differences
 from jobs.run.history import folder_of
-from pipelines.engine.planning import PlannedStep
 from pipelines.engine.runner import Engine, StepStatus
-from pipelines.engine.workspace import Artifact
-from sppnet.errors import ArtifactError
 
 _FAILURES_SHOWN = 3
 
@@ -63,36 +58,3 @@ def last_failures(engine: Engine) -> dict[str, dict[str, str]]:
         if event["event"] == "unit_failed":
             failed.setdefault(event["step"], {})[event["unit"]] = event["reason"]
     return failed
-
-
-def explain_steps(engine: Engine) -> list[dict[str, Any]]:
-    """Tell of each step whether it is there, and if not, how it differs from the nearest artifact of its kind."""
-    statuses = {status.step.name: status for status in engine.status()}
-    names = sorted({entry.name.split("/", 1)[0] for entry in engine.workspace.store.list()} - {"runs"})
-    return [_explain(engine, step, statuses[step.name], names) for step in engine.steps]
-
-
-def _explain(engine: Engine, step: PlannedStep, status: StepStatus, names: list[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"step": step.name, "artifact": step.spec.artifact, "changes": []}
-    if status.committed:
-        missing = None if status.total is None else status.total - status.committed
-        row["state"] = "complete" if missing == 0 else f"{missing} of {status.total} units are missing"
-        return row
-    kind = step.spec.artifact.rsplit("-", 1)[0]
-    others = [_preimage(engine.workspace.artifact(name)) for name in names if name.rsplit("-", 1)[0] == kind]
-    row["state"] = "nothing of it is there"
-    now = json.loads(json.dumps(dict(step.preimage)))
-    changes = [list(differences(before, now)) for before in others if before]
-    row["changes"] = [_told(change) for change in min(changes, key=len, default=[])]
-    return row
-
-
-def _preimage(artifact: Artifact) -> dict[str, Any] | None:
-    try:
-        return artifact.preimage()
-    except ArtifactError:
-        return None
-
-
-def _told(change: Difference) -> str:
-    return f"{change.path}: was {json.dumps(change.first)}, is {json.dumps(change.second)}"

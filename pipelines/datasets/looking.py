@@ -11,9 +11,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.artifacts.manifest import Manifest, Shard, name_annotations, name_images
-from pipelines.datasets.contents import Contents, SeenFile
+from pipelines.datasets.contents import Contents
 from pipelines.datasets.protocol import DataSet, Item
 from pipelines.engine.looks import Look, PastLook
 from sppnet.errors import ArtifactError
@@ -33,18 +34,14 @@ def known_contents(before: PastLook | None) -> Contents:
     return Contents.decode(before.read(CONTENTS), f"{before.store.uri}/{before.name}/{CONTENTS}")
 
 
-def look_at_files(files: Mapping[str, Sequence[SeenFile]], before: PastLook | None) -> Look:
-    """Look at files outside the workspace that a step reads whole.
+def look_of_files(digests: Mapping[str, Any], contents: Contents, before: PastLook | None) -> Look:
+    """Return the look of a step that reads files outside the workspace whole.
 
     Args:
-        files: By name in the fingerprint, files in order.
-        before: The look before: files that have not changed since are not read again.
-
-    Returns:
-        A look whose digests are those of the files' content, a list for each name.
+        digests: What its artifact's fingerprint follows: digests that `contents` gave.
+        contents: What the files hold, known from the look before or read anew.
+        before: The look before.
     """
-    contents = known_contents(before)
-    digests = {name: contents.digests(group) for name, group in files.items()}
     changed = before is None or before.look.digests != digests or contents.read_count > 0
     return Look(digests=digests, objects={CONTENTS: contents.encode()}, changed=changed)
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.datasets.contents import Contents
 from pipelines.datasets.folder_files import IMAGE_EXTENSIONS
 from pipelines.datasets.matlab import read_mat
-from pipelines.datasets.outside_files import find_outside, read_outside
-from pipelines.engine.fingerprint import content_digest
+from pipelines.datasets.outside_files import find_outside, read_outside, seen_outside
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.proposals.windows import BoxConvention, to_windows
@@ -59,10 +59,11 @@ class FoundBoxes:
         return to_windows(boxes, convention)
 
 
-def digest_window_files(paths: Sequence[str]) -> list[list[str]]:
+def digest_window_files(paths: Sequence[str], contents: Contents) -> list[list[str]]:
     """Tell what files are, wherever they lie: their digests, with the key where the file's name tells it; sorted."""
     files = _files(paths)
-    return sorted([content_digest(read_outside(file, _WHAT)), *_key_of_name(file)] for file in files)
+    digests = contents.digests([seen_outside(file, _WHAT) for file in files])
+    return sorted([digest, *_key_of_name(file)] for digest, file in zip(digests, files, strict=True))
 
 
 def read_window_files(paths: Sequence[str], convention: BoxConvention) -> FoundBoxes:

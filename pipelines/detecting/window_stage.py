@@ -60,6 +60,11 @@ class WindowTrainingStage(ShardStage[W]):
     seeded: ClassVar[bool] = True
 
     @classmethod
+    def whole_splits(cls, config: W) -> tuple[str, ...]:
+        """Return the splits to train on: all of them are taken together."""
+        return (config.split, *config.positives_only())
+
+    @classmethod
     def check(cls, config: W, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The splits and the scales must be extracted."""
         check_inputs(config, config.scales, (config.split, *config.positives_only()), inputs)

@@ -131,6 +131,12 @@ class Activations(ShardStage[ActivationsConfig]):
     makes: ClassVar[str] = "activations"
     seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = ActivationsConfig
+    annotated: ClassVar[bool] = False
+
+    @classmethod
+    def whole_splits(cls, config: ActivationsConfig) -> tuple[str, ...]:
+        """Return the splits: the strongest images of all of them are sought."""
+        return config.splits
 
     @classmethod
     def check(cls, config: ActivationsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:

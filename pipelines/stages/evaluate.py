@@ -73,6 +73,11 @@ class Evaluate(ShardStage[EvaluateConfig]):
     config_type: ClassVar[type[StageConfig]] = EvaluateConfig
 
     @classmethod
+    def whole_splits(cls, config: EvaluateConfig) -> tuple[str, ...]:
+        """Return the split: all of it is taken together."""
+        return (config.split,)
+
+    @classmethod
     def check(cls, config: EvaluateConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The split must have been scored, in the same images."""
         detections: Any = inputs["detections"]

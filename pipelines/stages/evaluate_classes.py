@@ -74,6 +74,11 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
     config_type: ClassVar[type[StageConfig]] = EvaluateClassesConfig
 
     @classmethod
+    def whole_splits(cls, config: EvaluateClassesConfig) -> tuple[str, ...]:
+        """Return the split: all of it is taken together."""
+        return (config.split,)
+
+    @classmethod
     def check(cls, config: EvaluateClassesConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """The split must have been classified into scores, in the same images; members must be rows."""
         scores: Any = dict(zip(config.scores, inputs["scores"], strict=True))

@@ -109,6 +109,11 @@ class Finetune(TrainingStage[FinetuneConfig]):
     config_type: ClassVar[type[StageConfig]] = FinetuneConfig
 
     @classmethod
+    def whole_splits(cls, config: FinetuneConfig) -> tuple[str, ...]:
+        """Return the splits to train on: all of them are taken together."""
+        return (config.split, *config.positive_splits)
+
+    @classmethod
     def check(cls, config: FinetuneConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Scales and split that are extracted, distinct categories, and a batch that every worker gets a part of."""
         for number, split in enumerate(config.positive_splits):

@@ -11,9 +11,12 @@ from pydantic import Field
 
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.window_files import FoundBoxes, digest_window_files, read_window_files
 from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.looks import Look, PastLook
 from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
+from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import read_images
 from pipelines.shards.stage import ShardStage, require_ingested
@@ -22,7 +25,8 @@ from sppnet.proposals.windows import BoxConvention, fit_windows
 
 logger = logging.getLogger(__name__)
 
-SOURCE = "source.json"
+SOURCE = "sources/{manifest}.json"
+"""What was found of a data set's images in the files."""
 """Says how many images the files know, and which of them the images artifact doesn't."""
 _SHOWN = 5
 
@@ -65,13 +69,19 @@ class ImportWindows(ShardStage[ImportWindowsConfig]):
         require_ingested(config.splits, inputs)
 
     @classmethod
-    def external(cls, config: ImportWindowsConfig) -> Mapping[str, Any]:
-        """Digests of the files' content."""
-        return {"files": digest_window_files(config.paths)}
+    def outside(cls, config: ImportWindowsConfig) -> Mapping[str, Any]:
+        """Name the files of windows."""
+        return {"paths": list(config.paths)}
+
+    @classmethod
+    def look(cls, config: ImportWindowsConfig, store: Store, before: PastLook | None) -> Look:
+        """Look at the files: their content, not their paths, is in the fingerprint."""
+        contents = known_contents(before)
+        return look_of_files({"files": digest_window_files(config.paths, contents)}, contents, before)
 
     def prepare(self) -> None:
-        """Records once which images the files know, and warns of those that are not in the data set."""
-        place = f"{self.artifact.name}/{SOURCE}"
+        """Record once which images the files know, and warn of those that are not in the data set."""
+        place = f"{self.artifact.name}/{SOURCE.format(manifest=self.spec.manifest)}"
         if self.artifact.store.exists(place):
             return
         known = {key for shard in self.shards(self.manifest.splits) for key in self.manifest.keys(shard)}

@@ -145,6 +145,11 @@ class Pretrain(TrainingStage[PretrainConfig]):
     config_type: ClassVar[type[StageConfig]] = PretrainConfig
 
     @classmethod
+    def whole_splits(cls, config: PretrainConfig) -> tuple[str, ...]:
+        """Return the split: all of it is taken together."""
+        return (config.split,)
+
+    @classmethod
     def check(cls, config: PretrainConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """A network that exists, levels no finer than its maps, crops that fit, and a batch for every worker."""
         _check_sizes(config)

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
-from pipelines.datasets.outside_files import read_outside
-from pipelines.engine.fingerprint import content_digest
+from pipelines.datasets.looking import known_contents, look_of_files
+from pipelines.datasets.outside_files import read_outside, seen_outside
+from pipelines.engine.looks import Look, PastLook
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
+from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
@@ -134,12 +136,17 @@ class Propose(ShardStage[ProposeConfig]):
             raise ConfigError(f"methods: each at most once, got {', '.join(config.methods)}")
 
     @classmethod
-    def external(cls, config: ProposeConfig) -> Mapping[str, Any]:
-        """Digest of the model's content, if there is one."""
+    def outside(cls, config: ProposeConfig) -> Mapping[str, Any] | None:
+        """Name the model of structured edges, where there is one."""
         model = config.edge_boxes.model
-        if model is None or "edge-boxes" not in config.methods:
-            return {}
-        return {"edge_model": content_digest(read_outside(model, _MODEL))}
+        return None if model is None or "edge-boxes" not in config.methods else {"model": model}
+
+    @classmethod
+    def look(cls, config: ProposeConfig, store: Store, before: PastLook | None) -> Look:
+        """Look at the model: its content, not its path, is in the fingerprint."""
+        contents = known_contents(before)
+        (digest,) = contents.digests([seen_outside(str(config.edge_boxes.model), _MODEL)])
+        return look_of_files({"edge_model": digest}, contents, before)
 
     @cached_property
     def _edges(self) -> EdgeDetector:

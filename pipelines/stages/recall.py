@@ -53,6 +53,11 @@ class Recall(ShardStage[RecallConfig]):
     config_type: ClassVar[type[StageConfig]] = RecallConfig
 
     @classmethod
+    def whole_splits(cls, config: RecallConfig) -> tuple[str, ...]:
+        """Return the split: all of it is taken together."""
+        return (config.split,)
+
+    @classmethod
     def check(cls, config: RecallConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Windows of the split must have been proposed, for the same images."""
         require_same_images(config, inputs, "windows")

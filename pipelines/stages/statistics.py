@@ -57,6 +57,12 @@ class Statistics(ShardStage[StatisticsConfig]):
     name: ClassVar[str] = "statistics"
     makes: ClassVar[str] = "statistics"
     config_type: ClassVar[type[StageConfig]] = StatisticsConfig
+    annotated: ClassVar[bool] = False
+
+    @classmethod
+    def whole_splits(cls, config: StatisticsConfig) -> tuple[str, ...]:
+        """Return the split: all of it is taken together."""
+        return (config.split,)
 
     @classmethod
     def check(cls, config: StatisticsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:

@@ -73,6 +73,11 @@ class Transfer(ShardStage[TransferConfig]):
     seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = TransferConfig
 
+    @classmethod
+    def whole_splits(cls, config: TransferConfig) -> tuple[str, ...]:
+        """Return the splits of the protocol: all of them are taken together."""
+        return config.protocol.splits
+
     def __init__(self, config: TransferConfig, spec: StageSpec) -> None:
         super().__init__(config, spec)
         self._kept: tuple[str, Floats] | None = None

@@ -18,9 +18,11 @@ from pipelines.artifacts.networks import (
     encode_network,
     read_described_head,
 )
-from pipelines.datasets.outside_files import read_outside
-from pipelines.engine.fingerprint import content_digest
+from pipelines.datasets.looking import known_contents, look_of_files
+from pipelines.datasets.outside_files import read_outside, seen_outside
+from pipelines.engine.looks import Look, PastLook
 from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig
+from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
@@ -90,6 +92,9 @@ class ImportWeightsConfig(BackboneFields):
         return self.architecture.removeprefix(TORCHVISION_PREFIX), self.torchvision
 
 
+_WHAT = "path: weights"
+
+
 class ImportWeights(Stage[ImportWeightsConfig]):
     """Publishes one network, checked tensor by tensor against its architecture."""
 
@@ -99,12 +104,25 @@ class ImportWeights(Stage[ImportWeightsConfig]):
 
     @classmethod
     def external(cls, config: ImportWeightsConfig) -> Mapping[str, Any]:
-        """Digest of the file's content, or what torchvision calls the file."""
+        """Return what torchvision calls its file of weights, where they come from there."""
         source = config.source()
         if isinstance(source, str):
-            return {"weights": content_digest(read_outside(source, "path: weights"))}
+            return {}
         entry = published_weights(*source)
         return {"weights": f"{entry} {entry.url.rpartition('/')[2]}"}
+
+    @classmethod
+    def outside(cls, config: ImportWeightsConfig) -> Mapping[str, Any] | None:
+        """Name the file of weights, where they come from one."""
+        source = config.source()
+        return {"path": source} if isinstance(source, str) else None
+
+    @classmethod
+    def look(cls, config: ImportWeightsConfig, store: Store, before: PastLook | None) -> Look:
+        """Look at the file of weights: its content, not its path, is in the fingerprint."""
+        contents = known_contents(before)
+        (digest,) = contents.digests([seen_outside(str(config.source()), _WHAT)])
+        return look_of_files({"weights": digest}, contents, before)
 
     @classmethod
     def check(cls, config: ImportWeightsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
@@ -163,6 +181,6 @@ class ImportWeights(Stage[ImportWeightsConfig]):
         """The tensors by name, the file's bytes (None if torchvision publishes them), and where they are from."""
         source = self.config.source()
         if isinstance(source, str):
-            data = read_outside(source, "path: weights")
+            data = read_outside(source, _WHAT)
             return read_weights(data, source), data, source
         return download_weights(*source), None, " ".join(source)
