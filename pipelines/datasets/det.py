@@ -29,14 +29,12 @@ from pipelines.datasets.det_lists import (
 )
 from pipelines.datasets.det_split import balanced_halves
 from pipelines.datasets.file_names import find_files, read_file
-from pipelines.datasets.folder_files import Folder, Reader
+from pipelines.datasets.folder_files import Folder, Reader, remembered
 from pipelines.datasets.keys import check_split, mixed
 from pipelines.datasets.protocol import DatasetConfig, Item, Place, as_tuple, label_of
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
-
-_REMEMBERED = 1024
 
 
 def _as_text(value: Any) -> Any:
@@ -119,8 +117,7 @@ class Det:
         self._folder = Folder(reader)
         self._config = config
         self._listed = lru_cache(maxsize=None)(self._folder.files)
-        # A shard's labels are looked at before its annotations: what was looked at is what is read.
-        self._text = lru_cache(maxsize=_REMEMBERED)(self._find_text)
+        self._text = remembered(self._find_text)
         self.splits = tuple(config.splits)
 
     def items(self, split: str, contents: Contents) -> Sequence[Item]:

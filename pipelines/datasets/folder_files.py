@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import ParamSpec, Protocol, cast
 
 from pipelines.datasets.contents import SeenFile
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -15,6 +15,9 @@ _NOT_DECODED = ("gif", "tif", "tiff", "GIF", "TIF", "TIFF")
 IMAGE_EXTENSIONS = (*_DECODED, *_NOT_DECODED)
 """Tried in this order, so that the usual one costs one request. Formats that are not decoded count as images too: such
 a file is quarantined instead of overlooked."""
+
+
+P = ParamSpec("P")
 
 
 class Named(Protocol):
@@ -48,6 +51,14 @@ def image_among(files: Mapping[str, SeenFile], stem: str) -> SeenFile | None:
     """Return the image `<stem>.<any extension>` of listed files: the one that `Folder.image` reads; or None."""
     names = (f"{stem}.{extension}" for extension in IMAGE_EXTENSIONS)
     return next((files[name] for name in names if name in files), None)
+
+
+def remembered(read: Callable[P, bytes | None]) -> Callable[P, bytes | None]:
+    """Remember the small files that a worker has read last.
+
+    A shard's labels are looked at before its annotations are read: what was looked at must be what is read.
+    """
+    return cast(Callable[P, bytes | None], lru_cache(maxsize=1024)(read))
 
 
 class Folder:
@@ -94,11 +105,17 @@ class Folder:
     def files(self, prefix: str = "") -> dict[str, SeenFile]:
         """List every file below a folder by its path below the root; hidden files and folders are left out."""
         listed = (item for item in self.reader.list(prefix) if not _hidden(item.name))
-        return {item.name: SeenFile(item.name, item.stamp, partial(self.reader.read, item.name)) for item in listed}
+        return {item.name: SeenFile(item.name, item.stamp, partial(self._read_listed, item.name)) for item in listed}
 
     def images(self, prefix: str = "") -> dict[str, SeenFile]:
         """List those of `files` that are images."""
         return {name: file for name, file in self.files(prefix).items() if is_image(name)}
+
+    def _read_listed(self, name: str) -> bytes:
+        data = self.find(name)
+        if data is None:
+            raise ConfigError(f"{self.where(name)} is gone since it was listed: try again when nothing writes there")
+        return data
 
 
 def _hidden(name: str) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents, SeenFile
-from pipelines.datasets.folder_files import Folder, Reader, image_among
+from pipelines.datasets.folder_files import Folder, Reader, image_among, remembered
 from pipelines.datasets.keys import check_keys, parse_categories, parse_list
 from pipelines.datasets.protocol import DatasetConfig, Item, Place, label_of
 from pipelines.engine.fingerprint import content_digest
@@ -40,8 +40,6 @@ VOC_CATEGORIES = (
     "tvmonitor",
 )
 """The twenty of VOC2007 to VOC2012, in their official order."""
-
-_REMEMBERED = 1024
 
 
 def parse_voc_xml(
@@ -198,8 +196,7 @@ class VocFolder:
         self._folder = Folder(reader)
         self._first_pixel = first_pixel
         self._categories = categories
-        # A shard's labels are looked at before its annotations: what was looked at is what is read.
-        self._text = lru_cache(maxsize=_REMEMBERED)(self._folder.find)
+        self._text = remembered(self._folder.find)
         self.splits = tuple(splits)
 
     def items(self, split: str, contents: Contents) -> Sequence[Item]:

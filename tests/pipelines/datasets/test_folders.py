@@ -9,14 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.folders import ClassFolders, FoldersDataset
-from pipelines.datasets.keys import key_of, path_of
 from pipelines.datasets.protocol import Place
 from sppnet.errors import ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
@@ -112,13 +109,6 @@ def test_lists_of_splits(root: Path) -> None:
     (root / "train" / "two.txt").write_text("cat/cat_train_0\ncat/cat_train_0.png\n")
     with pytest.raises(ConfigError, match=r"two.txt lists 'cat/cat_train_0' twice"):
         keys(opened(root / "train", split_files={"two": "two.txt"}), "two")
-
-
-@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1))
-def test_any_file_name_has_a_key_of_its_own(stem: str) -> None:
-    key = key_of(f"class.v2/{stem}.jpg")
-    assert "." not in key
-    assert path_of(key) == f"class.v2/{stem}"
 
 
 def test_images_deeper_in_a_class_folder(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.protocol import Place
 from pipelines.datasets.voc import VOC_CATEGORIES, VocDataset, VocFolder, format_voc_xml, parse_voc_xml
+from pipelines.engine.store import open_store
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
 
@@ -226,6 +227,22 @@ def test_a_look_lists_each_folder_once(folder: Path) -> None:
     voc.items("train", known)
     voc.items("cup_val", known)
     assert again.reads == ["ImageSets/Main/train.txt", "ImageSets/Main/cup_val.txt"]
+
+
+@pytest.mark.s3
+def test_an_object_store_gives_the_same_items(folder: Path, s3: str) -> None:
+    store = open_store(s3)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
+        store.put(f"voc/{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+    def there() -> VocFolder:
+        return VocDataset(root=f"{s3}/voc", splits=("train", "cup_val")).open()
+
+    assert items_of(there()) == items_of(opened(folder))
+    check_items(there)
+    other = xml((1, 1, 10, 21))
+    assert changes(there, lambda: store.put("voc/Annotations/b.xml", other)) == ([], ["b"], 1)
 
 
 def test_categories(folder: Path) -> None:
