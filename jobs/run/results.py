@@ -11,8 +11,8 @@ from rich.table import Table
 from jobs.report.read.class_model import METRICS, Metric
 from jobs.report.tables import figures
 from pipelines.artifacts import class_metrics
+from pipelines.artifacts.metrics import UNIT
 from pipelines.engine.runner import Engine, StepSummary
-from pipelines.stages.evaluate import UNIT
 
 
 def metric_rows(engine: Engine, summaries: Sequence[StepSummary]) -> list[dict[str, Any]]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.workspace import Artifact, Quarantined
 from sppnet.images.pixels import decode_image
+
+ScaleField = Annotated[int, Field(ge=1, le=9999)]
+"""A scale, or another short side in pixels, of at most four digits, as the names of maps have it."""
 
 
 def read_images(images: Artifact, unit: str) -> tuple[Iterator[ImageRecord], tuple[Quarantined, ...]]:

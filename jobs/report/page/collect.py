@@ -18,15 +18,15 @@ from jobs.report.read.evaluation_model import CategoryScore, DetectorScore, Eval
 from jobs.report.read.model import FilterGallery, Gallery, RunInfo, RunReport, StageRow, Training
 from jobs.report.read.recall_reader import read_recall, windows_method
 from jobs.report.read.values import finite_or_none
+from pipelines.artifacts.activations import UNIT as ACTIVATIONS
 from pipelines.artifacts.class_metrics import UNIT as CLASS_UNIT
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT as MODEL
+from pipelines.artifacts.recall import UNIT as RECALL
 from pipelines.engine.runner import Engine, PlannedStep
 from pipelines.engine.workspace import Commit, library_versions
-from pipelines.stages.activations import UNIT as ACTIVATIONS
 from pipelines.stages.activations import ActivationsConfig
-from pipelines.stages.recall import UNIT as RECALL
-from pipelines.training.loop import TrainingConfig
+from pipelines.training.config import TrainingConfig
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.weights import read_metadata
 

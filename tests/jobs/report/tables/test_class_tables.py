@@ -22,7 +22,7 @@ from jobs.report.read.class_reader import read_class_evaluation
 from jobs.report.read.model import FilterGallery, FilterRow, RunInfo, RunReport, Training
 from jobs.report.tables import figures
 from jobs.report.tables.class_tables import Confusion, class_table, confusions, figure_tables
-from pipelines.stages.activations import decode_activations
+from pipelines.artifacts.activations import read_activations
 from sppnet.errors import ArtifactError
 from tests.support.chain import CATEGORIES, Chain
 
@@ -210,7 +210,7 @@ def test_a_run_is_collected(transferred: Chain):
 
 def test_filters_are_drawn_on_the_images_they_respond_to(transferred: Chain):
     (gallery,) = collect(transferred.engine).filters
-    stored = decode_activations(transferred.artifact("strongest").read("activations"), "")
+    stored = read_activations(transferred.artifact("strongest"))
     assert (gallery.step, gallery.splits, gallery.left_out) == ("strongest", ("val",), 0)
     assert [row.filter for row in gallery.rows] == [3, 9]
     for drawn, wanted in zip(gallery.rows, stored, strict=True):
