@@ -104,9 +104,8 @@ def write_scores(engine: Engine, out: str) -> dict[str, Any]:
     Raises:
         ConfigError: `out` holds the results of something else, or can't be written.
     """
-    from pipelines.artifacts.scores import decode_scores, encode_plain_scores
+    from pipelines.artifacts.scores import ScoresInfo, decode_scores, encode_plain_scores
     from pipelines.engine.work import build_stage
-    from pipelines.stages.classify import ScoresInfo
 
     planned: PlannedStep = next(step for step in engine.steps if step.name == OWN_SCORES)
     stage, target = build_stage(planned.spec), open_store(out)

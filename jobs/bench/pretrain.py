@@ -25,11 +25,14 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
+from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.task import PretrainTask, build_network
 from pipelines.shards.image_cache import Pixels
-from pipelines.stages.pretrain import Pretrain, PretrainConfig
-from pipelines.training.loop import LocalWorker, Rate, Training
+from pipelines.stages.pretrain import Pretrain
+from pipelines.training.config import Rate
+from pipelines.training.loop import Training
 from pipelines.training.optimizer import make_sgd
+from pipelines.training.workers import LocalWorker
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
 from sppnet.images.training_crops import crop_origin, resize_short_side
@@ -133,9 +136,9 @@ def _train_row(spec: StageSpec, device: torch.device, steps: int, repeats: int) 
     """Time the stage's own loop beside the bare one, each with a network of its own."""
     stage = _stage(spec)
     training = Training(stage, LocalWorker(device))
-    task = PretrainTask(stage, training.worker)
+    task = PretrainTask(stage.task_inputs(), training.worker)
     place = training.begin(task)
-    bare = BareLoop(build_network(stage, len(stage.classes())), stage.config, device)
+    bare = BareLoop(build_network(stage.config, len(stage.classes())), stage.config, device)
 
     def ours(count: int = steps) -> None:
         nonlocal place
@@ -197,7 +200,7 @@ def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) 
     """Time the stage's batches, not normalised, beside a bare loop over the images' bytes."""
     stage = _stage(spec)
     config = stage.config
-    task = PretrainTask(stage, LocalWorker(torch.device("cpu")))
+    task = PretrainTask(stage.task_inputs(), LocalWorker(torch.device("cpu")))
     batches, threads = task.batches.crops, config.threads or 1
     count, place = max(steps, 8), 0
     with ThreadPoolExecutor(threads) as pool:

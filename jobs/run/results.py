@@ -15,9 +15,9 @@ from jobs.report.read import classification
 from jobs.report.read.classification import METRICS, Figure, Metric
 from jobs.report.read.detection import DetectorScore, read_evaluation
 from pipelines.artifacts import class_metrics
+from pipelines.artifacts.metrics import UNIT
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.runner import Engine
-from pipelines.stages.evaluate import UNIT
 
 
 @dataclass(frozen=True, slots=True)

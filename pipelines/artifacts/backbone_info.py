@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.workspace import Artifact
-from sppnet.errors import ArtifactError
 from sppnet.networks.backbones import Backbone, BackboneSpec
 from sppnet.networks.network import Precision
 from sppnet.pooling.geometry import Geometry
@@ -52,31 +50,14 @@ class BackboneInfo:
 
     @classmethod
     def of(cls, backbone: Backbone, crops: CropsInfo | None = None) -> BackboneInfo:
-        """What there is to know of a backbone."""
+        """Return what there is to know of a backbone."""
         return cls(backbone.spec, backbone.geometry, backbone.channels, crops)
 
     def write(self, artifact: Artifact) -> None:
-        """Records it once in an artifact."""
-        body = {"spec": self.spec.to_dict(), "geometry": asdict(self.geometry), "channels": self.channels}
-        if self.crops is not None:
-            body["crops"] = asdict(self.crops)
-        text = canonical_json(json.loads(json.dumps(body)))
-        artifact.store.create(f"{artifact.name}/{_INFO}", text.encode())
+        """Record it once in an artifact."""
+        write_once(artifact, _INFO, self)
 
-
-def read_backbone_info(maps: Artifact) -> BackboneInfo:
-    """Reads which backbone made the maps; raises `ArtifactError` if the artifact does not tell."""
-    name = f"{maps.name}/{_INFO}"
-    data = maps.store.read(name)
-    try:
-        body = json.loads(data)
-        geometry = body["geometry"]
-        released = geometry.pop("released", None)
-        return BackboneInfo(
-            spec=BackboneSpec.from_dict(body["spec"]),
-            geometry=Geometry(**geometry, released=tuple(released) if released else None),
-            channels=int(body["channels"]),
-            crops=CropsInfo(**body["crops"]) if "crops" in body else None,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{maps.store.uri}/{name} is corrupt: {error}") from error
+    @classmethod
+    def read(cls, artifact: Artifact) -> BackboneInfo:
+        """Read which backbone stands behind an artifact; raise `ArtifactError` if it does not tell."""
+        return read_beside(cls, artifact, _INFO)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.networks import read_backbone, read_head
-from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.machine import choose_device
 from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.detection.features import WindowFeatures
@@ -57,19 +56,13 @@ class FeatureInfo:
     precision: Precision = "float32"
 
     def write(self, artifact: Artifact) -> None:
-        """Records it once in an artifact."""
-        body = canonical_json(json.loads(json.dumps(asdict(self))))
-        artifact.store.create(f"{artifact.name}/{_INFO}", body.encode())
+        """Record it once in an artifact."""
+        write_once(artifact, _INFO, self)
 
     @classmethod
     def read(cls, artifact: Artifact) -> FeatureInfo:
-        """Reads it from an artifact; raises `ArtifactError` if it is missing or corrupt."""
-        name = f"{artifact.name}/{_INFO}"
-        try:
-            fields: dict[str, Any] = json.loads(artifact.store.read(name))
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})  # type: ignore[arg-type]
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{artifact.store.uri}/{name} is corrupt: {error}") from error
+        """Read it from an artifact; raise `ArtifactError` if it is missing or corrupt."""
+        return read_beside(cls, artifact, _INFO)
 
     def extractor(self, maps: Artifact, workspace: Workspace, device: torch.device | None = None) -> WindowFeatures:
         """Builds what computes these features from maps.
@@ -79,7 +72,7 @@ class FeatureInfo:
         """
         if backbone_digest(maps) != self.backbone:
             raise ConfigError(f"{maps.name} holds maps of another backbone than the detector was trained on")
-        info = read_backbone_info(maps)
+        info = BackboneInfo.read(maps)
         place = device or choose_device()
         fields: dict[str, Any] = {
             "geometry": info.geometry,

@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, write_tables
 from pipelines.artifacts.windows_and_maps import FloatArray
+from pipelines.engine.codec import read_beside, write_once
+from pipelines.engine.workspace import Artifact
+from sppnet.classification.views import ViewSet
 from sppnet.errors import ArtifactError
 
 SCORES = pa.schema(
     [("key", pa.string()), ("views", pa.string()), ("dtype", pa.string()), ("values", pa.large_binary())]
 )
+
+
+_INFO = "output.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredViews:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredInfo:
+    output: str
+    labels: tuple[str, ...]
+    dimension: int
+    views: tuple[_StoredViews, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresInfo:
+    """What a `scores` artifact holds for each image and view set.
+
+    Attributes:
+        output: `scores`, or the layer that the features are of.
+        labels: What the scores stand for, in order; empty for features.
+        dimension: Length of a row's values.
+        views: Names of the view sets, in the order of an image's rows.
+    """
+
+    output: str
+    labels: tuple[str, ...]
+    dimension: int
+    views: tuple[str, ...]
+
+    def write(self, scores: Artifact, sets: Mapping[str, ViewSet]) -> None:
+        """Record it once in an artifact, with what the view sets are."""
+        views = [{"name": name, **asdict(sets[name])} for name in self.views]
+        write_once(scores, _INFO, {**asdict(self), "views": views})
+
+    @classmethod
+    def read(cls, scores: Artifact) -> ScoresInfo:
+        """Read what `write` recorded; raise `ArtifactError` if it is missing or corrupt."""
+        found = read_beside(_StoredInfo, scores, _INFO)
+        return cls(found.output, found.labels, found.dimension, tuple(views.name for views in found.views))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ from pipelines.engine.executor import UnitFailure, one_line
 from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Commit
-from pipelines.training.loop import LocalWorker, train_unit
+from pipelines.training.loop import train_unit
+from pipelines.training.workers import LocalWorker
 from sppnet.errors import ArtifactError, ConfigError, SppError
 
 logger = logging.getLogger(__name__)

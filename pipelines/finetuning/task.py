@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,33 +17,67 @@ from torch.nn import functional as F
 from pipelines.artifacts.networks import SUFFIX, TrainedHead, encode_head
 from pipelines.engine.workspace import Output
 from pipelines.finetuning.batches import WindowBatches, WindowPooler
+from pipelines.finetuning.config import FinetuneConfig
 from pipelines.finetuning.plans import BACKGROUND, ChunkPlanner
+from pipelines.shards.reading import IngestedImages
+from pipelines.shards.windowed import ShardInputs
 from pipelines.training.best_weights import kept_figures
-from pipelines.training.loop import Curve, Task, Worker
+from pipelines.training.task import Curve, Task
+from pipelines.training.workers import Worker
 from sppnet.detection.feature_scale import MEAN_NORM, feature_scale
 from sppnet.networks.network import FcHead
+from sppnet.pooling.geometry import Geometry
 from sppnet.pooling.pyramid import Pyramid
-from sppnet.seeds import derive_seed
 
-if TYPE_CHECKING:
-    from pipelines.stages.finetune import Finetune
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneTaskInputs:
+    """What a fine-tuning starts from.
+
+    Attributes:
+        config: Of the stage.
+        images: The images.
+        shards: Where a shard's parts are.
+        units: The shards whose images give windows on objects and on background.
+        positive_units: Further shards, whose images give windows on objects only.
+        geometry: Of the backbone that made the maps.
+        head: Before the first step.
+        is_fresh: Whether no layer of the head was trained before.
+        seed: Of all that is drawn.
+    """
+
+    config: FinetuneConfig
+    images: IngestedImages
+    shards: ShardInputs
+    units: tuple[str, ...]
+    positive_units: tuple[str, ...]
+    geometry: Geometry
+    head: FcHead
+    is_fresh: bool
+    seed: int
 
 
 class FinetuneTask(Task):
-    """One worker's part of a fine-tuning."""
+    """One worker's part of a fine-tuning.
 
-    def __init__(self, stage: Finetune, worker: Worker) -> None:
-        self._stage = stage
-        self._config = config = stage.config
+    Args:
+        inputs: What it starts from.
+        worker: The worker.
+
+    Attributes:
+        model: The head, on the worker's device.
+    """
+
+    def __init__(self, inputs: FinetuneTaskInputs, worker: Worker) -> None:
+        self._config = config = inputs.config
         self._worker = worker
-        self.model: FcHead = stage.new_head().to(worker.device)
-        inputs, rule = stage.inputs_of_shards(), config.rule()
-        units = stage.manifest.units(config.split)
-        more = stage.shards(config.positive_splits)
-        self._planner = ChunkPlanner(stage.images, inputs, units, rule, derive_seed(stage.seed, stage.name), more)
+        self.model: FcHead = inputs.head.to(worker.device)
+        self._planner = ChunkPlanner(
+            inputs.images, inputs.shards, inputs.units, config.rule(), inputs.seed, inputs.positive_units
+        )
         pyramid = Pyramid(config.levels)
-        self._pooler = WindowPooler(inputs, stage.backbone.geometry, pyramid, config.convention, worker.device)
-        self._scale = self._input_scale()
+        self._pooler = WindowPooler(inputs.shards, inputs.geometry, pyramid, config.convention, worker.device)
+        self._scale = self._input_scale() if inputs.is_fresh else 1.0
         self._batches = WindowBatches(
             self._planner,
             self._pooler,
@@ -54,14 +89,12 @@ class FinetuneTask(Task):
         )
 
     def _input_scale(self) -> float:
-        """Factor on pooled vectors while a fresh head trains; 1 for one that was trained on them before.
+        """Factor on pooled vectors while a fresh head trains.
 
         Learning rates mean nothing to layers whose inputs have any norm: an imported backbone's vectors may be
         hundreds of times longer than those of a network trained here. Fresh layers see the mean norm that SVMs see
         too, and `finish` folds the factor into fc6, so that the published head takes plain pooled vectors.
         """
-        if self._stage.optional_input("init") is not None:
-            return 1.0
         sample = self._planner.chunk(0, 1)
         vectors = self._pooler.pool(sample, np.arange(len(sample.windows))).float()
         # The default range of a layer's first weights is for inputs whose values, not whose norm, are about 1.

@@ -7,7 +7,6 @@ one group at hand.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,8 +15,7 @@ from typing import Literal
 import numpy as np
 
 from pipelines.artifacts.annotations import Box, ImageAnnotation
-from pipelines.engine.fingerprint import canonical_json
-from sppnet.errors import ArtifactError
+from pipelines.engine.codec import decode, encode
 from sppnet.seeds import derive_seed
 
 View = Literal["crop", "object", "image"]
@@ -67,19 +65,21 @@ def examples_of(
     return [(label, whole) for label in labels] if len(labels) == 1 else []
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    unit: str
+    examples: tuple[tuple[str, str, Box], ...]
+
+
 def encode_index(unit: str, examples: Iterable[CropExample]) -> bytes:
-    """Encodes a shard's examples."""
-    rows = [[example.key, example.label, list(example.box)] for example in examples]
-    return canonical_json({"unit": unit, "examples": rows}).encode()
+    """Encode a shard's examples."""
+    return encode(_Index(unit, tuple((example.key, example.label, example.box) for example in examples)))
 
 
 def decode_index(data: bytes, where: str) -> list[CropExample]:
-    """Decodes a shard's examples; raises `ArtifactError` naming `where` if the bytes are something else."""
-    try:
-        body = json.loads(data)
-        return [CropExample(body["unit"], key, label, tuple(box)) for key, label, box in body["examples"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{where}: not an index of examples ({error})") from error
+    """Decode a shard's examples; raise `ArtifactError` naming `where` if the bytes are something else."""
+    index = decode(_Index, data, where)
+    return [CropExample(index.unit, key, label, box) for key, label, box in index.examples]
 
 
 class EpochOrder:

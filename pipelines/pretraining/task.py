@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,62 +12,91 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipelines.artifacts.networks import SUFFIX, encode_network
-from pipelines.engine.workspace import Output
+from pipelines.engine.workspace import Artifact, Output
 from pipelines.pretraining.batches import CropBatches, fit_colours, load_example
+from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.device_batches import DeviceBatches
 from pipelines.pretraining.examples import CropExample, EpochOrder
 from pipelines.shards.image_cache import ImageCache, Pixels
 from pipelines.training.best_weights import kept_figures
-from pipelines.training.loop import Curve, Task, Worker
+from pipelines.training.task import Curve, Task
+from pipelines.training.workers import Worker
 from sppnet.images.network_input import normalise_images
+from sppnet.images.statistics import PixelStatistics
 from sppnet.images.training_crops import ColourJitter
 from sppnet.networks.backbones import Backbone, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.seeds import derive_seed
 
-if TYPE_CHECKING:
-    from pipelines.stages.pretrain import Pretrain
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainTaskInputs:
+    """What a pre-training starts from.
+
+    Attributes:
+        config: Of the stage.
+        images: The images artifact.
+        examples: All examples of the split, held-out ones too, in the order of its shards.
+        labels: The classes, in the order of the network's outputs.
+        statistics: The data set's, if a step makes them.
+        seed: What all seeds of the training derive from.
+    """
+
+    config: PretrainConfig
+    images: Artifact
+    examples: Sequence[CropExample]
+    labels: tuple[str, ...]
+    statistics: PixelStatistics | None
+    seed: int
+
+    def derive_seed(self, *names: str) -> int:
+        """Derive the seed of one of the things that are drawn."""
+        return derive_seed(self.seed, self.config.stage, *names)
 
 
 class PretrainTask(Task):
     """One worker's part of a pre-training.
+
+    Args:
+        inputs: What it starts from.
+        worker: The worker.
 
     Attributes:
         model: The whole network, on the worker's device.
         batches: This worker's slices of all batches.
     """
 
-    def __init__(self, stage: Pretrain, worker: Worker) -> None:
-        self._stage = stage
-        self._config = config = stage.config
+    def __init__(self, inputs: PretrainTaskInputs, worker: Worker) -> None:
+        self._inputs = inputs
+        self._config = config = inputs.config
         self._worker = worker
-        self._labels = stage.classes()
-        self.model: SppNetwork = build_network(stage, len(self._labels)).to(worker.device)
+        self._labels = inputs.labels
+        self.model: SppNetwork = build_network(config, len(self._labels), inputs.statistics).to(worker.device)
         mean = self.model.backbone.mean_image
         self._mean = None if mean is None else mean.to(worker.device)
         short_side = None if config.view == "object" else config.short_side
         # The shards of this group, of the next, and of the held-out part.
-        self._cache = ImageCache(stage.input("images"), short_side, config.cache_bytes, 2 * config.shards + 1)
-        training = [example for example in stage.examples if not config.held_out(example.key)]
-        self._held_out_examples = [example for example in stage.examples if config.held_out(example.key)]
+        self._cache = ImageCache(inputs.images, short_side, config.cache_bytes, 2 * config.shards + 1)
+        training = [example for example in inputs.examples if not config.held_out(example.key)]
+        self._held_out_examples = [example for example in inputs.examples if config.held_out(example.key)]
         self._cutter = config.cutter(self._colours(training))
         crops = CropBatches(
-            EpochOrder(training, config.shards, derive_seed(stage.seed, stage.name)),
+            EpochOrder(training, config.shards, inputs.derive_seed()),
             self._cache,
             self._cutter,
             self._labels,
-            sizes=config.epoch_sizes(derive_seed(stage.seed, stage.name, "sizes")),
+            sizes=config.epoch_sizes(inputs.derive_seed("sizes")),
             batch=config.batch,
             steps=config.steps,
             worker=(worker.rank, worker.world_size),
-            seed=derive_seed(stage.seed, stage.name, "crops"),
+            seed=inputs.derive_seed("crops"),
             threads=config.threads or max(2, round(config.cpus)),
         )
         self.batches = DeviceBatches(crops, self._to_network, worker.device, config.steps)
 
     def _colours(self, training: list[CropExample]) -> ColourJitter | None:
         """How colours are altered: along the data set's principal components, or else along those of some images."""
-        statistics, strength = self._stage.statistics, self._config.colour
+        statistics, strength = self._inputs.statistics, self._config.colour
         if statistics is not None and strength:
             return statistics.colours(strength)
         return fit_colours(self._cache, training, strength)
@@ -115,13 +144,18 @@ class PretrainTask(Task):
         self.batches.close()
 
 
-def build_network(stage: Pretrain, classes: int) -> SppNetwork:
-    """Builds the network of a stage's config with fresh weights, on the CPU, with its mean image if it has one."""
-    config = stage.config
+def build_network(config: PretrainConfig, classes: int, statistics: PixelStatistics | None = None) -> SppNetwork:
+    """Build the network of a config with fresh weights, on the CPU.
+
+    Args:
+        config: Of the stage.
+        classes: How many classes it tells apart.
+        statistics: The data set's, for its mean image if the config wants one.
+    """
     backbone = build_backbone(config.spec())
     pyramid = config.pyramid(backbone)
-    if config.mean == "per-pixel" and stage.statistics is not None:
-        backbone.mean_image = _in_channel_order(stage.statistics.mean_image, backbone)
+    if config.mean == "per-pixel" and statistics is not None:
+        backbone.mean_image = _in_channel_order(statistics.mean_image, backbone)
     head = FcHead(pyramid.bins * backbone.channels, config.hidden, classes, config.dropout)
     return SppNetwork(backbone, pyramid, head)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation, decode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
@@ -14,6 +16,9 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.workspace import Artifact, Quarantined, Workspace
 from sppnet.images.decoding import decode_image
+
+ScaleField = Annotated[int, Field(ge=1, le=9999)]
+"""A scale, or another short side in pixels, of at most four digits, as the names of maps have it."""
 
 
 def read_images(images: Artifact, unit: str) -> tuple[Iterator[ImageRecord], tuple[Quarantined, ...]]:

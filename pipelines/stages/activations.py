@@ -6,9 +6,7 @@ It reads cached maps only, so that more filters cost one more pass over them and
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,21 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.artifacts.backbone_info import BackboneInfo, read_backbone_info
+from pipelines.artifacts.activations import UNIT, FilterPatches, Patch, encode_activations, read_activations
+from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps
-from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.reading import map_unit
+from pipelines.shards.reading import ScaleField, map_unit
 from pipelines.shards.stage import ShardStage, require_same_images
-from pipelines.stages.extract import Scale
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ConfigError
 from sppnet.networks.responses import check_filters, receptive_field_boxes, strongest_cells
 from sppnet.seeds import derive_seed
-
-UNIT = "activations"
-"""The unit that holds the result."""
 
 
 class ActivationsConfig(CpuFields):
@@ -50,78 +44,10 @@ class ActivationsConfig(CpuFields):
     images: Annotated[str, Input(("images",))]
     maps: Annotated[str, Input(("maps",))]
     splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("val",)
-    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (688,)
+    scales: Annotated[tuple[ScaleField, ...], Field(min_length=1)] = (688,)
     filters: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     count: Annotated[int, Field(ge=1)] = 8
     top: Annotated[int, Field(ge=1, le=100)] = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """Where a filter responds strongly.
-
-    Attributes:
-        key: The image's key.
-        shard: Its shard, `<split>/<number>`.
-        scale: Short side in pixels at which the response is that strong.
-        cell: `(cx, cy)` of the map, 0-based.
-        value: The response.
-        box: The cell's receptive field, pixels of the original image, not clipped.
-    """
-
-    key: str
-    shard: str
-    scale: int
-    cell: tuple[int, int]
-    value: float
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class FilterPatches:
-    """One filter's strongest responses, strongest first, at most one an image; none for a filter that is silent."""
-
-    filter: int
-    patches: tuple[Patch, ...]
-
-
-def encode_activations(rows: Sequence[FilterPatches]) -> bytes:
-    """Encodes what `decode_activations` reads, as canonical JSON."""
-    body = [
-        {
-            "filter": row.filter,
-            "patches": [
-                {
-                    "key": patch.key,
-                    "shard": patch.shard,
-                    "scale": patch.scale,
-                    "cell": list(patch.cell),
-                    "value": patch.value,
-                    "box": list(patch.box),
-                }
-                for patch in row.patches
-            ],
-        }
-        for row in rows
-    ]
-    return canonical_json({"filters": body}).encode()
-
-
-def decode_activations(data: bytes, where: str) -> tuple[FilterPatches, ...]:
-    """Decodes an `activations` unit; raises `ArtifactError` naming `where` if the bytes are something else."""
-    try:
-        return tuple(
-            FilterPatches(int(row["filter"]), tuple(map(_patch, row["patches"]))) for row in json.loads(data)["filters"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{where}: not activations ({type(error).__name__}: {error})") from error
-
-
-def _patch(entry: Mapping[str, Any]) -> Patch:
-    cx, cy = map(int, entry["cell"])
-    x0, y0, x1, y1 = map(float, entry["box"])
-    scale, value = int(entry["scale"]), float(entry["value"])
-    return Patch(str(entry["key"]), str(entry["shard"]), scale, (cx, cy), value, (x0, y0, x1, y1))
 
 
 class Activations(ShardStage[ActivationsConfig]):
@@ -155,7 +81,7 @@ class Activations(ShardStage[ActivationsConfig]):
 
     @cached_property
     def _info(self) -> BackboneInfo:
-        return read_backbone_info(self.input("maps"))
+        return BackboneInfo.read(self.input("maps"))
 
     @cached_property
     def _filters(self) -> npt.NDArray[np.int64]:
@@ -199,10 +125,8 @@ class Activations(ShardStage[ActivationsConfig]):
         return [_patch_at(row.key, shard, row.scale, *found) for found in zip(values, cells, boxes, strict=True)]
 
     def _merge(self) -> Output:
-        parts = [
-            decode_activations(self.artifact.read(f"find/{shard}"), f"{self.artifact.name}/find/{shard}")
-            for shard in self.shards(self.config.splits)
-        ]
+        units = [f"find/{shard}" for shard in self.shards(self.config.splits)]
+        parts = [read_activations(self.artifact, unit) for unit in units]
         rows = [
             FilterPatches(int(number), _kept((patch for part in parts for patch in part[i].patches), self.config.top))
             for i, number in enumerate(self._filters)

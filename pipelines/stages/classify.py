@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,22 +14,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.networks import has_head, read_backbone, read_network
-from pipelines.artifacts.scores import ScoresRow, encode_scores
-from pipelines.engine.fingerprint import canonical_json
+from pipelines.artifacts.scores import ScoresInfo, ScoresRow, encode_scores
 from pipelines.engine.machine import choose_device
 from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.workspace import Output
 from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.keys import ShardWork
-from pipelines.shards.reading import read_images
+from pipelines.shards.reading import ScaleField, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.classification.classifier import PreparedImage, ViewClassifier
 from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.errors import ConfigError, DataError
 from sppnet.pooling.pyramid import NAMED_LEVELS, Pyramid
-
-_INFO = "output.json"
-Side = Annotated[int, Field(ge=1, le=9999)]
 
 
 def _list_of_levels(value: Any) -> Any:
@@ -50,10 +45,10 @@ class CustomViews(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scales: tuple[Side, ...] = ()
+    scales: tuple[ScaleField, ...] = ()
     positions: int = 1
     flip: bool = False
-    full: tuple[Side, ...] = ()
+    full: tuple[ScaleField, ...] = ()
     maps: bool = True
 
 
@@ -66,7 +61,7 @@ class ClassifyConfig(ConvolvingConfig):
         splits: Splits to classify.
         views: Names of view sets: `crop`, `full`, `crops10`, `maps10`, `maps96`, `maps98`, or of `custom` ones. Sets
             that are classified together share their maps.
-        size: Side of a window in pixels; by default the first that the network was trained at, or 224.
+        size: ScaleField of a window in pixels; by default the first that the network was trained at, or 224.
         scale: Short side in pixels of single-scale sets and of the full views of `maps98`; by default 256 in
             proportion to `size` over 224.
         scales: Short sides in pixels of `maps96` and `maps98`; by default the paper's six, in proportion likewise.
@@ -84,9 +79,9 @@ class ClassifyConfig(ConvolvingConfig):
     network: Annotated[str, Input(("network",))]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("val",)
     views: Annotated[tuple[str, ...], Field(min_length=1)] = ("full",)
-    size: Side | None = None
-    scale: Side | None = None
-    scales: Annotated[tuple[Side, ...], Field(min_length=1)] | None = None
+    size: ScaleField | None = None
+    scale: ScaleField | None = None
+    scales: Annotated[tuple[ScaleField, ...], Field(min_length=1)] | None = None
     custom: Mapping[str, CustomViews] = {}
     output: Literal["scores", "pool5", "fc6", "fc7"] = "scores"
     levels: Annotated[tuple[int, ...] | None, BeforeValidator(_list_of_levels)] = None
@@ -110,35 +105,6 @@ class ClassifyConfig(ConvolvingConfig):
         if name not in NAMED_VIEWS:
             raise ConfigError(f"no such view set; there are: {', '.join((*NAMED_VIEWS, *self.custom))}")
         return named_views(name, size, self.scale, self.scales)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoresInfo:
-    """What a `scores` artifact holds for each image and view set.
-
-    Attributes:
-        output: `scores`, or the layer that the features are of.
-        labels: What the scores stand for, in order; empty for features.
-        dimension: Length of a row's values.
-        views: Names of the view sets, in the order of an image's rows.
-    """
-
-    output: str
-    labels: tuple[str, ...]
-    dimension: int
-    views: tuple[str, ...]
-
-    @classmethod
-    def read(cls, scores: Artifact) -> ScoresInfo:
-        """Reads what `classify` recorded; raises `ArtifactError` if it is missing or corrupt."""
-        name = f"{scores.name}/{_INFO}"
-        data = scores.store.read(name)
-        try:
-            body = json.loads(data)
-            views = tuple(str(one["name"]) for one in body["views"])
-            return cls(str(body["output"]), tuple(map(str, body["labels"])), int(body["dimension"]), views)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{scores.store.uri}/{name} is corrupt: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,14 +164,9 @@ class Classify(ShardStage[ClassifyConfig]):
             classifier, labels = self._network
         except ConfigError as error:
             raise ConfigError(f"step {self.spec.step}: {error}") from error
-        body = {
-            "output": self.config.output,
-            "labels": list(labels),
-            "dimension": classifier.dimension,
-            "views": [{"name": name, **asdict(views)} for name, views in classifier.sets.items()],
-        }
-        text = canonical_json(json.loads(json.dumps(body)))
-        self.artifact.store.create(f"{self.artifact.name}/{_INFO}", text.encode())
+        ScoresInfo(self.config.output, labels, classifier.dimension, tuple(classifier.sets)).write(
+            self.artifact, classifier.sets
+        )
 
     def phases(self) -> list[Phase]:
         """One phase; a unit is a shard."""

@@ -7,23 +7,18 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figures, mean_figure
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
-from sppnet.evaluation.curves import CategoryResult, Detections, GroundTruth
+from sppnet.evaluation.curves import Detections, GroundTruth
 from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
-
-UNIT = "metrics"
-CURVE_POINTS = 200
-
-Protocol = Literal["voc", "det"]
 
 
 class EvaluateConfig(StageConfig):
@@ -45,7 +40,7 @@ class EvaluateConfig(StageConfig):
     images: Annotated[str, Input(("images",))]
     detections: Annotated[tuple[str, ...], Input(("detections",)), Field(min_length=1)]
     split: str = "val"
-    protocol: Protocol = "voc"
+    protocol: DetectionProtocol = "voc"
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
     top_per_set: TopPerSetField = None
@@ -140,8 +135,8 @@ class Evaluate(ShardStage[EvaluateConfig]):
                 "name": step if kind == "windows" else f"{step}+bb",
                 "detections": artifact.name,
                 "boxes": kind,
-                "voc07_map": _mean(figures, "voc07_ap"),
-                "area_map": _mean(figures, "area_ap"),
+                "voc07_map": mean_figure(figures, "voc07_ap"),
+                "area_map": mean_figure(figures, "area_ap"),
                 "categories": figures,
             }
 
@@ -150,38 +145,4 @@ class Evaluate(ShardStage[EvaluateConfig]):
             result = evaluate_det(truth.objects(), found, truth.ignored)
         else:
             result = evaluate_voc(truth.objects(), found, self.config.iou)
-        return _figures(result, self.config.protocol)
-
-
-def _mean(figures: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
-    values = [entry[name] for entry in figures.values() if entry[name] is not None]
-    return round(float(np.mean(values)), 6) if values else None
-
-
-def _figures(result: CategoryResult, protocol: Protocol) -> dict[str, Any]:
-    """Plain values of a category; an average precision without positives is null, as is VOC07's by DET's rule."""
-
-    def number(value: float) -> float | None:
-        return None if np.isnan(value) else round(value, 6)
-
-    points = len(result.recall) if result.positives else 0  # without objects there is no recall
-    shown = _shown(result.recall[:points])
-    total = result.precision + result.recall
-    harmonic = np.divide(2 * result.precision * result.recall, total, out=np.zeros_like(total), where=total > 0)
-    return {
-        "voc07_ap": number(result.voc07_ap) if protocol == "voc" else None,
-        "area_ap": number(result.area_ap),
-        "positives": result.positives,
-        "detections": result.detections,
-        "true_positives": result.true_positives,
-        "operating_score": round(float(result.scores[harmonic.argmax()]), 6) if points and harmonic.max() > 0 else None,
-        "recall": [round(float(result.recall[i]), 5) for i in shown],
-        "precision": [round(float(result.precision[i]), 5) for i in shown],
-    }
-
-
-def _shown(recall: npt.NDArray[np.float64]) -> list[int]:
-    """Ranks to draw: at most `CURVE_POINTS` of those at which an object is found, evenly over the objects."""
-    found = np.flatnonzero(np.diff(recall, prepend=0.0) > 0)
-    chosen = np.linspace(0, max(len(found) - 1, 0), min(len(found), CURVE_POINTS)).astype(int)
-    return [int(rank) for rank in np.unique(found[chosen])]
+        return category_figures(result, self.config.protocol)

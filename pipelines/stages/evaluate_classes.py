@@ -14,12 +14,11 @@ from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
-from pipelines.artifacts.scores import decode_scores
+from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
-from pipelines.stages.classify import ScoresInfo
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import ClassResult, check_labels, judge, spread
 

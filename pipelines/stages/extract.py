@@ -18,13 +18,11 @@ from pipelines.engine.machine import choose_device
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
-from pipelines.shards.reading import map_unit, parse_map_unit, read_images
+from pipelines.shards.reading import ScaleField, map_unit, parse_map_unit, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.errors import DataError
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
-
-Scale = Annotated[int, Field(ge=1, le=9999)]
 
 
 class ExtractConfig(ConvolvingConfig):
@@ -44,7 +42,7 @@ class ExtractConfig(ConvolvingConfig):
     images: Annotated[str, Input(("images",))]
     backbone: Annotated[str, Input(("network",))]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
-    scales: Annotated[tuple[Scale, ...], COVERAGE, Field(min_length=1)] = (688,)
+    scales: Annotated[tuple[ScaleField, ...], COVERAGE, Field(min_length=1)] = (688,)
     flips: Annotated[bool, COVERAGE] = False
     dtype: Literal["float16", "float32"] = "float16"
 

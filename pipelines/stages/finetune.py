@@ -4,100 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field
-
-from pipelines.artifacts.backbone_info import BackboneInfo, read_backbone_info
+from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.networks import read_trained_head
 from pipelines.detecting.gathering import TrainingShards, check_inputs
-from pipelines.engine.stage import Input, StageConfig
-from pipelines.finetuning.plans import SamplingRule
-from pipelines.finetuning.task import FinetuneTask
+from pipelines.engine.stage import StageConfig
+from pipelines.finetuning.config import FinetuneConfig
+from pipelines.finetuning.task import FinetuneTask, FinetuneTaskInputs
 from pipelines.shards.windowed import ShardInputs
-from pipelines.training.loop import Rate, Task, TrainingConfig, TrainingStage, Worker
+from pipelines.training.loop import TrainingStage
+from pipelines.training.task import Task
+from pipelines.training.workers import Worker
 from sppnet.errors import ConfigError
 from sppnet.networks.network import FcHead, HeadSpec
-from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class FinetuneConfig(TrainingConfig):
-    """Config of `finetune`; defaults are the paper's, the schedule apart, which the paper has at 250k + 50k steps.
-
-    Attributes:
-        images: The step that ingests.
-        windows: The step that proposes.
-        maps: The step that extracts.
-        init: A step whose head gives fc6 and fc7 to start from; fresh weights by default.
-        split: Split to train on.
-        positive_splits: Splits whose windows on objects train too, but no others: what their annotations leave out may
-            be an object (section 4.5). None of their images is held out.
-        categories: Categories to tell apart, besides the background.
-        scales: Short sides that windows choose from.
-        convention: Of window mapping and scale rule.
-        levels: Of the pyramid; with `init` they must be its own.
-        hidden: Outputs of fc6 and fc7; with `init` its own, or else 4096 each.
-        dropout: On the outputs of fc6 and fc7.
-        schedule: Learning rates, each for a number of steps.
-        batch: Windows of a batch, over all workers.
-        positive_fraction: Part of a batch that shows objects.
-        positive_iou: Closed range of overlap of a window on an object.
-        negative_iou: Half-open range of overlap of a window on background.
-        difficult: Whether objects marked difficult are objects.
-        random_scale: Whether a window's scale is drawn, as in the authors' release, instead of chosen by its size.
-        flips: Whether half of the windows are mirrored; the maps must have been extracted with flips.
-        holdout: Fraction of the split's images held out to measure on.
-        held_out_batches: Size of the held-out set, in batches.
-        chunk: Batches that are drawn and pooled at a time.
-        shards: Shards that a chunk draws from at least; with `positive_splits`, of `split` and of those alike.
-    """
-
-    stage: Literal["finetune"]
-    images: Annotated[str, Input(("images",))]
-    windows: Annotated[str, Input(("windows",))]
-    maps: Annotated[str, Input(("maps",))]
-    init: Annotated[str | None, Input(("head", "network"))] = None
-    split: str = "train"
-    positive_splits: tuple[str, ...] = ()
-    categories: Annotated[tuple[str, ...], Field(min_length=1)]
-    scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
-    convention: Convention = "paper"
-    levels: tuple[int, ...] = (6, 3, 2, 1)
-    hidden: tuple[int, int] | None = None
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    schedule: Annotated[tuple[Rate, ...], Field(min_length=1)] = (
-        Rate(lr=1e-3, steps=30_000),
-        Rate(lr=1e-4, steps=30_000),
-    )
-    batch: Annotated[int, Field(ge=2)] = 128
-    positive_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    positive_iou: tuple[Fraction, Fraction] = (0.5, 1.0)
-    negative_iou: tuple[Fraction, Fraction] = (0.1, 0.5)
-    difficult: bool = False
-    random_scale: bool = False
-    flips: bool = False
-    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    held_out_batches: Annotated[int, Field(ge=1)] = 4
-    chunk: Annotated[int, Field(ge=1)] = 50
-    shards: Annotated[int, Field(ge=1)] = 2
-
-    def rule(self) -> SamplingRule:
-        """The part that says which windows train."""
-        return SamplingRule(
-            categories=self.categories,
-            batch=self.batch,
-            positive_fraction=self.positive_fraction,
-            positive_iou=self.positive_iou,
-            negative_iou=self.negative_iou,
-            difficult=self.difficult,
-            random_scale=self.random_scale,
-            holdout=self.holdout,
-            shards=self.shards,
-            flips=self.flips,
-        )
+from sppnet.seeds import derive_seed
 
 
 class Finetune(TrainingStage[FinetuneConfig]):
@@ -135,7 +57,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
     @cached_property
     def backbone(self) -> BackboneInfo:
         """What made the maps."""
-        return read_backbone_info(self.input("maps"))
+        return BackboneInfo.read(self.input("maps"))
 
     def inputs_of_shards(self) -> ShardInputs:
         """Where a shard's parts are."""
@@ -185,5 +107,16 @@ class Finetune(TrainingStage[FinetuneConfig]):
         return head
 
     def task(self, worker: Worker) -> Task:
-        """Builds the head and its batches for a worker."""
-        return FinetuneTask(self, worker)
+        """Build the head and its batches for a worker."""
+        inputs = FinetuneTaskInputs(
+            config=self.config,
+            images=self.images,
+            shards=self.inputs_of_shards(),
+            units=self.manifest.units(self.config.split),
+            positive_units=self.shards(self.config.positive_splits),
+            geometry=self.backbone.geometry,
+            head=self.new_head(),
+            is_fresh=self.optional_input("init") is None,
+            seed=derive_seed(self.seed, self.name),
+        )
+        return FinetuneTask(inputs, worker)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,18 +11,16 @@ import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.artifacts.recall import UNIT, CategorySums, ShardRow, ShardSums
 from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.engine.codec import encode, read_unit
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import ShardStage, require_same_images
-from sppnet.errors import ArtifactError
 from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps
 
-UNIT = "recall"
-"""The unit that joins all shards' sums."""
 _SUMS = "sums/"
-ByCategory = dict[str, RecallSums]
 
 
 class RecallConfig(StageConfig):
@@ -91,10 +88,10 @@ class Recall(ShardStage[RecallConfig]):
             objects[key] = tuple(thing for thing in judged if not thing.difficult)
             difficult += len(judged) - len(objects[key])
         rows = [self._row(artifact, shard, objects) for artifact in self.inputs("windows")]
-        body = {"images": len(objects), "difficult": difficult, "rows": rows}
-        return Output(canonical_json(body).encode(), ".json", sum(map(len, objects.values())), 0)
+        found = ShardSums(len(objects), difficult, tuple(rows))
+        return Output(encode(found), ".json", sum(map(len, objects.values())), 0)
 
-    def _row(self, artifact: Artifact, shard: str, objects: Mapping[str, Sequence[ObjectAnnotation]]) -> dict[str, Any]:
+    def _row(self, artifact: Artifact, shard: str, objects: Mapping[str, Sequence[ObjectAnnotation]]) -> ShardRow:
         found = {row.key: row.windows for row in decode_windows(artifact.read(shard), f"{artifact.name}/{shard}")}
         overlaps: dict[str, list[npt.NDArray[np.float64]]] = {}
         for key, things in objects.items():
@@ -105,42 +102,36 @@ class Recall(ShardStage[RecallConfig]):
                 overlaps.setdefault(thing.category, []).append(row)
         sums = {category: RecallSums.of(np.stack(rows), self.config.ious) for category, rows in overlaps.items()}
         counted = [len(found[key]) for key in objects if key in found]
-        return {"images": len(counted), "windows": sum(counted), "categories": _encode(sums)}
+        categories = {category: CategorySums.of(own) for category, own in sums.items()}
+        return ShardRow(len(counted), sum(counted), categories)
 
     def _join(self) -> Output:
-        parts = [self._read(unit) for unit in self.phases()[0].units]
+        parts = [read_unit(ShardSums, self.artifact, unit) for unit in self.phases()[0].units]
         rows = []
         for number, (step, artifact) in enumerate(zip(self.config.windows, self.inputs("windows"), strict=True)):
-            own = [part["rows"][number] for part in parts]
+            own = [part.rows[number] for part in parts]
             rows.append({"name": step, "windows": artifact.name, **self._figures(own)})
         body = {
             "split": self.config.split,
-            "images": sum(part["images"] for part in parts),
-            "difficult": sum(part["difficult"] for part in parts),
+            "images": sum(part.images for part in parts),
+            "difficult": sum(part.difficult for part in parts),
             "ious": list(self.config.ious),
             "rows": rows,
         }
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
-    def _read(self, unit: str) -> dict[str, Any]:
-        try:
-            body: dict[str, Any] = json.loads(self.artifact.read(unit))
-        except ValueError as error:
-            raise ArtifactError(f"{self.artifact.name}/{unit}: not sums of recall ({error})") from error
-        return body
-
-    def _figures(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _figures(self, parts: Sequence[ShardRow]) -> dict[str, Any]:
         """One row of the result, from all shards in order."""
         groups: dict[str, list[RecallSums]] = {}
         for part in parts:
-            for category, sums in _decode(part["categories"]):
-                groups.setdefault(category, []).append(sums)
+            for category, sums in part.categories.items():
+                groups.setdefault(category, []).append(sums.sums())
         categories = {category: RecallSums.added(groups[category]) for category in sorted(groups)}
         shape = (len(self._counts), len(self.config.ious))
         nothing = RecallSums(0, np.zeros(shape, np.int64), np.zeros(shape[0]))
         whole = RecallSums.added([nothing, *categories.values()])
-        images = sum(part["images"] for part in parts)
-        windows = sum(part["windows"] for part in parts)
+        images = sum(part.images for part in parts)
+        windows = sum(part.windows for part in parts)
         return {
             "objects": whole.objects,
             "images_with_windows": images,
@@ -161,15 +152,3 @@ class Recall(ShardStage[RecallConfig]):
             }
             for place, count in enumerate(self._counts)
         ]
-
-
-def _encode(sums: ByCategory) -> dict[str, Any]:
-    return {
-        category: {"objects": found.objects, "hits": found.hits.tolist(), "excess": found.excess.tolist()}
-        for category, found in sorted(sums.items())
-    }
-
-
-def _decode(body: Mapping[str, Any]) -> Iterable[tuple[str, RecallSums]]:
-    for category, found in body.items():
-        yield category, RecallSums(found["objects"], np.array(found["hits"]), np.array(found["excess"]))

@@ -17,14 +17,13 @@ from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT
-from pipelines.artifacts.scores import decode_scores
+from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.classifying.transfer_protocols import Floats, ImageLabels, Protocol
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
-from pipelines.stages.classify import ScoresInfo
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise
 from sppnet.seeds import derive_seed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -24,60 +24,15 @@ from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage
 from pipelines.training.best_weights import BestSnapshot
 from pipelines.training.checkpoints import Checkpoint, Checkpoints
-from pipelines.training.config import Plateau, Rate, TrainingConfig
+from pipelines.training.compiling import compile_model
+from pipelines.training.config import TrainingConfig
 from pipelines.training.optimizer import load_training_tensors, make_sgd, training_tensors
+from pipelines.training.task import Curve, Task
 from pipelines.training.workers import LocalWorker, Worker
 from sppnet.errors import ConfigError, IncompleteError
 from sppnet.seeds import derive_seed
 
-__all__ = [
-    "Curve",
-    "LocalWorker",
-    "Plateau",
-    "Rate",
-    "Task",
-    "Training",
-    "TrainingConfig",
-    "TrainingStage",
-    "Worker",
-    "compile_model",
-    "train_unit",
-]
-
 logger = logging.getLogger(__name__)
-
-Curve = list[Mapping[str, Any]]
-
-
-class Task(ABC):
-    """What one worker trains, and on what.
-
-    Attributes:
-        model: The whole model, on the worker's device.
-    """
-
-    model: nn.Module
-
-    @abstractmethod
-    def loss(self, model: nn.Module, step: int) -> torch.Tensor:
-        """Returns this worker's part of a step's loss: its mean over the workers is the loss of the whole batch.
-
-        Args:
-            model: The model to call: `self.model`, or what averages its gradients.
-            step: 0-based.
-        """
-
-    def measure(self) -> Mapping[str, float]:
-        """Measures `self.model` on the held-out part; runs on rank 0, without gradients or dropout."""
-        return {}
-
-    @abstractmethod
-    def finish(self, curve: Curve) -> Output:
-        """Returns what the stage publishes; runs on rank 0."""
-
-    def close(self) -> None:  # noqa: B027  # most tasks hold nothing
-        """Releases threads and memory; runs however the training ends."""
-
 
 C = TypeVar("C", bound=TrainingConfig)
 
@@ -276,21 +231,6 @@ class Training:
         error = self.worker.agree(round(found.get("held_out_error", math.nan), 6))
         agreed = {} if math.isnan(error) else {"held_out_error": error}
         return {name: round(value, 6) for name, value in found.items()} | agreed
-
-
-def compile_model(model: nn.Module, device: torch.device) -> nn.Module:
-    """Returns the model with its steps compiled; its weights and their names stay those of `model`.
-
-    Raises:
-        ConfigError: `torch.compile` can't work here; the message says why.
-    """
-    try:  # a missing compiler shows at the first call only: let that be a call of nothing much
-        torch.compile(torch.neg)(torch.ones(2, device=device))
-        # Dropout masks as without: a runtime field may change the last bits of a result, not what is drawn.
-        return cast(nn.Module, torch.compile(model, options={"fallback_random": True}))
-    except (RuntimeError, OSError, ImportError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"compile: torch.compile does not work on this worker ({why}); set compile: false") from error
 
 
 def train_unit(spec: StageSpec, unit: str, worker: Worker) -> None:

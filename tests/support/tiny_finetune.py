@@ -10,11 +10,12 @@ import torch
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
+from pipelines.finetuning.config import FinetuneConfig
 from pipelines.finetuning.plans import ChunkPlanner
 from pipelines.finetuning.task import FinetuneTask
 from pipelines.shards.windowed import ShardInputs
-from pipelines.stages.finetune import Finetune, FinetuneConfig
-from pipelines.training.loop import Rate
+from pipelines.stages.finetune import Finetune
+from pipelines.training.config import Rate
 from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec
 
 LEVELS = (3, 1)

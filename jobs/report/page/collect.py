@@ -17,18 +17,18 @@ from jobs.report.read.detection import Evaluation, read_evaluation
 from jobs.report.read.detectors import DetectorReader
 from jobs.report.read.recall import read_recall, windows_method
 from jobs.report.read.training import TrainingCurve, read_curve
+from pipelines.artifacts.activations import UNIT as ACTIVATIONS
 from pipelines.artifacts.class_metrics import UNIT as CLASSES
 from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.metrics import UNIT as METRICS
 from pipelines.artifacts.networks import UNIT as MODEL
+from pipelines.artifacts.recall import UNIT as RECALL
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Commit, library_versions
 from pipelines.shards.reading import IngestedImages
-from pipelines.stages.activations import UNIT as ACTIVATIONS
 from pipelines.stages.activations import ActivationsConfig
-from pipelines.stages.evaluate import UNIT as METRICS
-from pipelines.stages.recall import UNIT as RECALL
-from pipelines.training.loop import TrainingConfig
+from pipelines.training.config import TrainingConfig
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.weights import read_metadata
 

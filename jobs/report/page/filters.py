@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.report.plots.pictures import FieldPicture, draw_field
+from pipelines.artifacts.activations import FilterPatches, Patch, read_activations
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import decode_record, read_images
-from pipelines.stages.activations import UNIT, FilterPatches, Patch, decode_activations
 from sppnet.errors import ArtifactError
 
 FILTERS_SHOWN = 16
@@ -56,7 +56,7 @@ def make_filter_gallery(step: str, splits: tuple[str, ...], activations: Artifac
     Raises:
         ArtifactError: The result or a shard is missing or corrupt, or a shard lacks an image.
     """
-    found = decode_activations(activations.read(UNIT), f"{activations.name}/{UNIT}")
+    found = read_activations(activations)
     shown = [FilterPatches(row.filter, row.patches[:PATCHES_SHOWN]) for row in found[:FILTERS_SHOWN]]
     records = _records(images, (patch for row in shown for patch in row.patches))
     rows = tuple(FilterRow(row.filter, tuple(_draw(patch, records) for patch in row.patches)) for row in shown)

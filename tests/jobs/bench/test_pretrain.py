@@ -17,7 +17,7 @@ from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, write
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
-from pipelines.stages.pretrain import PretrainConfig
+from pipelines.pretraining.config import PretrainConfig
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone

@@ -21,9 +21,11 @@ from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.ray_core import RayExecutor
-from pipelines.stages.finetune import FinetuneConfig
+from pipelines.finetuning.config import FinetuneConfig
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.loop import LocalWorker, Rate, train_unit
+from pipelines.training.config import Rate
+from pipelines.training.loop import train_unit
+from pipelines.training.workers import LocalWorker
 from sppnet.errors import ConfigError, IncompleteError
 from tests.pipelines.training.test_loop import leave_group
 from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.activations import UNIT, read_activations
+from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import decode_maps
 from pipelines.engine.ledger import summarise
-from pipelines.stages.activations import UNIT, decode_activations
+from pipelines.engine.workspace import Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import Chain
 
@@ -43,8 +44,7 @@ def strongest(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Chain:
 
 
 def result(chain: Chain):
-    artifact = chain.artifact("strongest")
-    return decode_activations(artifact.read(UNIT), artifact.name)
+    return read_activations(chain.artifact("strongest"))
 
 
 def plain_search(chain: Chain, number: int) -> list[tuple[float, str, int, tuple[int, int], str]]:
@@ -62,7 +62,7 @@ def plain_search(chain: Chain, number: int) -> list[tuple[float, str, int, tuple
 def test_each_filters_patches_are_those_of_a_plain_search(strongest: Chain):
     rows = result(strongest)
     assert tuple(row.filter for row in rows) == FILTERS
-    geometry = read_backbone_info(strongest.artifact("maps")).geometry
+    geometry = BackboneInfo.read(strongest.artifact("maps")).geometry
     checked = 0
     for row in rows:
         expected = [entry for entry in plain_search(strongest, row.filter) if entry[0] > 0][:4]
@@ -109,7 +109,7 @@ def test_more_filters_by_lot_than_there_are(strongest: Chain, chain: Chain):
 def test_a_unit_gives_the_same_bytes_again_and_reads_one_shard(strongest: Chain):
     unit = "find/val/000000"
     assert strongest.stage("strongest").run(unit).data == strongest.artifact("strongest").read(unit)
-    (row, *_) = decode_activations(strongest.artifact("strongest").read(unit), unit)
+    (row, *_) = read_activations(strongest.artifact("strongest"), unit)
     assert {patch.shard for patch in row.patches} == {"val/000000"}
 
 
@@ -125,9 +125,11 @@ def test_wrong_configs(strongest: Chain, chain: Chain):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"filters": [{"filter": 1}]}', b'{"filters": [{"patches": [1]}]}'])
-def test_something_else_is_no_activations(body: bytes):
-    with pytest.raises(ArtifactError, match="here: not activations"):
-        decode_activations(body, "here")
+def test_something_else_is_no_activations(tmp_path, body: bytes):
+    artifact = Workspace.open(str(tmp_path)).artifact("activations-0")
+    artifact.publish(UNIT, Output(body, ".json", 0, 0), 0)
+    with pytest.raises(ArtifactError, match="activations-0/activations is corrupt: "):
+        read_activations(artifact)
 
 
 def test_the_result_is_plain_json(strongest: Chain):

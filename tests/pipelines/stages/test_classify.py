@@ -16,12 +16,12 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT, encode_network, read_network
-from pipelines.artifacts.scores import decode_scores
+from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import read_images
-from pipelines.stages.classify import Classify, ClassifyConfig, ScoresInfo
+from pipelines.stages.classify import Classify, ClassifyConfig
 from sppnet.classification.classifier import ViewClassifier
 from sppnet.classification.views import named_views
 from sppnet.errors import ArtifactError, ConfigError

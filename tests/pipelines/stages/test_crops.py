@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.detections import decode_detections
 from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.artifacts.networks import read_backbone
@@ -65,7 +65,7 @@ def test_a_windows_feature_is_that_of_its_crop(rcnn: Chain) -> None:
     expected = pool_full_maps(backbone(normalise_images(crop, backbone.preprocessing)), Pyramid()).flatten(1)
     found = features(image.maps, image.image_wh, image.windows[:1]).float()
     np.testing.assert_allclose(found.numpy(), expected.detach().numpy(), rtol=2e-3, atol=1e-3)
-    assert read_backbone_info(rcnn.artifact("maps")).crops is not None
+    assert BackboneInfo.read(rcnn.artifact("maps")).crops is not None
 
 
 def test_the_scale_must_be_the_crops_side(rcnn: Chain) -> None:

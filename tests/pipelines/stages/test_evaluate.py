@@ -12,9 +12,9 @@ import pytest
 from jobs.run.results import RunResult
 from pipelines.artifacts.detections import DetectionRow, decode_detections, encode_detections
 from pipelines.artifacts.image_tars import decode_images, encode_images
+from pipelines.artifacts.metrics import CURVE_POINTS, curve_points
 from pipelines.datasets.voc import parse_voc_xml
 from pipelines.engine.workspace import Output
-from pipelines.stages.evaluate import CURVE_POINTS, _shown
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.curves import Detections, GroundTruth
@@ -238,7 +238,7 @@ def test_splits_and_images_must_fit(chain) -> None:
 
 def test_a_long_curve_is_thinned_evenly_over_the_objects() -> None:
     recall = np.repeat(np.arange(1, 1001) / 1000, 7)
-    shown = _shown(recall)
+    shown = curve_points(recall)
     assert len(shown) == CURVE_POINTS
     assert shown[0] == 0
     assert recall[shown[-1]] == 1.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.artifacts.backbone_info import read_backbone_info
+from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.networks import encode_backbone, read_backbone
 from pipelines.artifacts.windows_and_maps import decode_maps
@@ -90,7 +90,7 @@ def test_every_key_is_done_or_quarantined_at_every_scale(chain) -> None:
 
 
 def test_readers_learn_which_backbone_it_was(chain) -> None:
-    info = read_backbone_info(chain.artifact("maps"))
+    info = BackboneInfo.read(chain.artifact("maps"))
     backbone = read_backbone(chain.artifact("network"))
     assert (info.spec, info.geometry, info.channels) == (backbone.spec, backbone.geometry, 32)
     assert info.spec == BACKBONE
@@ -102,10 +102,10 @@ def test_backbone_json_missing_or_corrupt(chain, tmp_path) -> None:
     for text in ("{", "{}", '{"spec": {"architecture": "zf5"}, "geometry": {}, "channels": 3}'):
         path.write_text(text)
         with pytest.raises(ArtifactError, match=r"backbone.json is corrupt"):
-            read_backbone_info(copy.artifact("maps"))
+            BackboneInfo.read(copy.artifact("maps"))
     path.unlink()
     with pytest.raises(ArtifactError, match=r"backbone.json does not exist"):
-        read_backbone_info(copy.artifact("maps"))
+        BackboneInfo.read(copy.artifact("maps"))
 
 
 def test_adding_a_scale_makes_only_its_units(chain, tmp_path) -> None:

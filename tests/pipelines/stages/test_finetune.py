@@ -18,7 +18,9 @@ from pipelines.engine.workspace import Output, Quarantined, Workspace
 from pipelines.finetuning.batches import WindowPooler
 from pipelines.finetuning.plans import ChunkPlanner, label_image
 from pipelines.stages.finetune import Finetune
-from pipelines.training.loop import LocalWorker, Rate, train_unit
+from pipelines.training.config import Rate
+from pipelines.training.loop import train_unit
+from pipelines.training.workers import LocalWorker
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import GEOMETRIES

@@ -24,7 +24,9 @@ from pipelines.shards.reading import map_unit
 from pipelines.shards.windowed import ShardInputs
 from pipelines.stages.extract import ExtractConfig
 from pipelines.stages.finetune import Finetune
-from pipelines.training.loop import LocalWorker, Rate, train_unit
+from pipelines.training.config import Rate
+from pipelines.training.loop import train_unit
+from pipelines.training.workers import LocalWorker
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
 from sppnet.pooling.geometry import GEOMETRIES

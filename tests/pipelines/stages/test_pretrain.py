@@ -9,14 +9,18 @@ import torch
 from pydantic import ValidationError
 
 from pipelines.artifacts.networks import has_head, read_backbone, read_network, read_trained_head
+from pipelines.artifacts.statistics import read_statistics
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
+from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.examples import decode_index
 from pipelines.pretraining.task import PretrainTask
-from pipelines.stages.pretrain import Pretrain, PretrainConfig
-from pipelines.stages.statistics import StatisticsConfig, read_statistics
-from pipelines.training.loop import LocalWorker, Rate, Training, train_unit
+from pipelines.stages.pretrain import Pretrain
+from pipelines.stages.statistics import StatisticsConfig
+from pipelines.training.config import Rate
+from pipelines.training.loop import Training, train_unit
+from pipelines.training.workers import LocalWorker
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.tiny_workspace import BACKBONE, CATEGORIES, make_annotation, make_spec, make_workspace
 
@@ -240,6 +244,12 @@ def test_another_seed_is_another_network_on_the_same_images(workspace: Workspace
     assert held_out[0] == held_out[1]
 
 
+def pretrain_task(spec: StageSpec) -> PretrainTask:
+    stage = build_stage(spec)
+    assert isinstance(stage, Pretrain)
+    return PretrainTask(stage.task_inputs(), LocalWorker(torch.device("cpu")))
+
+
 def test_statistics_give_mean_and_colours(workspace: Workspace) -> None:
     config = StatisticsConfig(stage="statistics", images="images", short_side=64, size=56)
     spec = make_spec(workspace, config, "statistics-tiny", images="images-tiny")
@@ -256,11 +266,9 @@ def test_statistics_give_mean_and_colours(workspace: Workspace) -> None:
     assert mean is not None
     assert torch.equal(mean.flip(0), torch.from_numpy(statistics.mean_image))  # a BGR network
     assert trained.sizes == (64, 48)
-    task = PretrainTask(build_stage(spec), LocalWorker(torch.device("cpu")))
+    task = pretrain_task(spec)
     assert task._cutter.crops.colour == statistics.colours(0.1)
-    plain = PretrainTask(
-        build_stage(pretrain_spec(workspace, "network-plain", **changes)), LocalWorker(torch.device("cpu"))
-    )
+    plain = pretrain_task(pretrain_spec(workspace, "network-plain", **changes))
     assert plain.model.backbone.mean_image is None
     assert plain._cutter.crops.colour not in (None, statistics.colours(0.1))
     samples = torch.randint(

@@ -13,7 +13,8 @@ import torch
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.workspace import Workspace
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.loop import Rate, train_unit
+from pipelines.training.config import Rate
+from pipelines.training.loop import train_unit
 from tests.pipelines.stages.test_pretrain import pretrain_spec
 from tests.pipelines.training.test_loop import PairWorker, leave_group
 from tests.support.tiny_workspace import make_workspace

@@ -9,12 +9,13 @@ import pytest
 
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.statistics import read_statistics
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.shards.reading import decode_record, read_images
-from pipelines.stages.statistics import Statistics, StatisticsConfig, read_statistics
+from pipelines.stages.statistics import Statistics, StatisticsConfig
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.images.statistics import PixelSums
 from sppnet.networks.weights import read_metadata, read_safetensors

@@ -17,17 +17,10 @@ from torch.nn import functional as F
 from pipelines.engine.stage import StageConfig, StageSpec
 from pipelines.engine.workspace import Output
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.loop import (
-    Curve,
-    LocalWorker,
-    Plateau,
-    Rate,
-    Task,
-    Training,
-    TrainingConfig,
-    TrainingStage,
-    Worker,
-)
+from pipelines.training.config import Plateau, Rate, TrainingConfig
+from pipelines.training.loop import Training, TrainingStage
+from pipelines.training.task import Curve, Task
+from pipelines.training.workers import LocalWorker, Worker
 from sppnet.errors import ConfigError, IncompleteError
 from sppnet.networks.weights import read_safetensors, write_safetensors
 

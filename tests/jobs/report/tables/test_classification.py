@@ -23,7 +23,7 @@ from jobs.report.plots.pictures import FIELD, draw_field
 from jobs.report.read.classification import ClassEvaluation, ClassRow, Figure, read_class_evaluation
 from jobs.report.read.training import TrainingCurve
 from jobs.report.tables.classification import Confusion, confusions, figure_tables, per_class_table
-from pipelines.stages.activations import decode_activations
+from pipelines.artifacts.activations import read_activations
 from sppnet.errors import ArtifactError
 from tests.support.chain import CATEGORIES, Chain
 
@@ -211,7 +211,7 @@ def test_a_run_is_collected(transferred: Chain):
 
 def test_filters_are_drawn_on_the_images_they_respond_to(transferred: Chain):
     (gallery,) = collect(transferred.engine).filters
-    stored = decode_activations(transferred.artifact("strongest").read("activations"), "")
+    stored = read_activations(transferred.artifact("strongest"))
     assert (gallery.step, gallery.splits, gallery.left_out) == ("strongest", ("val",), 0)
     assert [row.filter for row in gallery.rows] == [3, 9]
     for drawn, wanted in zip(gallery.rows, stored, strict=True):
