@@ -38,7 +38,7 @@ class SvmCosts(_StepCosts):
 
     @property
     def gathered_images(self) -> int:
-        """Those, and the images that give positives only."""
+        """Images of that split, and those that give positives only."""
         more = self.shapes.corpus.count(self._config.images, *getattr(self._config, "positive_splits", ()))
         return self.images + more
 

@@ -112,8 +112,6 @@ class ClassEvaluation:
 
 
 _CLASSIFICATION = ("top1_error", "top5_error")
-
-
 _TRANSFER = {"voc07": ("voc07_map",), "caltech101": ("mean_accuracy",)}
 """The figures that each protocol is told by; the artifact has more."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -12,18 +11,20 @@ import pytest
 
 from jobs import formatting
 from jobs.report.page.contents import RunInfo, RunReport, StageRow
+from jobs.report.page.filters import FilterGallery, FilterRow
 from jobs.report.page.gallery import Gallery, Tally
-from jobs.report.page.panels import training_panels
 from jobs.report.page.render import WIDE_CATEGORIES, quarantine_rows, render, time_bars, time_ticks
-from jobs.report.plots.curves import best_f1, colour_and_dash, pr_panel, spans_decades
-from jobs.report.plots.pictures import draw_failure, draw_picture
-from jobs.report.read.detection import CategoryScore, DetectorScore, Evaluation
+from jobs.report.plots.curves import pr_panel
+from jobs.report.plots.pictures import draw_failure, draw_field, draw_picture
+from jobs.report.read.classification import ClassEvaluation
+from jobs.report.read.detection import CategoryScore, Evaluation
 from jobs.report.read.matching import Detection, match_image
 from jobs.report.read.training import TrainingCurve
 from jobs.report.tables.detection import result_tables
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.workspace import Quarantined
+from tests.support.reported import ap_curve, detector_score
 
 VOID = {"meta", "img", "br", "link", "hr", "input", "source"}
 
@@ -54,17 +55,6 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] != "style":
             self.text += data
-
-
-def curve(ap: float | None, points: int = 50) -> CategoryScore:
-    if ap is None:
-        return CategoryScore(None, None, 0, 3, 0, None)
-    recall = np.linspace(0.02, ap, points)
-    return CategoryScore(ap, ap + 0.0123, 40, 90, 31, 0.25, tuple(recall), tuple(1 - recall**2 / 2))
-
-
-def detector(name: str, aps: Mapping[str, float | None], mean: float) -> DetectorScore:
-    return DetectorScore(name, "detections-1", False, mean, mean + 0.01, {k: curve(v) for k, v in aps.items()})
 
 
 def summary(step: str, *, keys: int, quarantined: tuple[Quarantined, ...] = (), wall: float = 10.0) -> StepSummary:
@@ -99,8 +89,8 @@ def report() -> RunReport:
     match = match_image([Detection("cat", 1.5, cat.box), Detection("cat", 1.25, dog.box)], [cat, dog])
     wrong = next(entry for entry in match.judged if entry.error)
     rows = (
-        detector("pool5, 1 scale", {"cat": 0.312, "dog": 0.55, "<b>cow</b>": None}, 0.431),
-        detector("fc7 & box regression", {"cat": 0.6125, "dog": 0.5, "<b>cow</b>": None}, 0.5563),
+        detector_score("pool5, 1 scale", {"cat": 0.312, "dog": 0.55, "<b>cow</b>": None}, 0.431),
+        detector_score("fc7 & box regression", {"cat": 0.6125, "dog": 0.5, "<b>cow</b>": None}, 0.5563),
     )
     bad = Quarantined("img_<7>", "truncated", "cut after 9 bytes", "ingest")
     return RunReport(
@@ -168,7 +158,7 @@ def test_hostile_text_can_not_leave_an_attribute(report: RunReport):
     picture = replace(report.gallery.pictures[0], key='"><script>')
     html = render(replace(report, gallery=replace(report.gallery, pictures=(picture,))))
     assert "<script" not in html
-    panel = pr_panel([curve(0.5)], '"><script>')
+    panel = pr_panel([ap_curve(0.5)], '"><script>')
     assert "<script" not in panel
     assert "&#34;&gt;&lt;script&gt;" in panel
 
@@ -218,13 +208,6 @@ def test_the_best_of_a_column_is_bold(report: RunReport):
     assert area.rows[1][1].text == "62.5"
 
 
-def test_equals_are_bold_together_and_a_single_row_is_not():
-    rows = (detector("a", {"cat": 0.30001}, 0.3), detector("b", {"cat": 0.30002}, 0.3))
-    table = result_tables(Evaluation("e", "val", rows))[0]
-    assert all(cell.best for row in table.rows for cell in row)
-    assert not any(cell.best for row in result_tables(Evaluation("e", "val", rows[:1]))[0].rows for cell in row)
-
-
 def test_by_dets_rule_there_is_one_ap(report: RunReport):
     def judged(score: CategoryScore) -> CategoryScore:
         return replace(score, voc07_ap=None)
@@ -245,7 +228,7 @@ def test_by_dets_rule_there_is_one_ap(report: RunReport):
 
 def test_many_categories_become_rows_and_few_of_them_get_curves(report: RunReport):
     names = [f"category{i:03d}" for i in range(60)]
-    rows = tuple(detector(name, {n: 0.2 + i / 100 for i, n in enumerate(names)}, 0.4) for name in ("a", "b"))
+    rows = tuple(detector_score(name, {n: 0.2 + i / 100 for i, n in enumerate(names)}, 0.4) for name in ("a", "b"))
     html = render(replace(report, evaluations=(Evaluation("evaluate", "val", rows),), gallery=None))
     assert len(names) > WIDE_CATEGORIES
     assert html.count('class="results tall"') == 2
@@ -287,47 +270,6 @@ def test_equal_reports_give_equal_pages(report: RunReport):
     assert render(report) == render(report)
 
 
-def test_panels_of_a_training():
-    points = [{"step": s, "loss": 2.0 / s, "lr": 0.1 / s, "grad": float("nan")} for s in range(1, 40)]
-    points[20] |= {"kept": 1, "held_out_error": 0.4, "held_out_accuracy": 0.6, "held_out_objects": 0.3}
-    panels = training_panels(TrainingCurve("finetune", "model", tuple(points)))
-    assert [panel.title for panel in panels] == ["loss", "error", "accuracy on objects", "learning rate"]
-    assert [panel.note for panel in panels[1:3]] == ["at the end 0.4", "at the end 0.3"]
-    assert ">0.01<" in panels[3].plot  # a logarithmic axis with plain numbers
-    both = training_panels(TrainingCurve("t", "model", ({"step": 1, "loss": 2.0, "box_loss": 1.0},)))
-    found = [(panel.title, panel.legend, panel.note) for panel in both]
-    assert found == [("loss", ("loss", "box loss"), "at the end 2, 1")]
-    alone = training_panels(TrainingCurve("t", "model", tuple({"step": s, "held_out_error": 1 / s} for s in (1, 2))))
-    assert [panel.title for panel in alone] == ["error"]
-
-
-def test_series_beyond_the_palette_are_dashed():
-    assert colour_and_dash(0) == ("var(--s1)", "none")
-    assert colour_and_dash(8) == ("var(--s1)", "6 3")
-    assert colour_and_dash(0) != colour_and_dash(8) != colour_and_dash(16)
-    plot = pr_panel([curve(0.5)] * 9, "nine")
-    assert all(f"var(--s{i})" in plot for i in range(1, 9))
-    assert "stroke-dasharray" in plot
-    assert "#" not in re.sub(r"(url\(|href=\")#", "", plot)  # no colour but the style's
-
-
-def test_plots_of_one_page_share_no_ids():
-    found = re.findall(r' id="([^"]+)"', pr_panel([curve(0.5)], "a") + pr_panel([curve(0.5)], "b"))
-    assert found
-    assert len(found) == len(set(found))
-
-
-def test_best_f1_and_decades():
-    points = CategoryScore(0.5, 0.5, 1, 1, 1, 0.0, (0.1, 0.5, 0.6), (1.0, 0.8, 0.3))
-    assert best_f1(points) == (0.5, 0.8)
-    assert best_f1(curve(None)) is None
-    assert best_f1(replace(points, recall=(0.0,), precision=(0.0,))) is None
-    assert spans_decades([1, 0.01])
-    assert not spans_decades([1, 0.1])
-    assert not spans_decades([1, 0])
-    assert not spans_decades([])
-
-
 def test_bars_fill_the_run_without_gaps(report: RunReport):
     bars = time_bars(report.stages)
     assert [(bar.row.step, bar.left, bar.width, bar.parallel) for bar in bars] == [
@@ -352,42 +294,19 @@ def test_an_input_is_listed_once_however_many_stages_account_for_it(report: RunR
     assert found.reasons == {"truncated": 1}
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0 s"),
-        (0.042, "0.042 s"),
-        (9.04, "9.0 s"),
-        (59.9, "60 s"),
-        (59.96, "1 min 00 s"),
-        (3725, "1 h 02 min"),
-        (86399.9, "1 d 00 h"),
-        (200_000, "2 d 07 h"),
-    ],
-)
-def test_durations(value: float, text: str):
-    assert formatting.duration(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_499, "999 kB"), (999_500, "1.00 MB"), (3 * 10**12, "3.00 TB")],
-)
-def test_sizes(value: int, text: str):
-    assert formatting.size(value) == text
-
-
-def test_other_figures():
-    fractions = (0.5963, 1.0, 0.0, None, float("nan"))
-    assert [formatting.percent(value) for value in fractions] == [
-        "59.6",
-        "100.0",
-        "0.0",
-        formatting.NONE,
-        formatting.NONE,
-    ]
-    assert formatting.rate(10, 0, "keys") == formatting.NONE
-    assert formatting.rate(1, 1000, "keys") == "3.60 keys/h"
-    assert formatting.rate(12_345, 1, "keys") == "12,345 keys/s"
-    assert formatting.count(1234567) == "1,234,567"
-    assert formatting.significant(0.0012345) == "0.00123"
+def test_the_page_of_a_run_that_only_classifies(class_evaluation: ClassEvaluation):
+    image = np.full((30, 40, 3), 200, np.uint8)
+    gallery = FilterGallery(
+        "strongest", ("val",), (FilterRow(17, (draw_field("a<b", image, (0, 0, 9, 9), 2.5),)), FilterRow(3, ())), 5
+    )
+    html = render(RunReport(info=INFO, classes=(class_evaluation,), filters=(gallery,)))
+    assert 'id="detections"' not in html
+    assert "Nothing has been evaluated yet" not in html
+    assert "<i>gas" not in html
+    assert "35.0 ± 1.1" in html
+    assert "over 3 networks" in html
+    assert 'alt="a&lt;b: response 2.50 of filter 17"' in html
+    assert "No image makes it respond." in html
+    assert "5 more filters are in the artifact." in html
+    assert "<b>35.0<small> %</small></b><span>top-1 error</span><em>SPP, full</em>" in html
+    assert 'id="detections"' in render(RunReport(info=INFO))

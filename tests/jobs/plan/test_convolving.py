@@ -1,0 +1,46 @@
+"""Costs of stages that look at images or train networks, from their configs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from pipelines.engine.recipe import Recipe
+from sppnet.networks.costs import head_macs, map_cost
+from tests.support.measured_runs import PHOTOGRAPHS, TINY
+from tests.support.plans import RATES, steps, written
+
+
+def test_pre_training_is_counted_from_its_config(claims: Recipe) -> None:
+    found = steps(claims, **PHOTOGRAPHS, **TINY)["zf5"]
+    samples = 2000 * 64
+    crop = map_cost(claims.steps["zf5"].spec(), (112, 112)).macs  # type: ignore[attr-defined]
+    assert found.images == samples
+    assert found.macs == 3 * samples * (crop + head_macs((3200, 512, 512, 1000)))
+    assert found.parts["decode"] == pytest.approx(samples * 64 * 64 / RATES.decode)
+    assert found.units == math.ceil(9130 / 256) + 1
+
+
+def test_fine_tuning_has_no_gradient_below_fc6(voc07: Recipe) -> None:
+    found = steps(voc07, train=482, val=460)["head"]
+    assert found.macs == 2000 * 128 * (3 * head_macs((25_600, 1024, 1024, 6)) - 25_600 * 1024)
+    assert found.images == 40 * 64  # chunks of 50 steps, each of two shards of 32
+
+
+def test_fine_tuning_reads_no_more_images_than_there_are(voc07: Recipe) -> None:
+    assert steps(voc07, train=40, val=460)["head"].images == 40 * 40
+
+
+def test_imported_fully_connected_layers_are_stored_too(tmp_path: Path, voc07: Recipe) -> None:
+    whole = written(tmp_path, "voc07", {"backbone": {"head": {"levels": [4, 2], "labels": ["a", "b", "c"]}}})
+    more = steps(whole, **PHOTOGRAPHS)["backbone"].written - steps(voc07, **PHOTOGRAPHS)["backbone"].written
+    sizes = (20 * 512, 4096, 4096, 3)
+    assert more == 4 * (head_macs(sizes) + sum(sizes[1:]))
+
+
+def test_ten_times_the_images_cost_ten_times_the_maps(voc07: Recipe) -> None:
+    small, large = steps(voc07, train=100, val=100), steps(voc07, train=1000, val=1000)
+    for step in ("windows", "maps", "pool5-5s"):
+        assert large[step].seconds == pytest.approx(10 * small[step].seconds)

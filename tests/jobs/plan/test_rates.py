@@ -1,0 +1,49 @@
+"""Rates are replaced by name, and each of them counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jobs.plan.corpus import ImageSet
+from jobs.plan.rates import NAMES, read_rates
+from pipelines.engine.recipe import Recipe
+from sppnet.errors import ConfigError
+from tests.support.measured_runs import PHOTOGRAPHS, TINY
+from tests.support.plans import RATES, steps
+
+
+def test_rates_are_replaced_by_name() -> None:
+    found = read_rates(["macs=2e14", "pooling=1e12", "pooling=2e12"], RATES)
+    assert found == replace(RATES, macs=2e14, pooling=2e12)
+    assert read_rates([], RATES) == RATES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("poling=1", "no rate 'poling'; did you mean 'pooling'"),
+        ("zzz=1", "no rate 'zzz'; there are: macs, read"),
+        ("where=1", "no rate 'where'"),
+        ("macs", "positive number, such as macs=1e12"),
+        ("macs=0", "positive number"),
+        ("macs=nan", "positive number"),
+        ("macs=inf", "positive number"),
+    ],
+)
+def test_rates_that_can_not_be_read(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_rates([text], RATES)
+
+
+def test_every_rate_is_used(claims: Recipe) -> None:
+    """A rate that changes nothing is a constant without a formula."""
+    images = PHOTOGRAPHS | TINY | {"images.val": ImageSet(460)}  # one split whose bytes are not known
+    usual = steps(claims, **images)
+    for name in NAMES:
+        changed = replace(RATES, **{name: getattr(RATES, name) / 2})
+        found = steps(claims, changed, **images)
+        assert [c.seconds for c in found.values()] != [c.seconds for c in usual.values()] or [
+            c.written for c in found.values()
+        ] != [c.written for c in usual.values()], name
