@@ -58,6 +58,24 @@ def paired_iou(a: ArrayLike, b: ArrayLike) -> Float64s:
     return _ratio(inter, box_areas(left) + box_areas(right) - inter)
 
 
+def intersection_matrix(a: ArrayLike, b: ArrayLike) -> Float64s:
+    """Return the common area of every pair of boxes, square pixels; exact for integer boxes.
+
+    Args:
+        a: `[n, 4]` pixels.
+        b: `[m, 4]` pixels.
+
+    Returns:
+        float64 `[n, m]`.
+    """
+    left, right = _as_boxes(a, "a"), _as_boxes(b, "b")
+    width = np.minimum(left[:, None, 2], right[None, :, 2]) - np.maximum(left[:, None, 0], right[None, :, 0])
+    height = np.minimum(left[:, None, 3], right[None, :, 3]) - np.maximum(left[:, None, 1], right[None, :, 1])
+    inter: Float64s = np.maximum(width, 0.0, out=width)
+    inter *= np.maximum(height, 0.0, out=height)
+    return inter
+
+
 def iou_matrix(a: ArrayLike, b: ArrayLike) -> Float64s:
     """Return the intersection over union of every pair of boxes.
 
@@ -71,12 +89,8 @@ def iou_matrix(a: ArrayLike, b: ArrayLike) -> Float64s:
     Returns:
         float64 `[n, m]`; 0 where the union is empty.
     """
-    left, right = _as_boxes(a, "a"), _as_boxes(b, "b")
-    width = np.minimum(left[:, None, 2], right[None, :, 2]) - np.maximum(left[:, None, 0], right[None, :, 0])
-    height = np.minimum(left[:, None, 3], right[None, :, 3]) - np.maximum(left[:, None, 1], right[None, :, 1])
-    inter = np.maximum(width, 0.0, out=width)
-    inter *= np.maximum(height, 0.0, out=height)
-    return _ratio(inter, box_areas(left)[:, None] + box_areas(right)[None, :] - inter)
+    inter = intersection_matrix(a, b)
+    return _ratio(inter, box_areas(a)[:, None] + box_areas(b)[None, :] - inter)
 
 
 def _ratio(inter: Float64s, union: Float64s) -> Float64s:

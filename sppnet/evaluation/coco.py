@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sppnet.arrays import Bools, Float64s
-from sppnet.boxes import box_areas, iou_matrix
+from sppnet.boxes import box_areas, intersection_matrix, iou_matrix
 from sppnet.errors import DataError
 from sppnet.evaluation.curves import Detections, GroundTruth
 
@@ -132,9 +132,8 @@ def _overlaps(boxes: Float64s, objects: Float64s, crowd: Bools) -> Float64s:
     """Return the IoU `[d, n]`; with a crowd's region the part of the detection that lies in it."""
     iou = iou_matrix(boxes, objects)
     if crowd.any():
-        union = box_areas(boxes)[:, None] + box_areas(objects)[None, crowd]
-        inter = iou[:, crowd] * union / (1.0 + iou[:, crowd])
-        iou[:, crowd] = inter / np.maximum(box_areas(boxes), 1e-12)[:, None]
+        inside = intersection_matrix(boxes, objects[crowd])
+        iou[:, crowd] = inside / np.maximum(box_areas(boxes), 1e-12)[:, None]
     return iou
 
 

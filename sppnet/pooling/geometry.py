@@ -26,6 +26,16 @@ def check_convention(convention: str) -> None:
         raise ConfigError(f"convention {convention!r} is unknown: use 'paper' or 'released'")
 
 
+def checked_windows(windows: ArrayLike) -> Float64s:
+    """Return windows as float64 `[n, 4]`; raise `ValueError` for another shape or an edge that is not finite."""
+    array = np.asarray(windows, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"windows must have shape [n, 4], not {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise ValueError("windows must be finite")
+    return array
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How the cells of a map lie over the pixels of its image; the same along both axes.
@@ -142,9 +152,7 @@ def windows_to_cells(
     Raises:
         ConfigError, ValueError: as `axis_cells`; also ValueError for windows of another shape.
     """
-    windows = np.asarray(windows_scaled, dtype=np.float64)
-    if windows.ndim != 2 or windows.shape[1] != 4:
-        raise ValueError(f"windows must have shape [n, 4], not {list(windows.shape)}")
+    windows = checked_windows(windows_scaled)
     x = axis_cells(windows[:, 0], windows[:, 2], map_hw[1], geometry, convention)
     y = axis_cells(windows[:, 1], windows[:, 3], map_hw[0], geometry, convention)
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from sppnet.arrays import Float64s, Integers
 from sppnet.errors import ConfigError
-from sppnet.pooling.geometry import Convention, check_convention
+from sppnet.pooling.geometry import Convention, check_convention, checked_windows
 
 PAPER_SCALES = (480, 576, 688, 864, 1200)
 
@@ -68,7 +68,7 @@ def choose_scales(
     check_convention(convention)
     if not scales:
         raise ConfigError("no scales to choose from")
-    windows = _checked(windows)
+    windows = checked_windows(windows)
     short = float(min(image_hw))
     pixels = np.maximum((windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1]), 1.0)
     order = np.argsort(np.asarray(scales), kind="stable")  # argmin takes the first, so the smaller, of equals
@@ -107,7 +107,7 @@ def scale_windows(
         ValueError: windows of another shape or not finite, or an image without pixels.
     """
     check_convention(convention)
-    windows = _checked(windows)
+    windows = checked_windows(windows)
     short = min(image_hw)
     if short < 1 or scale < 1:
         raise ValueError(f"an image whose short side is {short} pixels can't be resized to {scale}")
@@ -116,12 +116,3 @@ def scale_windows(
     last = np.array([0.0, 0.0, 1.0, 1.0])
     scaled: Float64s = (windows - last) * (scale - 1) / (short - 1) + last
     return scaled
-
-
-def _checked(windows: ArrayLike) -> Float64s:
-    windows = np.asarray(windows, dtype=np.float64)
-    if windows.ndim != 2 or windows.shape[1] != 4:
-        raise ValueError(f"windows must have shape [n, 4], not {list(windows.shape)}")
-    if not np.isfinite(windows).all():
-        raise ValueError("windows must be finite")
-    return windows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 from collections import defaultdict
@@ -10,6 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from sppnet.errors import DataError
 from sppnet.evaluation.coco import CocoObjects, evaluate_coco
@@ -28,25 +34,84 @@ def boxes(entries: list[dict[str, Any]]) -> np.ndarray:
     return np.concatenate([array[:, :2], array[:, :2] + array[:, 2:]], axis=1)
 
 
-def test_pycocotools_own_numbers(shared: Path) -> None:
-    folder = shared / "data" / "fixtures" / "coco100"
-    expected = json.loads((folder / "expected.json").read_text())
-    body = json.loads((folder / "gts.json").read_text())
+def ours(objects: list[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str, float]:
+    """Our figures of COCO's own rows."""
     truth = {
         str(category): CocoObjects.of(
             GroundTruth.of([entry["image_id"] for entry in entries], boxes(entries)),
             [entry["area"] for entry in entries],
             [entry["iscrowd"] for entry in entries],
         )
-        for category, entries in grouped(body["annotations"]).items()
+        for category, entries in grouped(objects).items()
     }
-    found = {
+    detections = {
         str(category): Detections.of(
             [entry["image_id"] for entry in entries], boxes(entries), [entry["score"] for entry in entries]
         )
-        for category, entries in grouped(json.loads((folder / "dets.json").read_text())).items()
+        for category, entries in grouped(found).items()
     }
-    figures = evaluate_coco(truth, found)
+    return evaluate_coco(truth, detections)
+
+
+def theirs(objects: list[dict[str, Any]], found: list[dict[str, Any]], images: int) -> list[float]:
+    """pycocotools' twelve figures; -1 where there are no objects."""
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": number} for number in range(images)],
+        "categories": [{"id": number, "name": str(number)} for number in sorted(grouped(objects))],
+        "annotations": [{**entry, "id": number} for number, entry in enumerate(objects, start=1)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        judge = COCOeval(truth, truth.loadRes(found), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return [float(value) for value in judge.stats]
+
+
+IMAGES = 3
+side = st.integers(1, 120)
+place = st.integers(0, 60)
+rectangle = st.tuples(place, place, side, side).map(list)
+rows = {"image_id": st.integers(0, IMAGES - 1), "category_id": st.integers(1, 2), "bbox": rectangle}
+annotation = st.fixed_dictionaries({**rows, "area": st.integers(1, 15_000), "iscrowd": st.sampled_from([0, 0, 0, 1])})
+# Few scores, so that many are equal.
+detection = st.fixed_dictionaries({**rows, "score": st.integers(0, 7).map(lambda eighths: eighths / 8)})
+CROWD = {"image_id": 0, "category_id": 1, "bbox": [0, 0, 57, 31], "area": 1767, "iscrowd": 1}
+HALF_INSIDE = {"image_id": 0, "category_id": 1, "bbox": [28, 0, 58, 31], "score": 0.5}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(annotation, min_size=1, max_size=16), st.lists(detection, min_size=1, max_size=24))
+@example(
+    [CROWD, {**CROWD, "bbox": [200, 0, 9, 9], "iscrowd": 0}],
+    [HALF_INSIDE, {**HALF_INSIDE, "bbox": [200, 0, 9, 9], "score": 0.25}],
+)
+def test_random_detections_get_pycocotools_figures(objects: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    expected = theirs(objects, found, IMAGES)
+    figures = ours(objects, found)
+    for (name, value), wanted in zip(figures.items(), expected, strict=True):
+        assert (-1.0 if math.isnan(value) else value) == pytest.approx(wanted, abs=1e-12), name
+
+
+def test_only_the_best_hundred_of_an_image_are_looked_at() -> None:
+    rng = np.random.default_rng(0)
+    where = {"image_id": 0, "category_id": 1}
+    objects = [{**where, "bbox": [12 * n, 0, 10, 10], "area": 100, "iscrowd": 0} for n in range(120)]
+    found = [{**where, "bbox": [12 * n, 0, 10, 10], "score": float(rng.random())} for n in range(120)]
+    figures = ours(objects, found)
+    assert list(figures.values()) == pytest.approx(
+        [x if x >= 0 else math.nan for x in theirs(objects, found, 1)], nan_ok=True
+    )
+    assert figures["AR100"] == pytest.approx(100 / 120)
+
+
+def test_pycocotools_own_numbers(shared: Path) -> None:
+    folder = shared / "data" / "fixtures" / "coco100"
+    expected = json.loads((folder / "expected.json").read_text())
+    body = json.loads((folder / "gts.json").read_text())
+    figures = ours(body["annotations"], json.loads((folder / "dets.json").read_text()))
     assert list(figures) == [name for name in expected if name != "what"]
     for name, value in figures.items():
         assert value == pytest.approx(expected[name], abs=1e-6), name
