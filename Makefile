@@ -34,9 +34,9 @@ lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
 
-lock:  ## resolve pyproject.toml's ranges anew into requirements.lock (needs uv)
+lock:  ## resolve pyproject.toml's ranges into requirements.lock, keeping what is locked (needs uv)
 	uv pip compile --python-version 3.11 --no-annotate --no-header --generate-hashes \
-	  --extra dev pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --extra pipeline --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the virtual environment and the demo's workspace
 	rm -rf .venv workspace
