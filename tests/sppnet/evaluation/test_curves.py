@@ -19,6 +19,7 @@ from sppnet.errors import DataError
 from sppnet.evaluation.curves import Detections, GroundTruth, mean_ap, rows_by_label
 from sppnet.evaluation.det import det_thresholds, evaluate_det, match_det
 from sppnet.evaluation.voc import evaluate_voc, match_voc
+from tests.support.oracles import read_oracle
 
 
 def category(row: dict[str, Any]) -> tuple[GroundTruth, Detections]:
@@ -30,8 +31,8 @@ def category(row: dict[str, Any]) -> tuple[GroundTruth, Detections]:
     return truth, Detections.of([d["image"] for d in found], [d["box"] for d in found], [d["score"] for d in found])
 
 
-def test_every_vector(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "average_precision.json").read_text())
+def test_every_vector() -> None:
+    rows = read_oracle("average_precision")
     assert len(rows) == 25
     for row in rows:
         truth, found = category(row)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from torch import nn
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import GEOMETRIES, Geometry, axis_cells, trace_geometry, windows_to_cells
 from tests.support.footprints import footprint
+from tests.support.oracles import read_oracle
 
 
 def zf_like() -> nn.Sequential:
@@ -29,8 +28,8 @@ def zf_like() -> nn.Sequential:
     )  # fmt: skip
 
 
-def test_axis_cells_equal_every_vector_of_both_conventions(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "window_to_cells.json").read_text())
+def test_axis_cells_equal_every_vector_of_both_conventions() -> None:
+    rows = read_oracle("window_to_cells")
     assert {row["convention"] for row in rows} == {"paper", "released"}
     wrong = [
         row
@@ -42,8 +41,8 @@ def test_axis_cells_equal_every_vector_of_both_conventions(shared: Path) -> None
     assert not wrong
 
 
-def test_windows_to_cells_equal_every_vector(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "window_to_cells.json").read_text())
+def test_windows_to_cells_equal_every_vector() -> None:
+    rows = read_oracle("window_to_cells")
     for x, y in itertools.pairwise(rows):
         if (x["net"], x["convention"]) == (y["net"], y["convention"]):
             window = [[x["lo"], y["lo"], x["hi"], y["hi"]]]
