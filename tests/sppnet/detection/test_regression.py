@@ -27,7 +27,7 @@ def textbook(x: NDArray[np.float64], y: NDArray[np.float64], ridge: float) -> ND
     return np.linalg.inv(augmented.T @ augmented + ridge * np.eye(augmented.shape[1])) @ augmented.T @ y
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.1, 10.0, 1000.0]), st.integers(0, 999))
 def test_primal_equals_dual_equals_the_textbook(n: int, d: int, ridge: float, seed: int) -> None:
     rng = np.random.default_rng(seed)

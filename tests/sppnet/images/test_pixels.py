@@ -141,7 +141,7 @@ def test_a_file_cut_in_half_is_truncated(kind: str) -> None:
     assert reason(data[: len(data) // 2]) == "truncated"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_bytes_decode_or_raise_a_data_error(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]))
@@ -240,7 +240,7 @@ def test_prepare_reorders_and_subtracts() -> None:
     assert tensor[0, :, 5, 7].tolist() == [30 - 104, 20 - 117, 10 - 123]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(height=st.integers(2, 60), width=st.integers(2, 60), scale=st.integers(2, 90), seed=st.integers(0, 2**32 - 1))
 def test_opencv_and_torch_resize_within_one_grey_level(height: int, width: int, scale: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
