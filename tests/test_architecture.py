@@ -242,6 +242,25 @@ def test_the_method_is_usable_alone() -> None:
     assert (done.returncode, done.stdout) == (0, "50\n"), done.stderr
 
 
+def command_without(absent: set[str], *arguments: str) -> tuple[int, list[str]]:
+    """Exit code and error lines of the command where some libraries are not installed."""
+    done = run_without(absent, f"sys.argv = {['sppnet', *arguments]!r}\nfrom jobs.__main__ import main\nmain()")
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_the_command_says_which_extra_it_lacks() -> None:
+    line = "sppnet: {} is not installed; it comes with the extra: pip install 'sppnet[pipeline]'"
+    assert command_without(only_with("pipeline")) == (2, [line.format("typer")])
+    assert command_without({"pydantic"}, "status", "demo") == (2, [line.format("pydantic")])
+
+
+def test_a_broken_installation_of_the_command_itself_is_no_lack_of_an_extra() -> None:
+    code, lines = command_without({"pipelines"}, "status", "demo")
+    assert code == 1
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "ModuleNotFoundError: No module named 'pipelines'"
+
+
 def test_the_command_answers_without_torch_or_ray() -> None:
     assert loaded_by("jobs.cli") & (CLUSTER | STORAGE | HEAVY) == set()
 

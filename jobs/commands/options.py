@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.extras import missing_extra
 from jobs.recipes import find_recipe
 from jobs.run.console import set_up_logging
-from sppnet.errors import SppError
+from sppnet.errors import ConfigError, SppError
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
@@ -67,9 +68,11 @@ def command(name: str, as_json: bool, verbose: bool = False) -> Iterator[Result]
         code = 130
         result.fields["error"] = "interrupted; finished units are kept, run again to go on"
     except Exception as error:  # the command's boundary: a defect ends with its trace, one line and JSON too
-        code = 1
-        logger.exception("unexpected error in sppnet %s", name)
-        result.fields["error"] = " ".join(f"{type(error).__name__}: {error}".split())
+        line = missing_extra(error)
+        code = ConfigError.exit_code if line else 1
+        if not line:
+            logger.exception("unexpected error in sppnet %s", name)
+        result.fields["error"] = line or " ".join(f"{type(error).__name__}: {error}".split())
     if code:
         print(f"sppnet: {result.fields['error']}", file=sys.stderr)  # noqa: T201
     result.fields["exit_code"] = code
