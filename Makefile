@@ -2,9 +2,11 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 WORKSPACE ?= ./workspace
+TEST_JOBS ?= 2
+HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test quick lint setup lock clean
+.PHONY: help demo test quick lint hooks setup lock clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -23,16 +25,19 @@ setup: .venv/.ready  ## virtual environment with pinned dependencies
 demo: setup  ## the whole detection chain on the embedded data set, into ./workspace
 	.venv/bin/python -m jobs demo --workspace "$(WORKSPACE)"
 
-test: setup  ## all tests, fast ones first
-	.venv/bin/python -m pytest
+test: quick  ## all tests: the quick ones, then those that start servers and clusters, one after the other
+	.venv/bin/python -m pytest -m "$(HEAVY)"
 
-quick: setup  ## the tests that start no server and no cluster
-	.venv/bin/python -m pytest -m "not ray and not s3 and not slow"
+quick: setup  ## the tests that start no server and no cluster, in TEST_JOBS processes
+	.venv/bin/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not ($(HEAVY))"
 
 lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
+
+hooks: setup  ## the checks of `make lint` at every commit
+	.venv/bin/python -m pre_commit install
 
 lock:  ## resolve pyproject.toml's ranges into requirements.lock, keeping what is locked (needs uv)
 	uv pip compile --python-version 3.11 --no-annotate --no-header --generate-hashes \
