@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.workspace import Artifact
 from sppnet.detection.features import Precision
-from sppnet.errors import ArtifactError
+from sppnet.errors import ArtifactError, ConfigError
 from sppnet.networks.backbones import Backbone, BackboneSpec
 from sppnet.pooling.geometry import Geometry
 
@@ -78,5 +78,5 @@ def read_backbone_info(maps: Artifact) -> BackboneInfo:
             channels=int(body["channels"]),
             crops=CropsInfo(**body["crops"]) if "crops" in body else None,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{maps.store.uri}/{name} is corrupt: {error}") from error
