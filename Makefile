@@ -6,7 +6,7 @@ TEST_JOBS ?= 2
 HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help demo test quick lint hooks setup lock clean
+.PHONY: help demo test quick heavy lint hooks setup lock clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -25,11 +25,13 @@ setup: .venv/.ready  ## virtual environment with pinned dependencies
 demo: setup  ## the whole detection chain on the embedded data set, into ./workspace
 	.venv/bin/python -m jobs demo --workspace "$(WORKSPACE)"
 
-test: quick  ## all tests: the quick ones, then those that start servers and clusters, one after the other
-	.venv/bin/python -m pytest -m "$(HEAVY)"
+test: quick heavy  ## all tests: the quick ones, then the heavy ones
 
 quick: setup  ## the tests that start no server and no cluster, in TEST_JOBS processes
 	.venv/bin/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not ($(HEAVY))"
+
+heavy: setup  ## the tests that start servers and clusters or take long, one after the other
+	.venv/bin/python -m pytest -m "$(HEAVY)"
 
 lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff format --check .
