@@ -5,7 +5,7 @@ from __future__ import annotations
 _OWN = ("sppnet", "pipelines", "jobs")
 
 
-def missing_extra(error: Exception) -> str | None:
+def missing_extra(error: BaseException) -> str | None:
     """Return the line that says what to install, or None if the error is another, a lost module of ours for example."""
     library = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if not library or library in _OWN:

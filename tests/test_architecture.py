@@ -157,6 +157,13 @@ def test_tests_are_short_too() -> None:
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
 
 
+def test_no_test_has_a_deadline_of_its_own() -> None:
+    """Hypothesis has one profile, in `tests/conftest.py`."""
+    pattern = re.compile(r"settings\([^)]*deadline")
+    found = {path.name for path in (ROOT / "tests").rglob("*.py") if pattern.search(path.read_text())}
+    assert found == set()
+
+
 def project_files() -> Iterator[Path]:
     for folder, inner, names in os.walk(ROOT):
         inner[:] = sorted(name for name in inner if name not in LEFT_OUT and not name.endswith(".egg-info"))
