@@ -2,9 +2,11 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 WORKSPACE ?= ./workspace
+TEST_JOBS ?= 2
+HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test quick lint setup lock clean
+.PHONY: help demo test quick heavy lint hooks setup lock clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -23,20 +25,25 @@ setup: .venv/.ready  ## virtual environment with pinned dependencies
 demo: setup  ## the whole detection chain on the embedded data set, into ./workspace
 	.venv/bin/python -m jobs demo --workspace "$(WORKSPACE)"
 
-test: setup  ## all tests, fast ones first
-	.venv/bin/python -m pytest
+test: quick heavy  ## all tests: the quick ones, then the heavy ones
 
-quick: setup  ## the tests that start no server and no cluster
-	.venv/bin/python -m pytest -m "not ray and not s3 and not slow"
+quick: setup  ## the tests that start no server and no cluster, in TEST_JOBS processes
+	.venv/bin/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not ($(HEAVY))"
+
+heavy: setup  ## the tests that start servers and clusters or take long, one after the other
+	.venv/bin/python -m pytest -m "$(HEAVY)"
 
 lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
 
-lock:  ## resolve pyproject.toml's ranges anew into requirements.lock (needs uv)
+hooks: setup  ## the checks of `make lint` at every commit
+	.venv/bin/python -m pre_commit install
+
+lock:  ## resolve pyproject.toml's ranges into requirements.lock, keeping what is locked (needs uv)
 	uv pip compile --python-version 3.11 --no-annotate --no-header --generate-hashes \
-	  --extra dev pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --extra pipeline --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the virtual environment and the demo's workspace
 	rm -rf .venv workspace

@@ -1,5 +1,25 @@
-"""`python -m jobs` is the `sppnet` command, for checkouts that are not installed."""
+"""The `sppnet` command; `python -m jobs` in a checkout that is not installed."""
 
-from jobs.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+from jobs.extras import missing_extra
+from sppnet.errors import ConfigError
+
+
+def main() -> None:
+    """Run the command, or say in one line what it lacks where only the library `sppnet` is installed."""
+    try:
+        from jobs.cli import main as run
+    except ModuleNotFoundError as error:
+        line = missing_extra(error)
+        if line is None:
+            raise
+        print(f"sppnet: {line}", file=sys.stderr)  # noqa: T201
+        sys.exit(ConfigError.exit_code)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,4 +4,20 @@ Every module has a test file of its name, but for `arrays` (names only) and `box
 `boxes` run).
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`, which pyproject.toml alone states, as the installed package tells it.
+
+    Raises:
+        AttributeError: Another name is asked for.
+    """
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("sppnet")
+    except PackageNotFoundError:
+        return "0+unknown"  # a checkout that is not installed

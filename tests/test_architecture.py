@@ -8,54 +8,35 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("sppnet", "pipelines", "jobs")
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
+from tests.support.source_tree import NAMES, PACKAGES, ROOT, importers, imports, module_of, parse
 
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".j2", ".css", ".sh", ".txt", ".cfg", ".json", ""}
 LEFT_OUT = {".git", ".venv", "workspace", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every dotted module that a file imports anywhere, functions and type checking included."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def importers(module: str, *, submodules: bool = True) -> set[str]:
-    """The files that import a module."""
-    found = set()
-    for path, name in zip(FILES, NAMES, strict=True):
-        for wanted in imports(path):
-            if wanted == module or (submodules and wanted.startswith(module + ".")):
-                found.add(name)
-    return found
-
-
 def test_the_files_are_there() -> None:
-    assert len(FILES) > 60
+    assert len(NAMES) > 60
     assert {"sppnet/detection/svm.py", "pipelines/engine/store.py", "jobs/cli.py"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_imports_go_one_way(name: str) -> None:
+def test_imports_go_one_way() -> None:
     """`jobs -> pipelines -> sppnet`, and never back."""
-    package = name.split("/", maxsplit=1)[0]
-    above = {"sppnet": {"pipelines", "jobs"}, "pipelines": {"jobs"}, "jobs": set[str]()}[package] | {"tests"}
-    wrong = {module for module in imports(ROOT / name) if module.split(".")[0] in above}
-    assert wrong == set()
+    above = {"sppnet": {"pipelines", "jobs", "tests"}, "pipelines": {"jobs", "tests"}, "jobs": {"tests"}}
+    wrong = [
+        f"{name}: {module}"
+        for name in NAMES
+        for module in imports(name)
+        if module.split(".")[0] in above[name.split("/")[0]]
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
@@ -63,6 +44,33 @@ def test_imports_go_one_way(name: str) -> None:
 )
 def test_the_method_knows_neither_cluster_nor_storage(module: str) -> None:
     assert {name for name in importers(module) if name.startswith("sppnet/")} == set()
+
+
+COMES_WITH = {"llvmlite": "numba", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
+"""Libraries that another one brings in the version that fits it: a range of ours could only be wrong."""
+
+
+distributions = cache(packages_distributions)
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the packages that an installation with some extras asks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    return {re.split(r"[\[<>=!~ ]", line)[0].lower() for line in lines}
+
+
+@pytest.mark.parametrize(("package", "extras"), [("sppnet", ()), ("pipelines", ("pipeline",)), ("jobs", ("pipeline",))])
+def test_each_package_uses_what_its_installation_asks_for(package: str, extras: tuple[str, ...]) -> None:
+    known, owners = declared(*extras), distributions()
+    wrong = []
+    for name in NAMES:
+        libraries = {module.split(".")[0] for module in imports(name)} - sys.stdlib_module_names - {*PACKAGES}
+        for library in libraries if name.startswith(f"{package}/") else ():
+            found = owners.get(COMES_WITH.get(library, library), [library])
+            if not known & {owner.lower() for owner in found}:
+                wrong.append(f"{name}: {library}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
@@ -102,9 +110,9 @@ def test_nothing_is_pickled(module: str) -> None:
     assert importers(module) == set()
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
     """Every call with the dotted name of what is called."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(name)):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
 
@@ -112,33 +120,37 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 FORBIDDEN = re.compile(r"(.*\.cuda|.*\.to_pickle|.*\.read_pickle|eval|exec|os\.system|yaml\.unsafe_load|breakpoint)")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_calls_that_are_never_made(name: str) -> None:
-    for called, node in calls(ROOT / name):
-        assert not FORBIDDEN.fullmatch(called), f"{name}:{node.lineno}: {called}"
-        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-        if called in ("torch.load", "torch.save"):  # files exchanged with torchvision, tensors only
-            assert name == "sppnet/networks/state_dicts.py", f"{name}:{node.lineno}: {called}"
-            assert called == "torch.save" or keywords["weights_only"] == "True", f"{name}:{node.lineno}: {called}"
-        assert keywords.get("shell", "False") == "False", f"{name}:{node.lineno}: shell=True"
-        assert keywords.get("allow_pickle", "False") == "False", f"{name}:{node.lineno}: allow_pickle"
+def test_calls_that_are_never_made() -> None:
+    wrong = []
+    for name in NAMES:
+        for called, node in calls(name):
+            keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            bad = FORBIDDEN.fullmatch(called) is not None
+            bad |= keywords.get("shell", "False") != "False" or keywords.get("allow_pickle", "False") != "False"
+            if called in ("torch.load", "torch.save"):  # files exchanged with torchvision, tensors only
+                bad |= name != "sppnet/networks/state_dicts.py"
+                bad |= called == "torch.load" and keywords.get("weights_only") != "True"
+            if bad:
+                wrong.append(f"{name}:{node.lineno}: {ast.unparse(node)}")
+    assert wrong == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_errors_are_not_swallowed(name: str) -> None:
-    for node in ast.walk(ast.parse((ROOT / name).read_text())):
-        if isinstance(node, ast.ExceptHandler):
-            assert node.type is not None, f"{name}:{node.lineno}: a bare except"
-            broad = ast.unparse(node.type) in ("Exception", "BaseException")
-            silent = all(isinstance(part, ast.Pass) for part in node.body)
-            assert not (broad and silent), f"{name}:{node.lineno}: except Exception: pass"
+def test_errors_are_not_swallowed() -> None:
+    wrong = []
+    for name in NAMES:
+        for node in ast.walk(parse(name)):
+            if isinstance(node, ast.ExceptHandler):
+                broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+                silent = all(isinstance(part, ast.Pass) for part in node.body)
+                if node.type is None or (broad and silent):
+                    wrong.append(f"{name}:{node.lineno}")
+    assert wrong == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_modules_are_short_and_say_what_they_are(name: str) -> None:
-    text = (ROOT / name).read_text()
-    assert len(text.splitlines()) <= 400
-    assert ast.get_docstring(ast.parse(text)), "no docstring"
+def test_modules_are_short_and_say_what_they_are() -> None:
+    lines = {name: len((ROOT / name).read_text().splitlines()) for name in NAMES}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+    assert [name for name in NAMES if not ast.get_docstring(parse(name))] == []
 
 
 def test_tests_are_short_too() -> None:
@@ -146,10 +158,18 @@ def test_tests_are_short_too() -> None:
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
 
 
+def test_no_test_has_a_deadline_of_its_own() -> None:
+    """Hypothesis has one profile, in `tests/conftest.py`."""
+    pattern = re.compile(r"settings\([^)]*deadline")
+    found = {path.name for path in (ROOT / "tests").rglob("*.py") if pattern.search(path.read_text())}
+    assert found == set()
+
+
 def project_files() -> Iterator[Path]:
     for folder, inner, names in os.walk(ROOT):
         inner[:] = sorted(name for name in inner if name not in LEFT_OUT and not name.endswith(".egg-info"))
-        yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix in TEXT)
+        texts = {name for name in names if Path(name).suffix in TEXT} - LEFT_OUT  # .git is a file in a linked work tree
+        yield from (Path(folder, name) for name in sorted(texts))
 
 
 def test_no_file_knows_a_machine() -> None:
@@ -185,17 +205,68 @@ STORAGE = {"fsspec", "s3fs", "boto3", "botocore", "aiobotocore", "pyarrow", "web
 HEAVY = {"torch", "torchvision", "numba", "sklearn", "cv2", "matplotlib", "scipy"}
 
 
+METHOD = [module_of(name) for name in NAMES if name.startswith("sppnet/")]
+
+
 def test_importing_the_package_is_light() -> None:
     assert loaded_by("sppnet") & (CLUSTER | STORAGE | HEAVY | {"numpy", "pipelines", "jobs"}) == set()
 
 
 def test_the_whole_method_needs_neither_cluster_nor_storage() -> None:
-    modules = [
-        n.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for n in NAMES if n.startswith("sppnet/")
-    ]
-    found = loaded_by(", ".join(modules))
+    found = loaded_by(", ".join(METHOD))
     assert "torch" in found
     assert found & (CLUSTER | STORAGE | {"pipelines", "jobs", "pydantic", "typer"}) == set()
+
+
+WITHOUT = """
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+{code}
+"""
+
+
+def run_without(absent: set[str], code: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python code in a fresh process where some libraries are not installed."""
+    command = [sys.executable, "-c", WITHOUT.format(absent=absent, code=code)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def only_with(extra: str) -> set[str]:
+    """The importable names of the packages that an extra adds."""
+    added = declared(extra) - declared()
+    return {module for module, owners in distributions().items() if added & {o.lower() for o in owners}}
+
+
+def test_the_method_is_usable_alone() -> None:
+    """`pip install sppnet` without the extra: every module of the method is imported, and a head's pyramid pools."""
+    absent = only_with("pipeline")
+    assert {"ray", "pyarrow", "fsspec", "s3fs", "webdataset", "pydantic", "typer", "yaml", "jinja2"} <= absent
+    code = f"import {', '.join(METHOD)}\nfrom sppnet.pooling.pyramid import Pyramid\nprint(Pyramid().bins)"
+    done = run_without(absent, code)
+    assert (done.returncode, done.stdout) == (0, "50\n"), done.stderr
+
+
+def command_without(absent: set[str], *arguments: str) -> tuple[int, list[str]]:
+    """Exit code and error lines of the command where some libraries are not installed."""
+    done = run_without(absent, f"sys.argv = {['sppnet', *arguments]!r}\nfrom jobs.__main__ import main\nmain()")
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_the_command_says_which_extra_it_lacks() -> None:
+    line = "sppnet: {} is not installed; it comes with the extra: pip install 'sppnet[pipeline]'"
+    assert command_without(only_with("pipeline")) == (2, [line.format("typer")])
+    assert command_without({"pydantic"}, "status", "demo") == (2, [line.format("pydantic")])
+
+
+def test_a_broken_installation_of_the_command_itself_is_no_lack_of_an_extra() -> None:
+    code, lines = command_without({"pipelines"}, "status", "demo")
+    assert code == 1
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "ModuleNotFoundError: No module named 'pipelines'"
 
 
 def test_the_command_answers_without_torch_or_ray() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -25,10 +26,14 @@ def test_the_ray_job_runs_a_built_in_recipe_with_this_ray_and_token_auth() -> No
     assert job["backoffLimit"] > 0
 
 
+def test_every_image_is_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    text = (ROOT / "infra/kuberay/rayjob.yaml").read_text()
+    assert re.findall(r"image: (\S+)", text) == [f"sppnet:{version}"] * 2
+    assert f"-t sppnet:{version} ." in (ROOT / "infra/Dockerfile").read_text()
+
+
 def test_the_image_installs_from_the_lock_with_hashes_and_runs_as_nobody_special() -> None:
     text = (ROOT / "infra/Dockerfile").read_text()
     assert "--require-hashes -r requirements.lock" in text
     assert re.search(r"^USER (?!root)\S+", text, re.MULTILINE)
-    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert version
-    assert f"sppnet:{version.group(1)}" in text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sppnet.errors import SppError
+from jobs.extras import missing_extra
+from sppnet.errors import ConfigError, SppError
 
 DEFECT = 1
 """Exit code of an error that is none of `sppnet.errors`: a defect of this program."""
@@ -30,4 +31,7 @@ class Ending:
             return cls(error.exit_code, " ".join(str(error).split()))
         if isinstance(error, KeyboardInterrupt):
             return cls(INTERRUPTED, "interrupted; finished units are kept, run again to go on")
+        line = missing_extra(error)
+        if line:
+            return cls(ConfigError.exit_code, line)
         return cls(DEFECT, " ".join(f"{type(error).__name__}: {error}".split()))

@@ -19,6 +19,7 @@ import pytest
 
 from pipelines.executors.local import LocalExecutor
 from tests.support.toy_fixtures import ROOT, Toys
+from tests.support.waiting import PATIENCE, wait_for
 
 SHARDS = 8
 UNITS = tuple(f"all/{i:06d}" for i in range(SHARDS))
@@ -31,15 +32,6 @@ def place(request: pytest.FixtureRequest, toys: Toys) -> Toys:
     if request.param == "s3":
         toys.workspace = request.getfixturevalue("s3")
     return toys
-
-
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 150.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert process.poll() is None, f"the driver ended: {process.communicate()}"
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 class Driver:
@@ -62,8 +54,16 @@ class Driver:
         )
         self.family: list[psutil.Process] = []
 
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Waits for something to come true while the driver runs."""
+        wait_for(condition, self._check_running)
+
+    def _check_running(self) -> None:
+        assert self.process.poll() is None, f"the driver ended: {self.process.communicate()}"
+
     def run_until(self, condition: Callable[[], Any]) -> None:
-        wait_for(condition, self.process)
+        """Waits for something to come true, and takes down which processes the driver has then."""
+        self.wait_until(condition)
         # Ray's agents, which write nothing of ours, take a minute to notice that they are alone.
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.family = [child for child in children if "Agent" not in child.name()]
@@ -71,8 +71,8 @@ class Driver:
     def stop(self, number: signal.Signals) -> tuple[int, str]:
         """Sends a signal to the driver alone; returns its exit code and its output when all its processes are gone."""
         os.kill(self.process.pid, number)
-        output, _ = self.process.communicate(timeout=60)
-        _, left = psutil.wait_procs(self.family, timeout=60)
+        output, _ = self.process.communicate(timeout=PATIENCE)
+        _, left = psutil.wait_procs(self.family, timeout=PATIENCE)
         assert left == []
         return self.process.returncode, output
 
@@ -170,9 +170,9 @@ def test_two_drivers_at_once_give_one_artifact(
 ) -> None:
     """A driver that was thought dead is not: both make the same units, the first commits hold, nothing is left over."""
     other = start(place, "local", pause=0.2)
-    wait_for(lambda: place.powers(SHARDS).committed(), other.process)
+    other.wait_until(lambda: place.powers(SHARDS).committed())
     place.run(ray_executor, shards=SHARDS, pause=0.2)
-    output, errors = other.process.communicate(timeout=60)
+    output, errors = other.process.communicate(timeout=PATIENCE)
     assert other.process.returncode == 0, errors
     assert output.startswith("made")
     assert content(place) == undisturbed(tmp_path)
@@ -203,9 +203,9 @@ def test_a_store_that_goes_away_and_comes_back_costs_nothing_but_time(
         driver.run_until(some_but_not_all(toys))
         before = attempts(toys)
         server.kill()
-        time.sleep(3)
+        time.sleep(3)  # how long it is away: several units are tried meanwhile
         server.start()
-        output, errors = driver.process.communicate(timeout=120)
+        output, errors = driver.process.communicate(timeout=PATIENCE)
         assert driver.process.returncode == 0, errors
         assert output.splitlines()[-1] == f"made {SHARDS + len(ALL)}"
         assert attempts(toys).items() >= before.items()

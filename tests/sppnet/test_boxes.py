@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ from sppnet.boxes import (
     paired_iou,
 )
 from sppnet.errors import DataError
+from tests.support.oracles import read_oracle
 
 side = st.integers(0, 60)
 box = st.tuples(side, side, side, side).map(lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]])
@@ -48,8 +47,8 @@ def greedy_nms(boxes: list[list[int]], scores: list[float], threshold: Fraction)
     return kept
 
 
-def test_nms_equals_every_vector(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "nms.json").read_text())
+def test_nms_equals_every_vector() -> None:
+    rows = read_oracle("nms")
     assert len(rows) == 30
     for row in rows:
         detections = np.array(row["detections"], dtype=np.float64)

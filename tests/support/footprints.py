@@ -31,7 +31,7 @@ def footprint(trunk: nn.Module, hw: tuple[int, int], cell: int, axis: int = 1) -
                 if child.bias is not None:
                     nn.init.ones_(child.bias)
     image = torch.ones(1, 3, *hw, dtype=torch.float64, requires_grad=True)
-    maps = trunk.double()(image)
+    maps = trunk.double().requires_grad_(False)(image)  # only the image's gradient is wanted
     line = maps[0].movedim(1 + axis, 0)[cell]
     line[:, line.shape[1] // 2].sum().backward()
     seen = torch.nonzero(image.grad.abs().sum(dim=(0, 1, 3 - axis)))

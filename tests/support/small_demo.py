@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -23,6 +22,9 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
+from tests.support.waiting import wait_for
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, VAL, SHARD_SIZE = 24, 12, 3
@@ -162,14 +164,12 @@ class Command:
         assert code == 0, self.errors
         return result
 
-    def wait_until(self, condition: Callable[[], Any], seconds: float = 240) -> Any:
+    def wait_until(self, condition: Callable[[], T]) -> T:
         """Waits for something to come true while the command runs, and returns it."""
-        end = time.monotonic() + seconds
-        while not (found := condition()):
-            assert self.driver.poll() is None, f"the run ended too early:\n{self.errors}"
-            assert time.monotonic() < end, f"waited {seconds} s in vain:\n{self.errors}"
-            time.sleep(0.005)
-        return found
+        return wait_for(condition, self._check_running)
+
+    def _check_running(self) -> None:
+        assert self.driver.poll() is None, f"the run ended too early:\n{self.errors}"
 
     def family(self) -> list[psutil.Process]:
         """All processes that descend from the driver, also those seen earlier that are still alive."""
@@ -188,7 +188,7 @@ class Command:
         os.kill(self.driver.pid, signal.SIGKILL)
         self.driver.wait()
 
-    def leftovers(self, seconds: float = 30, without: tuple[str, ...] = ()) -> list[str]:
+    def leftovers(self, seconds: float = 60, without: tuple[str, ...] = ()) -> list[str]:
         """What of the family still lives some seconds after the driver's end, apart from some titles."""
         waited = [process for process in self.family() if _title(process).strip() not in without]
         _, alive = psutil.wait_procs(waited, timeout=seconds)

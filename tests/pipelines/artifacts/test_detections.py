@@ -41,7 +41,6 @@ def values(found: list[DetectionRow]) -> list[tuple]:
     return [(r.key, r.category, r.score, r.box, r.regressed) for r in found]
 
 
-@settings(deadline=None)
 @given(rows)
 def test_rows_and_columns(found: list[DetectionRow]) -> None:
     table = DetectionTable.of_rows(found)
@@ -65,7 +64,7 @@ def test_bytes_that_are_none() -> None:
         decode_detection_table(b"PAR1", "here")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows, st.sampled_from([0.1, 0.3, 0.6]))
 def test_regressed_boxes_are_suppressed_image_by_image(found: list[DetectionRow], iou: float) -> None:
     table = DetectionTable.of_rows(found)

@@ -28,7 +28,7 @@ def test_round_trip_in_order() -> None:
     assert list(decode_images(encode_images(RECORDS), "here")) == RECORDS
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.from_regex(r"[a-zA-Z0-9_äß-]{1,120}", fullmatch=True), st.binary(max_size=900)),

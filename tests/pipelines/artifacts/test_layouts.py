@@ -88,7 +88,7 @@ def read(data: bytes) -> pq.ParquetFile:
 
 
 class TestWindows:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(windows_rows(), max_size=4))
     def test_round_trip(self, rows: list[WindowsRow]) -> None:
         found = decode_windows(encode_windows(rows), "here")
@@ -108,7 +108,7 @@ class TestWindows:
 
 
 class TestMaps:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(map_rows(), max_size=6))
     def test_round_trip_is_bit_for_bit(self, rows: list[MapRow]) -> None:
         found = list(decode_maps(encode_maps(rows), "here"))
@@ -153,7 +153,7 @@ class TestMaps:
 
 
 class TestDetections:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(detection_rows(), max_size=6))
     def test_round_trip(self, rows: list[DetectionRow]) -> None:
         found = decode_detections(encode_detections(rows), "here")
@@ -179,7 +179,7 @@ class TestDetections:
 
 
 class TestExamples:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(example_groups("a"), example_groups("b"))
     def test_round_trip(self, first: Examples, second: Examples) -> None:
         data = encode_examples([first, second])
@@ -236,7 +236,7 @@ def scores_rows(draw: st.DrawFn) -> ScoresRow:
 
 
 class TestScores:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(scores_rows(), max_size=6))
     def test_round_trip_is_bit_for_bit(self, rows: list[ScoresRow]) -> None:
         found = decode_scores(encode_scores(rows), "here")

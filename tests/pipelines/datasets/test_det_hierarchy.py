@@ -99,7 +99,6 @@ def test_ties_go_to_the_smaller_number_and_purity_is_the_share() -> None:
     assert "n00000001" not in built.category_of
 
 
-@pytest.mark.shared
 @pytest.mark.parametrize("seed", range(12))
 def test_a_damaged_meta_det_is_told(devkit: Path, seed: int) -> None:
     """A byte changed in the compressed stream, or its end missing."""

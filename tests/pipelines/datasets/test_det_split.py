@@ -39,7 +39,7 @@ def test_the_published_split_is_measured_as_published(shared: Path) -> None:
     assert (round(found.max(), 2), round(float(np.median(found)), 2)) == (0.11, 0.04)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 6))
 def test_never_worse_than_a_coin(seed: int, images: int, categories: int) -> None:
     rng = np.random.default_rng(seed)

@@ -35,7 +35,7 @@ def best(numbers: list[int], limit: int | None) -> list[int]:
     return sorted(numbers, key=lambda i: (-(i * 37 % 11), i // 7, i % 7))[:limit]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations(range(60)), st.one_of(st.none(), st.integers(1, 70)), st.lists(st.integers(1, 25), max_size=6))
 def test_order_and_parts_do_not_matter(numbers: list[int], limit: int | None, sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -140,7 +140,7 @@ def test_the_private_folder_is_private_and_short(tmp_path: Path, monkeypatch: py
 
 
 def test_workers_of_a_checkout_find_the_code(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    root = str(Path(ray_environment.__file__).resolve().parent.parent)
+    root = str(Path(ray_environment.__file__).resolve().parents[2])
     assert ray_environment.worker_variables() == {"PYTHONPATH": root}
     clean.chdir(tmp_path)
     clean.setenv("PYTHONPATH", f"/abs{os.pathsep}rel{os.pathsep}")

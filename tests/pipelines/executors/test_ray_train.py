@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,8 +26,9 @@ from pipelines.training.config import Rate
 from pipelines.training.loop import train_unit
 from pipelines.training.workers import LocalWorker
 from sppnet.errors import ConfigError, IncompleteError
-from tests.pipelines.training.test_loop import leave_group
+from tests.support.gloo_pair import PairWorker, leave_group
 from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
+from tests.support.waiting import PATIENCE, wait_for_step
 
 pytestmark = pytest.mark.ray
 
@@ -62,16 +62,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("ray-train"))
 
 
-def wait_for_step(spec: StageSpec, step: int, seconds: float = 200) -> None:
-    checkpoints = Checkpoints(Workspace.open(spec.workspace).artifact(spec.artifact))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if any(done >= step for done in checkpoints.steps()):
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"no checkpoint of step {step} after {seconds} s")
-
-
 DRIVER = """
 import sys
 sys.path.insert(0, {root!r})
@@ -103,7 +93,7 @@ class KilledDriver:
     def _kill(self) -> None:
         family: list[psutil.Process] = []
         try:
-            wait_for_step(self.spec, 150, seconds=200)
+            wait_for_step(self.spec, 150)
             family = psutil.Process(self.driver.pid).children(recursive=True)
         finally:
             self.driver.kill()
@@ -136,29 +126,6 @@ def train(executor: RayExecutor, spec: StageSpec) -> bytes:
     artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
     assert commit.unit == "model"
     return artifact.read("model")
-
-
-class PairWorker:
-    """One of two processes joined by gloo, without Ray: what a run on Ray must equal."""
-
-    def __init__(self, rank: int) -> None:
-        self.rank, self.world_size, self.device = rank, 2, torch.device("cpu")
-
-    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        return torch.nn.parallel.DistributedDataParallel(model)
-
-    def agree(self, value: float) -> float:
-        shared = torch.tensor([value], dtype=torch.float64)
-        torch.distributed.broadcast(shared, 0)
-        return float(shared)
-
-    def mean(self, value: float) -> float:
-        shared = torch.tensor([value / 2], dtype=torch.float64)
-        torch.distributed.all_reduce(shared)
-        return float(shared)
-
-    def report(self, point: Any) -> None:
-        del point
 
 
 def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
@@ -203,7 +170,7 @@ def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExec
     killer.join()
     assert killed == [(2, False)]
     for rank in ranks:
-        rank.join(timeout=60)
+        rank.join(timeout=PATIENCE)
     assert [rank.exitcode for rank in ranks] == [0, 0]
     assert found == workspace.artifact("head-pair").read("model")
     assert workspace.store.list(f"{spec.artifact}/checkpoints") == []

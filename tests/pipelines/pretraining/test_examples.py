@@ -41,7 +41,7 @@ def test_an_epoch_takes_every_example_once_and_shards_in_groups() -> None:
     assert EpochOrder(examples, 2, 6).take(0, 60) != first
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(count=st.integers(1, 40), shards=st.integers(1, 7), group=st.integers(1, 9), batch=st.integers(1, 17))
 def test_batches_of_any_size_go_through_whole_epochs(count: int, shards: int, group: int, batch: int) -> None:
     examples = [CropExample(f"train/{n % shards:06d}", f"k{n}", "a", (0, 0, 1, 1)) for n in range(count)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing.process
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,9 @@ from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import Rate
 from pipelines.training.loop import train_unit
 from tests.pipelines.stages.test_pretrain import pretrain_spec
-from tests.pipelines.training.test_loop import PairWorker, leave_group
+from tests.support.gloo_pair import PairWorker, leave_group
 from tests.support.tiny_workspace import make_workspace
+from tests.support.waiting import PATIENCE, wait_for_step
 
 pytestmark = pytest.mark.slow
 
@@ -42,16 +42,8 @@ def start_pair(spec: StageSpec, meeting: Path) -> list[multiprocessing.process.B
 
 def finish(ranks: list[multiprocessing.process.BaseProcess]) -> list[int | None]:
     for rank in ranks:
-        rank.join(timeout=120)
+        rank.join(timeout=PATIENCE)
     return [rank.exitcode for rank in ranks]
-
-
-def wait_for_step(spec: StageSpec, step: int) -> None:
-    checkpoints = Checkpoints(Workspace.open(spec.workspace).artifact(spec.artifact))
-    end = time.monotonic() + 100
-    while not any(done >= step for done in checkpoints.steps()):
-        assert time.monotonic() < end, f"no checkpoint of step {step}"
-        time.sleep(0.01)
 
 
 def spec_of(workspace: Workspace, name: str) -> StageSpec:

@@ -217,7 +217,6 @@ def test_a_head_artifact_is_no_backbone(tmp_path: Path) -> None:
         read_backbone(workspace.artifact("maps-tiny"))
 
 
-@pytest.mark.shared
 def test_published_squeezenet_weights(workspace: Workspace, shared: Path) -> None:
     path = shared / "data" / "weights" / "squeezenet1_0-imagenet.safetensors"
     config = ImportWeightsConfig(stage="weights", path=str(path), architecture="squeezenet1_0")

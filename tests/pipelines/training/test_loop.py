@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,8 @@ from pipelines.training.task import Curve, Task
 from pipelines.training.workers import LocalWorker, Worker
 from sppnet.errors import ConfigError, IncompleteError
 from sppnet.networks.weights import read_safetensors, write_safetensors
+from tests.support.gloo_pair import PairWorker, leave_group
+from tests.support.waiting import PATIENCE
 
 BATCH = 12
 
@@ -301,29 +302,6 @@ def test_runtime_fields_are_not_in_the_fingerprint() -> None:
     assert one.semantic() != one.model_copy(update={"momentum": 0.5}).semantic()
 
 
-class PairWorker:
-    """One of two processes joined by gloo."""
-
-    def __init__(self, rank: int, world_size: int) -> None:
-        self.rank, self.world_size, self.device = rank, world_size, CPU
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        return nn.parallel.DistributedDataParallel(model)
-
-    def agree(self, value: float) -> float:
-        shared = torch.tensor([value], dtype=torch.float64)
-        torch.distributed.broadcast(shared, 0)
-        return float(shared)
-
-    def mean(self, value: float) -> float:
-        shared = torch.tensor([value / self.world_size], dtype=torch.float64)
-        torch.distributed.all_reduce(shared)
-        return float(shared)
-
-    def report(self, point: Mapping[str, Any]) -> None:
-        del point
-
-
 def run_rank(rank: int, root: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{root}/rendezvous", rank=rank, world_size=2)
@@ -341,13 +319,6 @@ def run_rank(rank: int, root: str) -> None:
     leave_group()
 
 
-def leave_group() -> None:
-    """Ends a process group, which aborts now and then if what averages gradients holds it to the interpreter's end."""
-    gc.collect()
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
 def test_two_workers_share_a_batch_and_stay_equal(tmp_path: Path) -> None:
     context = torch.multiprocessing.get_context("spawn")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -355,7 +326,7 @@ def test_two_workers_share_a_batch_and_stay_equal(tmp_path: Path) -> None:
     for child in children:
         child.start()
     for child in children:
-        child.join(timeout=120)
+        child.join(timeout=PATIENCE)
     assert [child.exitcode for child in children] == [0, 0]
     one, two = (read_safetensors((tmp_path / f"rank{rank}.safetensors").read_bytes()) for rank in range(2))
     assert all(torch.equal(one[name], two[name]) for name in one)

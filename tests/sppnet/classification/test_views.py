@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,10 +17,11 @@ from sppnet.classification.views import (
 )
 from sppnet.errors import ConfigError
 from sppnet.pooling.scales import resized_shape
+from tests.support.oracles import read_oracle
 
 
-def test_counts_are_the_oracles(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "multi_view.json").read_text())
+def test_counts_are_the_oracles() -> None:
+    rows = read_oracle("multi_view")
     assert len(rows) == 7
     for row in rows:
         width, height = row["image"]

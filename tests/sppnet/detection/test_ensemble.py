@@ -38,7 +38,7 @@ def brute(found: list[ScoredWindows], threshold: float, iou: float, per_image: i
     return chosen
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 99), st.integers(0, 25)), min_size=1, max_size=3),
     st.sampled_from([-1.5, -5.0, 0.5]),

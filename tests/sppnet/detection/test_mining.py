@@ -62,7 +62,6 @@ def test_hard_negatives_by_category_and_falling_score_with_ties_by_index() -> No
 boxes_and_scores = st.integers(0, 2**32 - 1), st.integers(0, 14), st.integers(1, 4)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(*boxes_and_scores, st.one_of(st.none(), st.integers(1, 4)), st.sampled_from([None, 0.0, 0.3, 0.7, 1.0]))
 def test_hard_negatives_are_a_sorted_filter_and_nms_a_category(
     seed: int, n: int, k: int, limit: int | None, overlap: float | None
@@ -90,7 +89,7 @@ def test_names_give_uniform_numbers_that_depend_on_nothing_else() -> None:
     assert name_fraction(3, "000001", 7) == found[57] != name_fraction(4, "000001", 7)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 500), st.integers(1, 3000), st.integers(0, 5))
 def test_a_sampled_fraction_leaves_the_lowest_of_all(limit: int, candidates: int, seed: int) -> None:
     found = np.sort([name_fraction(seed, "a", i) for i in range(candidates)])
@@ -112,7 +111,7 @@ def test_windows_with_the_same_response_and_scale_count_once() -> None:
     assert first_responses(windows[:0], (375, 500), (480,), geometry).tolist() == []
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["paper", "released"]))
 def test_first_responses_are_the_first_of_each_name(seed: int, convention: Convention) -> None:
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError, DataError
@@ -34,7 +34,6 @@ def result(top: TopPerSet, category: int) -> list[tuple[float, ...]]:
     ]
 
 
-@settings(deadline=None)
 @given(rows, st.integers(1, 12), st.lists(st.integers(0, 60), max_size=8), st.randoms(use_true_random=False))
 def test_it_is_sorting_everything(found, limit, cuts, random) -> None:
     brute = {

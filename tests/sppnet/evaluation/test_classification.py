@@ -48,7 +48,7 @@ def judged(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return scores, draw(hnp.arrays(np.int64, n, elements=st.integers(0, 6)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(judged())
 def test_agrees_with_sklearn_and_a_stable_sort(case: tuple[np.ndarray, np.ndarray]) -> None:
     scores, truth = case
@@ -69,7 +69,7 @@ def test_agrees_with_sklearn_on_distinct_scores() -> None:
     assert judge(scores, truth, SEVEN).top5_error == pytest.approx(1 - expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(judged(), st.integers(0, 30))
 def test_parts_add_up(case: tuple[np.ndarray, np.ndarray], cut: int) -> None:
     scores, truth = case

@@ -17,10 +17,11 @@ from sppnet.boxes import iou_matrix
 from sppnet.evaluation.curves import Detections, GroundTruth
 from sppnet.evaluation.det import det_thresholds, evaluate_det, match_det
 from tests.support.judging import judged, some_detections, some_objects, vector
+from tests.support.oracles import read_oracle
 
 
-def test_every_vector(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "average_precision.json").read_text())
+def test_every_vector() -> None:
+    rows = read_oracle("average_precision")
     assert len(rows) == 25
     for row in rows:
         assert evaluate_det(*vector(row)).area_ap == pytest.approx(row["ilsvrc_det_ap"], abs=1e-14)

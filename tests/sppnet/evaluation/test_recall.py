@@ -29,7 +29,7 @@ def test_the_thresholds_are_those_of_the_field() -> None:
 
 
 @given(st.integers(0, 100_000), st.integers(0, 6), st.integers(0, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_recall_is_that_of_counting(seed: int, n_objects: int, n_windows: int) -> None:
     rng = np.random.default_rng(seed)
     objects, windows = boxes(rng, n_objects), boxes(rng, n_windows)
@@ -50,7 +50,7 @@ def test_recall_is_that_of_counting(seed: int, n_objects: int, n_windows: int) -
 
 
 @given(st.integers(0, 100_000), st.integers(1, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_sums_of_parts_are_those_of_the_whole(seed: int, pieces: int) -> None:
     rng = np.random.default_rng(seed)
     overlaps = rng.random((20, 3))

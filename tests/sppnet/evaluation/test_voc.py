@@ -18,10 +18,11 @@ from sppnet.errors import DataError
 from sppnet.evaluation.curves import Detections, GroundTruth
 from sppnet.evaluation.voc import evaluate_voc, match_voc
 from tests.support.judging import judged, some_detections, some_objects, vector
+from tests.support.oracles import read_oracle
 
 
-def test_every_vector(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "average_precision.json").read_text())
+def test_every_vector() -> None:
+    rows = read_oracle("average_precision")
     assert len(rows) == 25
     for row in rows:
         result = evaluate_voc(*vector(row))

@@ -130,7 +130,7 @@ def test_a_file_cut_in_half_is_truncated(kind: str) -> None:
     assert reason(data[: len(data) // 2]) == "truncated"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_bytes_decode_or_raise_a_data_error(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]))

@@ -47,7 +47,7 @@ def test_they_are_numpys() -> None:
     assert found.colours(0.3).strength == 0.3
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(count=st.integers(1, 8), cut=st.lists(st.integers(0, 8), max_size=4), order=st.randoms())
 def test_any_cut_and_order_gives_the_same_bits(count: int, cut: list[int], order: object) -> None:
     parts = images(count)

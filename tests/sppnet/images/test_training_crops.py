@@ -98,7 +98,7 @@ def test_colour_shift_is_one_colour_clipped() -> None:
     np.testing.assert_array_equal(jitter.apply(image, np.random.default_rng(2)), expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     data=st.data(),
     height=st.integers(30, 80),

@@ -229,7 +229,7 @@ def test_zf5_map_sizes_of_the_paper(zf: Backbone, side: int, cells: int) -> None
     assert zf.map_hw((side, side)) == (cells, cells)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=st.integers(32, 150), width=st.integers(32, 150))
 def test_map_hw_is_the_forward_shape(zf: Backbone, squeezenet: Backbone, height: int, width: int) -> None:
     for backbone in (zf, squeezenet):

@@ -130,7 +130,7 @@ def test_network_is_backbone_then_pyramid_then_head() -> None:
         torch.testing.assert_close(network(images), network.head(pooled.reshape(2, -1)))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(height=st.integers(40, 160), width=st.integers(40, 160))
 def test_any_input_size_gives_logits(height: int, width: int) -> None:
     network = make_network().eval()

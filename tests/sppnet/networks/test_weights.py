@@ -55,7 +55,7 @@ def test_cut_bytes_are_a_config_error(length: int) -> None:
         read_safetensors(data, "head.safetensors")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(position=st.integers(0, 200), value=st.integers(0, 255))
 def test_damaged_header_reads_or_is_a_config_error(position: int, value: int) -> None:
     data = bytearray(write_safetensors(some_tensors()))

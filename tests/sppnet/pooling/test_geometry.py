@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +13,11 @@ from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import GEOMETRIES, Geometry, axis_cells, windows_to_cells
+from tests.support.oracles import read_oracle
 
 
-def test_axis_cells_equal_every_vector_of_both_conventions(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "window_to_cells.json").read_text())
+def test_axis_cells_equal_every_vector_of_both_conventions() -> None:
+    rows = read_oracle("window_to_cells")
     assert {row["convention"] for row in rows} == {"paper", "released"}
     wrong = [
         row
@@ -30,8 +29,8 @@ def test_axis_cells_equal_every_vector_of_both_conventions(shared: Path) -> None
     assert not wrong
 
 
-def test_windows_to_cells_equal_every_vector(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "window_to_cells.json").read_text())
+def test_windows_to_cells_equal_every_vector() -> None:
+    rows = read_oracle("window_to_cells")
     for x, y in itertools.pairwise(rows):
         if (x["net"], x["convention"]) == (y["net"], y["convention"]):
             window = [[x["lo"], y["lo"], x["hi"], y["hi"]]]

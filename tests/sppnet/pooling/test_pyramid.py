@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
@@ -11,10 +8,11 @@ from torch.nn import functional
 
 from sppnet.errors import ConfigError
 from sppnet.pooling.pyramid import Pyramid, bin_edges, check_levels, make_pyramid, parse_levels, pool_full_maps
+from tests.support.oracles import read_oracle
 
 
-def test_bin_edges_equal_every_vector(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "bins.json").read_text())
+def test_bin_edges_equal_every_vector() -> None:
+    rows = read_oracle("bins")
     assert rows
     assert [row for row in rows if bin_edges(row["length"], row["n"]).tolist() != row["bins"]] == []
 

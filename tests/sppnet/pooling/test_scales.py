@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import json
 import math
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +10,15 @@ from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError
 from sppnet.pooling.scales import PAPER_SCALES, choose_scales, resized_shape, scale_windows
+from tests.support.oracles import read_oracle
 
 RELEASED_SCALES = (480, 576, 688, 874, 1200)
 
 sides = st.integers(1, 3000)
 
 
-def test_choices_equal_every_vector_of_both_conventions(shared: Path) -> None:
-    rows = json.loads((shared / "oracles" / "scale_selection.json").read_text())
+def test_choices_equal_every_vector_of_both_conventions() -> None:
+    rows = read_oracle("scale_selection")
     assert len(rows) == 600
     for row in rows:
         w, h = row["image"]

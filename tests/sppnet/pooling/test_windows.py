@@ -52,7 +52,7 @@ def roi_pooled(map_hwc: torch.Tensor, cells: np.ndarray, levels: tuple[int, ...]
     return torch.cat([roi_pool(maps, rois, n, 1.0).flatten(2) for n in levels], dim=2).transpose(1, 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 3, 64, 96, 130]), st.sampled_from(PYRAMIDS),
     st.sampled_from([torch.float32, torch.float16, torch.bfloat16]), st.integers(0, 99),

@@ -54,7 +54,7 @@ def test_a_colour_edge_of_equal_brightness_is_seen() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(3, 12), st.integers(3, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_thinning_keeps_or_drops(seed: int, height: int, width: int) -> None:
     rng = np.random.default_rng(seed)
     strength = rng.random((height, width), np.float32)

@@ -48,7 +48,7 @@ def plain_segment(image: np.ndarray, k: float, min_size: int) -> np.ndarray:
     return np.array([order[s] for s in home]).reshape(height, width)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays(
         np.uint8,
@@ -111,7 +111,7 @@ def test_group_prefers_small_regions_then_tight_boxes() -> None:
     assert merged[-1].tolist() == [0, 0, 20, 22]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
 def test_group_is_the_plain_greedy_rule(seed: int, n: int) -> None:
     """Against a quadratic version that looks for the best pair anew at each step."""

@@ -75,7 +75,7 @@ def test_small_degenerate_and_repeated_windows_are_dropped() -> None:
 
 
 @given(st.lists(st.lists(st.tuples(*[st.integers(0, 3)] * 4), max_size=8), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_union_is_every_window_once_where_it_came_first(parts: list[list[tuple[int, ...]]]) -> None:
     arrays = [np.array(part, np.float32).reshape(-1, 4) for part in parts]
     expected = list(dict.fromkeys(window for part in parts for window in part))

@@ -84,7 +84,7 @@ boxes = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(1, 40), st
 names = st.sampled_from(["cat", "dog"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.builds(Detection, names, st.floats(0, 1), boxes), max_size=12),
     st.lists(st.builds(ObjectAnnotation, names, boxes, difficult=st.booleans()), max_size=8),
