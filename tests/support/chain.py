@@ -136,10 +136,10 @@ class Chain:
     def manifest(self) -> Manifest:
         return Manifest.read(self.engine.workspace.store, self.step("images").look.manifest)
 
-    def shard(self, title: str) -> str:
-        """The unit of a shard by split and number, such as `val/000001`."""
-        split, number = title.split("/")
-        return self.manifest.units(split)[int(number)]
+    def unit(self, title: str) -> str:
+        """The name of a unit that ends in a shard's split and number: of `val/000001`, `s0160/train/000000`, ..."""
+        *head, split, number = title.split("/")
+        return "/".join([*head, self.manifest.units(split)[int(number)]])
 
     def shards(self, *splits: str) -> list[str]:
         """The units of all shards of some splits, by default of all."""
