@@ -117,11 +117,11 @@ def write_scores(engine: Engine, out: str) -> dict[str, Any]:
     rows = 0
     for commit in commits:
         found = decode_scores(artifact.read_commit(commit), f"{artifact.name}/{commit.unit}")
-        target.put(f"{commit.unit}.parquet", encode_plain_scores(found, info.labels))
+        target.put(f"{stage.title(commit.unit)}.parquet", encode_plain_scores(found, info.labels))
         rows += len(found)
     return {
         "images": sum(commit.done for commit in commits),
         "rows": rows,
-        **write_ledger(target, commits),
+        **write_ledger(target, stage, commits),
         "files": len(units) + 2,
     }

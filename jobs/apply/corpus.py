@@ -19,6 +19,7 @@ from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
+    from pipelines.engine.stage import Stage
     from pipelines.engine.store import Store
     from pipelines.engine.workspace import Commit
 
@@ -161,10 +162,16 @@ def claim(target: Store, out: str, info: Mapping[str, Any], artifact: str) -> No
         raise ConfigError(f"--out {out}: holds the results of another command, model or corpus; give another folder")
 
 
-def write_ledger(target: Store, commits: Iterable[Commit]) -> dict[str, Any]:
+def write_ledger(target: Store, stage: Stage[Any], commits: Iterable[Commit]) -> dict[str, Any]:
     """Write `ledger.jsonl`, a line for each image that was set aside; return counts: `quarantined` and `reasons`."""
     lines = [
-        {"shard": commit.unit, "key": entry.key, "reason": entry.reason, "detail": entry.detail, "stage": entry.stage}
+        {
+            "shard": stage.title(commit.unit),
+            "key": entry.key,
+            "reason": entry.reason,
+            "detail": entry.detail,
+            "stage": entry.stage,
+        }
         for commit in commits
         for entry in commit.quarantined
     ]

@@ -129,13 +129,9 @@ def test_features_and_several_view_sets(trained: Path, corpus: Path) -> None:
 
 
 def test_tars_by_a_glob(trained: Path, tmp_path: Path) -> None:
-    from pipelines.artifacts.annotations import ImageAnnotation
-
     for shard in range(2):
         keys = [f"k{shard}{number}" for number in range(2)]
-        records = [
-            ImageRecord(key, "jpg", make_jpeg(shard), ImageAnnotation(key, 120, 90 + 10 * shard, ())) for key in keys
-        ]
+        records = [ImageRecord(key, "jpg", make_jpeg(shard), 120, 90 + 10 * shard) for key in keys]
         (tmp_path / f"part-{shard}.tar").write_bytes(encode_images(records))
     outcome = classify(trained, tmp_path / "part-*.tar")
     assert (outcome.code, outcome.json["images"]) == (0, 4)

@@ -12,14 +12,12 @@ import pytest
 from jobs.apply.corpus import LEDGER
 from jobs.apply.score import OWN_DETECTIONS, ScoreRequest, score_engine
 from pipelines.artifacts.detections import DetectionRow, decode_detections
-from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
+from pipelines.artifacts.image_tars import encode_images
 from pipelines.outputs.ids import Numbers
 from pipelines.outputs.text import read_voc
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, Chain, write_recipe
 from tests.support.in_process import Outcome, sppnet
-
-VAL = ("val/000000", "val/000001")
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +97,8 @@ def test_the_recipes_own_images(chain: Chain, run: Path, tmp_path: Path) -> None
 
 
 def test_an_ensemble_in_tars(chain: Chain, run: Path, tmp_path: Path) -> None:
-    images = chain.artifact("images")
-    for number, unit in enumerate(VAL):
-        records = [
-            ImageRecord(r.key, r.extension, r.data, r.annotation) for r in decode_images(images.read(unit), unit)
-        ]
-        (tmp_path / f"part-{number}.tar").write_bytes(encode_images(records))
+    for number, unit in enumerate(chain.shards("val")):
+        (tmp_path / f"part-{number}.tar").write_bytes(encode_images(chain.records(unit)))
     out = tmp_path / "out"
     outcome = score(run, f"{tmp_path}/part-{{0..1}}.tar", out, "--detector", "both", "--format", "voc")
     assert outcome.code == 0, outcome.lines

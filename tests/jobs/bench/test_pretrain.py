@@ -13,7 +13,7 @@ from PIL import Image
 from jobs.bench import pretrain
 from jobs.bench.pretrain import BareLoop, bare_crop, run
 from jobs.bench.registry import measure, measure_names
-from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, write_images
+from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, store_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
@@ -93,9 +93,10 @@ def test_a_folder_of_class_folders_is_read_evenly(tmp_path: Path) -> None:
     assert [record.annotation.objects[0].category for record in records] == ["cat", "cat", "dog", "dog"]
     assert (records[0].extension, records[0].annotation.width, records[0].annotation.height) == ("png", 30, 20)
     assert len(read_folder(tmp_path, 100)) == 12
-    artifact = Workspace.open(str(tmp_path / "workspace")).artifact("images-x")
-    write_images(artifact, records)
-    assert Manifest.read(artifact).count("train") == 4
+    workspace = Workspace.open(str(tmp_path / "workspace"))
+    manifest = store_images(workspace.artifact("images-x"), records)
+    assert manifest.count("train") == 4
+    assert Manifest.read(workspace.store, manifest.digest) == manifest
     for folder in (tmp_path / "cat", tmp_path / "none"):
         with pytest.raises(ConfigError, match="has no images of two classes"):
             read_folder(folder, 10)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.recipe import Recipe
-from pipelines.shards.reading import map_unit, read_images
+from pipelines.shards.reading import map_unit
 from sppnet.networks.costs import map_cost
 from tests.support.chain import BACKBONE, SCALES, Chain
 from tests.support.measured_runs import PHOTOGRAPHS
@@ -19,8 +18,8 @@ def test_the_bytes_of_maps_are_those_that_extract_counts(chain: Chain) -> None:
     """The formula, beside what a real chain's commits say of the maps that it stored."""
     maps = chain.artifact("maps")
     for scale in SCALES:
-        for shard in Manifest.read(chain.artifact("images")).units("val"):
-            sizes = [(r.annotation.height, r.annotation.width) for r in read_images(chain.artifact("images"), shard)[0]]
+        for shard in chain.shards("val"):
+            sizes = [(record.height, record.width) for record in chain.records(shard)]
             expected = sum(map_cost(BACKBONE, size, scale).bytes for size in sizes)
             assert maps.commit(map_unit(scale, shard)).metrics["raw_bytes"] == expected
 
