@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sppnet.images.pixels import decode_image
-
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.protocol import DataSet, Item, Place
 from sppnet.errors import DataError
+from sppnet.images.decoding import decode_image
 
 
 @dataclass(frozen=True)
