@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.recipe import VERSION, Recipe, parse_recipe
@@ -164,16 +165,6 @@ def claim(target: Store, out: str, info: Mapping[str, Any], artifact: str) -> No
 
 def write_ledger(target: Store, stage: Stage[Any], commits: Iterable[Commit]) -> dict[str, Any]:
     """Write `ledger.jsonl`, a line for each image that was set aside; return counts: `quarantined` and `reasons`."""
-    lines = [
-        {
-            "shard": stage.title(commit.unit),
-            "key": entry.key,
-            "reason": entry.reason,
-            "detail": entry.detail,
-            "stage": entry.stage,
-        }
-        for commit in commits
-        for entry in commit.quarantined
-    ]
+    lines = [{"shard": stage.title(commit.unit), **asdict(entry)} for commit in commits for entry in commit.quarantined]
     target.put(LEDGER, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode())
     return {"quarantined": len(lines), "reasons": dict(Counter(line["reason"] for line in lines))}

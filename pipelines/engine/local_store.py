@@ -87,7 +87,9 @@ class LocalStore(Store):
         found: list[Entry] = []
         if base.is_file():
             return [_entry(prefix, base.stat())]
-        for folder, _, files in os.walk(base):
+        seen = {base.resolve()}
+        for folder, inner, files in os.walk(base, followlinks=True):
+            inner[:] = [name for name in inner if _first_time(Path(folder, name), seen)]
             for file in files:
                 if file.startswith(".") and file.endswith(".tmp"):
                     continue
@@ -113,6 +115,16 @@ class LocalStore(Store):
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
         self._path(name).unlink(missing_ok=True)
+
+
+def _first_time(folder: Path, seen: set[Path]) -> bool:
+    """Tell whether a folder has not been listed yet; links may lead back to it."""
+    if not folder.is_symlink():
+        return True
+    place = folder.resolve()
+    new = place not in seen and place not in folder.absolute().parents
+    seen.add(place)
+    return new
 
 
 def _entry(name: str, stat: os.stat_result) -> Entry:

@@ -11,6 +11,7 @@ from PIL import Image
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.detections import DetectionRow, encode_detections
 from pipelines.artifacts.detectors import FeatureInfo
+from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import format_voc_xml
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
@@ -94,6 +95,7 @@ def publish_detections(engine: Engine) -> None:
     FeatureInfo(("cat", "dog"), "pool5", (688,), "paper", (6, 3, 2, 1), None, "digest", ("cat", "dog")).write(svms)
     step = next(step for step in engine.steps if step.name == "pool5")
     artifacts["pool5"].describe(step.preimage)
-    for unit, keys in (("val/000000", KEYS[:4]), ("val/000001", KEYS[4:])):
+    manifest = Manifest.read(engine.workspace.store, step.spec.manifest)
+    for unit, keys in zip(manifest.units("val"), (KEYS[:4], KEYS[4:]), strict=True):
         rows = [row for key in keys for row in detections(key)]
         artifacts["pool5"].publish(unit, Output(encode_detections(rows), ".parquet", len(rows), len(keys)), 1.5)

@@ -74,6 +74,7 @@ def trained(tmp_path: Path, corpus: Path, network: SppNetwork) -> Path:
     workspace = Workspace.open(str(tmp_path / "workspace"))
     name = next(step for step in Engine(load_recipe(path), workspace).steps if step.name == "network").spec.artifact
     data = encode_network(network.backbone, network.head, network.pyramid, LABELS, [], sizes=(SIZE,))
+    workspace.mark_version()
     workspace.artifact(name).publish(UNIT, Output(data, ".safetensors", 1, 0), 0)
     return path
 

@@ -25,7 +25,8 @@ def run(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe in a copy of the chain's workspace, with a combination of its two detectors."""
     folder = tmp_path_factory.mktemp("run")
     shutil.copytree(chain.root, folder / "workspace")
-    steps = {**chain.steps, "both": {"stage": "combine", "images": "images", "detections": ["plain", "full"]}}
+    both = {"stage": "combine", "images": "images", "detections": ["plain", "full"]}
+    steps = {**chain.steps, "both": both, "unmade": {**both, "nms_iou": 0.6}}
     write_recipe(folder / "recipe.yaml", steps)
     return folder
 
@@ -58,7 +59,7 @@ def export(run: Path, step: str, out: Path, *more: str) -> Outcome:
 
 
 def stored(chain: Chain, step: str) -> list[DetectionRow]:
-    return [row for unit in VAL for row in decode_detections(chain.artifact(step).read(unit), unit)]
+    return [row for unit in chain.shards("val") for row in decode_detections(chain.artifact(step).read(unit), unit)]
 
 
 def plain(rows: list[DetectionRow]) -> list[tuple[Any, ...]]:
@@ -139,10 +140,10 @@ def test_export_formats(chain: Chain, run: Path, tmp_path: Path) -> None:
         (("plain", "--boxes", "all"), "boxes: 'all' is not one of windows, regressed, best"),
         (("plain", "--top-per-set", "many"), "neither a number such as 30000"),
         (("plain", "--split", "train"), "split: step 'plain' scores val, not train"),
-        (("svms",), "step 'svms' makes no detections; these do: plain, full, both"),
+        (("svms",), "step 'svms' makes no detections; these do: plain, full, both, unmade"),
         (("plain", "--format", "det"), "have no numbers; name the list that has them with --numbers"),
         (("plain", "--numbers", "/nowhere.txt"), "numbers: /nowhere.txt can't be read"),
-        (("both",), "split val: 2 of 2 shards have no detections"),
+        (("unmade",), "split val: 2 of 2 shards have no detections"),
     ],
 )
 def test_exports_that_are_refused(run: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -15,7 +15,8 @@ from jobs.report.page.render import render
 from jobs.report.read.classification import Figure
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.runner import Engine
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.store import Store
+from pipelines.engine.workspace import Output
 from sppnet.networks.weights import write_safetensors
 from tests.support.chain import Chain
 from tests.support.small_page import make_engine, publish_detections, run_step
@@ -43,8 +44,8 @@ def test_the_evaluation_is_read(engine: Engine):
 def test_categories_that_are_codes_are_shown_as_words(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     plain = Manifest.read
 
-    def named(artifact: Artifact) -> Manifest:
-        return replace(plain(artifact), names={"cat": "house <cat>"})
+    def named(store: Store, digest: str) -> Manifest:
+        return replace(plain(store, digest), names={"cat": "house <cat>"})
 
     monkeypatch.setattr(Manifest, "read", named)
     report = collect(engine)
@@ -102,7 +103,8 @@ def test_lost_data_is_told_and_the_rest_is_shown(tmp_path: Path):
     publish_detections(engine)
     run_step(engine, "evaluate")
     scored = next(step for step in engine.steps if step.name == "pool5").spec.artifact
-    for file in (tmp_path / "workspace" / scored / "val").glob("000001-*.parquet"):
+    (*_, last) = Manifest.read(engine.workspace.store, engine.steps[0].look.manifest).units("val")
+    for file in (tmp_path / "workspace" / scored).glob(f"{last}-*.parquet"):
         file.unlink()
     report = collect(engine)
     assert report.gallery is None
