@@ -81,7 +81,7 @@ class ScoresRow:
 
 
 def encode_scores(rows: Sequence[ScoresRow]) -> bytes:
-    """Encodes outputs, one row an image and view set."""
+    """Encode outputs, one row an image and view set."""
     columns = {
         "key": [row.key for row in rows],
         "views": [row.views for row in rows],
@@ -92,7 +92,7 @@ def encode_scores(rows: Sequence[ScoresRow]) -> bytes:
 
 
 def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
-    """Decodes outputs; the arrays are views of the decoded bytes and read-only.
+    """Decode outputs; the arrays are views of the decoded bytes and read-only.
 
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.
@@ -110,7 +110,7 @@ def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
 
 
 def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str]) -> bytes:
-    """Encodes outputs for other programs: `values` is a list, and `label` names the highest score.
+    """Encode outputs for other programs: `values` is a list, and `label` names the highest score.
 
     Args:
         rows: Outputs of one type.

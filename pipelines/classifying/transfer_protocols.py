@@ -81,7 +81,7 @@ class Voc07Protocol(BaseModel):
         return self.categories or ()
 
     def parts(self, categories: tuple[str, ...]) -> tuple[str, ...]:
-        """The categories, of those that the data set has."""
+        """Return the categories, of those that the data set has."""
         return self.categories or categories
 
     def takes(self, key: str, categories: Sequence[str]) -> bool:
@@ -114,7 +114,7 @@ class Voc07Protocol(BaseModel):
         return {"ap": ap, "positives": result.positives, "images": int(tested.sum())}
 
     def row(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Mean AP over the categories that the test split has, and the AP of each."""
+        """Return the mean AP over the categories that the test split has, and the AP of each."""
         aps = {category: found["ap"] for category, found in figures.items()}
         known = [ap for ap in aps.values() if ap is not None]
         return {
@@ -160,7 +160,7 @@ class Caltech101Protocol(BaseModel):
         return self.exclude
 
     def parts(self, categories: tuple[str, ...]) -> tuple[str, ...]:
-        """Numbers of the random splits."""
+        """Return numbers of the random splits."""
         return tuple(f"{number:03d}" for number in range(self.repeats))
 
     def takes(self, key: str, categories: Sequence[str]) -> bool:
@@ -181,7 +181,7 @@ class Caltech101Protocol(BaseModel):
     def fit(
         self, images: Sequence[ImageLabels], values: Floats, part: str, settings: SvmSettings, seed: int
     ) -> dict[str, Any]:
-        """The confusion matrix of one random split.
+        """Return the confusion matrix of one random split.
 
         Args:
             images: What each image shows.
@@ -200,7 +200,7 @@ class Caltech101Protocol(BaseModel):
         return {"labels": list(result.labels), "confusion": result.confusion.tolist(), "in_top5": result.in_top5}
 
     def row(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Mean and deviation of each figure over the splits, and the splits' summed confusions."""
+        """Return the mean and deviation of each figure over the splits, and the splits' summed confusions."""
         results = [
             ClassResult(tuple(found["labels"]), np.array(found["confusion"]), found["in_top5"])
             for found in figures.values()
@@ -215,4 +215,4 @@ class Caltech101Protocol(BaseModel):
         }
 
 
-Protocol: TypeAlias = Annotated[Voc07Protocol | Caltech101Protocol, Field(discriminator="kind")]
+TransferProtocol: TypeAlias = Annotated[Voc07Protocol | Caltech101Protocol, Field(discriminator="kind")]

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from pipelines.artifacts.examples import Examples, no_examples
 
 _LEAST_SLACK = 256
+SLACK = 9 / 8
+"""Rows in memory at most, as a multiple of those that are kept."""
 _ROWS_AT_ONCE = 1024
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +45,7 @@ class TopExamples:
         return int(self._columns["features"].shape[1]) if self._columns else 0
 
     def add(self, part: Examples, priorities: Floats) -> None:
-        """Adds examples, each with its priority, a finite number; higher is better."""
+        """Add examples, each with its priority, a finite number; higher is better."""
         # Rows at the bar stay in: which of them is kept is decided by their names.
         rows = np.flatnonzero(priorities >= self._bar)
         while len(rows):
@@ -55,7 +57,7 @@ class TopExamples:
                 rows = rows[priorities[rows] >= self._bar]
 
     def take(self) -> Examples:
-        """The chosen examples without their features, by falling priority; see `write_features`."""
+        """Return the chosen examples without their features, by falling priority; see `write_features`."""
         if not self._columns:
             return no_examples(self._category, 0)
         order = self._order()
@@ -71,7 +73,7 @@ class TopExamples:
         )
 
     def take_whole(self) -> Examples:
-        """The chosen examples with their features, in the order in which they were added."""
+        """Return the chosen examples with their features, in the order in which they were added."""
         if not self._columns:
             return no_examples(self._category, 0)
         order = self._order()
@@ -85,14 +87,14 @@ class TopExamples:
         )
 
     def write_features(self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
-        """Writes the features of some rows of `take`'s result as float32 into `out` `[len(rows), d]`."""
+        """Write the features of some rows of `take`'s result as float32 into `out` `[len(rows), d]`."""
         places = self._order()[rows] if self._columns else rows
         for start in range(0, len(places), _ROWS_AT_ONCE):
             block = places[start : start + _ROWS_AT_ONCE]
             out[start : start + len(block)] = self._columns["features"][block]
 
     def _room(self, wanted: int) -> int:
-        """How many rows may be appended before the next compaction, at least one."""
+        """Return how many rows may be appended before the next compaction, at least one."""
         if self._limit is None:
             return wanted
         return min(wanted, self._capacity(self._limit) - self._count)
@@ -132,7 +134,7 @@ class TopExamples:
             self._columns[name] = fresh
 
     def _order(self) -> npt.NDArray[np.int64]:
-        """Places of the chosen rows, best first."""
+        """Return places of the chosen rows, best first."""
         if self._ordered is None:
             column = {name: self._columns[name][: self._count] for name in ("windows", "keys", "priorities")}
             order = np.lexsort((column["windows"], column["keys"].astype(str), -column["priorities"]))
@@ -140,7 +142,7 @@ class TopExamples:
         return self._ordered
 
     def _compact(self, limit: int) -> None:
-        """Moves survivors from behind the limit to the places of rows that leave."""
+        """Move survivors from behind the limit to the places of rows that leave."""
         order = self._order()
         survives = np.zeros(self._count, dtype=bool)
         survives[order] = True

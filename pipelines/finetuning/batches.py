@@ -40,7 +40,7 @@ class WindowPooler:
     device: torch.device
 
     def pool(self, chunk: Chunk, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-        """Pools some of a chunk's windows.
+        """Pool some of a chunk's windows.
 
         Returns:
             `[len(rows), bins * C]` in the order of `rows`, of the maps' type.
@@ -98,7 +98,7 @@ class WindowBatches:
         self._chunks = NumberedAhead(self._load, math.ceil(steps / chunk), ahead=2, name="window-batches")
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """This worker's slice of a step's batch: vectors `[n, bins * C]` and classes `[n]`, on the device."""
+        """Return this worker's slice of a step's batch: vectors `[n, bins * C]` and classes `[n]`, on the device."""
         index, position = divmod(step, self._chunk)
         vectors, labels = self._chunks.get(index)
         size = len(range(self._batch)[self._slice])
@@ -113,5 +113,5 @@ class WindowBatches:
         return self._pooler.pool(plan, rows), labels
 
     def close(self) -> None:
-        """Ends the thread after the chunk at hand."""
+        """End the thread after the chunk at hand."""
         self._chunks.close()

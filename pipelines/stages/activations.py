@@ -66,7 +66,7 @@ class Activations(ShardStage[ActivationsConfig]):
 
     @classmethod
     def check(cls, config: ActivationsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Splits and scales that are extracted from these images, and no filter twice."""
+        """Check that the splits and scales are extracted from these images, and that no filter comes twice."""
         maps: Any = inputs["maps"][0]
         require_same_images(config, inputs, "maps")
         require_subset(config.splits, maps.splits, "splits", "split")
@@ -76,7 +76,7 @@ class Activations(ShardStage[ActivationsConfig]):
             raise ConfigError(f"filters: one comes twice in {', '.join(map(str, chosen))}")
 
     def prepare(self) -> None:
-        """Checks that the backbone has the filters."""
+        """Check that the backbone has the filters."""
         check_filters(self._filters, self._info.channels)
 
     @cached_property
@@ -98,7 +98,7 @@ class Activations(ShardStage[ActivationsConfig]):
         return [find, Phase("merge", (UNIT,), needs, keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Runs a unit of either phase."""
+        """Run a unit of either phase."""
         return self._merge() if unit == UNIT else self._find(unit.removeprefix("find/"))
 
     def _find(self, shard: str) -> Output:
@@ -119,7 +119,7 @@ class Activations(ShardStage[ActivationsConfig]):
         return work.output(encode_activations(rows), ".json", sum(len(row.patches) for row in rows))
 
     def _patches(self, row: MapRow, shard: str) -> list[Patch]:
-        """Each filter's strongest response in a map."""
+        """Return each filter's strongest response in a map."""
         values, cells = strongest_cells(row.map, self._filters)
         boxes = receptive_field_boxes(cells, self._info.geometry, row.image_wh, row.scale)
         return [_patch_at(row.key, shard, row.scale, *found) for found in zip(values, cells, boxes, strict=True)]
@@ -142,6 +142,6 @@ def _patch_at(
 
 
 def _kept(patches: Iterator[Patch], at_most: int) -> tuple[Patch, ...]:
-    """The strongest; a response of 0 is none, and equals come by key, so that the order of shards does not matter."""
+    """Return the strongest; a response of 0 is none, and equals come by key, whatever the order of shards."""
     found = sorted((patch for patch in patches if patch.value > 0), key=lambda patch: (-patch.value, patch.key))
     return tuple(found[:at_most])

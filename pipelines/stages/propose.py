@@ -109,7 +109,7 @@ class ProposeConfig(StageConfig):
     edge_boxes: EdgeBoxesOptions = EdgeBoxesOptions()
 
     def semantic(self) -> dict[str, Any]:
-        """The part that changes the result: the methods' own options, and of the model what kind of edges it gives."""
+        """Return what changes the result: the methods' own options, and of the model what kind of edges it gives."""
         found = super().semantic()
         found["edge_boxes"].pop("model")
         found["edge_boxes"]["edges"] = self.edge_boxes.edges
@@ -130,7 +130,7 @@ class Propose(ShardStage[ProposeConfig]):
 
     @classmethod
     def check(cls, config: ProposeConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The splits must be ingested."""
+        """Check that the splits are ingested."""
         require_ingested(config.splits, inputs)
         if len(set(config.methods)) < len(config.methods):
             raise ConfigError(f"methods: each at most once, got {', '.join(config.methods)}")
@@ -164,11 +164,11 @@ class Propose(ShardStage[ProposeConfig]):
                 raise ConfigError(f"step {self.spec.step}: edge_boxes.model {model}: {error}") from error
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard."""
+        """Return one phase; a unit is a shard."""
         return [Phase("propose", self.shards(self.config.splits))]
 
     def run(self, unit: str) -> Output:
-        """Proposes windows for a shard's images; an image without any is quarantined as `no-windows`."""
+        """Propose windows for a shard's images; an image without any is quarantined as `no-windows`."""
         records, earlier = read_images(self.input("images"), unit)
         work = self.work(unit, earlier)
         rows: list[WindowsRow] = []

@@ -56,7 +56,7 @@ class Recall(ShardStage[RecallConfig]):
 
     @classmethod
     def check(cls, config: RecallConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Windows of the split must have been proposed, for the same images."""
+        """Check that windows of the split are proposed, for the same images."""
         require_same_images(config, inputs, "windows")
         windows: Any = inputs["windows"]
         for proposed in windows:
@@ -64,7 +64,7 @@ class Recall(ShardStage[RecallConfig]):
 
     @classmethod
     def external(cls, config: RecallConfig) -> Mapping[str, Any]:
-        """The names of the steps: rows are called after them."""
+        """Return the names of the steps: rows are called after them."""
         return {"names": list(config.windows)}
 
     @cached_property
@@ -72,12 +72,12 @@ class Recall(ShardStage[RecallConfig]):
         return (*self.config.counts, None)
 
     def phases(self) -> list[Phase]:
-        """The sums, a unit a shard, then their join."""
+        """Return the sums, a unit a shard, then their join."""
         shards = tuple(_SUMS + unit for unit in self.manifest.units(self.config.split))
         return [Phase("sums", shards, keyed=False), Phase("join", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Counts a shard's objects, or joins all counts."""
+        """Count a shard's objects, or join all counts."""
         return self._join() if unit == UNIT else self._sum(unit.removeprefix(_SUMS))
 
     def _sum(self, shard: str) -> Output:
@@ -121,7 +121,7 @@ class Recall(ShardStage[RecallConfig]):
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
     def _figures(self, parts: Sequence[ShardRow]) -> dict[str, Any]:
-        """One row of the result, from all shards in order."""
+        """Return one row of the result, from all shards in order."""
         groups: dict[str, list[RecallSums]] = {}
         for part in parts:
             for category, sums in part.categories.items():
