@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, stream_tables, write_tables
+from sppnet.arrays import Array, Bools, Float32s
 from sppnet.errors import ArtifactError
 
 _CORNERS = ("x0", "y0", "x1", "y1")
@@ -65,21 +66,21 @@ class DetectionTable:
     categories: tuple[str, ...]
     image: npt.NDArray[np.int32]
     category: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-    boxes: npt.NDArray[np.float32]
-    regressed: npt.NDArray[np.float32]
+    scores: Float32s
+    boxes: Float32s
+    regressed: Float32s
 
     def __len__(self) -> int:
         return len(self.scores)
 
     @property
-    def has_regressed(self) -> npt.NDArray[np.bool_]:
+    def has_regressed(self) -> Bools:
         """Bool `[n]`: where a window was regressed."""
         return ~np.isnan(self.regressed[:, 0])
 
-    def select(self, rows: npt.NDArray[Any]) -> DetectionTable:
+    def select(self, rows: Array) -> DetectionTable:
         """Return the detections at an index array or mask."""
-        columns = (self.image, self.category, self.scores, self.boxes, self.regressed)
+        columns: tuple[Array, ...] = (self.image, self.category, self.scores, self.boxes, self.regressed)
         return DetectionTable(self.keys, self.categories, *(column[rows] for column in columns))
 
     def rows(self) -> Iterator[DetectionRow]:

@@ -15,6 +15,7 @@ from pipelines.artifacts.networks import read_backbone, read_head
 from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.machine import choose_device
 from pipelines.engine.workspace import Artifact, Workspace
+from sppnet.arrays import Float32s, Floats
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import CropFeatures
 from sppnet.detection.regression import BoxRegressor, BoxRegressors
@@ -26,7 +27,7 @@ from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
 
 _INFO = "features.json"
-Maps = Mapping[int, npt.NDArray[np.floating[Any]]]
+Maps = Mapping[int, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,10 @@ class Detector:
         self,
         maps: Maps,
         image_wh: tuple[int, int],
-        windows: npt.NDArray[np.float32],
+        windows: Float32s,
         rows: npt.NDArray[np.integer[Any]],
         categories: Sequence[str],
-    ) -> npt.NDArray[np.float32]:
+    ) -> Float32s:
         """Move windows of an image by the regressors of their categories; each distinct window is pooled once.
 
         Args:

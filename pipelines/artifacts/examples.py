@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,8 @@ import pyarrow as pa
 import torch
 
 from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
-from pipelines.artifacts.windows_and_maps import FloatArray
 from pipelines.engine.workspace import Artifact
+from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.errors import ArtifactError, DataError
 
 EXAMPLES = pa.schema(
@@ -47,15 +46,15 @@ class Examples:
     category: str
     keys: tuple[str, ...]
     windows: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-    boxes: npt.NDArray[np.float32]
-    targets: npt.NDArray[np.float32]
-    features: FloatArray
+    scores: Float32s
+    boxes: Float32s
+    targets: Float32s
+    features: Floats
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def select(self, rows: npt.NDArray[Any]) -> Examples:
+    def select(self, rows: Array) -> Examples:
         """Return the rows of a mask or of indices."""
         chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return Examples(
@@ -76,11 +75,11 @@ class Examples:
 def make_examples(
     category: str,
     key: str,
-    windows: Sequence[int] | npt.NDArray[Any],
-    scores: Sequence[float] | npt.NDArray[Any],
-    boxes: FloatArray,
-    features: FloatArray,
-    targets: FloatArray | None = None,
+    windows: Sequence[int] | Array,
+    scores: Sequence[float] | Array,
+    boxes: Floats,
+    features: Floats,
+    targets: Floats | None = None,
 ) -> Examples:
     """Make the examples of one image.
 
@@ -170,7 +169,7 @@ def encode_examples(groups: Iterable[Examples]) -> bytes:
     return write_tables(tables(), EXAMPLES, statistics=("category",))
 
 
-def _rows_of_bytes(rows: FloatArray) -> pa.LargeBinaryArray:
+def _rows_of_bytes(rows: Floats) -> pa.LargeBinaryArray:
     """Return each row's bytes, without a copy."""
     values = np.ascontiguousarray(rows)
     offsets = np.arange(len(values) + 1, dtype=np.int64) * (values.shape[1] * values.itemsize)
@@ -220,15 +219,15 @@ class ExamplesFile:
         found = (name for name in dict.fromkeys(labels.tolist()) if name in wanted)
         return [self._examples(name, table, np.flatnonzero(labels == name)) for name in found]
 
-    def _examples(self, category: str, table: pa.Table, rows: npt.NDArray[np.int64]) -> Examples:
+    def _examples(self, category: str, table: pa.Table, rows: Integers) -> Examples:
         own = table if len(rows) == table.num_rows else table.take(pa.array(rows))
         n = own.num_rows
-        values: FloatArray = np.zeros((n, 0), self._dtype)
+        values: Floats = np.zeros((n, 0), self._dtype)
         if "feature" in own.column_names:
             blobs = [np.frombuffer(blob.as_buffer(), self._dtype) for blob in own.column("feature")]
             values = np.stack(blobs)
 
-        def boxes(name: str) -> npt.NDArray[np.float32]:
+        def boxes(name: str) -> Float32s:
             column = own.column(name).combine_chunks()
             return np.asarray(column.flatten(), dtype=np.float32).reshape(n, 4)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, write_tables
-from pipelines.artifacts.windows_and_maps import FloatArray
 from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.workspace import Artifact
+from sppnet.arrays import Floats
 from sppnet.classification.views import ViewSet
 from sppnet.errors import ArtifactError
 
@@ -77,7 +77,7 @@ class ScoresRow:
 
     key: str
     views: str
-    values: FloatArray
+    values: Floats
 
 
 def encode_scores(rows: Sequence[ScoresRow]) -> bytes:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, write_tables
-
-FloatArray = npt.NDArray[np.floating[Any]]
+from sppnet.arrays import Float32s, Floats
 
 WINDOWS = pa.schema(
     [("key", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("windows", pa.list_(pa.float32()))]
@@ -47,7 +44,7 @@ class WindowsRow:
     key: str
     width: int
     height: int
-    windows: npt.NDArray[np.float32]
+    windows: Float32s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +61,7 @@ class MapRow:
     key: str
     scale: int
     image_wh: tuple[int, int]
-    map: FloatArray
+    map: Floats
 
 
 def encode_windows(rows: Sequence[WindowsRow]) -> bytes:

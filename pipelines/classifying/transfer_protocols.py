@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.artifacts.class_metrics import confusions_body, figures_body, rounded
+from sppnet.arrays import Float32s
 from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.classification import ClassResult
 from sppnet.evaluation.transfer import (
@@ -26,8 +26,6 @@ from sppnet.evaluation.transfer import (
     presence,
     voc07_class_ap,
 )
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Voc07Protocol(BaseModel):
         return True
 
     def fit(
-        self, images: Sequence[ImageLabels], values: Floats, part: str, settings: SvmSettings, seed: int
+        self, images: Sequence[ImageLabels], values: Float32s, part: str, settings: SvmSettings, seed: int
     ) -> dict[str, Any]:
         """Average precision of a category's SVM on the test split.
 
@@ -179,7 +177,7 @@ class Caltech101Protocol(BaseModel):
         return not classes & set(self.exclude)
 
     def fit(
-        self, images: Sequence[ImageLabels], values: Floats, part: str, settings: SvmSettings, seed: int
+        self, images: Sequence[ImageLabels], values: Float32s, part: str, settings: SvmSettings, seed: int
     ) -> dict[str, Any]:
         """Return the confusion matrix of one random split.
 

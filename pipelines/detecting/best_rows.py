@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.artifacts.examples import Examples, no_examples
+from sppnet.arrays import Array, Float32s, Float64s, Integers
 
 _LEAST_SLACK = 256
 SLACK = 9 / 8
 """Rows in memory at most, as a multiple of those that are kept."""
 _ROWS_AT_ONCE = 1024
-Floats = npt.NDArray[np.float64]
 
 
 class TopExamples:
@@ -33,8 +30,8 @@ class TopExamples:
         self._count = 0
         self._bar = -np.inf
         self._next_time = 0
-        self._ordered: npt.NDArray[np.int64] | None = None
-        self._columns: dict[str, npt.NDArray[Any]] = {}
+        self._ordered: Integers | None = None
+        self._columns: dict[str, Array] = {}
 
     def __len__(self) -> int:
         return self._count if self._limit is None else min(self._count, self._limit)
@@ -44,7 +41,7 @@ class TopExamples:
         """Length of a feature; 0 before there is one."""
         return int(self._columns["features"].shape[1]) if self._columns else 0
 
-    def add(self, part: Examples, priorities: Floats) -> None:
+    def add(self, part: Examples, priorities: Float64s) -> None:
         """Add examples, each with its priority, a finite number; higher is better."""
         # Rows at the bar stay in: which of them is kept is decided by their names.
         rows = np.flatnonzero(priorities >= self._bar)
@@ -86,7 +83,7 @@ class TopExamples:
             **{name: column[name] for name in ("windows", "scores", "boxes", "targets", "features")},
         )
 
-    def write_features(self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
+    def write_features(self, rows: Integers, out: Float32s) -> None:
         """Write the features of some rows of `take`'s result as float32 into `out` `[len(rows), d]`."""
         places = self._order()[rows] if self._columns else rows
         for start in range(0, len(places), _ROWS_AT_ONCE):
@@ -103,7 +100,7 @@ class TopExamples:
     def _capacity(limit: int) -> int:
         return limit + max(_LEAST_SLACK, limit // 8)
 
-    def _append(self, part: Examples, rows: npt.NDArray[np.int64], priorities: Floats) -> None:
+    def _append(self, part: Examples, rows: Integers, priorities: Float64s) -> None:
         found = {
             "keys": np.array(part.keys, dtype=object),
             "windows": part.windows,
@@ -122,7 +119,7 @@ class TopExamples:
         self._count = end
         self._ordered = None
 
-    def _reserve(self, like: dict[str, npt.NDArray[Any]], size: int) -> None:
+    def _reserve(self, like: dict[str, Array], size: int) -> None:
         if self._columns and len(self._columns["times"]) >= size:
             return
         # Pages that were never written take no memory: the whole of what the limit allows is asked for at once.
@@ -133,7 +130,7 @@ class TopExamples:
                 fresh[: self._count] = self._columns[name][: self._count]
             self._columns[name] = fresh
 
-    def _order(self) -> npt.NDArray[np.int64]:
+    def _order(self) -> Integers:
         """Return places of the chosen rows, best first."""
         if self._ordered is None:
             column = {name: self._columns[name][: self._count] for name in ("windows", "keys", "priorities")}

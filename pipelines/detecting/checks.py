@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.engine.stage import StageConfig, require_subset
 from pipelines.shards.stage import require_same_images
+from sppnet.arrays import Float32s
 from sppnet.errors import DataError
 
 
-def require_finite(windows: npt.NDArray[np.float32]) -> None:
+def require_finite(windows: Float32s) -> None:
     """Raise `DataError` `bad-windows` where a window is not four finite numbers."""
     if not np.isfinite(windows).all():
         raise DataError("bad-windows", "a window's corner is not a finite number")
 
 
-def require_scorable(windows: npt.NDArray[np.float32]) -> None:
+def require_scorable(windows: Float32s) -> None:
     """Raise `DataError` for windows of an image that can't be scored.
 
     `bad-windows`: a corner is not finite. `no-windows`: there are some, but none has an area. An image may have no

@@ -10,14 +10,13 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.detections import DetectionTable, decode_detection_table
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.engine.workspace import Artifact
-from sppnet.boxes import nms
+from sppnet.boxes import nms_by_category
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.best_of_set import TopPerSet
 
@@ -155,16 +154,5 @@ def final_boxes(table: DetectionTable, kind: Boxes, nms_iou: float) -> Detection
         return DetectionTable(*columns, table.boxes, none)
     boxes = np.where(table.has_regressed[:, None], table.regressed, table.boxes)
     moved = DetectionTable(*columns, boxes, none)
-    return moved.select(_suppressed(moved, nms_iou))
-
-
-def _suppressed(table: DetectionTable, nms_iou: float) -> npt.NDArray[np.int64]:
-    """Return rows that are kept, in their order."""
-    order = np.lexsort((table.image, table.category))
-    new = (np.diff(table.image[order], prepend=-1) != 0) | (np.diff(table.category[order], prepend=-1) != 0)
-    groups = np.split(order, np.flatnonzero(new)[1:])
-    kept = [
-        rows if len(rows) < 2 else rows[nms(table.boxes[rows], table.scores[rows], nms_iou)]
-        for rows in groups  # an image's boxes of a category, in their order
-    ]
-    return np.sort(np.concatenate(kept))
+    groups = table.image.astype(np.int64) * len(table.categories) + table.category
+    return moved.select(np.sort(nms_by_category(boxes, table.scores, groups, nms_iou)))

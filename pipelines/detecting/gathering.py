@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipelines.artifacts.examples import Examples, half_features, join_examples, make_examples
 from pipelines.detecting.negatives import RandomNegatives
 from pipelines.shards.windowed import LabelledImage
+from sppnet.arrays import Integers
 from sppnet.detection.features import WindowFeatures
 
 SHARED = ""
 """Group of the random negatives, which serve every category."""
-Integers = npt.NDArray[np.int64]
 
 
 class ExampleGroups:

@@ -18,6 +18,7 @@ from pipelines.artifacts.examples import Examples, half_features, make_examples
 from pipelines.detecting.best_rows import TopExamples
 from pipelines.detecting.negatives import NegativeRule
 from pipelines.shards.windowed import LabelledImage
+from sppnet.arrays import Bools, Float32s
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.mining import HardNegatives, hard_negatives
 from sppnet.detection.sampling import svm_negative_mask
@@ -25,7 +26,6 @@ from sppnet.detection.svm import LinearSvms
 
 _PENDING_BYTES = 128 << 20
 """Features that wait to be sorted by category, a window counted once for each category."""
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -40,10 +40,10 @@ class HardExamples:
     categories: Sequence[str]
     limit: int
     _tops: dict[int, TopExamples] = field(default_factory=dict)
-    _pending: list[tuple[str, HardNegatives, Floats, npt.NDArray[np.float16]]] = field(default_factory=list)
+    _pending: list[tuple[str, HardNegatives, Float32s, npt.NDArray[np.float16]]] = field(default_factory=list)
     _bytes: int = 0
 
-    def add(self, key: str, hard: HardNegatives, boxes: Floats, features: npt.NDArray[np.float16]) -> None:
+    def add(self, key: str, hard: HardNegatives, boxes: Float32s, features: npt.NDArray[np.float16]) -> None:
         """Add an image's hard negatives.
 
         Args:
@@ -117,7 +117,7 @@ class Miner:
         found.add(image.key, hard, image.windows, half_features(chosen))
         return {"windows": len(image.windows), "hard": len(hard.windows)}
 
-    def _negatives(self, image: LabelledImage) -> npt.NDArray[np.bool_]:
+    def _negatives(self, image: LabelledImage) -> Bools:
         """Tell which window is a negative of which category, bool `[n, k]`."""
         names = {category: index for index, category in enumerate(self.svms.categories)}
         objects = [thing for thing in image.annotation.objects if thing.category in names]

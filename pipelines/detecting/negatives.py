@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.shards.windowed import WindowedImage
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.mining import Dedupe, first_responses, initial_negatives, name_fraction
 from sppnet.detection.sampling import svm_negatives
 from sppnet.seeds import derive_seed
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +39,14 @@ class NegativeRule:
         """Overlap between two negatives above which one is left out; None keeps both."""
         return self.dedupe_iou if self.dedupe == "overlap" else None
 
-    def free(self, image: WindowedImage, objects: Floats, features: WindowFeatures) -> Integers:
+    def free(self, image: WindowedImage, objects: Float32s, features: WindowFeatures) -> Integers:
         """Return the windows that are negatives of every category with objects there, rising."""
         found = svm_negatives(
             image.windows, objects, max_iou=self.max_iou, inclusive=not self.strict, dedupe_iou=self.max_overlap
         )
         return found[self.distinct(image, features)[found]]
 
-    def distinct(self, image: WindowedImage, features: WindowFeatures) -> npt.NDArray[np.bool_]:
+    def distinct(self, image: WindowedImage, features: WindowFeatures) -> Bools:
         """Return the windows that are no earlier window's double, under `response-box`; all of them otherwise."""
         if self.dedupe != "response-box":
             return np.ones(len(image.windows), dtype=bool)
@@ -75,7 +72,7 @@ class RandomNegatives:
     seed: int
     stage: str
 
-    def draw(self, image: WindowedImage, objects: Floats, features: WindowFeatures) -> Integers:
+    def draw(self, image: WindowedImage, objects: Float32s, features: WindowFeatures) -> Integers:
         """Return windows of an image, rising.
 
         Args:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.artifacts.examples import Examples, ExamplesFile
 from pipelines.detecting.best_rows import TopExamples
@@ -19,14 +18,13 @@ from pipelines.detecting.gathering import SHARED
 from pipelines.detecting.set_limits import SetLimits
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.workspace import Artifact
+from sppnet.arrays import Bools, Float32s, Float64s, Integers
 from sppnet.boxes import iou_matrix
 from sppnet.detection.mining import evict, name_fraction
 from sppnet.detection.svm import LinearSvms
 
 _ROWS_AT_ONCE = 1024
 _ROUND = 1e6  # scores are far smaller: a later round's negatives come before an earlier one's
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +37,8 @@ class TrainingSet:
         positives: How many.
     """
 
-    features: Floats
-    labels: npt.NDArray[np.float64]
+    features: Float32s
+    labels: Float64s
     positives: int
 
 
@@ -86,7 +84,7 @@ class SetBuilder:
         """
         kinds = self._stream(category, number)
         hard = set(kinds["hard"].take().names())
-        chosen: dict[str, npt.NDArray[np.int64]] = {}
+        chosen: dict[str, Integers] = {}
         for kind, top in kinds.items():
             rows = np.arange(len(top))
             if kind == "random":  # a random negative that was mined too counts once
@@ -157,7 +155,7 @@ class SetBuilder:
         return clear
 
 
-def _leaving(top: TopExamples, rows: npt.NDArray[np.int64], last: LinearSvms, threshold: float) -> Bools:
+def _leaving(top: TopExamples, rows: Integers, last: LinearSvms, threshold: float) -> Bools:
     """Tell which rows the last round's SVM is sure of."""
     leaves = np.zeros(len(rows), dtype=bool)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -168,7 +166,7 @@ def _leaving(top: TopExamples, rows: npt.NDArray[np.int64], last: LinearSvms, th
     return leaves
 
 
-def _assembled(tops: dict[str, TopExamples], chosen: Mapping[str, npt.NDArray[np.int64]]) -> TrainingSet:
+def _assembled(tops: dict[str, TopExamples], chosen: Mapping[str, Integers]) -> TrainingSet:
     """Return one matrix of all kinds, each let go as soon as it is copied."""
     rows = sum(len(part) for part in chosen.values())
     features = np.empty((rows, max(top.dimension for top in tops.values())), np.float32)

@@ -18,6 +18,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.shards.reading import IngestedImages
 from pipelines.shards.windowed import ShardInputs
 from pipelines.training.held_out import is_held_out
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.boxes import iou_matrix
 from sppnet.detection.sampling import draw_batch, finetune_bands, label_windows
 from sppnet.errors import ConfigError
@@ -78,13 +79,13 @@ class WindowSet:
     """
 
     images: npt.NDArray[np.object_]
-    boxes: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
+    boxes: Float32s
+    labels: Integers
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: npt.NDArray[np.int64] | slice) -> WindowSet:
+    def take(self, rows: Integers | slice) -> WindowSet:
         """Return some of the windows."""
         return WindowSet(self.images[rows], self.boxes[rows], self.labels[rows])
 
@@ -114,9 +115,7 @@ class Candidates:
         return cls(positives, WindowSet.join([part.negatives for part in parts]))
 
 
-def label_image(
-    unit: str, annotation: ImageAnnotation, windows: npt.NDArray[np.float32], rule: SamplingRule
-) -> Candidates:
+def label_image(unit: str, annotation: ImageAnnotation, windows: Float32s, rule: SamplingRule) -> Candidates:
     """Sort an image's windows, and its objects' own boxes, into objects and background (section 4.1)."""
     objects = [thing for thing in annotation.objects if thing.category in rule.categories]
     used = [thing for thing in objects if rule.difficult or not thing.difficult]
@@ -128,7 +127,7 @@ def label_image(
     on_unused = iou_matrix(pool[negative], unused).max(axis=1, initial=0.0) >= rule.positive_iou[0]
     negative = negative[~on_unused]
 
-    def choose(rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> WindowSet:
+    def choose(rows: Integers, labels: Integers) -> WindowSet:
         images = np.empty(len(rows), object)
         images.fill((unit, annotation.key))
         return WindowSet(images, pool[rows], labels)
@@ -147,8 +146,8 @@ class Chunk:
     """
 
     windows: WindowSet
-    scales: npt.NDArray[np.int64]
-    flipped: npt.NDArray[np.bool_]
+    scales: Integers
+    flipped: Bools
 
 
 class ChunkPlanner:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pipelines.artifacts.detections import DetectionTable
 from pipelines.outputs.ids import Numbers
+from sppnet.arrays import Float32s, Float64s
 from sppnet.errors import ConfigError
 
 _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])
@@ -17,15 +18,15 @@ _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])
 DET_FILE = "det_submission_{split}.txt"
 
 
-def one_based(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def one_based(boxes: Float32s) -> Float64s:
     """Return VOC's and ILSVRC's corners of 0-based half-open boxes `[n, 4]`: `xmin ymin xmax ymax`, inclusive."""
-    corners: npt.NDArray[np.float64] = boxes.astype(np.float64) + _FIRST_PIXEL
+    corners: Float64s = boxes.astype(np.float64) + _FIRST_PIXEL
     return corners
 
 
-def zero_based(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def zero_based(corners: Float64s) -> Float32s:
     """Return the inverse of `one_based`."""
-    boxes: npt.NDArray[np.float32] = (corners - _FIRST_PIXEL).astype(np.float32)
+    boxes: Float32s = (corners - _FIRST_PIXEL).astype(np.float32)
     return boxes
 
 
@@ -122,9 +123,7 @@ def read_det(data: bytes, numbers: Numbers, where: str) -> DetectionTable:
     return _table(keys, categories, image, category, values[:, 2:])
 
 
-def _places(
-    given: npt.NDArray[np.float64], numbers: Mapping[str, int], what: str
-) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+def _places(given: Float64s, numbers: Mapping[str, int], what: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
     """Return, of numbers in a file, indices into the names that have them, in order of their numbers."""
     ordered = sorted((number, name) for name, number in numbers.items())
     known = np.array([number for number, _ in ordered], dtype=np.float64)
@@ -140,7 +139,7 @@ def _table(
     categories: tuple[str, ...],
     image: npt.NDArray[np.int32],
     category: npt.NDArray[np.int32],
-    values: npt.NDArray[np.float64],
+    values: Float64s,
 ) -> DetectionTable:
     none = np.full((len(values), 4), np.nan, np.float32)
     scores, boxes = values[:, 0].astype(np.float32), zero_based(values[:, 1:])

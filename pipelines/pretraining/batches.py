@@ -12,17 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.artifacts.annotations import Box
 from pipelines.pretraining.examples import CropExample, EpochOrder, SampleView
-from pipelines.shards.image_cache import ImageCache, Pixels
+from pipelines.shards.image_cache import ImageCache
 from pipelines.shards.read_ahead import NumberedAhead
+from sppnet.arrays import Integers, Pixels
 from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops
 from sppnet.seeds import derive_seed
 
 Fallback = Literal["centre", "skip"]
-Labels = npt.NDArray[np.int64]
 
 _AHEAD = 3  # batches, which bounds the memory
 _SHARDS_AHEAD = 16  # batches after which a shard that is being read must be there
@@ -112,10 +111,10 @@ class _Batch:
     """A batch whose samples are being cut."""
 
     samples: Pixels
-    labels: Labels
+    labels: Integers
     parts: Sequence[Future[None]]
 
-    def wait(self) -> tuple[Pixels, Labels]:
+    def wait(self) -> tuple[Pixels, Integers]:
         for part in self.parts:
             part.result()
         return self.samples, self.labels
@@ -164,7 +163,7 @@ class CropBatches:
         self._cutters = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="crop-cutter")
         self._fetched: set[str] = set()
 
-    def batch(self, step: int) -> tuple[Pixels, Labels]:
+    def batch(self, step: int) -> tuple[Pixels, Integers]:
         """Return this worker's slice of a step's batch: samples uint8 `[n, size, size, 3]` and classes `[n]`."""
         return self._started.get(step).wait()
 

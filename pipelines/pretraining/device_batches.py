@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from pipelines.pretraining.batches import CropBatches
-from pipelines.shards.image_cache import Pixels
 from pipelines.shards.read_ahead import NumberedAhead
+from sppnet.arrays import Pixels
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
 

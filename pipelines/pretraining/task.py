@@ -17,10 +17,11 @@ from pipelines.pretraining.batches import CropBatches, fit_colours, load_example
 from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.device_batches import DeviceBatches
 from pipelines.pretraining.examples import CropExample, EpochOrder
-from pipelines.shards.image_cache import ImageCache, Pixels
+from pipelines.shards.image_cache import ImageCache
 from pipelines.training.best_weights import kept_figures
 from pipelines.training.task import Curve, Task
 from pipelines.training.workers import Worker
+from sppnet.arrays import Pixels
 from sppnet.images.network_input import normalise_images
 from sppnet.images.statistics import PixelStatistics
 from sppnet.images.training_crops import ColourJitter

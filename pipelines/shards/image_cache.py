@@ -8,15 +8,11 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import decode_record, read_images
+from sppnet.arrays import Pixels
 from sppnet.images.training_crops import resize_short_side
-
-Pixels = npt.NDArray[np.uint8]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

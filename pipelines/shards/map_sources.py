@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TypeAlias
 
 from pipelines.artifacts.backbone_info import CROPS
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps
 from pipelines.engine.workspace import Artifact, Commit
 from pipelines.shards.reading import decode_record, map_unit, read_images
+from sppnet.arrays import Array, Floats
 from sppnet.errors import ArtifactError
 
-ByScale: TypeAlias = Mapping[int, npt.NDArray[Any]]
+ByScale: TypeAlias = Mapping[int, Array]
 """What window features take of one image: its maps `[H, W, C]` by scale; for crops its pixels `[H, W, 3]` by size."""
 
 
@@ -60,7 +58,7 @@ class StoredMaps:
             if row.key not in aside:
                 yield row
 
-    def _map_of(self, key: str, scale: int, shard: str, reader: Iterator[MapRow]) -> npt.NDArray[np.floating[Any]]:
+    def _map_of(self, key: str, scale: int, shard: str, reader: Iterator[MapRow]) -> Floats:
         row = next(reader, None)
         if row is None or (row.key, row.scale) != (key, scale):
             found = "ends" if row is None else f"has {row.key} at scale {row.scale}"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows
 from pipelines.engine.workspace import Artifact, Commit, Quarantined
 from pipelines.shards.keys import first_entries
 from pipelines.shards.map_sources import ByScale, MapSource, map_source
 from pipelines.shards.read_ahead import one_ahead
+from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError
 
 
@@ -30,7 +28,7 @@ class WindowedImage:
 
     key: str
     image_wh: tuple[int, int]
-    windows: npt.NDArray[np.float32]
+    windows: Float32s
     maps: ByScale
 
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.activations import UNIT, FilterPatches, Patch, encode_activations, read_activations
@@ -22,6 +21,7 @@ from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import ScaleField, map_unit
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Float64s, Integers
 from sppnet.errors import ConfigError
 from sppnet.networks.responses import check_filters, receptive_field_boxes, strongest_cells
 from sppnet.seeds import derive_seed
@@ -84,7 +84,7 @@ class Activations(ShardStage[ActivationsConfig]):
         return BackboneInfo.read(self.input("maps"))
 
     @cached_property
-    def _filters(self) -> npt.NDArray[np.int64]:
+    def _filters(self) -> Integers:
         if self.config.filters is not None:
             return np.array(self.config.filters, dtype=np.int64)
         rng = np.random.default_rng(derive_seed(self.seed, self.name))
@@ -134,9 +134,7 @@ class Activations(ShardStage[ActivationsConfig]):
         return Output(encode_activations(rows), ".json", sum(len(row.patches) for row in rows), 0)
 
 
-def _patch_at(
-    key: str, shard: str, scale: int, value: np.float32, cell: npt.NDArray[np.int64], box: npt.NDArray[np.float64]
-) -> Patch:
+def _patch_at(key: str, shard: str, scale: int, value: np.float32, cell: Integers, box: Float64s) -> Patch:
     x0, y0, x1, y1 = (round(float(edge), 2) for edge in box)
     return Patch(key, shard, scale, (int(cell[0]), int(cell[1])), round(float(value), 6), (x0, y0, x1, y1))
 

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
@@ -22,6 +21,7 @@ from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import ScaleField, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
+from sppnet.arrays import Float32s
 from sppnet.classification.classifier import PreparedImage, ViewClassifier
 from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
 from sppnet.errors import ConfigError, DataError
@@ -112,7 +112,7 @@ class _Outputs:
     """What the network makes of an image: `[view sets, dimension]`."""
 
     key: str
-    values: npt.NDArray[np.float32]
+    values: Float32s
 
 
 class Classify(ShardStage[ClassifyConfig]):

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
@@ -19,6 +18,7 @@ from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Floats
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import ClassResult, check_labels, judge, spread
 
@@ -61,7 +61,7 @@ class _Row:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-Shard = Mapping[str, Mapping[str, npt.NDArray[np.floating[Any]]]]
+Shard = Mapping[str, Mapping[str, Floats]]
 """One step's scores of a shard, by view set and key."""
 
 
@@ -161,7 +161,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
     def _scores(self, shard: str) -> dict[str, Shard]:
         found: dict[str, Shard] = {}
         for step, artifact in zip(self.config.scores, self.inputs("scores"), strict=True):
-            views: dict[str, dict[str, npt.NDArray[np.floating[Any]]]] = {}
+            views: dict[str, dict[str, Floats]] = {}
             for row in decode_scores(artifact.read(shard), f"{artifact.name}/{shard}"):
                 if len(row.values) != len(self._infos[step].labels):
                     raise ArtifactError(f"{artifact.name}/{shard}: {row.key} has {len(row.values)} scores")

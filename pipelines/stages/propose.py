@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
@@ -21,7 +20,7 @@ from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
-from sppnet.arrays import Windows
+from sppnet.arrays import Array, Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
@@ -191,7 +190,7 @@ class Propose(ShardStage[ProposeConfig]):
         counts = {method: len(part) for method, part in parts.items()}
         return WindowsRow(record.key, image.shape[1], image.shape[0], windows), counts
 
-    def _selective_search(self, image: npt.NDArray[Any], key: str) -> Windows:
+    def _selective_search(self, image: Array, key: str) -> Windows:
         return selective_search(
             image,
             min_side=self.config.min_side,
@@ -200,7 +199,7 @@ class Propose(ShardStage[ProposeConfig]):
             **self.config.selective_search.model_dump(),
         )
 
-    def _edge_boxes(self, image: npt.NDArray[Any], key: str) -> Windows:
+    def _edge_boxes(self, image: Array, key: str) -> Windows:
         return edge_boxes(
             image,
             detector=self._edges,

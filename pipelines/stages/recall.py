@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ObjectAnnotation
@@ -18,6 +17,7 @@ from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Float64s
 from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps
 
 _SUMS = "sums/"
@@ -93,7 +93,7 @@ class Recall(ShardStage[RecallConfig]):
 
     def _row(self, artifact: Artifact, shard: str, objects: Mapping[str, Sequence[ObjectAnnotation]]) -> ShardRow:
         found = {row.key: row.windows for row in decode_windows(artifact.read(shard), f"{artifact.name}/{shard}")}
-        overlaps: dict[str, list[npt.NDArray[np.float64]]] = {}
+        overlaps: dict[str, list[Float64s]] = {}
         for key, things in objects.items():
             # An image that was set aside for want of windows misses its objects.
             windows = found.get(key, np.zeros((0, 4), np.float32))

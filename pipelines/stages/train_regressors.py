@@ -23,6 +23,7 @@ from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainin
 from pipelines.engine.stage import Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.windowed import LabelledImage
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.detection.feature_scale import feature_scale
 from sppnet.detection.mining import name_fraction
 from sppnet.detection.regression import BoxRegressors, train_regressor
@@ -31,10 +32,6 @@ from sppnet.detection.sampling import label_windows
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.weights import write_safetensors
 from sppnet.seeds import derive_seed
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 class TrainRegressorsConfig(WindowTrainingConfig):
@@ -130,7 +127,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         found.add(groups)
         return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
-    def _choose(self, key: str, objects: int, overlap: Floats, nearest: Integers) -> Integers:
+    def _choose(self, key: str, objects: int, overlap: Float32s, nearest: Integers) -> Integers:
         rng = np.random.default_rng(derive_seed(self.seed, self.name, key))
         chosen = list(range(objects))
         for index in range(objects):

@@ -18,12 +18,13 @@ from pydantic import Field
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
-from pipelines.classifying.transfer_protocols import Floats, ImageLabels, TransferProtocol
+from pipelines.classifying.transfer_protocols import ImageLabels, TransferProtocol
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise
 from sppnet.seeds import derive_seed
@@ -79,7 +80,7 @@ class Transfer(ShardStage[TransferConfig]):
 
     def __init__(self, config: TransferConfig, spec: StageSpec) -> None:
         super().__init__(config, spec)
-        self._kept: tuple[str, Floats] | None = None
+        self._kept: tuple[str, Float32s] | None = None
 
     @classmethod
     def check(cls, config: TransferConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
@@ -186,14 +187,14 @@ class Transfer(ShardStage[TransferConfig]):
         settings = SvmSettings(config.c, config.positive_weight, config.bias_scale, seed)
         return config.protocol.fit(self._images, self._features(features), part, settings, seed)
 
-    def _features(self, features: _FeatureSet) -> Floats:
+    def _features(self, features: _FeatureSet) -> Float32s:
         """Return one set's features of all images, `[n, d]`, each of norm 1; the last set is kept for the next unit."""
         if self._kept is None or self._kept[0] != features.name:
             self._kept = None  # never two sets at once
             self._kept = (features.name, l2_normalise(self._read(features)))
         return self._kept[1]
 
-    def _read(self, features: _FeatureSet) -> Floats:
+    def _read(self, features: _FeatureSet) -> Float32s:
         artifact = self.inputs("features")[features.place]
         place = {(image.split, image.key): row for row, image in enumerate(self._images)}
         values = np.empty((len(place), ScoresInfo.read(artifact).dimension), dtype=np.float32)
