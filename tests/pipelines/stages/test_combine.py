@@ -11,13 +11,12 @@ import pytest
 from pipelines.artifacts.detections import DetectionTable, decode_detection_table
 from pipelines.artifacts.detectors import read_detector
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
-from pipelines.detecting.checks import require_scorable
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.engine.workspace import Output, Quarantined
 from pipelines.shards.map_sources import StoredMaps
 from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import nms
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import CATEGORIES, Chain, write_weights
 from tests.support.stored_rows import regressed
 
@@ -205,12 +204,3 @@ def test_detections_that_do_not_tell_their_detector(ensemble: Chain, tmp_path) -
     lost.store.put(f"{lost.name}/artifact.json", json.dumps(body).encode())
     with pytest.raises(ArtifactError, match="does not tell what it was made from"):
         DetectorSource.of_detections(lost)
-
-
-def test_windows_that_can_not_be_scored() -> None:
-    require_scorable(np.zeros((0, 4), np.float32))
-    require_scorable(np.array([[0, 0, 1, 1], [5, 5, 5, 9]], np.float32))
-    with pytest.raises(DataError, match="no-windows: none of 2 windows has an area"):
-        require_scorable(np.array([[3, 3, 3, 8], [5, 5, 4, 9]], np.float32))
-    with pytest.raises(DataError, match="bad-windows"):
-        require_scorable(np.array([[0, 0, np.nan, 1]], np.float32))
