@@ -24,8 +24,9 @@ from jobs.bench.timing import device_name, medians, pick_device, seconds
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.examples import Examples
 from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, encode_maps, encode_windows
-from pipelines.detecting.gathering import TrainingShards
-from pipelines.detecting.mining import HardExamples, Miner, NegativeRule
+from pipelines.detecting.mining import HardExamples, Miner
+from pipelines.detecting.negatives import NegativeRule
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import IngestedImages, map_unit
 from pipelines.shards.windowed import LabelledImage, WindowedImage

@@ -27,12 +27,12 @@ from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
 from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.task import PretrainTask, build_network
-from pipelines.shards.image_cache import Pixels
 from pipelines.stages.pretrain import Pretrain
 from pipelines.training.config import Rate
 from pipelines.training.loop import Training
 from pipelines.training.optimizer import make_sgd
 from pipelines.training.workers import LocalWorker
+from sppnet.arrays import Pixels
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
 from sppnet.images.training_crops import crop_origin, resize_short_side

@@ -15,12 +15,12 @@ _DIGITS = 6
 
 
 def rounded(value: float | None) -> float | None:
-    """A figure as it is stored."""
+    """Return a figure as it is stored."""
     return None if value is None else round(value, _DIGITS)
 
 
 def figures_body(found: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str, float | None]]:
-    """Mean, and deviation or null, of each figure that all members have.
+    """Return the mean, and deviation or null, of each figure that all members have.
 
     Args:
         found: By the figure's name, its value for each member.
@@ -34,7 +34,7 @@ def figures_body(found: Mapping[str, Sequence[float | None]]) -> dict[str, dict[
 
 
 def confusions_body(result: ClassResult) -> dict[str, Any]:
-    """The labels, and `[class, taken for, images]` of the entries that are not zero: a thousand classes have few."""
+    """Return the labels, and `[class, taken for, images]` of entries that are not zero: a thousand classes have few."""
     truth, taken = np.nonzero(result.confusion)
     entries = np.stack([truth, taken, result.confusion[truth, taken]], axis=1)
     return {"labels": list(result.labels), "confusion": entries.tolist()}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, stream_tables, write_tables
+from sppnet.arrays import Array, Bools, Float32s
 from sppnet.errors import ArtifactError
 
 _CORNERS = ("x0", "y0", "x1", "y1")
@@ -65,59 +66,38 @@ class DetectionTable:
     categories: tuple[str, ...]
     image: npt.NDArray[np.int32]
     category: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-    boxes: npt.NDArray[np.float32]
-    regressed: npt.NDArray[np.float32]
+    scores: Float32s
+    boxes: Float32s
+    regressed: Float32s
 
     def __len__(self) -> int:
         return len(self.scores)
 
     @property
-    def has_regressed(self) -> npt.NDArray[np.bool_]:
+    def has_regressed(self) -> Bools:
         """Bool `[n]`: where a window was regressed."""
         return ~np.isnan(self.regressed[:, 0])
 
-    def select(self, rows: npt.NDArray[Any]) -> DetectionTable:
-        """The detections at an index array or mask."""
-        columns = (self.image, self.category, self.scores, self.boxes, self.regressed)
+    def select(self, rows: Array) -> DetectionTable:
+        """Return the detections at an index array or mask."""
+        columns: tuple[Array, ...] = (self.image, self.category, self.scores, self.boxes, self.regressed)
         return DetectionTable(self.keys, self.categories, *(column[rows] for column in columns))
 
     def rows(self) -> Iterator[DetectionRow]:
-        """One by one."""
+        """Yield the detections one by one."""
         columns = (self.image, self.category, self.scores, self.boxes, self.regressed, self.has_regressed)
         for image, category, score, box, better, moved in zip(*(c.tolist() for c in columns), strict=True):
             regressed = cast(Box, tuple(better)) if moved else None
             yield DetectionRow(self.keys[image], self.categories[category], score, tuple(box), regressed)
 
-    @classmethod
-    def of_rows(cls, rows: Sequence[DetectionRow]) -> DetectionTable:
-        """The inverse of `rows`."""
-        keys = {key: number for number, key in enumerate(dict.fromkeys(row.key for row in rows))}
-        categories = {name: number for number, name in enumerate(dict.fromkeys(row.category for row in rows))}
-        none = (np.nan,) * 4
-        return cls(
-            keys=tuple(keys),
-            categories=tuple(categories),
-            image=np.array([keys[row.key] for row in rows], dtype=np.int32),
-            category=np.array([categories[row.category] for row in rows], dtype=np.int32),
-            scores=np.array([row.score for row in rows], dtype=np.float32),
-            boxes=np.array([row.box for row in rows], dtype=np.float32).reshape(-1, 4),
-            regressed=np.array([row.regressed or none for row in rows], dtype=np.float32).reshape(-1, 4),
-        )
-
-
-def encode_detections(rows: Sequence[DetectionRow]) -> bytes:
-    """Encodes detections, one row each."""
-    return encode_detection_table(DetectionTable.of_rows(rows))
-
 
 def encode_detection_table(table: DetectionTable) -> bytes:
-    """Encodes detections that are columns already."""
+    """Encode detections that are columns already."""
     return write_tables([_arrow(table)], DETECTIONS)
 
 
 def write_detections(tables: Iterable[DetectionTable], sink: IO[bytes]) -> int:
-    """Writes many tables as one file, one table in memory at a time. Returns the number of rows."""
+    """Write many tables as one file, one table in memory at a time. Return the number of rows."""
     rows = 0
 
     def encoded() -> Iterator[pa.Table]:
@@ -147,12 +127,12 @@ def _arrow(table: DetectionTable) -> pa.Table:
 
 
 def decode_detections(data: bytes, where: str) -> list[DetectionRow]:
-    """Decodes detections; raises `ArtifactError` naming `where` if the bytes are something else."""
+    """Decode detections; raise `ArtifactError` naming `where` if the bytes are something else."""
     return list(decode_detection_table(data, where).rows())
 
 
 def decode_detection_table(data: bytes, where: str) -> DetectionTable:
-    """Decodes detections as columns; raises `ArtifactError` naming `where` if the bytes are something else."""
+    """Decode detections as columns; raise `ArtifactError` naming `where` if the bytes are something else."""
     table = open_tables(data, DETECTIONS, where).read().combine_chunks()
     image, keys = _codes(table, "key")
     category, categories = _codes(table, "category")
@@ -170,7 +150,7 @@ def decode_detection_table(data: bytes, where: str) -> DetectionTable:
 
 
 def _one(table: pa.Table, column: str) -> pa.Array:
-    """A column as one array; an empty table has none."""
+    """Return a column as one array; an empty table has none."""
     return pa.concat_arrays(table.column(column).chunks) if table.num_rows else DETECTIONS.empty_table()[column]
 
 

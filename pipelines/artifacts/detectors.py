@@ -15,6 +15,7 @@ from pipelines.artifacts.networks import read_backbone, read_head
 from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.machine import choose_device
 from pipelines.engine.workspace import Artifact, Workspace
+from sppnet.arrays import Float32s, Floats
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import CropFeatures
 from sppnet.detection.regression import BoxRegressor, BoxRegressors
@@ -26,7 +27,7 @@ from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
 
 _INFO = "features.json"
-Maps = Mapping[int, npt.NDArray[np.floating[Any]]]
+Maps = Mapping[int, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class FeatureInfo:
         return read_beside(cls, artifact, _INFO)
 
     def extractor(self, maps: Artifact, workspace: Workspace, device: torch.device | None = None) -> WindowFeatures:
-        """Builds what computes these features from maps.
+        """Build what computes these features from maps.
 
         Raises:
             ConfigError: The maps are of another backbone than the one trained on.
@@ -92,7 +93,7 @@ class FeatureInfo:
 
 
 def backbone_digest(maps: Artifact) -> str:
-    """Identity of the backbone that made the maps: the name of its weights' artifact, from `artifact.json`."""
+    """Read the identity of the backbone that made the maps: the name of its weights' artifact."""
     return maps.inputs("backbone")[0]
 
 
@@ -119,17 +120,41 @@ class Detector:
         return tuple(sorted({*self.features.scales, *more}))
 
     def regress(
-        self, category: str, maps: Maps, image_wh: tuple[int, int], boxes: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float64] | None:
-        """Regressed boxes `[n, 4]` in pixels, clipped to the image; None for a category without a regressor."""
-        if self.regression_features is None or category not in self.regressors:
-            return None
-        features = self.regression_features(maps, image_wh, boxes)
-        return self.regressors[category].predict(features.float().cpu().numpy(), boxes, image_wh)
+        self,
+        maps: Maps,
+        image_wh: tuple[int, int],
+        windows: Float32s,
+        rows: npt.NDArray[np.integer[Any]],
+        categories: Sequence[str],
+    ) -> Float32s:
+        """Move windows of an image by the regressors of their categories; each distinct window is pooled once.
+
+        Args:
+            maps: The image's, at every scale of `scales`.
+            image_wh: Width and height in pixels.
+            windows: `[n, 4]` pixels, all of the image.
+            rows: `[m]`, which of them to move; one may come several times.
+            categories: `m` names.
+
+        Returns:
+            float32 `[m, 4]` pixels, clipped to the image; rows of NaN where the category has no regressor.
+        """
+        boxes = np.full((len(rows), 4), np.nan, np.float32)
+        if self.regression_features is None or len(rows) == 0:
+            return boxes
+        distinct, place = np.unique(rows, return_inverse=True)
+        pooled = self.regression_features(maps, image_wh, windows[distinct])
+        names = np.array(categories, dtype=object)
+        for category in dict.fromkeys(categories):
+            if category in self.regressors:
+                own = np.flatnonzero(names == category)
+                features = pooled[torch.from_numpy(place[own]).to(pooled.device)].float().cpu().numpy()
+                boxes[own] = self.regressors[category].predict(features, windows[rows[own]], image_wh)
+        return boxes
 
 
 def read_svms(artifact: Artifact, units: Sequence[str]) -> LinearSvms:
-    """Reads the SVMs of several categories, one unit each, into one."""
+    """Read the SVMs of several categories, one unit each, into one."""
     found: LinearSvms | None = None
     for unit in units:
         data, where = artifact.read(unit), f"{artifact.name}/{unit}"
@@ -141,7 +166,7 @@ def read_svms(artifact: Artifact, units: Sequence[str]) -> LinearSvms:
 
 
 def read_detector(svms: Artifact, regressors: Artifact | None, maps: Artifact) -> Detector:
-    """Reads a detector.
+    """Read a detector.
 
     Args:
         svms: The SVMs.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
-from pipelines.artifacts.parquet import open_tables, write_tables
-from pipelines.artifacts.windows_and_maps import FloatArray
-from sppnet.errors import ArtifactError
+from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
+from pipelines.engine.workspace import Artifact
+from sppnet.arrays import Array, Float32s, Floats, Integers
+from sppnet.errors import ArtifactError, DataError
 
 EXAMPLES = pa.schema(
     [
@@ -45,16 +46,16 @@ class Examples:
     category: str
     keys: tuple[str, ...]
     windows: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-    boxes: npt.NDArray[np.float32]
-    targets: npt.NDArray[np.float32]
-    features: FloatArray
+    scores: Float32s
+    boxes: Float32s
+    targets: Float32s
+    features: Floats
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def select(self, rows: npt.NDArray[Any]) -> Examples:
-        """The rows of a mask or of indices."""
+    def select(self, rows: Array) -> Examples:
+        """Return the rows of a mask or of indices."""
         chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return Examples(
             self.category,
@@ -67,19 +68,85 @@ class Examples:
         )
 
     def names(self) -> list[tuple[str, int]]:
-        """Image key and window of each row: what tells it from all others of its category."""
+        """Return image key and window of each row: what tells it from all others of its category."""
         return list(zip(self.keys, self.windows.tolist(), strict=True))
 
-    def first_of_each_window(self) -> npt.NDArray[np.int64]:
-        """Rows that are the first of their image and window, in order."""
-        first: dict[tuple[str, int], int] = {}
-        for row, name in enumerate(self.names()):
-            first.setdefault(name, row)
-        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+
+def make_examples(
+    category: str,
+    key: str,
+    windows: Sequence[int] | Array,
+    scores: Sequence[float] | Array,
+    boxes: Floats,
+    features: Floats,
+    targets: Floats | None = None,
+) -> Examples:
+    """Make the examples of one image.
+
+    Args:
+        category: What they are examples of or against.
+        key: The image's key.
+        windows: `[n]` window indices, or `-1 - i` for the i-th object.
+        scores: `[n]` scores or weights.
+        boxes: `[n, 4]` pixels.
+        features: `[n, d]`.
+        targets: `[n, 4]` ground-truth boxes in pixels, zeros by default.
+    """
+    n = len(windows)
+    return Examples(
+        category=category,
+        keys=(key,) * n,
+        windows=np.asarray(windows, dtype=np.int32),
+        scores=np.asarray(scores, dtype=np.float32),
+        boxes=np.asarray(boxes, dtype=np.float32).reshape(n, 4),
+        targets=np.zeros((n, 4), np.float32) if targets is None else np.asarray(targets, np.float32).reshape(n, 4),
+        features=features,
+    )
+
+
+def join_examples(category: str, parts: Sequence[Examples]) -> Examples:
+    """Put parts behind one another; they must have features of one length."""
+    return Examples(
+        category=category,
+        keys=tuple(key for part in parts for key in part.keys),
+        windows=np.concatenate([part.windows for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        boxes=np.concatenate([part.boxes for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        features=np.concatenate([part.features for part in parts]),
+    )
+
+
+def half_features(features: torch.Tensor) -> npt.NDArray[np.float16]:
+    """Return features as they are stored.
+
+    Raises:
+        DataError: `nan-features`: one is not a finite float16 number.
+    """
+    values = features.to(torch.float16)
+    # Pooled vectors were looked at when they were pooled, and stay what they are; wider ones may be out of range.
+    if features.dtype != torch.float16 and values.numel():
+        low, high = torch.aminmax(values)
+        if not bool(torch.isfinite(low) & torch.isfinite(high)):
+            raise DataError("nan-features", "a feature is not a finite float16 number")
+    return values.cpu().numpy()
+
+
+def no_examples(category: str, dimension: int, dtype: npt.DTypeLike = np.float16) -> Examples:
+    """Make examples of no rows, with features of some length."""
+    return Examples(
+        category=category,
+        keys=(),
+        windows=np.zeros(0, np.int32),
+        scores=np.zeros(0, np.float32),
+        boxes=np.zeros((0, 4), np.float32),
+        targets=np.zeros((0, 4), np.float32),
+        features=np.zeros((0, dimension), dtype),
+    )
 
 
 def encode_examples(groups: Iterable[Examples]) -> bytes:
-    """Encodes examples, one row group per category, so that a reader takes only its category."""
+    """Encode examples, one row group per category, so that a reader takes only its category."""
 
     def tables() -> Iterator[pa.Table]:
         for group in groups:
@@ -102,8 +169,8 @@ def encode_examples(groups: Iterable[Examples]) -> bytes:
     return write_tables(tables(), EXAMPLES, statistics=("category",))
 
 
-def _rows_of_bytes(rows: FloatArray) -> pa.LargeBinaryArray:
-    """Each row's bytes, without a copy."""
+def _rows_of_bytes(rows: Floats) -> pa.LargeBinaryArray:
+    """Return each row's bytes, without a copy."""
     values = np.ascontiguousarray(rows)
     offsets = np.arange(len(values) + 1, dtype=np.int64) * (values.shape[1] * values.itemsize)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values.reshape(-1).view(np.uint8))]
@@ -130,7 +197,7 @@ class ExamplesFile:
         self._categories = [group.statistics.min if group.statistics else None for group in groups]
 
     def read(self, categories: Sequence[str], *, features: bool = True) -> list[Examples]:
-        """Reads several categories' examples with one pass over their row groups.
+        """Read several categories' examples with one pass over their row groups.
 
         Args:
             categories: Names; one that has no row is left out of the result.
@@ -152,15 +219,15 @@ class ExamplesFile:
         found = (name for name in dict.fromkeys(labels.tolist()) if name in wanted)
         return [self._examples(name, table, np.flatnonzero(labels == name)) for name in found]
 
-    def _examples(self, category: str, table: pa.Table, rows: npt.NDArray[np.int64]) -> Examples:
+    def _examples(self, category: str, table: pa.Table, rows: Integers) -> Examples:
         own = table if len(rows) == table.num_rows else table.take(pa.array(rows))
         n = own.num_rows
-        values: FloatArray = np.zeros((n, 0), self._dtype)
+        values: Floats = np.zeros((n, 0), self._dtype)
         if "feature" in own.column_names:
             blobs = [np.frombuffer(blob.as_buffer(), self._dtype) for blob in own.column("feature")]
             values = np.stack(blobs)
 
-        def boxes(name: str) -> npt.NDArray[np.float32]:
+        def boxes(name: str) -> Float32s:
             column = own.column(name).combine_chunks()
             return np.asarray(column.flatten(), dtype=np.float32).reshape(n, 4)
 
@@ -175,20 +242,10 @@ class ExamplesFile:
         )
 
 
-def decode_examples(data: bytes, where: str, category: str, dtype: npt.DTypeLike = np.float16) -> Examples:
-    """Decodes one category's examples; the other categories' row groups are not decompressed."""
-    found = ExamplesFile(data, where, dtype).read((category,))
-    return found[0] if found else no_examples(category, 0, dtype)
-
-
-def no_examples(category: str, dimension: int, dtype: npt.DTypeLike = np.float16) -> Examples:
-    """No rows, with features of some length."""
-    return Examples(
-        category=category,
-        keys=(),
-        windows=np.zeros(0, np.int32),
-        scores=np.zeros(0, np.float32),
-        boxes=np.zeros((0, 4), np.float32),
-        targets=np.zeros((0, 4), np.float32),
-        features=np.zeros((0, dimension), dtype),
-    )
+def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:
+    """Open a unit's examples; its bytes are fetched as they are read."""
+    commit = artifact.commit(unit)
+    if commit.data is None:
+        raise ArtifactError(f"{artifact.name}/{unit} has no data")
+    source = ObjectFile(artifact.store, f"{artifact.name}/{commit.data}", commit.size)
+    return ExamplesFile(source, f"{artifact.name}/{unit}")

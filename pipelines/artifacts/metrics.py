@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from sppnet.arrays import Float64s
 from sppnet.evaluation.curves import CategoryResult
 
 UNIT = "metrics"
@@ -49,7 +49,7 @@ def category_figures(result: CategoryResult, protocol: DetectionProtocol) -> dic
     }
 
 
-def curve_points(recall: npt.NDArray[np.float64]) -> list[int]:
+def curve_points(recall: Float64s) -> list[int]:
     """Return the ranks to draw, evenly over the objects: at most `CURVE_POINTS` of those at which one is found."""
     found = np.flatnonzero(np.diff(recall, prepend=0.0) > 0)
     chosen = np.linspace(0, max(len(found) - 1, 0), min(len(found), CURVE_POINTS)).astype(int)

@@ -74,7 +74,7 @@ class TrainedNetwork:
 def encode_backbone(
     spec: BackboneSpec, trunk: Mapping[str, torch.Tensor], *, mean_image: torch.Tensor | None = None, **extra: Any
 ) -> bytes:
-    """Encodes a backbone without a head; `trunk` has the trunk's own names, `extra` goes to the metadata."""
+    """Encode a backbone without a head; `trunk` has the trunk's own names, `extra` goes to the metadata."""
     tensors = _backbone_tensors(trunk, mean_image)
     return write_safetensors(tensors, _metadata({"backbone": spec.to_dict(), **extra}))
 
@@ -88,7 +88,7 @@ def encode_network(
     *,
     sizes: tuple[int, ...] = (),
 ) -> bytes:
-    """Encodes a trained network: backbone with its mean image, head, what its classes are, and its sizes.
+    """Encode a trained network: backbone with its mean image, head, what its classes are, and its sizes.
 
     Args:
         backbone: The convolutions.
@@ -105,7 +105,7 @@ def encode_network(
 
 
 def encode_head(trained: TrainedHead) -> bytes:
-    """Encodes a fine-tuned head."""
+    """Encode a fine-tuned head."""
     tensors = {HEAD + name: tensor for name, tensor in trained.head.state_dict().items()}
     described = _described(trained.head, trained.pyramid, trained.labels, trained.curve)
     described |= {"scales": list(trained.scales), "convention": trained.convention}
@@ -113,7 +113,7 @@ def encode_head(trained: TrainedHead) -> bytes:
 
 
 def read_backbone(network: Artifact) -> Backbone:
-    """Reads the backbone of a `network` artifact, on the CPU, in evaluation mode, with its mean image if it has one.
+    """Read the backbone of a `network` artifact, on the CPU, in evaluation mode, with its mean image if it has one.
 
     Raises:
         ArtifactError: The artifact is missing, corrupt or holds no backbone.
@@ -122,7 +122,7 @@ def read_backbone(network: Artifact) -> Backbone:
 
 
 def read_network(artifact: Artifact) -> TrainedNetwork:
-    """Reads a whole trained network of a `network` artifact.
+    """Read a whole trained network of a `network` artifact.
 
     Raises:
         ArtifactError: The artifact is missing or corrupt, or holds no head (imported weights may have none).
@@ -138,7 +138,7 @@ def read_network(artifact: Artifact) -> TrainedNetwork:
 
 
 def read_described_head(data: bytes, where: str) -> tuple[TrainedHead, tuple[int, ...]] | None:
-    """Reads the head, and the sizes that its network was trained at, of a file with this module's description.
+    """Read the head, and the sizes that its network was trained at, of a file with this module's description.
 
     Args:
         data: The file's bytes.
@@ -158,12 +158,12 @@ def read_described_head(data: bytes, where: str) -> tuple[TrainedHead, tuple[int
 
 
 def has_head(network: Artifact) -> bool:
-    """Tells whether a `network` artifact holds a head: an imported backbone may have none."""
+    """Tell whether a `network` artifact holds a head: an imported backbone may have none."""
     return "head" in _Contents.of(network).metadata
 
 
 def read_trained_head(artifact: Artifact) -> TrainedHead:
-    """Reads the head, with its description, of a `head` or `network` artifact.
+    """Read the head, with its description, of a `head` or `network` artifact.
 
     Raises:
         ArtifactError: The artifact is missing, corrupt or holds no head.
@@ -172,12 +172,12 @@ def read_trained_head(artifact: Artifact) -> TrainedHead:
 
 
 def read_head(artifact: Artifact) -> FcHead:
-    """Reads only the layers; see `read_trained_head`."""
+    """Read only the layers; see `read_trained_head`."""
     return read_trained_head(artifact).head
 
 
 def read_head_levels(artifact: Artifact) -> tuple[int, ...]:
-    """Reads only the levels of the pyramid below a head; see `read_trained_head`."""
+    """Read only the levels of the pyramid below a head; see `read_trained_head`."""
     return tuple(_Contents.of(artifact).value("pyramid"))
 
 
@@ -205,7 +205,7 @@ class _Contents:
         return read_safetensors(self.data, self.where)
 
     def value(self, name: str) -> Any:
-        """One value of the metadata; `ArtifactError` without it."""
+        """Return one value of the metadata; `ArtifactError` without it."""
         if name not in self.metadata:
             raise ArtifactError(f"{self.where}: holds no {name}")
         try:

@@ -9,11 +9,12 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.engine.store import Store
 from sppnet.errors import ArtifactError
 
 
 def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = ()) -> bytes:
-    """Encodes tables, one row group or more each.
+    """Encode tables, one row group or more each.
 
     Args:
         tables: In order.
@@ -28,7 +29,7 @@ def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tupl
 def stream_tables(
     tables: Iterable[pa.Table], schema: pa.Schema, sink: IO[bytes], statistics: tuple[str, ...] = ()
 ) -> None:
-    """Writes tables to an open file, as `write_tables` does; one table is in memory at a time."""
+    """Write tables to an open file, as `write_tables` does; one table is in memory at a time."""
     with pq.ParquetWriter(
         sink,
         schema,
@@ -43,7 +44,7 @@ def stream_tables(
 
 
 def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq.ParquetFile:
-    """Opens what `write_tables` gave, whole or, from a file, only those parts that are then read.
+    """Open what `write_tables` gave, whole or, from a file, only those parts that are then read.
 
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.
@@ -59,3 +60,44 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
         found, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (file.schema_arrow, schema))
         raise ArtifactError(f"{where}: columns are {found}; expected {expected}")
     return file
+
+
+class ObjectFile(io.RawIOBase):
+    """An object of a store as a file whose parts are fetched when they are read.
+
+    Args:
+        store: The store.
+        name: The object's name.
+        size: Its size in bytes.
+    """
+
+    def __init__(self, store: Store, name: str, size: int) -> None:
+        self._store = store
+        self._name = name
+        self._size = size
+        self._place = 0
+
+    def readable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def seekable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def tell(self) -> int:
+        """Return the place of the next byte."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a place, see `io.IOBase.seek`."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Fetch the next bytes."""
+        end = self._size if size < 0 else min(self._size, self._place + size)
+        data = self._store.read_range(self._name, self._place, max(0, end - self._place))
+        self._place += len(data)
+        return data

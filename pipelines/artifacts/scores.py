@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, write_tables
-from pipelines.artifacts.windows_and_maps import FloatArray
 from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.workspace import Artifact
+from sppnet.arrays import Floats
 from sppnet.classification.views import ViewSet
 from sppnet.errors import ArtifactError
 
@@ -77,11 +77,11 @@ class ScoresRow:
 
     key: str
     views: str
-    values: FloatArray
+    values: Floats
 
 
 def encode_scores(rows: Sequence[ScoresRow]) -> bytes:
-    """Encodes outputs, one row an image and view set."""
+    """Encode outputs, one row an image and view set."""
     columns = {
         "key": [row.key for row in rows],
         "views": [row.views for row in rows],
@@ -92,7 +92,7 @@ def encode_scores(rows: Sequence[ScoresRow]) -> bytes:
 
 
 def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
-    """Decodes outputs; the arrays are views of the decoded bytes and read-only.
+    """Decode outputs; the arrays are views of the decoded bytes and read-only.
 
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.
@@ -110,7 +110,7 @@ def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
 
 
 def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str]) -> bytes:
-    """Encodes outputs for other programs: `values` is a list, and `label` names the highest score.
+    """Encode outputs for other programs: `values` is a list, and `label` names the highest score.
 
     Args:
         rows: Outputs of one type.

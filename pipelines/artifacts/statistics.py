@@ -18,7 +18,7 @@ SUFFIX = ".safetensors"
 
 
 def encode_statistics(found: PixelStatistics) -> bytes:
-    """Encodes statistics as safetensors: mean image, covariance, its eigenvalues and eigenvectors, and the counts."""
+    """Encode statistics as safetensors: mean image, covariance, its eigenvalues and eigenvectors, and the counts."""
     colours = found.colours()
     tensors = {
         "mean_image": torch.from_numpy(found.mean_image),
@@ -30,7 +30,7 @@ def encode_statistics(found: PixelStatistics) -> bytes:
 
 
 def read_statistics(artifact: Artifact) -> PixelStatistics:
-    """Reads a `statistics` artifact; raises `ArtifactError` if it is missing, damaged or something else."""
+    """Read a `statistics` artifact; raise `ArtifactError` if it is missing, damaged or something else."""
     data, where = artifact.read(UNIT), f"{artifact.name}/{UNIT}"
     try:
         tensors, counts = read_safetensors(data, where), json.loads(read_metadata(data, where)["counts"])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, write_tables
-
-FloatArray = npt.NDArray[np.floating[Any]]
+from sppnet.arrays import Float32s, Floats
 
 WINDOWS = pa.schema(
     [("key", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("windows", pa.list_(pa.float32()))]
@@ -47,7 +44,7 @@ class WindowsRow:
     key: str
     width: int
     height: int
-    windows: npt.NDArray[np.float32]
+    windows: Float32s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,11 +61,11 @@ class MapRow:
     key: str
     scale: int
     image_wh: tuple[int, int]
-    map: FloatArray
+    map: Floats
 
 
 def encode_windows(rows: Sequence[WindowsRow]) -> bytes:
-    """Encodes windows, one row an image."""
+    """Encode windows, one row an image."""
     columns = {
         "key": [row.key for row in rows],
         "width": [row.width for row in rows],
@@ -81,7 +78,7 @@ def encode_windows(rows: Sequence[WindowsRow]) -> bytes:
 
 
 def decode_windows(data: bytes, where: str) -> list[WindowsRow]:
-    """Decodes windows; raises `ArtifactError` naming `where` if the bytes are something else."""
+    """Decode windows; raise `ArtifactError` naming `where` if the bytes are something else."""
     table = open_tables(data, WINDOWS, where).read()
     rows = zip(*(table.column(name).to_pylist() for name in ("key", "width", "height")), strict=True)
     lists = table.column("windows").combine_chunks()
@@ -92,7 +89,7 @@ def decode_windows(data: bytes, where: str) -> list[WindowsRow]:
 
 
 def encode_maps(rows: Iterable[MapRow]) -> bytes:
-    """Encodes maps, one row each, a few rows a row group."""
+    """Encode maps, one row each, a few rows a row group."""
 
     def tables() -> Iterator[pa.Table]:
         group: list[MapRow] = []
@@ -125,7 +122,7 @@ def _maps_table(rows: Sequence[MapRow]) -> pa.Table:
 
 
 def decode_maps(data: bytes, where: str) -> Iterator[MapRow]:
-    """Decodes maps one row group at a time; the arrays are views of the decoded bytes and read-only."""
+    """Decode maps one row group at a time; the arrays are views of the decoded bytes and read-only."""
     file = open_tables(data, MAPS, where)
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)

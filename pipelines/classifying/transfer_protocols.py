@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.artifacts.class_metrics import confusions_body, figures_body, rounded
+from sppnet.arrays import Float32s
 from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.classification import ClassResult
 from sppnet.evaluation.transfer import (
@@ -26,8 +26,6 @@ from sppnet.evaluation.transfer import (
     presence,
     voc07_class_ap,
 )
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Voc07Protocol(BaseModel):
         return self.categories or ()
 
     def parts(self, categories: tuple[str, ...]) -> tuple[str, ...]:
-        """The categories, of those that the data set has."""
+        """Return the categories, of those that the data set has."""
         return self.categories or categories
 
     def takes(self, key: str, categories: Sequence[str]) -> bool:
@@ -89,7 +87,7 @@ class Voc07Protocol(BaseModel):
         return True
 
     def fit(
-        self, images: Sequence[ImageLabels], values: Floats, part: str, settings: SvmSettings, seed: int
+        self, images: Sequence[ImageLabels], values: Float32s, part: str, settings: SvmSettings, seed: int
     ) -> dict[str, Any]:
         """Average precision of a category's SVM on the test split.
 
@@ -114,7 +112,7 @@ class Voc07Protocol(BaseModel):
         return {"ap": ap, "positives": result.positives, "images": int(tested.sum())}
 
     def row(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Mean AP over the categories that the test split has, and the AP of each."""
+        """Return the mean AP over the categories that the test split has, and the AP of each."""
         aps = {category: found["ap"] for category, found in figures.items()}
         known = [ap for ap in aps.values() if ap is not None]
         return {
@@ -160,7 +158,7 @@ class Caltech101Protocol(BaseModel):
         return self.exclude
 
     def parts(self, categories: tuple[str, ...]) -> tuple[str, ...]:
-        """Numbers of the random splits."""
+        """Return numbers of the random splits."""
         return tuple(f"{number:03d}" for number in range(self.repeats))
 
     def takes(self, key: str, categories: Sequence[str]) -> bool:
@@ -179,9 +177,9 @@ class Caltech101Protocol(BaseModel):
         return not classes & set(self.exclude)
 
     def fit(
-        self, images: Sequence[ImageLabels], values: Floats, part: str, settings: SvmSettings, seed: int
+        self, images: Sequence[ImageLabels], values: Float32s, part: str, settings: SvmSettings, seed: int
     ) -> dict[str, Any]:
-        """The confusion matrix of one random split.
+        """Return the confusion matrix of one random split.
 
         Args:
             images: What each image shows.
@@ -200,7 +198,7 @@ class Caltech101Protocol(BaseModel):
         return {"labels": list(result.labels), "confusion": result.confusion.tolist(), "in_top5": result.in_top5}
 
     def row(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Mean and deviation of each figure over the splits, and the splits' summed confusions."""
+        """Return the mean and deviation of each figure over the splits, and the splits' summed confusions."""
         results = [
             ClassResult(tuple(found["labels"]), np.array(found["confusion"]), found["in_top5"])
             for found in figures.values()
@@ -215,4 +213,4 @@ class Caltech101Protocol(BaseModel):
         }
 
 
-Protocol: TypeAlias = Annotated[Voc07Protocol | Caltech101Protocol, Field(discriminator="kind")]
+TransferProtocol: TypeAlias = Annotated[Voc07Protocol | Caltech101Protocol, Field(discriminator="kind")]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.artifacts.examples import Examples, no_examples
+from sppnet.arrays import Array, Float32s, Float64s, Integers
 
 _LEAST_SLACK = 256
+SLACK = 9 / 8
+"""Rows in memory at most, as a multiple of those that are kept."""
 _ROWS_AT_ONCE = 1024
-Floats = npt.NDArray[np.float64]
 
 
 class TopExamples:
@@ -31,8 +30,8 @@ class TopExamples:
         self._count = 0
         self._bar = -np.inf
         self._next_time = 0
-        self._ordered: npt.NDArray[np.int64] | None = None
-        self._columns: dict[str, npt.NDArray[Any]] = {}
+        self._ordered: Integers | None = None
+        self._columns: dict[str, Array] = {}
 
     def __len__(self) -> int:
         return self._count if self._limit is None else min(self._count, self._limit)
@@ -42,8 +41,8 @@ class TopExamples:
         """Length of a feature; 0 before there is one."""
         return int(self._columns["features"].shape[1]) if self._columns else 0
 
-    def add(self, part: Examples, priorities: Floats) -> None:
-        """Adds examples, each with its priority, a finite number; higher is better."""
+    def add(self, part: Examples, priorities: Float64s) -> None:
+        """Add examples, each with its priority, a finite number; higher is better."""
         # Rows at the bar stay in: which of them is kept is decided by their names.
         rows = np.flatnonzero(priorities >= self._bar)
         while len(rows):
@@ -55,7 +54,7 @@ class TopExamples:
                 rows = rows[priorities[rows] >= self._bar]
 
     def take(self) -> Examples:
-        """The chosen examples without their features, by falling priority; see `write_features`."""
+        """Return the chosen examples without their features, by falling priority; see `write_features`."""
         if not self._columns:
             return no_examples(self._category, 0)
         order = self._order()
@@ -71,7 +70,7 @@ class TopExamples:
         )
 
     def take_whole(self) -> Examples:
-        """The chosen examples with their features, in the order in which they were added."""
+        """Return the chosen examples with their features, in the order in which they were added."""
         if not self._columns:
             return no_examples(self._category, 0)
         order = self._order()
@@ -84,15 +83,15 @@ class TopExamples:
             **{name: column[name] for name in ("windows", "scores", "boxes", "targets", "features")},
         )
 
-    def write_features(self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
-        """Writes the features of some rows of `take`'s result as float32 into `out` `[len(rows), d]`."""
+    def write_features(self, rows: Integers, out: Float32s) -> None:
+        """Write the features of some rows of `take`'s result as float32 into `out` `[len(rows), d]`."""
         places = self._order()[rows] if self._columns else rows
         for start in range(0, len(places), _ROWS_AT_ONCE):
             block = places[start : start + _ROWS_AT_ONCE]
             out[start : start + len(block)] = self._columns["features"][block]
 
     def _room(self, wanted: int) -> int:
-        """How many rows may be appended before the next compaction, at least one."""
+        """Return how many rows may be appended before the next compaction, at least one."""
         if self._limit is None:
             return wanted
         return min(wanted, self._capacity(self._limit) - self._count)
@@ -101,7 +100,7 @@ class TopExamples:
     def _capacity(limit: int) -> int:
         return limit + max(_LEAST_SLACK, limit // 8)
 
-    def _append(self, part: Examples, rows: npt.NDArray[np.int64], priorities: Floats) -> None:
+    def _append(self, part: Examples, rows: Integers, priorities: Float64s) -> None:
         found = {
             "keys": np.array(part.keys, dtype=object),
             "windows": part.windows,
@@ -120,7 +119,7 @@ class TopExamples:
         self._count = end
         self._ordered = None
 
-    def _reserve(self, like: dict[str, npt.NDArray[Any]], size: int) -> None:
+    def _reserve(self, like: dict[str, Array], size: int) -> None:
         if self._columns and len(self._columns["times"]) >= size:
             return
         # Pages that were never written take no memory: the whole of what the limit allows is asked for at once.
@@ -131,8 +130,8 @@ class TopExamples:
                 fresh[: self._count] = self._columns[name][: self._count]
             self._columns[name] = fresh
 
-    def _order(self) -> npt.NDArray[np.int64]:
-        """Places of the chosen rows, best first."""
+    def _order(self) -> Integers:
+        """Return places of the chosen rows, best first."""
         if self._ordered is None:
             column = {name: self._columns[name][: self._count] for name in ("windows", "keys", "priorities")}
             order = np.lexsort((column["windows"], column["keys"].astype(str), -column["priorities"]))
@@ -140,7 +139,7 @@ class TopExamples:
         return self._ordered
 
     def _compact(self, limit: int) -> None:
-        """Moves survivors from behind the limit to the places of rows that leave."""
+        """Move survivors from behind the limit to the places of rows that leave."""
         order = self._order()
         survives = np.zeros(self._count, dtype=bool)
         survives[order] = True

@@ -10,14 +10,13 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.detections import DetectionTable, decode_detection_table
 from pipelines.artifacts.manifest import Manifest
-from pipelines.detecting.scoring import DetectorSource
+from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.engine.workspace import Artifact
-from sppnet.boxes import nms
+from sppnet.boxes import nms_by_category
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.best_of_set import TopPerSet
 
@@ -30,7 +29,7 @@ TopPerSetField = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=f"^{
 
 
 def parse_top_per_set(value: int | str | None, images: int) -> int | None:
-    """The number that a `TopPerSetField` stands for.
+    """Return the number that a `TopPerSetField` stands for.
 
     Args:
         value: Of the config, or as it was typed.
@@ -51,7 +50,7 @@ def parse_top_per_set(value: int | str | None, images: int) -> int | None:
 
 
 def read_categories(detections: Artifact) -> tuple[str, ...]:
-    """The categories that were scored, found or not, from the SVMs that the detections were made with."""
+    """Return the categories that were scored, found or not, from the SVMs that the detections were made with."""
     return DetectorSource.of_detections(detections)[0].info.categories
 
 
@@ -89,7 +88,7 @@ class DetectionSet:
         return tuple({name: i for i, name in enumerate(names)} for names in (self.keys, self.categories))  # type: ignore[return-value]
 
     def check_scored(self) -> None:
-        """Raises `ConfigError` if a shard of the split was not scored."""
+        """Raise `ConfigError` if a shard of the split was not scored."""
         missing = sorted(set(self.units) - self.artifact.committed())
         if missing:
             raise ConfigError(
@@ -98,7 +97,7 @@ class DetectionSet:
             )
 
     def tables(self) -> Iterator[DetectionTable]:
-        """The detections, a shard at a time, in terms of `keys` and `categories`.
+        """Return the detections, a shard at a time, in terms of `keys` and `categories`.
 
         Raises:
             ArtifactError: A shard is missing or corrupt, or names an image that is not its own.
@@ -123,7 +122,7 @@ class DetectionSet:
             )
 
     def best(self, limit: int | None = None) -> Iterator[DetectionTable]:
-        """The detections, a category at a time, by falling score: its best `limit` over the split, or all.
+        """Return the detections, a category at a time, by falling score: its best `limit` over the split, or all.
 
         One pass over the shards; about twice `limit` detections a category are in memory.
         """
@@ -140,7 +139,7 @@ class DetectionSet:
 
 
 def final_boxes(table: DetectionTable, kind: Boxes, nms_iou: float) -> DetectionTable:
-    """Detections with the boxes that count, in `boxes`; nothing is in `regressed` any more.
+    """Return detections with the boxes that count, in `boxes`; nothing is in `regressed` any more.
 
     Regressed boxes move onto each other, and are suppressed once more, as the release's evaluation does.
 
@@ -155,16 +154,5 @@ def final_boxes(table: DetectionTable, kind: Boxes, nms_iou: float) -> Detection
         return DetectionTable(*columns, table.boxes, none)
     boxes = np.where(table.has_regressed[:, None], table.regressed, table.boxes)
     moved = DetectionTable(*columns, boxes, none)
-    return moved.select(_suppressed(moved, nms_iou))
-
-
-def _suppressed(table: DetectionTable, nms_iou: float) -> npt.NDArray[np.int64]:
-    """Rows that are kept, in their order."""
-    order = np.lexsort((table.image, table.category))
-    new = (np.diff(table.image[order], prepend=-1) != 0) | (np.diff(table.category[order], prepend=-1) != 0)
-    groups = np.split(order, np.flatnonzero(new)[1:])
-    kept = [
-        rows if len(rows) < 2 else rows[nms(table.boxes[rows], table.scores[rows], nms_iou)]
-        for rows in groups  # an image's boxes of a category, in their order
-    ]
-    return np.sort(np.concatenate(kept))
+    groups = table.image.astype(np.int64) * len(table.categories) + table.category
+    return moved.select(np.sort(nms_by_category(boxes, table.scores, groups, nms_iou)))

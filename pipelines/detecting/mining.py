@@ -1,4 +1,4 @@
-"""The inner steps of train-svms: an image's objects and random negatives, and its hard negatives.
+"""Hard negatives: what the last round's SVMs take for an object and is none.
 
 Mining serves all categories at once: one pooled batch, fc6 and fc7 where wanted, one matrix product for all
 categories, and one call each for overlaps with objects and between windows. What is left to do category by category is
@@ -14,141 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipelines.artifacts.examples import Examples
+from pipelines.artifacts.examples import Examples, half_features, make_examples
 from pipelines.detecting.best_rows import TopExamples
-from pipelines.detecting.gathering import ExampleGroups, half_features, make_examples
-from pipelines.detecting.training_sets import SHARED
-from pipelines.shards.windowed import LabelledImage, WindowedImage
+from pipelines.detecting.negatives import NegativeRule
+from pipelines.shards.windowed import LabelledImage
+from sppnet.arrays import Bools, Float32s
 from sppnet.detection.features import WindowFeatures
-from sppnet.detection.mining import (
-    Dedupe,
-    HardNegatives,
-    first_responses,
-    hard_negatives,
-    initial_negatives,
-    name_fraction,
-)
-from sppnet.detection.sampling import svm_negative_mask, svm_negatives
+from sppnet.detection.mining import HardNegatives, hard_negatives
+from sppnet.detection.sampling import svm_negative_mask
 from sppnet.detection.svm import LinearSvms
-from sppnet.seeds import derive_seed
 
 _PENDING_BYTES = 128 << 20
 """Features that wait to be sorted by category, a window counted once for each category."""
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class NegativeRule:
-    """Which windows of an image are negatives.
-
-    Attributes:
-        max_iou: A negative overlaps no object of the category more.
-        strict: Whether it overlaps each by less (the authors' release).
-        dedupe: Which of several alike negatives are left out.
-        dedupe_iou: For `overlap`, the overlap between negatives above which one is left out.
-        threshold: Negatives that score more are hard.
-        per_image: At most so many hard negatives an image and category; None takes all.
-    """
-
-    max_iou: float
-    strict: bool
-    dedupe: Dedupe
-    dedupe_iou: float
-    threshold: float
-    per_image: int | None
-
-    @property
-    def max_overlap(self) -> float | None:
-        """Overlap between two negatives above which one is left out; None keeps both."""
-        return self.dedupe_iou if self.dedupe == "overlap" else None
-
-    def free(self, image: WindowedImage, objects: Floats, features: WindowFeatures) -> Integers:
-        """The windows that are negatives of every category with objects there, rising."""
-        found = svm_negatives(
-            image.windows, objects, max_iou=self.max_iou, inclusive=not self.strict, dedupe_iou=self.max_overlap
-        )
-        return found[self.distinct(image, features)[found]]
-
-    def distinct(self, image: WindowedImage, features: WindowFeatures) -> npt.NDArray[np.bool_]:
-        """The windows that are no earlier window's double, under `response-box`; all of them otherwise."""
-        if self.dedupe != "response-box":
-            return np.ones(len(image.windows), dtype=bool)
-        hw = image.image_wh[::-1]
-        return first_responses(image.windows, hw, features.scales, features.geometry, features.convention)
-
-
-@dataclass(frozen=True, slots=True)
-class RandomNegatives:
-    """Draws the negatives that start the training, by the image's key and the windows' names.
-
-    Attributes:
-        rule: Which windows are negatives.
-        per_image: At most so many an image.
-        fraction: Of those drawn, the part that is kept where all images together would give more than are wanted.
-        seed: Of the run.
-        stage: Name of the stage that draws.
-    """
-
-    rule: NegativeRule
-    per_image: int
-    fraction: float
-    seed: int
-    stage: str
-
-    def draw(self, image: WindowedImage, objects: Floats, features: WindowFeatures) -> Integers:
-        """Windows of an image, rising.
-
-        Args:
-            image: The image.
-            objects: `[m, 4]` objects that no negative may lie on, pixels.
-            features: Of windows; tell which are doubles.
-        """
-        free = self.rule.free(image, objects, features)
-        rng = np.random.default_rng(derive_seed(self.seed, self.stage, image.key))
-        drawn = free[initial_negatives(len(free), self.per_image, rng)]
-        return drawn[[name_fraction(self.seed, image.key, int(window)) < self.fraction for window in drawn]]
-
-
-@dataclass(frozen=True)
-class Gatherer:
-    """Takes an image's objects, and from images that give negatives some random ones.
-
-    Attributes:
-        categories: Names.
-        difficult: Whether objects marked difficult are positives.
-        features: Of windows.
-        negatives: Draws the random negatives; None where images give positives only.
-    """
-
-    categories: Sequence[str]
-    difficult: bool
-    features: WindowFeatures
-    negatives: RandomNegatives | None
-
-    @torch.inference_mode()
-    def gather(self, image: LabelledImage, found: ExampleGroups) -> dict[str, float]:
-        """Adds an image's examples to what was found; gives the sum and the number of its negatives' norms."""
-        objects = [o for o in image.annotation.objects if o.category in self.categories]
-        boxes = np.array([o.box for o in objects], dtype=np.float32).reshape(-1, 4)
-        chosen: Integers = np.zeros(0, np.int64)
-        if self.negatives is not None:
-            chosen = self.negatives.draw(image, boxes, self.features)
-        elif not objects:
-            return {}
-        features = self.features(image.maps, image.image_wh, np.concatenate([boxes, image.windows[chosen]]))
-        values = half_features(features)
-        groups: list[Examples] = []
-        for category in dict.fromkeys(o.category for o in objects):
-            rows = [i for i, o in enumerate(objects) if o.category == category]
-            # Difficult objects that are no positives are kept all the same: other objects near them are no negatives.
-            scores = [float(self.difficult or not objects[i].difficult) for i in rows]
-            groups.append(make_examples(category, image.key, [-1 - i for i in rows], scores, boxes[rows], values[rows]))
-        negatives = values[len(boxes) :]
-        groups.append(make_examples(SHARED, image.key, chosen, np.zeros(len(chosen)), image.windows[chosen], negatives))
-        found.add(groups)
-        norms = torch.linalg.vector_norm(features[len(boxes) :].float(), dim=1)
-        return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
 
 @dataclass
@@ -163,11 +40,11 @@ class HardExamples:
     categories: Sequence[str]
     limit: int
     _tops: dict[int, TopExamples] = field(default_factory=dict)
-    _pending: list[tuple[str, HardNegatives, Floats, npt.NDArray[np.float16]]] = field(default_factory=list)
+    _pending: list[tuple[str, HardNegatives, Float32s, npt.NDArray[np.float16]]] = field(default_factory=list)
     _bytes: int = 0
 
-    def add(self, key: str, hard: HardNegatives, boxes: Floats, features: npt.NDArray[np.float16]) -> None:
-        """Adds an image's hard negatives.
+    def add(self, key: str, hard: HardNegatives, boxes: Float32s, features: npt.NDArray[np.float16]) -> None:
+        """Add an image's hard negatives.
 
         Args:
             key: The image's.
@@ -183,7 +60,7 @@ class HardExamples:
             self._flush()
 
     def joined(self) -> list[Examples]:
-        """All that was kept, one a category, categories sorted; within one, images in order."""
+        """Return all that was kept, one a category, categories sorted; within one, images in order."""
         self._flush()
         found = {self.categories[index]: top for index, top in self._tops.items()}
         return [found[category].take_whole() for category in sorted(found)]
@@ -223,7 +100,7 @@ class Miner:
 
     @torch.inference_mode()
     def mine(self, image: LabelledImage, found: HardExamples) -> dict[str, float]:
-        """Adds an image's hard negatives to what was found; gives the numbers of windows and of hard ones."""
+        """Add an image's hard negatives to what was found; give the numbers of windows and of hard ones."""
         values = self.features(image.maps, image.image_wh, image.windows)
         scores = np.asarray(self.svms.scores(values).cpu())
         rule = self.rule
@@ -240,8 +117,8 @@ class Miner:
         found.add(image.key, hard, image.windows, half_features(chosen))
         return {"windows": len(image.windows), "hard": len(hard.windows)}
 
-    def _negatives(self, image: LabelledImage) -> npt.NDArray[np.bool_]:
-        """Which window is a negative of which category, bool `[n, k]`."""
+    def _negatives(self, image: LabelledImage) -> Bools:
+        """Tell which window is a negative of which category, bool `[n, k]`."""
         names = {category: index for index, category in enumerate(self.svms.categories)}
         objects = [thing for thing in image.annotation.objects if thing.category in names]
         mask = svm_negative_mask(

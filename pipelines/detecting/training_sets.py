@@ -7,84 +7,24 @@ by; which those are depends neither on the order of shards nor on who made them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.artifacts.examples import Examples, ExamplesFile
 from pipelines.detecting.best_rows import TopExamples
-from pipelines.detecting.gathering import TrainingShards
+from pipelines.detecting.gathering import SHARED
+from pipelines.detecting.set_limits import SetLimits
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.workspace import Artifact
+from sppnet.arrays import Bools, Float32s, Float64s, Integers
 from sppnet.boxes import iou_matrix
 from sppnet.detection.mining import evict, name_fraction
 from sppnet.detection.svm import LinearSvms
 
-SHARED = ""
-"""Group of the random negatives, which serve every category."""
-
 _ROWS_AT_ONCE = 1024
-_SLACK = 9 / 8  # of TopExamples
 _ROUND = 1e6  # scores are far smaller: a later round's negatives come before an earlier one's
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class SetLimits:
-    """How many rows of each kind a category trains on at most.
-
-    Attributes:
-        positives: Objects of the category; None takes all.
-        random: Random negatives.
-        objects: Objects of other categories.
-        hard: Mined negatives, of all rounds together.
-    """
-
-    positives: int | None
-    random: int
-    objects: int
-    hard: int
-
-    def rows(self, images: int, random: int, hard: int | None, positive_images: int = 0) -> int:
-        """Rows that there are at most, about: objects are taken to be ten an image, one of them of the category.
-
-        Args:
-            images: Images of the split that gives negatives.
-            random: Random negatives of an image.
-            hard: Mined negatives of an image, of all rounds together; None if there is no limit.
-            positive_images: Images of the splits that give positives only.
-        """
-        positives = images + positive_images
-        if self.positives is not None:
-            positives = min(self.positives, positives)
-        mined = self.hard if hard is None else min(self.hard, hard * images)
-        return positives + min(self.random, random * images) + min(self.objects, 10 * images) + mined
-
-
-def solve_bytes(rows: int, dimension: int) -> int:
-    """Peak memory of a solve in bytes: rows as they are stored, two bytes a value, and as float32 for the solver.
-
-    A shard's examples, of which two are at hand at a time, come on top.
-
-    Args:
-        rows: Of the training set.
-        dimension: Of a feature.
-    """
-    return math.ceil(rows * dimension * (2 * _SLACK + 4))
-
-
-def mine_bytes(categories: int, limit: int, dimension: int) -> int:
-    """Peak memory of a mined shard's examples in bytes: as they are kept, copied by category, and encoded.
-
-    Args:
-        categories: Their number.
-        limit: Examples of a category and shard.
-        dimension: Of a feature.
-    """
-    return math.ceil(categories * limit * dimension * 2 * (_SLACK + 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +37,8 @@ class TrainingSet:
         positives: How many.
     """
 
-    features: Floats
-    labels: npt.NDArray[np.float64]
+    features: Float32s
+    labels: Float64s
     positives: int
 
 
@@ -134,7 +74,7 @@ class SetBuilder:
         self._seed = seed
 
     def build(self, category: str, number: int, last: LinearSvms | None, threshold: float | None) -> TrainingSet:
-        """Streams the training set of a category and round.
+        """Stream the training set of a category and round.
 
         Args:
             category: The category.
@@ -144,7 +84,7 @@ class SetBuilder:
         """
         kinds = self._stream(category, number)
         hard = set(kinds["hard"].take().names())
-        chosen: dict[str, npt.NDArray[np.int64]] = {}
+        chosen: dict[str, Integers] = {}
         for kind, top in kinds.items():
             rows = np.arange(len(top))
             if kind == "random":  # a random negative that was mined too counts once
@@ -184,17 +124,17 @@ class SetBuilder:
             self._draw(tops["objects"], other if own is None else other.select(self._clear_of(other, own)))
 
     def _add_positives(self, top: TopExamples, own: Examples) -> None:
-        """Adds the category's objects but for those that only keep negatives away."""
+        """Add the category's objects but for those that only keep negatives away."""
         self._draw(top, own.select(own.scores > 0))
 
     def _draw(self, top: TopExamples, part: Examples) -> None:
-        """Adds rows of which, if there are too many, a sample by the hash of their names is kept."""
+        """Add rows of which, if there are too many, a sample by the hash of their names is kept."""
         fractions = [name_fraction(self._seed, key, window) for key, window in part.names()]
         top.add(part, -np.array(fractions))
 
     @staticmethod
     def _add_mined(top: TopExamples, category: str, files: Mapping[int, ExamplesFile]) -> None:
-        """Adds a shard's mined negatives, latest round first: a window counts once, with its latest score."""
+        """Add a shard's mined negatives, latest round first: a window counts once, with its latest score."""
         seen: set[tuple[str, int]] = set()
         for number, file in files.items():
             for part in file.read((category,)):
@@ -203,7 +143,7 @@ class SetBuilder:
                 top.add(part.select(fresh), part.scores[fresh].astype(np.float64) + _ROUND * number)
 
     def _clear_of(self, found: Examples, own: Examples) -> Bools:
-        """Which objects of another category are negatives: those that don't overlap one of the category."""
+        """Tell which objects of another category are negatives: those that don't overlap one of the category."""
         rows_of: dict[str, list[int]] = {}
         for row, key in enumerate(own.keys):
             rows_of.setdefault(key, []).append(row)
@@ -215,8 +155,8 @@ class SetBuilder:
         return clear
 
 
-def _leaving(top: TopExamples, rows: npt.NDArray[np.int64], last: LinearSvms, threshold: float) -> Bools:
-    """Which rows the last round's SVM is sure of."""
+def _leaving(top: TopExamples, rows: Integers, last: LinearSvms, threshold: float) -> Bools:
+    """Tell which rows the last round's SVM is sure of."""
     leaves = np.zeros(len(rows), dtype=bool)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         block = rows[start : start + _ROWS_AT_ONCE]
@@ -226,8 +166,8 @@ def _leaving(top: TopExamples, rows: npt.NDArray[np.int64], last: LinearSvms, th
     return leaves
 
 
-def _assembled(tops: dict[str, TopExamples], chosen: Mapping[str, npt.NDArray[np.int64]]) -> TrainingSet:
-    """One matrix of all kinds, each let go as soon as it is copied."""
+def _assembled(tops: dict[str, TopExamples], chosen: Mapping[str, Integers]) -> TrainingSet:
+    """Return one matrix of all kinds, each let go as soon as it is copied."""
     rows = sum(len(part) for part in chosen.values())
     features = np.empty((rows, max(top.dimension for top in tops.values())), np.float32)
     positives, place = len(chosen["positives"]), 0

@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import Field
 
 from pipelines.artifacts.detectors import FeatureInfo
-from pipelines.detecting.gathering import TrainingShards, check_inputs
+from pipelines.detecting.checks import require_windows_and_maps
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import Input, Resources, StageConfig
 from pipelines.shards.stage import ShardStage
@@ -47,7 +48,7 @@ class WindowTrainingConfig(GpuFields):
     difficult: bool = False
 
     def positives_only(self) -> tuple[str, ...]:
-        """Splits of which nothing but objects to learn is used: none, unless a stage lets them be named."""
+        """Return the splits of which nothing but objects to learn is used: none, unless a stage lets them be named."""
         return ()
 
 
@@ -66,11 +67,11 @@ class WindowTrainingStage(ShardStage[W]):
 
     @classmethod
     def check(cls, config: W, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The splits and the scales must be extracted."""
-        check_inputs(config, config.scales, (config.split, *config.positives_only()), inputs)
+        """Check that the splits and the scales are extracted."""
+        require_windows_and_maps(config, config.scales, (config.split, *config.positives_only()), inputs)
 
     def prepare(self) -> None:
-        """Checks the splits and the categories, and records what is trained on which features."""
+        """Check the splits and the categories, and record what is trained on which features."""
         self._shards.check_splits(self.spec.step)
         self._shards.check_categories(self.config.categories, self.spec.step)
         self._info.write(self.artifact)
@@ -91,9 +92,9 @@ class WindowTrainingStage(ShardStage[W]):
         return self._info.extractor(self.input("maps"), self.workspace)
 
     def _pooling(self) -> Resources:
-        """What a unit that pools needs."""
+        """Return what a unit that pools needs."""
         return self.config.resources()
 
     def _solving(self, memory_bytes: int) -> Resources:
-        """What a unit that solves needs."""
+        """Return what a unit that solves needs."""
         return Resources(cpus=self.config.cpus, memory_bytes=memory_bytes)

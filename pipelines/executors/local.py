@@ -22,7 +22,7 @@ class LocalExecutor:
     name = "local"
 
     def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """Runs the units in order; see `Executor.run_units`."""
+        """Run the units in order; see `Executor.run_units`."""
         for unit in units:
             try:
                 yield run_unit(spec, unit)
@@ -35,9 +35,9 @@ class LocalExecutor:
                 yield UnitFailure(unit, one_line(error), 1)
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
-        """Trains with one worker in this process."""
+        """Train with one worker in this process."""
         train_unit(spec, unit, LocalWorker())
         return build_stage(spec).artifact.commit(unit)
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing: it holds nothing."""

@@ -40,7 +40,7 @@ _PASSING = (ConnectionError, TimeoutError, MemoryError)
 
 
 def _ray() -> Any:
-    """Imports Ray, once its environment is set; untyped, as most of its functions are."""
+    """Import Ray, once its environment is set; untyped, as most of its functions are."""
     import ray
 
     return ray
@@ -51,7 +51,7 @@ def _is_connected() -> bool:
 
 
 def _work(spec: StageSpec, unit: str) -> Iterator[Commit | None]:
-    """Runs on a worker. The first item says that the task has started, which a queued one has not; then the commit."""
+    """Work on a worker. The first item says that the task has started, which a queued one has not; then the commit."""
     yield None
     yield run_unit(spec, unit)
 
@@ -138,7 +138,7 @@ class RayExecutor:
         logger.info("ray joined address=%s nodes=%d", address, len(ray.nodes()))
 
     def _common_options(self, *, local: bool) -> dict[str, Any]:
-        """What starts and joins alike; `local`: all workers are on this machine, with this interpreter."""
+        """Return what starts and joins alike; `local`: all workers are on this machine, with this interpreter."""
         variables = ray_environment.worker_variables() | dict(self._runtime_env.get("env_vars", {}))
         python = ray_environment.worker_python() if local else {}
         return {
@@ -149,7 +149,7 @@ class RayExecutor:
         }
 
     def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """Runs the units as tasks; see `Executor.run_units`. Closing the iterator cancels what is in flight."""
+        """Run the units as tasks; see `Executor.run_units`. Closing the iterator cancels what is in flight."""
         if "://" not in spec.workspace and not self._warned and len(_ray().nodes()) > 1:
             self._warned = True
             logger.warning("workspace %s is a folder: every node must have it at that path", spec.workspace)
@@ -162,14 +162,14 @@ class RayExecutor:
             run.cancel()
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
-        """Trains on Ray Train; see `Executor.train`."""
+        """Train on Ray Train; see `Executor.train`."""
         from pipelines.executors.ray_train import train_on_ray
 
         train_on_ray(spec, phase, unit, local=self.local)
         return build_stage(spec).artifact.commit(unit)
 
     def close(self) -> None:
-        """Leaves the cluster; a local Ray ends, and its logs are kept only if units failed."""
+        """Leave the cluster; a local Ray ends, and its logs are kept only if units failed."""
         if self._owned:
             _ray().shutdown()
         if self._folder is None:
@@ -220,7 +220,7 @@ class _PhaseRun:
         self._limit_until = -math.inf
 
     def outcomes(self) -> Iterator[Commit | UnitFailure]:
-        """Yields each unit's commit or failure as it ends."""
+        """Yield each unit's commit or failure as it ends."""
         while self._book.open:
             self._submit()
             for outcome in (*self._collect(), *self._expire()):
@@ -230,7 +230,7 @@ class _PhaseRun:
             self._metrics.in_flight.set(len(self._in_flight), tags=self._tags)
 
     def cancel(self) -> None:
-        """Ends every task that is still in flight."""
+        """End every task that is still in flight."""
         for generator in list(self._in_flight):
             self._drop(generator)
         self._metrics.in_flight.set(0, tags=self._tags)
@@ -244,7 +244,7 @@ class _PhaseRun:
             self._in_flight[self._task.remote(self._spec, unit)] = _Attempt(unit, now)
 
     def _collect(self) -> Iterator[Commit | UnitFailure]:
-        """Waits a little for a task that has news, and takes it."""
+        """Wait a little for a task that has news, and take it."""
         ray = _ray()
         now = time.monotonic()
         due = self._book.next_due()
@@ -269,7 +269,7 @@ class _PhaseRun:
                 yield self._done(commit)
 
     def _expire(self) -> Iterator[Commit | UnitFailure]:
-        """Issues late units again; ends tasks that are twice as late, or that never started."""
+        """Issue late units again; end tasks that are twice as late, or that never started."""
         deadline = self._phase.resources.deadline_seconds
         for generator, attempt in list(self._in_flight.items()):
             age = time.monotonic() - (attempt.submitted if attempt.started is None else attempt.started)
@@ -290,7 +290,7 @@ class _PhaseRun:
                 yield from self._failed(attempt.unit, "infrastructure", late, at_once=True)
 
     def _failed(self, unit: str, kind: Kind, reason: str, *, at_once: bool = False) -> Iterator[Commit | UnitFailure]:
-        """Counts a failed try; puts the unit back, or gives it up, or finds that it is committed after all."""
+        """Count a failed try; put the unit back, or give it up, or find that it is committed after all."""
         logger.warning("unit try failed step=%s unit=%s kind=%s reason=%s", self._spec.step, unit, kind, reason)
         self._metrics.retried.inc(tags={**self._tags, "kind": kind})
         self._book.count_failure(unit, kind, reason)
@@ -318,7 +318,7 @@ class _PhaseRun:
         return commit
 
     def _close(self, unit: str) -> None:
-        """Ends the account of a unit and every other try of it."""
+        """End the account of a unit and every other try of it."""
         self._book.close(unit)
         for generator, attempt in list(self._in_flight.items()):
             if attempt.unit == unit:
@@ -330,7 +330,7 @@ class _PhaseRun:
 
 
 def _remote_task(spec: StageSpec, phase: Phase, *, local: bool) -> tuple[Any, float]:
-    """The remote function of a phase, and the CPUs that one task of it takes."""
+    """Return the remote function of a phase, and the CPUs that one task of it takes."""
     ray = _ray()
     wanted = phase.resources
     have: dict[str, float] = ray.cluster_resources()
@@ -363,7 +363,7 @@ def _remote_task(spec: StageSpec, phase: Phase, *, local: bool) -> tuple[Any, fl
 
 
 def _in_flight_limit(phase: Phase, cpus: float) -> int:
-    """Twice what the cluster can run at once, so that no slot waits for the driver and an autoscaler sees demand."""
+    """Return twice what the cluster can run at once: no slot waits for the driver, and an autoscaler sees demand."""
     have: dict[str, float] = _ray().cluster_resources()
     needs = Counter({"CPU": cpus, "GPU": phase.resources.gpus, "memory": float(phase.resources.memory_bytes)})
     slots = [have.get(name, 0.0) / need for name, need in needs.items() if need > 0]
@@ -371,7 +371,7 @@ def _in_flight_limit(phase: Phase, cpus: float) -> int:
 
 
 def _judge(error: BaseException, spec: StageSpec) -> tuple[Kind, str]:
-    """Tells what kind of failure a task's error is, in one line; raises what no other try can escape."""
+    """Tell what kind of failure a task's error is, in one line; raise what no other try can escape."""
     if not isinstance(error, _ray().exceptions.RayTaskError):
         return "infrastructure", one_line(error)
     cause = getattr(error, "cause", error)

@@ -25,7 +25,7 @@ _THREAD_VARIABLES = (
 
 
 def resolve_address(address: str | None) -> str | None:
-    """Tells which cluster to join: `address`, or `RAY_ADDRESS` as Ray sets it for jobs, or None for a local Ray.
+    """Tell which cluster to join: `address`, or `RAY_ADDRESS` as Ray sets it for jobs, or None for a local Ray.
 
     Raises:
         ConfigError: The address is of a kind that can't be joined.
@@ -41,7 +41,7 @@ def resolve_address(address: str | None) -> str | None:
 
 
 def probe(address: str) -> None:
-    """Raises `ConfigError` at once if nobody listens at `host:port`; Ray itself would try for two minutes."""
+    """Raise `ConfigError` at once if nobody listens at `host:port`; Ray itself would try for two minutes."""
     if address == "auto":
         return
     host, colon, port = address.rpartition(":")
@@ -55,12 +55,12 @@ def probe(address: str) -> None:
 
 
 def is_loopback(address: str) -> bool:
-    """Tells whether a cluster's address is of this machine alone."""
+    """Tell whether a cluster's address is of this machine alone."""
     return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
 
 
 def set_up(local: bool) -> None:
-    """Sets what Ray reads from the environment; what is set already stays."""
+    """Set what Ray reads from the environment; what is set already stays."""
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         # `uv run` would have every worker build its environment anew.
@@ -84,13 +84,13 @@ def set_up(local: bool) -> None:
 
 
 def private_folder() -> Path:
-    """Makes a folder of our own for a local Ray's sockets and logs, with a path short enough for unix sockets."""
+    """Make a folder of our own for a local Ray's sockets and logs, with a path short enough for unix sockets."""
     base = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="spp-", dir=base if len(base) <= _LONGEST_FOLDER else "/tmp"))  # noqa: S108
 
 
 def worker_variables() -> dict[str, str]:
-    """Environment variables with which workers can import what the driver can, also from a plain checkout."""
+    """Return environment variables with which workers can import what the driver can, also from a plain checkout."""
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return {}  # a submitted job brings its code along
     root = Path(__file__).resolve().parents[2]
@@ -101,7 +101,7 @@ def worker_variables() -> dict[str, str]:
 
 
 def worker_python() -> dict[str, str]:
-    """The part of a local Ray's runtime environment that names the interpreter.
+    """Return the part of a local Ray's runtime environment that names the interpreter.
 
     Ray starts workers through a shell without quoting the interpreter's path, so one with a space never starts.
     """
@@ -110,5 +110,5 @@ def worker_python() -> dict[str, str]:
 
 
 def thread_variables(cpus: float) -> dict[str, str]:
-    """Environment variables that bound the threads of every library to a task's CPUs, at least 1."""
+    """Return environment variables that bound the threads of every library to a task's CPUs, at least 1."""
     return dict.fromkeys(_THREAD_VARIABLES, str(max(1, int(cpus))))

@@ -47,7 +47,7 @@ class RayWorker:
         self.device: torch.device = ray.train.torch.get_device()
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model in DistributedDataParallel, which starts with rank 0's weights everywhere."""
+        """Return the model in DistributedDataParallel, which starts with rank 0's weights everywhere."""
         import ray.train.torch
 
         if self.world_size == 1:
@@ -56,15 +56,15 @@ class RayWorker:
         return wrapped
 
     def agree(self, value: float) -> float:
-        """Rank 0's value."""
+        """Return rank 0's value."""
         return self._collect(value, lambda shared: torch.distributed.broadcast(shared, src=0))
 
     def mean(self, value: float) -> float:
-        """The mean over the ranks."""
+        """Return the mean over the ranks."""
         return self._collect(value / self.world_size, torch.distributed.all_reduce)
 
     def report(self, point: Mapping[str, Any]) -> None:
-        """Nothing: `ray.train.report` waits for its controller; the driver reads the checkpoints' curve instead."""
+        """Do nothing: `ray.train.report` waits for its controller; the driver reads the checkpoints' curve instead."""
 
     def _collect(self, value: float, operation: Any) -> float:
         if self.world_size == 1:
@@ -75,7 +75,7 @@ class RayWorker:
 
 
 def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, local: bool = False) -> None:
-    """Trains a unit on `phase.workers` workers of the connected Ray cluster until it is committed.
+    """Train a unit on `phase.workers` workers of the connected Ray cluster until it is committed.
 
     A dead worker is replaced up to five times, a preempted one without limit, and the group goes on from the latest
     checkpoint.
@@ -121,7 +121,7 @@ def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, local: bool = Fals
 
 
 def _worker_resources(spec: StageSpec, phase: Phase, *, local: bool) -> dict[str, float]:
-    """What each worker reserves: what the phase asks for, or its share of a machine that has less."""
+    """Return what each worker reserves: what the phase asks for, or its share of a machine that has less."""
     import ray
 
     wanted, workers = phase.resources, phase.workers
@@ -154,7 +154,7 @@ def _run_config(workspace: str, name: str) -> Any:
 
 
 def _train_loop(config: dict[str, Any]) -> None:
-    """Runs in every worker. An `SppError` is recorded for the driver, since no other attempt would escape it."""
+    """Train in every worker. An `SppError` is recorded for the driver, since no other attempt would escape it."""
     spec: StageSpec = config["spec"]
     artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
     if _recorded(artifact, config["attempt"]) is not None:
@@ -170,7 +170,7 @@ def _train_loop(config: dict[str, Any]) -> None:
 
 
 def _fit(trainer: Any, artifact: Artifact) -> Exception | None:
-    """Fits on a thread, so that Ctrl-C reaches the caller: on the main thread Ray Train would swallow it."""
+    """Fit on a thread, so that Ctrl-C reaches the caller: on the main thread Ray Train would swallow it."""
     failures: list[Exception] = []
 
     def fit() -> None:
@@ -189,7 +189,7 @@ def _fit(trainer: Any, artifact: Artifact) -> Exception | None:
 
 
 def _show_progress(checkpoints: Checkpoints, shown: int) -> int:
-    """Logs the curve's last point of a checkpoint that is new. Returns the step shown last."""
+    """Log the curve's last point of a checkpoint that is new. Return the step shown last."""
     steps = checkpoints.steps()
     if not steps or steps[-1] <= shown:
         return shown
@@ -222,14 +222,14 @@ def _recorded(artifact: Artifact, attempt: str) -> SppError | None:
 
 
 def _clean(artifact: Artifact, attempt: str, name: str) -> None:
-    """Removes what the attempt left: its error record and Ray's own storage."""
+    """Remove what the attempt left: its error record and Ray's own storage."""
     artifact.store.delete(_record_name(artifact, attempt))
     for entry in artifact.store.list(f"{_STORAGE}/{name}"):
         artifact.store.delete(entry.name)
 
 
 def _first_line(error: Exception) -> str:
-    """What went wrong at the bottom of Ray's wrappings, in one line."""
+    """Tell what went wrong at the bottom of Ray's wrappings, in one line."""
     failures = getattr(error, "worker_failures", None)
     inner: BaseException = next(iter(failures.values())) if failures else error
     inner = getattr(inner, "controller_failure", inner)

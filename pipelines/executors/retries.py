@@ -35,7 +35,7 @@ class RetryLimits:
     longest_wait: float = 30.0
 
     def tries(self, kind: Kind) -> int:
-        """The limit for a kind of failure."""
+        """Return the limit for a kind of failure."""
         return self.infrastructure if kind == "infrastructure" else self.application
 
     def wait(self, failures: int) -> float:
@@ -76,15 +76,15 @@ class UnitBook:
         return len(self._accounts)
 
     def is_open(self, unit: str) -> bool:
-        """Whether a unit is neither done nor given up."""
+        """Tell whether a unit is neither done nor given up."""
         return unit in self._accounts
 
     def is_waiting(self, unit: str) -> bool:
-        """Whether a try of the unit is still to come."""
+        """Tell whether a try of the unit is still to come."""
         return unit in self._accounts and self._accounts[unit].waiting
 
     def take_due(self, now: float, most: int) -> Iterator[str]:
-        """Yields up to `most` units whose time has come; they are out from then on."""
+        """Yield up to `most` units whose time has come; they are out from then on."""
         while most > 0 and self._queue and self._queue[0][0] <= now:
             _, _, unit = heapq.heappop(self._queue)
             if self.is_waiting(unit):
@@ -93,30 +93,30 @@ class UnitBook:
                 yield unit
 
     def next_due(self) -> float | None:
-        """When the next waiting unit is due; None if none waits."""
+        """Tell when the next waiting unit is due; None if none waits."""
         while self._queue and not self.is_waiting(self._queue[0][2]):
             heapq.heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
     def count_failure(self, unit: str, kind: Kind, reason: str) -> None:
-        """Notes that a try failed."""
+        """Note that a try failed."""
         account = self._accounts[unit]
         account.failures[kind] += 1
         account.reason = reason
 
     def exhausted(self, unit: str) -> UnitFailure | None:
-        """The failure to report if a unit has no tries left."""
+        """Return the failure to report if a unit has no tries left."""
         account = self._accounts[unit]
         if all(count < self._limits.tries(kind) for kind, count in account.failures.items()):
             return None
         return UnitFailure(unit, account.reason, account.failures.total(), corrupt=account.failures["artifact"] > 0)
 
     def retry(self, unit: str, now: float, *, at_once: bool = False) -> None:
-        """Puts a unit back, after a wait that grows with its failures."""
+        """Put a unit back, after a wait that grows with its failures."""
         if not self._accounts[unit].waiting:
             failures = self._accounts[unit].failures.total()
             self._push(unit, now if at_once or not failures else now + self._limits.wait(failures))
 
     def close(self, unit: str) -> None:
-        """Takes a unit out: it is done or given up."""
+        """Take a unit out: it is done or given up."""
         del self._accounts[unit]

@@ -9,12 +9,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipelines.finetuning.plans import Chunk, ChunkPlanner
 from pipelines.shards.read_ahead import NumberedAhead
 from pipelines.shards.windowed import ShardInputs, WindowedImage
+from sppnet.arrays import Integers
 from sppnet.boxes import mirror_boxes
 from sppnet.pooling.geometry import Convention, Geometry
 from sppnet.pooling.image_windows import pool_image_windows
@@ -39,8 +39,8 @@ class WindowPooler:
     convention: Convention
     device: torch.device
 
-    def pool(self, chunk: Chunk, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-        """Pools some of a chunk's windows.
+    def pool(self, chunk: Chunk, rows: Integers) -> torch.Tensor:
+        """Pool some of a chunk's windows.
 
         Returns:
             `[len(rows), bins * C]` in the order of `rows`, of the maps' type.
@@ -63,9 +63,7 @@ class WindowPooler:
             raise ValueError("no rows to pool")
         return pooled
 
-    def _pool_image(
-        self, image: WindowedImage, chunk: Chunk, rows: npt.NDArray[np.int64], *, flipped: bool
-    ) -> torch.Tensor:
+    def _pool_image(self, image: WindowedImage, chunk: Chunk, rows: Integers, *, flipped: bool) -> torch.Tensor:
         # A copy: the arrays are read-only views of the shard's bytes.
         maps = {scale: torch.from_numpy(np.array(grid)).to(self.device) for scale, grid in image.maps.items()}
         own = chunk.windows.boxes[rows]
@@ -98,7 +96,7 @@ class WindowBatches:
         self._chunks = NumberedAhead(self._load, math.ceil(steps / chunk), ahead=2, name="window-batches")
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """This worker's slice of a step's batch: vectors `[n, bins * C]` and classes `[n]`, on the device."""
+        """Return this worker's slice of a step's batch: vectors `[n, bins * C]` and classes `[n]`, on the device."""
         index, position = divmod(step, self._chunk)
         vectors, labels = self._chunks.get(index)
         size = len(range(self._batch)[self._slice])
@@ -113,5 +111,5 @@ class WindowBatches:
         return self._pooler.pool(plan, rows), labels
 
     def close(self) -> None:
-        """Ends the thread after the chunk at hand."""
+        """End the thread after the chunk at hand."""
         self._chunks.close()

@@ -75,7 +75,7 @@ class FinetuneConfig(TrainingConfig):
     shards: Annotated[int, Field(ge=1)] = 2
 
     def rule(self) -> SamplingRule:
-        """The part that says which windows train."""
+        """Return the part that says which windows train."""
         return SamplingRule(
             categories=self.categories,
             batch=self.batch,

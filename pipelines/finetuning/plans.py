@@ -18,6 +18,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.shards.reading import IngestedImages
 from pipelines.shards.windowed import ShardInputs
 from pipelines.training.held_out import is_held_out
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.boxes import iou_matrix
 from sppnet.detection.sampling import draw_batch, finetune_bands, label_windows
 from sppnet.errors import ConfigError
@@ -63,7 +64,7 @@ class SamplingRule:
         return round(self.batch * self.positive_fraction)
 
     def held_out(self, key: str) -> bool:
-        """Tells whether an image is held out; depends on its key only."""
+        """Tell whether an image is held out; depends on its key only."""
         return is_held_out(key, self.holdout)
 
 
@@ -78,19 +79,19 @@ class WindowSet:
     """
 
     images: npt.NDArray[np.object_]
-    boxes: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
+    boxes: Float32s
+    labels: Integers
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: npt.NDArray[np.int64] | slice) -> WindowSet:
-        """Some of the windows."""
+    def take(self, rows: Integers | slice) -> WindowSet:
+        """Return some of the windows."""
         return WindowSet(self.images[rows], self.boxes[rows], self.labels[rows])
 
     @classmethod
     def join(cls, parts: Sequence[WindowSet]) -> WindowSet:
-        """Puts sets behind one another."""
+        """Put sets behind one another."""
         if not parts:
             return cls(np.empty(0, object), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
         return cls(
@@ -109,15 +110,13 @@ class Candidates:
 
     @classmethod
     def join(cls, parts: Sequence[Candidates]) -> Candidates:
-        """Those of several shards."""
+        """Join those of several shards."""
         positives = WindowSet.join([part.positives for part in parts])
         return cls(positives, WindowSet.join([part.negatives for part in parts]))
 
 
-def label_image(
-    unit: str, annotation: ImageAnnotation, windows: npt.NDArray[np.float32], rule: SamplingRule
-) -> Candidates:
-    """Sorts an image's windows, and its objects' own boxes, into objects and background (section 4.1)."""
+def label_image(unit: str, annotation: ImageAnnotation, windows: Float32s, rule: SamplingRule) -> Candidates:
+    """Sort an image's windows, and its objects' own boxes, into objects and background (section 4.1)."""
     objects = [thing for thing in annotation.objects if thing.category in rule.categories]
     used = [thing for thing in objects if rule.difficult or not thing.difficult]
     unused = np.array([thing.box for thing in objects if thing not in used], np.float32).reshape(-1, 4)
@@ -128,7 +127,7 @@ def label_image(
     on_unused = iou_matrix(pool[negative], unused).max(axis=1, initial=0.0) >= rule.positive_iou[0]
     negative = negative[~on_unused]
 
-    def choose(rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> WindowSet:
+    def choose(rows: Integers, labels: Integers) -> WindowSet:
         images = np.empty(len(rows), object)
         images.fill((unit, annotation.key))
         return WindowSet(images, pool[rows], labels)
@@ -147,8 +146,8 @@ class Chunk:
     """
 
     windows: WindowSet
-    scales: npt.NDArray[np.int64]
-    flipped: npt.NDArray[np.bool_]
+    scales: Integers
+    flipped: Bools
 
 
 class ChunkPlanner:
@@ -182,7 +181,7 @@ class ChunkPlanner:
         self._read = lru_cache(maxsize=_SHARDS_KEPT)(self._read_shard)
 
     def chunk(self, index: int, batches: int) -> Chunk:
-        """Plans a chunk of so many batches.
+        """Plan a chunk of so many batches.
 
         Raises:
             ConfigError: The split has no window on an object, or none on background.
@@ -191,7 +190,7 @@ class ChunkPlanner:
         return self._draw(found, batches, derive_seed(self._seed, "chunk", index), flips=self._rule.flips)
 
     def held_out(self, batches: int) -> Chunk | None:
-        """Plans a fixed set of windows of held-out images; None where there are none."""
+        """Plan a fixed set of windows of held-out images; None where there are none."""
         if not self._rule.holdout:
             return None
         found = self._gather(0, batches, held_out=True)
@@ -200,7 +199,7 @@ class ChunkPlanner:
         return self._draw(found, batches, derive_seed(self._seed, "held-out"), flips=False)
 
     def _shard_order(self, start: int, *, held_out: bool) -> Iterator[str]:
-        """Every shard once, the two kinds in turn, each from a place in its endless sequence of permutations."""
+        """Return every shard once, the two kinds in turn, each from a place in its endless sequence of permutations."""
         kinds = [self._permuted(self._units, "epoch", start)]
         if not held_out:
             kinds.append(self._permuted(self._positive_units, "positives-epoch", start))
@@ -214,7 +213,7 @@ class ChunkPlanner:
             yield units[order[position]]
 
     def _gather(self, start: int, batches: int, *, held_out: bool) -> Candidates:
-        """Reads shards until there is enough to draw without repetition, or all were read."""
+        """Read shards until there is enough to draw without repetition, or all were read."""
         wanted = batches * self._rule.positives, batches * (self._rule.batch - self._rule.positives)
         kinds = 2 if self._positive_units and not held_out else 1
         least = max(self._rule.shards, _HELD_OUT_SHARDS) if held_out else kinds * self._rule.shards
@@ -233,7 +232,7 @@ class ChunkPlanner:
         return Candidates.join(list(parts.values()))
 
     def _read_shard(self, unit: str) -> tuple[Candidates, Candidates]:
-        """A shard's candidates for training and held-out ones."""
+        """Return a shard's candidates for training and held-out ones."""
         positives_only = unit in self._positives_only
         annotations, _ = self._images.read_annotations(unit)
         parts: tuple[list[Candidates], list[Candidates]] = ([], [])

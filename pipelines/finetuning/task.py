@@ -89,7 +89,7 @@ class FinetuneTask(Task):
         )
 
     def _input_scale(self) -> float:
-        """Factor on pooled vectors while a fresh head trains.
+        """Return the factor on pooled vectors while a fresh head trains.
 
         Learning rates mean nothing to layers whose inputs have any norm: an imported backbone's vectors may be
         hundreds of times longer than those of a network trained here. Fresh layers see the mean norm that SVMs see
@@ -102,7 +102,7 @@ class FinetuneTask(Task):
         return feature_scale(torch.linalg.vector_norm(vectors, dim=1).cpu().numpy())
 
     def loss(self, model: nn.Module, step: int) -> torch.Tensor:
-        """Softmax loss of this worker's windows."""
+        """Return the softmax loss of this worker's windows."""
         vectors, labels = self._batches.batch(step)
         logits = model(vectors * self._scale)
         # A sum over the worker's windows and a mean over the batch: slices need not be of one size.
@@ -118,7 +118,7 @@ class FinetuneTask(Task):
         return self._pooler.pool(chunk, np.arange(len(chunk.windows))), labels
 
     def measure(self) -> Mapping[str, float]:
-        """Accuracy on held-out windows: all of them, those on objects, and the latter with background left out."""
+        """Measure the accuracy on held-out windows: all, those on objects, and the latter with background left out."""
         if self._held_out is None:
             return {}
         vectors, labels = self._held_out
@@ -136,7 +136,7 @@ class FinetuneTask(Task):
         }
 
     def finish(self, curve: Curve) -> Output:
-        """The head with what it was trained for."""
+        """Return the head with what it was trained for."""
         config = self._config
         head = copy.deepcopy(self.model)
         _multiply_fc6(head, self._scale)
@@ -152,7 +152,7 @@ class FinetuneTask(Task):
         return Output(encode_head(trained), SUFFIX, rows=len(self.model.state_dict()), done=0, metrics=metrics)
 
     def close(self) -> None:
-        """Ends the thread that pools."""
+        """End the thread that pools."""
         self._batches.close()
 
 

@@ -16,7 +16,7 @@ NUMBERS_FILE = "coco_{split}_numbers.json"
 
 
 def write_coco(tables: Iterable[DetectionTable], numbers: Numbers, split: str, folder: Path) -> list[Path]:
-    """Writes the results, and beside them which number stands for which image and category.
+    """Write the results, and beside them which number stands for which image and category.
 
     Args:
         tables: The detections, in pieces.
@@ -53,7 +53,7 @@ def _entries(table: DetectionTable, numbers: Numbers) -> Iterable[str]:
 
 
 def read_coco(data: bytes, numbers: Numbers) -> DetectionTable:
-    """Reads COCO's results; the inverse of `write_coco` for images and categories that `numbers` knows."""
+    """Read COCO's results; the inverse of `write_coco` for images and categories that `numbers` knows."""
     found = json.loads(data)
     images = {number: place for place, number in enumerate(numbers.images.values())}
     ids = {number: place for place, number in enumerate(numbers.categories.values())}

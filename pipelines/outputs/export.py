@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from pipelines.artifacts.detections import DetectionTable, write_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
-from pipelines.detecting.scoring import DetectorSource
+from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.engine.store import LocalStore, Store, open_store
 from pipelines.outputs.coco import write_coco
 from pipelines.outputs.ids import Numbers, category_numbers, image_numbers
@@ -63,7 +63,7 @@ class Written:
 
 
 def check_format(name: str) -> Format:
-    """The format of that name; raises `ConfigError` for another."""
+    """Return the format of that name; raise `ConfigError` for another."""
     for known in FORMATS:
         if name == known:
             return known
@@ -71,7 +71,7 @@ def check_format(name: str) -> Format:
 
 
 def export(detected: DetectionSet, images: IngestedImages, options: ExportOptions, out: str) -> Written:
-    """Writes a split's detections below `out`; what is there under the same names is replaced when all is written.
+    """Write a split's detections below `out`; what is there under the same names is replaced when all is written.
 
     Args:
         detected: The detections.
@@ -147,7 +147,7 @@ def _write(
 
 
 def _numbers(detected: DetectionSet, images: IngestedImages, options: ExportOptions) -> Numbers:
-    """Given ones, else the data set's; COCO's images are counted from 1 where the data set has none."""
+    """Return given numbers, else the data set's; COCO's images are counted from 1 where the data set has none."""
     given = options.numbers or Numbers({}, {})
     places = dict(given.images) or image_numbers(images, detected.split)
     if not places and options.format == "det":
@@ -161,7 +161,7 @@ def _numbers(detected: DetectionSet, images: IngestedImages, options: ExportOpti
 
 @contextmanager
 def _aside(store: Store) -> Iterator[Path]:
-    """A folder to write in before the files appear: beside their place, or a temporary one for object stores."""
+    """Return a folder to write in before the files appear: beside their place, or a temporary one for object stores."""
     beside = None
     try:
         if isinstance(store, LocalStore):

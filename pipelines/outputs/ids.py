@@ -28,20 +28,20 @@ class Numbers:
     categories: Mapping[str, int]
 
     def to_json(self) -> bytes:
-        """As `parse` reads it."""
+        """Encode the numbers as `parse` reads them."""
         return canonical_json({"images": dict(self.images), "categories": dict(self.categories)}).encode()
 
     def of_image(self, key: str) -> int:
-        """An image's number; raises `ConfigError` if it has none."""
+        """Return an image's number; raise `ConfigError` if it has none."""
         return _number(self.images, key, "image")
 
     def of_category(self, name: str) -> int:
-        """A category's number; raises `ConfigError` if it has none."""
+        """Return a category's number; raise `ConfigError` if it has none."""
         return _number(self.categories, name, "category")
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> Numbers:
-        """Reads numbers that a data set's makers gave.
+        """Read numbers that a data set's makers gave.
 
         Args:
             data: A list of images, `<image> <number>` a line (ILSVRC's `val.txt`); or JSON with `images` and
@@ -67,7 +67,7 @@ class Numbers:
 
 
 def _key(name: str) -> str:
-    """An image's key as ingest makes it, of a list's or COCO's file name."""
+    """Return an image's key as ingest makes it, of a list's or COCO's file name."""
     return key_of(name) if posixpath.splitext(name)[1] else name
 
 
@@ -97,12 +97,12 @@ def _number(numbers: Mapping[str, int], name: str, what: str) -> int:
 
 
 def category_numbers(manifest: Manifest) -> dict[str, int]:
-    """1, 2, ... in the order of the data set's categories: for ILSVRC DET the ids 1 to 200."""
+    """Give numbers 1, 2, ... to the data set's categories, in their order: for ILSVRC DET the ids 1 to 200."""
     return {name: number for number, name in enumerate(manifest.categories, 1)}
 
 
 def image_numbers(images: IngestedImages, split: str) -> dict[str, int]:
-    """The numbers that the data set's annotations give to a split's images; empty unless all have one.
+    """Return the numbers that the data set's annotations give to a split's images; empty unless all have one.
 
     Raises:
         ConfigError: Two images have the same.

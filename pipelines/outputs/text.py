@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pipelines.artifacts.detections import DetectionTable
 from pipelines.outputs.ids import Numbers
+from sppnet.arrays import Float32s, Float64s
 from sppnet.errors import ConfigError
 
 _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])
@@ -17,32 +18,32 @@ _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])
 DET_FILE = "det_submission_{split}.txt"
 
 
-def one_based(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """VOC's and ILSVRC's corners of 0-based half-open boxes `[n, 4]`: `xmin ymin xmax ymax`, inclusive."""
-    corners: npt.NDArray[np.float64] = boxes.astype(np.float64) + _FIRST_PIXEL
+def one_based(boxes: Float32s) -> Float64s:
+    """Return VOC's and ILSVRC's corners of 0-based half-open boxes `[n, 4]`: `xmin ymin xmax ymax`, inclusive."""
+    corners: Float64s = boxes.astype(np.float64) + _FIRST_PIXEL
     return corners
 
 
-def zero_based(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """The inverse of `one_based`."""
-    boxes: npt.NDArray[np.float32] = (corners - _FIRST_PIXEL).astype(np.float32)
+def zero_based(corners: Float64s) -> Float32s:
+    """Return the inverse of `one_based`."""
+    boxes: Float32s = (corners - _FIRST_PIXEL).astype(np.float32)
     return boxes
 
 
 def lines(table: DetectionTable, names: Iterable[str]) -> Iterator[str]:
-    """`<name> <score> <xmin> <ymin> <xmax> <ymax>` a detection: scores to the bit, pixels to at least six decimals."""
+    """Yield `<name> <score> <xmin> <ymin> <xmax> <ymax>` a detection: scores to the bit, pixels to six decimals."""
     columns = zip(names, table.scores.tolist(), one_based(table.boxes).tolist(), strict=True)
     for name, score, (x0, y0, x1, y1) in columns:
         yield f"{name} {score:.9g} {x0:.10g} {y0:.10g} {x1:.10g} {y1:.10g}\n"
 
 
 def voc_file(split: str, category: str) -> str:
-    """Name of a category's results file, as the development kit has it."""
+    """Return the name of a category's results file, as the development kit has it."""
     return f"comp4_det_{split}_{category}.txt"
 
 
 def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split: str, folder: Path) -> list[Path]:
-    """Writes a comp4 file for each category, an empty one where nothing was found.
+    """Write a comp4 file for each category, an empty one where nothing was found.
 
     Args:
         tables: The detections, in pieces.
@@ -71,7 +72,7 @@ def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split
 
 
 def read_voc(data: bytes, category: str, where: str) -> DetectionTable:
-    """Reads a comp3 or comp4 file.
+    """Read a comp3 or comp4 file.
 
     Raises:
         ConfigError: It is something else; the message names `where` and the line.
@@ -88,7 +89,7 @@ def read_voc(data: bytes, category: str, where: str) -> DetectionTable:
 
 
 def write_det(tables: Iterable[DetectionTable], numbers: Numbers, split: str, folder: Path) -> list[Path]:
-    """Writes ILSVRC DET's submission: `<image index> <DET id> <confidence> <xmin> <ymin> <xmax> <ymax>` a line.
+    """Write ILSVRC DET's submission: `<image index> <DET id> <confidence> <xmin> <ymin> <xmax> <ymax>` a line.
 
     Raises:
         ConfigError: An image or a category has no number.
@@ -104,7 +105,7 @@ def write_det(tables: Iterable[DetectionTable], numbers: Numbers, split: str, fo
 
 
 def read_det(data: bytes, numbers: Numbers, where: str) -> DetectionTable:
-    """Reads ILSVRC DET's submission, this project's or any other's.
+    """Read ILSVRC DET's submission, this project's or any other's.
 
     Raises:
         ConfigError: It is something else, or has an image index or DET id that `numbers` does not know.
@@ -122,10 +123,8 @@ def read_det(data: bytes, numbers: Numbers, where: str) -> DetectionTable:
     return _table(keys, categories, image, category, values[:, 2:])
 
 
-def _places(
-    given: npt.NDArray[np.float64], numbers: Mapping[str, int], what: str
-) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
-    """Of numbers in a file: indices into the names that have them, in order of their numbers."""
+def _places(given: Float64s, numbers: Mapping[str, int], what: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+    """Return, of numbers in a file, indices into the names that have them, in order of their numbers."""
     ordered = sorted((number, name) for name, number in numbers.items())
     known = np.array([number for number, _ in ordered], dtype=np.float64)
     place = np.minimum(np.searchsorted(known, given), max(len(known) - 1, 0))
@@ -140,7 +139,7 @@ def _table(
     categories: tuple[str, ...],
     image: npt.NDArray[np.int32],
     category: npt.NDArray[np.int32],
-    values: npt.NDArray[np.float64],
+    values: Float64s,
 ) -> DetectionTable:
     none = np.full((len(values), 4), np.nan, np.float32)
     scores, boxes = values[:, 0].astype(np.float32), zero_based(values[:, 1:])

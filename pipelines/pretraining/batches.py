@@ -12,17 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.artifacts.annotations import Box
-from pipelines.pretraining.examples import CropExample, EpochOrder, View
-from pipelines.shards.image_cache import ImageCache, Pixels
+from pipelines.pretraining.examples import CropExample, EpochOrder, SampleView
+from pipelines.shards.image_cache import ImageCache
 from pipelines.shards.read_ahead import NumberedAhead
+from sppnet.arrays import Integers, Pixels
 from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops
 from sppnet.seeds import derive_seed
 
 Fallback = Literal["centre", "skip"]
-Labels = npt.NDArray[np.int64]
 
 _AHEAD = 3  # batches, which bounds the memory
 _SHARDS_AHEAD = 16  # batches after which a shard that is being read must be there
@@ -44,7 +43,7 @@ class Cutter:
         shift: How far an `object`'s square is moved at most, over its side.
     """
 
-    view: View
+    view: SampleView
     crops: TrainingCrops
     min_overlap: float = 0.5
     overlap: Overlap = "object"
@@ -52,18 +51,18 @@ class Cutter:
     shift: float = 0.1
 
     def at_size(self, size: int) -> Cutter:
-        """The same crops for another size of the network's input, in pixels (section 2.3)."""
+        """Return the same crops for another size of the network's input, in pixels (section 2.3)."""
         return replace(self, crops=replace(self.crops, network_size=size))
 
     def reaches(self, image_hw: tuple[int, int], box: Box) -> bool:
-        """Tells whether any crop of an image, `(H, W)` pixels, overlaps the object's box in it enough."""
+        """Tell whether any crop of an image, `(H, W)` pixels, overlaps the object's box in it enough."""
         if self.view != "crop":
             return True
         found = self.crops.origins_around(image_hw, box, min_overlap=self.min_overlap, overlap=self.overlap)
         return len(found) > 0
 
     def cut(self, image: Pixels, box: Box, rng: np.random.Generator) -> Pixels:
-        """One random sample `[n, n, 3]`; `box` is in the pixels of `image`."""
+        """Return one random sample `[n, n, 3]`; `box` is in the pixels of `image`."""
         if self.view == "image":
             return self.crops.sample(image, rng)
         if self.view == "crop":
@@ -75,7 +74,7 @@ class Cutter:
         return self.crops.finish(square_around(image, box, context, (moved[0], moved[1])), rng)
 
     def cut_centre(self, image: Pixels, box: Box) -> Pixels:
-        """The sample to measure on: in the middle, neither flipped nor recoloured."""
+        """Return the sample to measure on: in the middle, neither flipped nor recoloured."""
         plain = replace(self.crops, flip=False, colour=None)
         if self.view == "object":
             middle = sum(self.context) / 2
@@ -84,7 +83,7 @@ class Cutter:
 
 
 def square_around(image: Pixels, box: Box, context: float, moved: tuple[float, float]) -> Pixels:
-    """The square of `context` times the box's longer side around it, moved by parts of its side, inside the image.
+    """Cut the square of `context` times the box's longer side around it, moved by parts of its side, from an image.
 
     Where it would leave the image it is pushed back in; where it does not fit, it is cut to a rectangle.
     """
@@ -99,7 +98,7 @@ def square_around(image: Pixels, box: Box, context: float, moved: tuple[float, f
 
 
 def centre_crop(image: Pixels, box: Box, size: int) -> Pixels:
-    """The square crop whose centre is nearest to the box's; the image's sides are at least `size`."""
+    """Return the square crop whose centre is nearest to the box's; the image's sides are at least `size`."""
     left, top = (
         int(np.clip(round((box[axis] + box[axis + 2] - size) / 2), 0, limit - size))
         for axis, limit in ((0, image.shape[1]), (1, image.shape[0]))
@@ -112,10 +111,10 @@ class _Batch:
     """A batch whose samples are being cut."""
 
     samples: Pixels
-    labels: Labels
+    labels: Integers
     parts: Sequence[Future[None]]
 
-    def wait(self) -> tuple[Pixels, Labels]:
+    def wait(self) -> tuple[Pixels, Integers]:
         for part in self.parts:
             part.result()
         return self.samples, self.labels
@@ -164,17 +163,17 @@ class CropBatches:
         self._cutters = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="crop-cutter")
         self._fetched: set[str] = set()
 
-    def batch(self, step: int) -> tuple[Pixels, Labels]:
-        """This worker's slice of a step's batch: samples uint8 `[n, size, size, 3]` and classes `[n]`."""
+    def batch(self, step: int) -> tuple[Pixels, Integers]:
+        """Return this worker's slice of a step's batch: samples uint8 `[n, size, size, 3]` and classes `[n]`."""
         return self._started.get(step).wait()
 
     def wait(self) -> None:
-        """Waits until the batches that are being cut ahead are ready."""
+        """Wait until the batches that are being cut ahead are ready."""
         for batch in self._started.wait():
             batch.wait()
 
     def close(self) -> None:
-        """Ends the threads after the samples at hand."""
+        """End the threads after the samples at hand."""
         self._started.close()
         self._cutters.shutdown(wait=True, cancel_futures=True)
 
@@ -196,7 +195,7 @@ class CropBatches:
         return _Batch(samples, labels, parts)
 
     def _fetch_ahead(self, step: int) -> None:
-        """Has the shards of a later batch read, once each, so that it need not wait for the storage."""
+        """Have the shards of a later batch read, once each, so that it need not wait for the storage."""
         if step >= self._steps:
             return
         units = {example.unit for example in self._order.take(step * self._batch, self._batch)}
@@ -206,7 +205,7 @@ class CropBatches:
 
 
 def load_example(cache: ImageCache, example: CropExample) -> tuple[Pixels, Box]:
-    """An example's image as the cache holds it, and its box in that image's pixels."""
+    """Return an example's image as the cache holds it, and its box in that image's pixels."""
     image, (width, height) = cache.get(example.unit, example.key)
     x, y = image.shape[1] / width, image.shape[0] / height
     x0, y0, x1, y1 = example.box
@@ -214,7 +213,7 @@ def load_example(cache: ImageCache, example: CropExample) -> tuple[Pixels, Box]:
 
 
 def fit_colours(cache: ImageCache, examples: Sequence[CropExample], strength: float) -> ColourJitter | None:
-    """Principal components of some images' colours, for a training without statistics; None where colours stay."""
+    """Find the principal components of some images' colours, where there are no statistics; None if colours stay."""
     if not strength:
         return None
     rng = np.random.default_rng(0)

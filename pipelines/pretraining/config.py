@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipelines.engine.stage import RUNTIME, Input
 from pipelines.pretraining.batches import Cutter, Fallback
-from pipelines.pretraining.examples import Classes, View
+from pipelines.pretraining.examples import Classes, SampleView
 from pipelines.training.config import Plateau, Rate, TrainingConfig
 from pipelines.training.held_out import is_held_out
 from pipelines.training.network_config import BackboneFields, LevelsField
@@ -69,7 +69,7 @@ class PretrainConfig(TrainingConfig, BackboneFields):
     classes: Classes = "subcategory"
     subcategories: tuple[str, ...] | None = None
     difficult: bool = False
-    view: View = "crop"
+    view: SampleView = "crop"
     short_side: Annotated[int, Field(ge=16)] = 256
     size: Annotated[tuple[Annotated[int, Field(ge=16)], ...], Field(min_length=1)] = (224,)
     random_size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
@@ -96,13 +96,13 @@ class PretrainConfig(TrainingConfig, BackboneFields):
     threads: Annotated[int | None, RUNTIME, Field(ge=1)] = None
 
     def pyramid(self, backbone: Backbone) -> Pyramid:
-        """The pyramid on a backbone's maps; raises `ConfigError` if it is too fine for the smallest of them."""
+        """Return the pyramid on a backbone's maps; raise `ConfigError` if it is too fine for the smallest of them."""
         low, high = self.random_size or (0, -1)
         sizes = {*self.size, *range(low, high + 1)}
         return make_pyramid(self.levels, sorted({backbone.map_hw((size, size)) for size in sizes}))
 
     def cutter(self, colour: ColourJitter | None = None) -> Cutter:
-        """What cuts the samples, at the largest size, altering colours or not."""
+        """Return what cuts the samples, at the largest size, altering colours or not."""
         crops = TrainingCrops(
             short_side=max(self.short_side, *self.size),
             size=max(self.size),
@@ -113,15 +113,15 @@ class PretrainConfig(TrainingConfig, BackboneFields):
         return Cutter(self.view, crops, self.min_overlap, self.overlap, self.context, self.shift)
 
     def epoch_sizes(self, seed: int) -> EpochSizes:
-        """The network's size in each epoch; `seed` is of those that are drawn."""
+        """Return the network's size in each epoch; `seed` is of those that are drawn."""
         return EpochSizes(self.size, self.random_size, seed)
 
     def network_sizes(self) -> tuple[int, ...]:
-        """Sizes to tell users of the network: the crop's own first, then the others or the ends of the range."""
+        """Return sizes to tell users of the network: the crop's own first, then the others or the ends of the range."""
         return tuple(dict.fromkeys((max(self.size), *sorted(self.random_size or self.size, reverse=True))))
 
     def held_out(self, key: str) -> bool:
-        """Tells whether an image is held out; depends on its key only."""
+        """Tell whether an image is held out; depends on its key only."""
         return is_held_out(key, self.holdout)
 
     def check_sizes(self) -> None:

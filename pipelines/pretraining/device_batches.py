@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from pipelines.pretraining.batches import CropBatches
-from pipelines.shards.image_cache import Pixels
 from pipelines.shards.read_ahead import NumberedAhead
+from sppnet.arrays import Pixels
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
 
@@ -47,7 +47,7 @@ class DeviceBatches:
             self._stream.wait_stream(torch.cuda.current_stream(device))  # the mean image, if there is one
 
     def batch(self, step: int) -> Tensors:
-        """This worker's slice of a step's batch: the network's input `[n, 3, size, size]` and int64 classes `[n]`."""
+        """Return this worker's slice of a batch: the network's input `[n, 3, size, size]` and int64 classes `[n]`."""
         if self._ahead is None:
             return self._load(step)
         tensors = self._ahead.get(step)
@@ -57,13 +57,13 @@ class DeviceBatches:
         return tensors
 
     def wait(self) -> None:
-        """Waits until everything that is made ahead is ready."""
+        """Wait until everything that is made ahead is ready."""
         if self._ahead is not None:
             self._ahead.wait()
         self.crops.wait()
 
     def close(self) -> None:
-        """Ends the threads after the batches at hand."""
+        """End the threads after the batches at hand."""
         if self._ahead is not None:
             self._ahead.close()
         self.crops.close()

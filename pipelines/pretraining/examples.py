@@ -18,7 +18,7 @@ from pipelines.artifacts.annotations import Box, ImageAnnotation
 from pipelines.engine.codec import decode, encode
 from sppnet.seeds import derive_seed
 
-View = Literal["crop", "object", "image"]
+SampleView = Literal["crop", "object", "image"]
 Classes = Literal["subcategory", "subcategory-only", "category"]
 
 
@@ -40,9 +40,9 @@ class CropExample:
 
 
 def examples_of(
-    annotation: ImageAnnotation, view: View, *, difficult: bool, classes: Classes = "subcategory"
+    annotation: ImageAnnotation, view: SampleView, *, difficult: bool, classes: Classes = "subcategory"
 ) -> list[tuple[str, Box]]:
-    """Labels and boxes that an image offers.
+    """Return labels and boxes that an image offers.
 
     For the view `image` that is one, if all its objects are of one class, or else none.
 
@@ -105,7 +105,7 @@ class EpochOrder:
         self._epoch = lru_cache(maxsize=2)(self._order)
 
     def take(self, start: int, count: int) -> list[CropExample]:
-        """The examples from a place of the endless sequence on."""
+        """Return the examples from a place of the endless sequence on."""
         return [self._epoch(place // self.size)[place % self.size] for place in range(start, start + count)]
 
     def _order(self, epoch: int) -> list[CropExample]:

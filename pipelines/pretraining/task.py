@@ -17,10 +17,11 @@ from pipelines.pretraining.batches import CropBatches, fit_colours, load_example
 from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.device_batches import DeviceBatches
 from pipelines.pretraining.examples import CropExample, EpochOrder
-from pipelines.shards.image_cache import ImageCache, Pixels
+from pipelines.shards.image_cache import ImageCache
 from pipelines.training.best_weights import kept_figures
 from pipelines.training.task import Curve, Task
 from pipelines.training.workers import Worker
+from sppnet.arrays import Pixels
 from sppnet.images.network_input import normalise_images
 from sppnet.images.statistics import PixelStatistics
 from sppnet.images.training_crops import ColourJitter
@@ -95,14 +96,14 @@ class PretrainTask(Task):
         self.batches = DeviceBatches(crops, self._to_network, worker.device, config.steps)
 
     def _colours(self, training: list[CropExample]) -> ColourJitter | None:
-        """How colours are altered: along the data set's principal components, or else along those of some images."""
+        """Choose how colours are altered: along the data set's principal components, or those of some images."""
         statistics, strength = self._inputs.statistics, self._config.colour
         if statistics is not None and strength:
             return statistics.colours(strength)
         return fit_colours(self._cache, training, strength)
 
     def loss(self, model: nn.Module, step: int) -> torch.Tensor:
-        """Softmax loss of this worker's samples."""
+        """Return the softmax loss of this worker's samples."""
         images, target = self.batches.batch(step)
         share = self._worker.world_size / self._config.batch
         return F.cross_entropy(model(images).float(), target, reduction="sum") * share
@@ -121,7 +122,7 @@ class PretrainTask(Task):
         return np.stack(samples), torch.tensor([self._labels.index(example.label) for example in chosen])
 
     def measure(self) -> Mapping[str, float]:
-        """Accuracy on samples of held-out images, at the first size."""
+        """Measure the accuracy on samples of held-out images, at the first size."""
         if self._held_out is None:
             return {}
         samples, labels = self._held_out
@@ -131,7 +132,7 @@ class PretrainTask(Task):
         return {"held_out_error": 1 - accuracy, "held_out_accuracy": accuracy}
 
     def finish(self, curve: Curve) -> Output:
-        """The network with what its classes are."""
+        """Return the network with what its classes are."""
         model, config = self.model, self._config
         sizes = config.network_sizes()
         data = encode_network(model.backbone, model.head, model.pyramid, self._labels, curve, sizes=sizes)
@@ -140,7 +141,7 @@ class PretrainTask(Task):
         return Output(data, SUFFIX, rows=len(model.state_dict()), done=0, metrics=metrics)
 
     def close(self) -> None:
-        """Ends the threads that cut."""
+        """End the threads that cut."""
         self.batches.close()
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.machine import DeviceName, GpuFields
 from pipelines.engine.stage import RUNTIME
 from pipelines.shards.reading import decode_record
+from sppnet.arrays import Pixels
 from sppnet.errors import DataError
 from sppnet.pooling.scales import resized_shape
 
@@ -32,7 +31,7 @@ class ConvolvingConfig(GpuFields):
     ahead: Annotated[int, RUNTIME, Field(ge=1)] = 4
 
 
-def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> npt.NDArray[np.uint8]:
+def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> Pixels:
     """Decode an image that will be resized.
 
     Args:

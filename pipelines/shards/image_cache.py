@@ -8,15 +8,11 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import decode_record, read_images
+from sppnet.arrays import Pixels
 from sppnet.images.training_crops import resize_short_side
-
-Pixels = npt.NDArray[np.uint8]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -41,12 +37,12 @@ class SharedCache(Generic[K, V]):
         self.weight = 0
 
     def __contains__(self, key: K) -> bool:
-        """Tells whether a key's value is at hand."""
+        """Tell whether a key's value is at hand."""
         with self._lock:
             return key in self._kept
 
     def get(self, key: K) -> V:
-        """The value of a key; what `make` raises comes out in every thread that waits for it."""
+        """Return the value of a key; what `make` raises comes out in every thread that waits for it."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -99,15 +95,15 @@ class ImageCache:
         return self._decoded.weight
 
     def __contains__(self, name: tuple[str, str]) -> bool:
-        """Tells whether the image of a shard and key is at hand."""
+        """Tell whether the image of a shard and key is at hand."""
         return name in self._decoded
 
     def get(self, unit: str, key: str) -> tuple[Pixels, tuple[int, int]]:
-        """The image, RGB `[H, W, 3]`, and the width and height of the stored one, in pixels."""
+        """Return the image, RGB `[H, W, 3]`, and the width and height of the stored one, in pixels."""
         return self._decoded.get((unit, key))
 
     def fetch(self, unit: str) -> None:
-        """Reads a shard, so that its images need not wait for the storage."""
+        """Read a shard, so that its images need not wait for the storage."""
         self._shards.get(unit)
 
     def _read(self, unit: str) -> Mapping[str, ImageRecord]:

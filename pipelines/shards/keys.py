@@ -24,6 +24,14 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 
+def first_entries(entries: Iterable[Quarantined]) -> dict[str, Quarantined]:
+    """Return the first entry of each key, by key."""
+    found: dict[str, Quarantined] = {}
+    for entry in entries:
+        found.setdefault(entry.key, entry)
+    return found
+
+
 class ShardWork:
     """The account of a shard's keys while a stage works through them.
 
@@ -45,9 +53,7 @@ class ShardWork:
         self._shard = shard
         self.keys = tuple(keys)
         self._done: set[str] = set()
-        self._aside: dict[str, Quarantined] = {}
-        for entry in earlier:
-            self._aside.setdefault(entry.key, entry)
+        self._aside = first_entries(earlier)
 
     @property
     def done(self) -> int:

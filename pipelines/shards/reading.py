@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation, decode_annotations
@@ -15,6 +13,7 @@ from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.workspace import Artifact, Quarantined, Workspace
+from sppnet.arrays import Pixels
 from sppnet.images.decoding import decode_image
 
 ScaleField = Annotated[int, Field(ge=1, le=9999)]
@@ -67,7 +66,7 @@ class IngestedImages:
         return decode_annotations(self.artifact.read_commit(commit), where), commit.quarantined
 
 
-def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
+def decode_record(record: ImageRecord) -> Pixels:
     """Decode a record's image to `[H, W, 3]` RGB; its size was checked at ingest and bounds the decoder here."""
     return decode_image(record.data, max_pixels=record.width * record.height, min_side=1)
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.activations import UNIT, FilterPatches, Patch, encode_activations, read_activations
@@ -22,6 +21,7 @@ from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import ScaleField, map_unit
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Float64s, Integers
 from sppnet.errors import ConfigError
 from sppnet.networks.responses import check_filters, receptive_field_boxes, strongest_cells
 from sppnet.seeds import derive_seed
@@ -66,7 +66,7 @@ class Activations(ShardStage[ActivationsConfig]):
 
     @classmethod
     def check(cls, config: ActivationsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Splits and scales that are extracted from these images, and no filter twice."""
+        """Check that the splits and scales are extracted from these images, and that no filter comes twice."""
         maps: Any = inputs["maps"][0]
         require_same_images(config, inputs, "maps")
         require_subset(config.splits, maps.splits, "splits", "split")
@@ -76,7 +76,7 @@ class Activations(ShardStage[ActivationsConfig]):
             raise ConfigError(f"filters: one comes twice in {', '.join(map(str, chosen))}")
 
     def prepare(self) -> None:
-        """Checks that the backbone has the filters."""
+        """Check that the backbone has the filters."""
         check_filters(self._filters, self._info.channels)
 
     @cached_property
@@ -84,7 +84,7 @@ class Activations(ShardStage[ActivationsConfig]):
         return BackboneInfo.read(self.input("maps"))
 
     @cached_property
-    def _filters(self) -> npt.NDArray[np.int64]:
+    def _filters(self) -> Integers:
         if self.config.filters is not None:
             return np.array(self.config.filters, dtype=np.int64)
         rng = np.random.default_rng(derive_seed(self.seed, self.name))
@@ -98,7 +98,7 @@ class Activations(ShardStage[ActivationsConfig]):
         return [find, Phase("merge", (UNIT,), needs, keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Runs a unit of either phase."""
+        """Run a unit of either phase."""
         return self._merge() if unit == UNIT else self._find(unit.removeprefix("find/"))
 
     def _find(self, shard: str) -> Output:
@@ -119,7 +119,7 @@ class Activations(ShardStage[ActivationsConfig]):
         return work.output(encode_activations(rows), ".json", sum(len(row.patches) for row in rows))
 
     def _patches(self, row: MapRow, shard: str) -> list[Patch]:
-        """Each filter's strongest response in a map."""
+        """Return each filter's strongest response in a map."""
         values, cells = strongest_cells(row.map, self._filters)
         boxes = receptive_field_boxes(cells, self._info.geometry, row.image_wh, row.scale)
         return [_patch_at(row.key, shard, row.scale, *found) for found in zip(values, cells, boxes, strict=True)]
@@ -134,14 +134,12 @@ class Activations(ShardStage[ActivationsConfig]):
         return Output(encode_activations(rows), ".json", sum(len(row.patches) for row in rows), 0)
 
 
-def _patch_at(
-    key: str, shard: str, scale: int, value: np.float32, cell: npt.NDArray[np.int64], box: npt.NDArray[np.float64]
-) -> Patch:
+def _patch_at(key: str, shard: str, scale: int, value: np.float32, cell: Integers, box: Float64s) -> Patch:
     x0, y0, x1, y1 = (round(float(edge), 2) for edge in box)
     return Patch(key, shard, scale, (int(cell[0]), int(cell[1])), round(float(value), 6), (x0, y0, x1, y1))
 
 
 def _kept(patches: Iterator[Patch], at_most: int) -> tuple[Patch, ...]:
-    """The strongest; a response of 0 is none, and equals come by key, so that the order of shards does not matter."""
+    """Return the strongest; a response of 0 is none, and equals come by key, whatever the order of shards."""
     found = sorted((patch for patch in patches if patch.value > 0), key=lambda patch: (-patch.value, patch.key))
     return tuple(found[:at_most])

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
@@ -22,6 +21,7 @@ from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import ScaleField, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
+from sppnet.arrays import Float32s
 from sppnet.classification.classifier import PreparedImage, ViewClassifier
 from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
 from sppnet.errors import ConfigError, DataError
@@ -90,7 +90,7 @@ class ClassifyConfig(ConvolvingConfig):
     batch: Annotated[int, RUNTIME, Field(ge=1)] = 8
 
     def view_sets(self, size: int) -> dict[str, ViewSet]:
-        """The sets by name for windows of `size` pixels; raises `ConfigError` for one that can't be."""
+        """Return the sets by name for windows of `size` pixels; raise `ConfigError` for one that can't be."""
         found: dict[str, ViewSet] = {}
         for name in self.views:
             try:
@@ -112,7 +112,7 @@ class _Outputs:
     """What the network makes of an image: `[view sets, dimension]`."""
 
     key: str
-    values: npt.NDArray[np.float32]
+    values: Float32s
 
 
 class Classify(ShardStage[ClassifyConfig]):
@@ -124,7 +124,7 @@ class Classify(ShardStage[ClassifyConfig]):
 
     @classmethod
     def check(cls, config: ClassifyConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The splits must be ingested, and the view sets must exist."""
+        """Check that the splits are ingested, and that the view sets exist."""
         require_ingested(config.splits, inputs)
         if len(set(config.views)) != len(config.views):
             raise ConfigError(f"views: a set is named twice: {', '.join(config.views)}")
@@ -159,7 +159,7 @@ class Classify(ShardStage[ClassifyConfig]):
         return classifier, trained.labels if trained and config.output == "scores" else ()
 
     def prepare(self) -> None:
-        """Checks that the network can be shown the views, and records what the rows hold."""
+        """Check that the network can be shown the views, and record what the rows hold."""
         try:
             classifier, labels = self._network
         except ConfigError as error:
@@ -169,11 +169,11 @@ class Classify(ShardStage[ClassifyConfig]):
         )
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard."""
+        """Return one phase; a unit is a shard."""
         return [Phase("classify", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
-        """Classifies a shard's images."""
+        """Classify a shard's images."""
         classifier, _ = self._network
         largest = max(scale for views in classifier.sets.values() for scale in views.all_scales)
 
@@ -191,14 +191,14 @@ class Classify(ShardStage[ClassifyConfig]):
         return work.output(encode_scores(rows), ".parquet", len(rows), {"images": work.done, "views": shown})
 
     def _rows(self, batch: Sequence[tuple[str, PreparedImage]], work: ShardWork) -> list[ScoresRow]:
-        """Rows of a batch of images; those with values that are not finite are quarantined."""
+        """Return rows of a batch of images; those with values that are not finite are quarantined."""
         classifier, _ = self._network
         outputs = classifier([image for _, image in batch])
         found = (_Outputs(key, values) for (key, _), values in zip(batch, outputs, strict=True))
         return [row for rows in work.each(found, self._stored) for row in rows]
 
     def _stored(self, found: _Outputs) -> list[ScoresRow]:
-        """An image's rows, one a view set; raises `DataError` if a value is not finite."""
+        """Return an image's rows, one a view set; raise `DataError` if a value is not finite."""
         dtype = np.dtype("float32" if self.config.output == "scores" else self.config.dtype)
         with np.errstate(over="ignore"):
             stored = found.values.astype(dtype)

@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.detecting.scoring import DetectorSource, Rules, ShardScorer
+from pipelines.detecting.detector_sources import DetectorSource
+from pipelines.detecting.scoring import Rules, ShardScorer
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
@@ -51,7 +52,7 @@ class Combine(ShardStage[CombineConfig]):
 
     @classmethod
     def check(cls, config: CombineConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The detections must be of the same images and splits."""
+        """Check that the detections are of the same images and splits."""
         require_same_images(config, inputs, "detections")
         members: Any = inputs["detections"]
         for step, scored in zip(config.detections, members, strict=True):
@@ -68,7 +69,7 @@ class Combine(ShardStage[CombineConfig]):
         return ShardScorer(self.input("images"), sources, rules)
 
     def prepare(self) -> None:
-        """Checks that all detectors detect the same categories."""
+        """Check that all detectors detect the same categories."""
         first: frozenset[str] | None = None
         for step, detections in zip(self.config.detections, self.inputs("detections"), strict=True):
             for source in DetectorSource.of_detections(detections):
@@ -87,9 +88,9 @@ class Combine(ShardStage[CombineConfig]):
                     )
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard."""
+        """Return one phase; a unit is a shard."""
         return [Phase("combine", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
-        """Scores the windows of a shard's images with every detector."""
+        """Score the windows of a shard's images with every detector."""
         return self._scorer.run(unit, self.work)

@@ -56,13 +56,13 @@ class Crops(ShardStage[CropsConfig]):
 
     @classmethod
     def check(cls, config: CropsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The splits must be ingested, and a window must fit into its crop."""
+        """Check that the splits are ingested, and that a window fits into its crop."""
         require_ingested(config.splits, inputs)
         if 2 * config.context >= config.size:
             raise ConfigError(f"context: {config.context} pixels a side leave nothing of a crop of {config.size}")
 
     def prepare(self) -> None:
-        """Checks that a crop gives a map, and records how it is made."""
+        """Check that a crop gives a map, and record how it is made."""
         network, config = self.input("backbone"), self.config
         backbone = read_backbone(network)
         backbone.map_hw((config.size, config.size))
@@ -70,9 +70,9 @@ class Crops(ShardStage[CropsConfig]):
         BackboneInfo.of(backbone, crops).write(self.artifact)
 
     def phases(self) -> list[Phase]:
-        """None: windows are convolved where they are needed."""
+        """Return none: windows are convolved where they are needed."""
         return []
 
     def run(self, unit: str) -> Output:
-        """Never called."""
+        """Raise `ConfigError`: there is nothing to run."""
         raise ConfigError(f"step {self.spec.step}: has no unit {unit}")

@@ -56,7 +56,7 @@ class _Truth:
     ignored: list[int] = field(default_factory=list)
 
     def objects(self) -> GroundTruth:
-        """As the evaluation takes them."""
+        """Return the objects as the evaluation takes them."""
         return GroundTruth.of(np.array(self.images, np.int64), self.boxes, self.difficult)
 
 
@@ -74,7 +74,7 @@ class Evaluate(ShardStage[EvaluateConfig]):
 
     @classmethod
     def check(cls, config: EvaluateConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The split must have been scored, in the same images."""
+        """Check that the split was scored, in the same images."""
         detections: Any = inputs["detections"]
         for scored in detections:
             require_subset((config.split,), scored.splits, "split", "split")
@@ -84,16 +84,16 @@ class Evaluate(ShardStage[EvaluateConfig]):
 
     @classmethod
     def external(cls, config: EvaluateConfig) -> Mapping[str, Any]:
-        """The names of the steps: rows are called after them."""
+        """Return the names of the steps: rows are called after them."""
         return {"names": list(config.detections)}
 
     def phases(self) -> list[Phase]:
-        """One unit."""
+        """Return one unit."""
         _ = self.manifest  # so that status knows when there is nothing to evaluate yet
         return [Phase("evaluate", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Evaluates every set of detections against the same annotations."""
+        """Evaluate every set of detections against the same annotations."""
         truth = self._ground_truth()
         rows: list[dict[str, Any]] = []
         for step, artifact in zip(self.config.detections, self.inputs("detections"), strict=True):

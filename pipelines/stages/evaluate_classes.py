@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
@@ -19,6 +18,7 @@ from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Floats
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import ClassResult, check_labels, judge, spread
 
@@ -61,7 +61,7 @@ class _Row:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-Shard = Mapping[str, Mapping[str, npt.NDArray[np.floating[Any]]]]
+Shard = Mapping[str, Mapping[str, Floats]]
 """One step's scores of a shard, by view set and key."""
 
 
@@ -79,7 +79,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
 
     @classmethod
     def check(cls, config: EvaluateClassesConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The split must have been classified into scores, in the same images; members must be rows."""
+        """Check that the split was classified into scores, in the same images, and that members are rows."""
         scores: Any = dict(zip(config.scores, inputs["scores"], strict=True))
         for step, made in scores.items():
             require_subset((config.split,), made.splits, "split", "split")
@@ -99,7 +99,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
 
     @classmethod
     def external(cls, config: EvaluateClassesConfig) -> Mapping[str, Any]:
-        """The names of the steps: rows are called after them."""
+        """Return the names of the steps: rows are called after them."""
         return {"names": list(config.scores)}
 
     @cached_property
@@ -114,12 +114,12 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
         }
 
     def phases(self) -> list[Phase]:
-        """One unit."""
+        """Return one unit."""
         _ = self.manifest  # so that status knows when there is nothing to evaluate yet
         return [Phase("evaluate", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Judges every step's scores, shard by shard, against the same annotations."""
+        """Judge every step's scores, shard by shard, against the same annotations."""
         rows = self._empty_rows()
         counts: Counter[str] = Counter()
         for shard in self._units:
@@ -136,7 +136,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
         return Output(canonical_json(body).encode(), ".json", len(body["rows"]), 0)
 
     def _empty_rows(self) -> list[_Row]:
-        """A row for each step or ensemble and view set; ensembles of networks with other labels are refused."""
+        """Return a row for each step or ensemble and view set; ensembles of networks with other labels are refused."""
         rows = []
         for name, members in {**{step: (step,) for step in self.config.scores}, **self.config.ensembles}.items():
             infos = [self._infos[member] for member in members]
@@ -147,7 +147,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
         return rows
 
     def _truth(self, shard: str, counts: Counter[str]) -> dict[str, str]:
-        """The class of each image of a shard that has one."""
+        """Return the class of each image of a shard that has one."""
         found: dict[str, str] = {}
         for key, annotation in self.images.read_annotations(shard)[0].items():
             classes = classes_of(annotation, self.config.truth)
@@ -161,7 +161,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
     def _scores(self, shard: str) -> dict[str, Shard]:
         found: dict[str, Shard] = {}
         for step, artifact in zip(self.config.scores, self.inputs("scores"), strict=True):
-            views: dict[str, dict[str, npt.NDArray[np.floating[Any]]]] = {}
+            views: dict[str, dict[str, Floats]] = {}
             for row in decode_scores(artifact.read(shard), f"{artifact.name}/{shard}"):
                 if len(row.values) != len(self._infos[step].labels):
                     raise ArtifactError(f"{artifact.name}/{shard}: {row.key} has {len(row.values)} scores")
@@ -170,7 +170,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
         return found
 
     def _judge(self, row: _Row, truth: Mapping[str, str], scores: Mapping[str, Shard]) -> None:
-        """Adds a shard's images to a row."""
+        """Add a shard's images to a row."""
         parts = [scores[member].get(row.views, {}) for member in row.members]
         index = {label: number for number, label in enumerate(row.result.labels)}
         keys = []
@@ -191,7 +191,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
             row.result += judge(stacked.mean(axis=0), [index[truth[key]] for key in keys], row.result.labels)
 
     def _group_rows(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
-        """Mean and deviation over the members of each group, for every view set that all of them have."""
+        """Return the mean and deviation over the members of each group, for every view set that all of them have."""
         by_name: dict[str, dict[str, _Row]] = {}
         for row in rows:
             by_name.setdefault(row.name, {})[row.views] = row
@@ -204,7 +204,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
 
 
 def classes_of(annotation: ImageAnnotation, truth: str) -> list[str]:
-    """The distinct classes of an image's objects: subcategories (or categories where there is none), or categories."""
+    """Return the distinct classes of an image's objects: subcategories, where there are any, or categories."""
     named = [thing.subcategory if truth == "subcategory" else None for thing in annotation.objects]
     return sorted({own or thing.category for own, thing in zip(named, annotation.objects, strict=True)})
 

@@ -56,7 +56,7 @@ class Extract(ShardStage[ExtractConfig]):
 
     @classmethod
     def check(cls, config: ExtractConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The splits must be ingested."""
+        """Check that the splits are ingested."""
         require_ingested(config.splits, inputs)
 
     @cached_property
@@ -69,14 +69,14 @@ class Extract(ShardStage[ExtractConfig]):
         return backbone.eval()  # type: ignore[no-any-return]
 
     def prepare(self) -> None:
-        """Checks that each scale gives a map, and records the backbone's identity beside the maps."""
+        """Check that each scale gives a map, and record the backbone's identity beside the maps."""
         backbone = read_backbone(self.input("backbone"))
         for scale in self.config.scales:
             backbone.map_hw((scale, scale))
         BackboneInfo.of(backbone).write(self.artifact)
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard at a scale, mirrored or not. The largest scales come first, not to be last."""
+        """Return one phase; a unit is a shard at a scale, mirrored or not. The largest scales come first."""
         shards = self.shards(self.config.splits)
         scales = sorted(set(self.config.scales), reverse=True)
         ways = (False, True) if self.config.flips else (False,)
@@ -84,7 +84,7 @@ class Extract(ShardStage[ExtractConfig]):
         return [Phase("extract", units, self.config.resources())]
 
     def run(self, unit: str) -> Output:
-        """Convolves a shard's images at one scale."""
+        """Convolve a shard's images at one scale."""
         scale, shard, flipped = parse_map_unit(unit)
         records, earlier = read_images(self.input("images"), shard)
         work = self.work(shard, earlier)
@@ -102,7 +102,7 @@ class Extract(ShardStage[ExtractConfig]):
         return work.output(data, ".parquet", work.done, {"images": work.done, "raw_bytes": raw_bytes})
 
     def _prepare(self, record: ImageRecord, scale: int, *, flipped: bool) -> torch.Tensor:
-        """Decodes, mirrors and resizes an image, on a thread."""
+        """Decode, mirror and resize an image, on a thread."""
         backbone = self._backbone
         pixels = decode_for_scale(record, scale, self.config.max_pixels)
         if flipped:  # before all else: the map is to the last bit that of a mirrored image in its own right

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.networks import read_trained_head
-from pipelines.detecting.gathering import TrainingShards, check_inputs
+from pipelines.detecting.checks import require_windows_and_maps
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.stage import StageConfig
 from pipelines.finetuning.config import FinetuneConfig
 from pipelines.finetuning.task import FinetuneTask, FinetuneTaskInputs
@@ -37,11 +38,11 @@ class Finetune(TrainingStage[FinetuneConfig]):
 
     @classmethod
     def check(cls, config: FinetuneConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Scales and split that are extracted, distinct categories, and a batch that every worker gets a part of."""
+        """Check that scales and split are extracted, categories distinct, and a batch has a part for every worker."""
         for number, split in enumerate(config.positive_splits):
             if split in (config.split, *config.positive_splits[:number]):
                 raise ConfigError(f"positive_splits: '{split}' comes twice: each split has one role")
-        check_inputs(config, config.scales, (config.split, *config.positive_splits), inputs)
+        require_windows_and_maps(config, config.scales, (config.split, *config.positive_splits), inputs)
         maps: Any = inputs["maps"][0]
         if config.flips and not maps.flips:
             raise ConfigError("flips: the maps are extracted without; set flips there too")
@@ -60,12 +61,12 @@ class Finetune(TrainingStage[FinetuneConfig]):
         return BackboneInfo.read(self.input("maps"))
 
     def inputs_of_shards(self) -> ShardInputs:
-        """Where a shard's parts are."""
+        """Return where a shard's parts are."""
         inputs = (self.input("images"), self.input("windows"), self.input("maps"))
         return ShardInputs(*inputs, self.config.scales, flips=self.config.flips)
 
     def prepare(self) -> None:
-        """Checks before any worker starts what only the inputs' content tells.
+        """Check before any worker starts what only the inputs' content tells.
 
         Raises:
             ConfigError: A category that the data set does not have, an image that `split` and one of `positive_splits`
@@ -82,7 +83,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
         self.head_spec()
 
     def head_spec(self) -> HeadSpec:
-        """Sizes of the head to train."""
+        """Return sizes of the head to train."""
         config, pyramid = self.config, Pyramid(self.config.levels)
         features = pyramid.bins * self.backbone.channels
         hidden = config.hidden or (4096, 4096)
@@ -99,7 +100,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
         return HeadSpec(features, hidden, len(config.categories) + 1, config.dropout)
 
     def new_head(self) -> FcHead:
-        """The head before the first step: fc6 and fc7 of `init` if there is one, the rest fresh."""
+        """Return the head before the first step: fc6 and fc7 of `init` if there is one, the rest fresh."""
         head = FcHead.from_spec(self.head_spec())
         init = self.optional_input("init")
         if init is not None:

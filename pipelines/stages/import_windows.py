@@ -65,7 +65,7 @@ class ImportWindows(ShardStage[ImportWindowsConfig]):
 
     @classmethod
     def check(cls, config: ImportWindowsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The splits must be ingested."""
+        """Check that the splits are ingested."""
         require_ingested(config.splits, inputs)
 
     @classmethod
@@ -99,11 +99,11 @@ class ImportWindows(ShardStage[ImportWindowsConfig]):
         return read_window_files(self.config.paths, self.config.convention)
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard."""
+        """Return one phase; a unit is a shard."""
         return [Phase("import", self.shards(self.config.splits))]
 
     def run(self, unit: str) -> Output:
-        """Takes over the windows of a shard's images; an image without any is quarantined as `no-windows`."""
+        """Take over the windows of a shard's images; an image without any is quarantined as `no-windows`."""
         records, earlier = read_images(self.input("images"), unit)
         work = self.work(unit, earlier)
         rows = list(work.each(records, self._take))

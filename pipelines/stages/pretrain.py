@@ -40,7 +40,7 @@ class Pretrain(TrainingStage[PretrainConfig]):
 
     @classmethod
     def check(cls, config: PretrainConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """A network that exists, levels no finer than its maps, crops that fit, and a batch for every worker."""
+        """Check that the network exists, its levels and crops fit, and every worker has a part of a batch."""
         config.check_sizes()
         config.check_held_out(config.holdout)
         config.pyramid(build_backbone(config.spec()))
@@ -52,12 +52,12 @@ class Pretrain(TrainingStage[PretrainConfig]):
             raise ConfigError(f"workers: {config.workers} can't share a batch of {config.batch}")
 
     def phases(self) -> list[Phase]:
-        """The index, a unit a shard, then the training."""
+        """Return the index, a unit a shard, then the training."""
         units = tuple(_INDEX + unit for unit in self.manifest.units(self.config.split))
         return [Phase("index", units, keyed=False), self.training_phase()]
 
     def run(self, unit: str) -> Output:
-        """Lists a shard's examples, or trains in this process."""
+        """List a shard's examples, or train in this process."""
         if not unit.startswith(_INDEX):
             return super().run(unit)
         return self._index(unit.removeprefix(_INDEX))
@@ -90,7 +90,7 @@ class Pretrain(TrainingStage[PretrainConfig]):
             ]
 
     def classes(self) -> tuple[str, ...]:
-        """The classes, in the order of the network's outputs.
+        """Return the classes, in the order of the network's outputs.
 
         Raises:
             ConfigError: A class without an example to train on, or fewer than two classes.

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.artifacts.image_tars import ImageRecord
@@ -21,7 +20,7 @@ from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import ShardStage, require_ingested
-from sppnet.arrays import Windows
+from sppnet.arrays import Array, Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
@@ -109,7 +108,7 @@ class ProposeConfig(StageConfig):
     edge_boxes: EdgeBoxesOptions = EdgeBoxesOptions()
 
     def semantic(self) -> dict[str, Any]:
-        """The part that changes the result: the methods' own options, and of the model what kind of edges it gives."""
+        """Return what changes the result: the methods' own options, and of the model what kind of edges it gives."""
         found = super().semantic()
         found["edge_boxes"].pop("model")
         found["edge_boxes"]["edges"] = self.edge_boxes.edges
@@ -130,7 +129,7 @@ class Propose(ShardStage[ProposeConfig]):
 
     @classmethod
     def check(cls, config: ProposeConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The splits must be ingested."""
+        """Check that the splits are ingested."""
         require_ingested(config.splits, inputs)
         if len(set(config.methods)) < len(config.methods):
             raise ConfigError(f"methods: each at most once, got {', '.join(config.methods)}")
@@ -164,11 +163,11 @@ class Propose(ShardStage[ProposeConfig]):
                 raise ConfigError(f"step {self.spec.step}: edge_boxes.model {model}: {error}") from error
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard."""
+        """Return one phase; a unit is a shard."""
         return [Phase("propose", self.shards(self.config.splits))]
 
     def run(self, unit: str) -> Output:
-        """Proposes windows for a shard's images; an image without any is quarantined as `no-windows`."""
+        """Propose windows for a shard's images; an image without any is quarantined as `no-windows`."""
         records, earlier = read_images(self.input("images"), unit)
         work = self.work(unit, earlier)
         rows: list[WindowsRow] = []
@@ -191,7 +190,7 @@ class Propose(ShardStage[ProposeConfig]):
         counts = {method: len(part) for method, part in parts.items()}
         return WindowsRow(record.key, image.shape[1], image.shape[0], windows), counts
 
-    def _selective_search(self, image: npt.NDArray[Any], key: str) -> Windows:
+    def _selective_search(self, image: Array, key: str) -> Windows:
         return selective_search(
             image,
             min_side=self.config.min_side,
@@ -200,7 +199,7 @@ class Propose(ShardStage[ProposeConfig]):
             **self.config.selective_search.model_dump(),
         )
 
-    def _edge_boxes(self, image: npt.NDArray[Any], key: str) -> Windows:
+    def _edge_boxes(self, image: Array, key: str) -> Windows:
         return edge_boxes(
             image,
             detector=self._edges,

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ObjectAnnotation
@@ -18,6 +17,7 @@ from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Float64s
 from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps
 
 _SUMS = "sums/"
@@ -56,7 +56,7 @@ class Recall(ShardStage[RecallConfig]):
 
     @classmethod
     def check(cls, config: RecallConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Windows of the split must have been proposed, for the same images."""
+        """Check that windows of the split are proposed, for the same images."""
         require_same_images(config, inputs, "windows")
         windows: Any = inputs["windows"]
         for proposed in windows:
@@ -64,7 +64,7 @@ class Recall(ShardStage[RecallConfig]):
 
     @classmethod
     def external(cls, config: RecallConfig) -> Mapping[str, Any]:
-        """The names of the steps: rows are called after them."""
+        """Return the names of the steps: rows are called after them."""
         return {"names": list(config.windows)}
 
     @cached_property
@@ -72,12 +72,12 @@ class Recall(ShardStage[RecallConfig]):
         return (*self.config.counts, None)
 
     def phases(self) -> list[Phase]:
-        """The sums, a unit a shard, then their join."""
+        """Return the sums, a unit a shard, then their join."""
         shards = tuple(_SUMS + unit for unit in self.manifest.units(self.config.split))
         return [Phase("sums", shards, keyed=False), Phase("join", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Counts a shard's objects, or joins all counts."""
+        """Count a shard's objects, or join all counts."""
         return self._join() if unit == UNIT else self._sum(unit.removeprefix(_SUMS))
 
     def _sum(self, shard: str) -> Output:
@@ -93,7 +93,7 @@ class Recall(ShardStage[RecallConfig]):
 
     def _row(self, artifact: Artifact, shard: str, objects: Mapping[str, Sequence[ObjectAnnotation]]) -> ShardRow:
         found = {row.key: row.windows for row in decode_windows(artifact.read(shard), f"{artifact.name}/{shard}")}
-        overlaps: dict[str, list[npt.NDArray[np.float64]]] = {}
+        overlaps: dict[str, list[Float64s]] = {}
         for key, things in objects.items():
             # An image that was set aside for want of windows misses its objects.
             windows = found.get(key, np.zeros((0, 4), np.float32))
@@ -121,7 +121,7 @@ class Recall(ShardStage[RecallConfig]):
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
     def _figures(self, parts: Sequence[ShardRow]) -> dict[str, Any]:
-        """One row of the result, from all shards in order."""
+        """Return one row of the result, from all shards in order."""
         groups: dict[str, list[RecallSums]] = {}
         for part in parts:
             for category, sums in part.categories.items():

@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.detecting.gathering import check_inputs
-from pipelines.detecting.scoring import DetectorSource, Rules, ShardScorer
+from pipelines.detecting.checks import require_windows_and_maps
+from pipelines.detecting.detector_sources import DetectorSource
+from pipelines.detecting.scoring import Rules, ShardScorer
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
@@ -52,10 +53,10 @@ class Score(ShardStage[ScoreConfig]):
 
     @classmethod
     def check(cls, config: ScoreConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """The windows must be of the images, and the maps too, at the scales that the detector was trained at."""
+        """Check that windows and maps are of the images, and at the scales that the detector was trained at."""
         detectors: Any = (*inputs["svms"], *inputs["regressors"])
         scales = tuple(scale for detector in detectors for scale in detector.scales)
-        check_inputs(config, scales, config.splits, inputs)
+        require_windows_and_maps(config, scales, config.splits, inputs)
 
     @cached_property
     def _scorer(self) -> ShardScorer:
@@ -67,9 +68,9 @@ class Score(ShardStage[ScoreConfig]):
         return ShardScorer(self.input("images"), (source,), rules)
 
     def phases(self) -> list[Phase]:
-        """One phase; a unit is a shard."""
+        """Return one phase; a unit is a shard."""
         return [Phase("score", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
-        """Scores the windows of a shard's images."""
+        """Score the windows of a shard's images."""
         return self._scorer.run(unit, self.work)

@@ -60,18 +60,18 @@ class Statistics(ShardStage[StatisticsConfig]):
 
     @classmethod
     def check(cls, config: StatisticsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """A crop that every resized image holds."""
+        """Check that every resized image holds the crop."""
         if config.size > config.short_side:
             raise ConfigError(f"size: {config.size} is larger than short_side {config.short_side}")
 
     def phases(self) -> list[Phase]:
-        """The sums, a unit a shard, then their join."""
+        """Return the sums, a unit a shard, then their join."""
         resources = self.config.resources()
         shards = tuple(_SUMS + unit for unit in self.manifest.units(self.config.split))
         return [Phase("sums", shards, resources), Phase("join", (UNIT,), resources, keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Sums a shard's images, or joins all sums."""
+        """Sum a shard's images, or join all sums."""
         return self._join() if unit == UNIT else self._sum(unit.removeprefix(_SUMS))
 
     def _sum(self, shard: str) -> Output:

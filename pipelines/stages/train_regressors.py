@@ -17,12 +17,13 @@ import torch
 from pydantic import Field
 
 from pipelines.artifacts.detectors import FeatureInfo, backbone_digest
-from pipelines.artifacts.examples import Examples, no_examples
-from pipelines.detecting.gathering import ExampleGroups, half_features, join_examples, make_examples
+from pipelines.artifacts.examples import Examples, half_features, join_examples, make_examples, no_examples
+from pipelines.detecting.gathering import ExampleGroups
 from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainingStage
 from pipelines.engine.stage import Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.windowed import LabelledImage
+from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.detection.feature_scale import feature_scale
 from sppnet.detection.mining import name_fraction
 from sppnet.detection.regression import BoxRegressors, train_regressor
@@ -31,10 +32,6 @@ from sppnet.detection.sampling import label_windows
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.weights import write_safetensors
 from sppnet.seeds import derive_seed
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 class TrainRegressorsConfig(WindowTrainingConfig):
@@ -87,7 +84,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         return [Phase("gather", gather, self._pooling()), solve]
 
     def _solve_bytes(self) -> int:
-        """Peak memory of a solve by the config's bounds, bytes; 0 before there are maps."""
+        """Return peak memory of a solve by the config's bounds, bytes; 0 before there are maps."""
         try:
             dimension = self._features.dimension
         except ArtifactError:
@@ -97,7 +94,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         return ridge_bytes(min(self.config.max_examples, most), dimension)
 
     def run(self, unit: str) -> Output:
-        """Runs a unit of either phase."""
+        """Run a unit of either phase."""
         phase, _, rest = unit.partition("/")
         if phase == "solve":
             return self._solve(rest)
@@ -130,7 +127,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         found.add(groups)
         return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}
 
-    def _choose(self, key: str, objects: int, overlap: Floats, nearest: Integers) -> Integers:
+    def _choose(self, key: str, objects: int, overlap: Float32s, nearest: Integers) -> Integers:
         rng = np.random.default_rng(derive_seed(self.seed, self.name, key))
         chosen = list(range(objects))
         for index in range(objects):
@@ -159,7 +156,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         return Output(write_safetensors(tensors, metadata), ".safetensors", 1, 0, metrics=figures)
 
     def _choose_examples(self, category: str) -> tuple[Examples, list[Bools]]:
-        """A category's examples without features, and which rows of each shard they are."""
+        """Return a category's examples without features, and which rows of each shard they are."""
         files = (shard.gathered for shard in self._shards.files(self.artifact))
         parts = [(file.read((category,), features=False) or [no_examples(category, 0)])[0] for file in files]
         names = [name for part in parts for name in part.names()]
@@ -170,7 +167,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         return join_examples(category, [part.select(mask) for part, mask in zip(parts, masks, strict=True)]), masks
 
     def _features_of(self, category: str, chosen: list[Bools]) -> Iterator[npt.NDArray[np.float16]]:
-        """The chosen examples' features, a shard at a time."""
+        """Return the chosen examples' features, a shard at a time."""
         for shard, mask in zip(self._shards.files(self.artifact), chosen, strict=True):
             if mask.any():
                 (part,) = shard.gathered.read((category,))

@@ -20,29 +20,29 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from pipelines.artifacts.detectors import FeatureInfo, backbone_digest, read_svms
 from pipelines.artifacts.networks import read_head_levels
-from pipelines.detecting.gathering import ExampleGroups
-from pipelines.detecting.mining import Gatherer, HardExamples, Miner, NegativeRule, RandomNegatives
-from pipelines.detecting.training_sets import SetBuilder, SetLimits, mine_bytes, solve_bytes
-from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainingStage
+from pipelines.detecting.gathering import ExampleGroups, Gatherer
+from pipelines.detecting.mining import HardExamples, Miner
+from pipelines.detecting.negatives import RandomNegatives
+from pipelines.detecting.set_limits import mine_bytes, solve_bytes
+from pipelines.detecting.svm_config import TrainSvmsConfig
+from pipelines.detecting.training_sets import SetBuilder
+from pipelines.detecting.window_stage import WindowTrainingStage
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import Input, Phase, StageConfig
+from pipelines.engine.stage import Phase, StageConfig
 from pipelines.engine.workspace import Artifact, Output
 from sppnet.detection.feature_scale import feature_scale
-from sppnet.detection.mining import Dedupe, sampled_fraction
+from sppnet.detection.mining import sampled_fraction
 from sppnet.detection.svm import LinearSvms
-from sppnet.detection.svm_training import Solver, train_svm
+from sppnet.detection.svm_training import train_svm
 from sppnet.errors import ArtifactError, ConfigError, DataError
-from sppnet.networks.network import Layer, Precision
 from sppnet.networks.weights import write_safetensors
 from sppnet.seeds import derive_seed
 
@@ -50,89 +50,6 @@ logger = logging.getLogger(__name__)
 
 _MEMORY = "memory.json"
 _ROUNDS_KEPT = 2  # of SVMs in memory: stragglers of one round may still run while the next one starts
-Count = Annotated[int, Field(ge=1)]
-
-
-class TrainSvmsConfig(WindowTrainingConfig):
-    """Config of `train-svms`; defaults are the paper's, where it names none the release's.
-
-    Attributes:
-        positive_splits: Splits whose objects are positives, and no more: none of their windows and objects is a
-            negative, since what their annotations leave out may be an object too.
-        head: The step that fine-tunes, or pre-trains where fc6 and fc7 are wanted as they are; not for pool5.
-        features: `pool5`, `fc6` or `fc7`.
-        precision: Type in which fc6 and fc7 compute, here and when windows are scored.
-        solver: `dual-cd`, our dual coordinate descent, or `liblinear`, scikit-learn's, in twice the memory.
-        c: Cost of a negative within the margin.
-        positive_weight: Factor on the cost of positives.
-        bias_scale: Value of the constant feature whose weight is the bias.
-        negative_iou: A window that overlaps an object of the category more is no negative.
-        strict: Whether a negative must overlap by less than `negative_iou`, as in the authors' release.
-        dedupe: Negatives of an image that are left out: of two that overlap by more than `dedupe_iou` the later
-            random or the lower-scored hard one (`overlap`), those with an earlier one's cells and scale
-            (`response-box`, the release's rule), or `none`.
-        dedupe_iou: See `dedupe`.
-        random_negatives: Random negatives an image that start the training.
-        rounds: Rounds of hard negatives.
-        hard_threshold: Negatives that score more are hard.
-        hard_per_image: At most so many hard negatives an image, category and round; null takes all.
-        evict_threshold: Cached negatives that score less are left out after each round; null keeps them.
-        max_positives: At most so many positives a category, drawn by the hash of their names; null takes all.
-        max_random_negatives: At most so many random negatives a category, drawn likewise.
-        max_object_negatives: At most so many objects of other categories as negatives, drawn likewise.
-        max_hard_negatives: At most so many mined negatives a category: the latest round's first, then the hardest.
-        hard_share: A shard gives a category at most this many times its share of `max_hard_negatives`, the hardest,
-            which bounds what a mined shard takes in memory and storage.
-    """
-
-    stage: Literal["train-svms"]
-    positive_splits: tuple[str, ...] = ()
-    head: Annotated[str | None, Input(("head", "network"))] = None
-    features: Layer = "pool5"
-    precision: Precision = "float32"
-    solver: Solver = "dual-cd"
-    c: Annotated[float, Field(gt=0)] = 0.001
-    positive_weight: Annotated[float, Field(gt=0)] = 2.0
-    bias_scale: Annotated[float, Field(gt=0)] = 10.0
-    negative_iou: Annotated[float, Field(ge=0, le=1)] = 0.3
-    strict: bool = False
-    dedupe: Dedupe = "overlap"
-    dedupe_iou: Annotated[float, Field(gt=0, le=1)] = 0.7
-    random_negatives: Count = 20
-    rounds: Annotated[int, Field(ge=0, le=9)] = 1
-    hard_threshold: float = -1.0
-    hard_per_image: Count | None = 30
-    evict_threshold: float | None = -1.2
-    max_positives: Count | None = None
-    max_random_negatives: Count = 30_000
-    max_object_negatives: Annotated[int, Field(ge=0)] = 20_000
-    max_hard_negatives: Count = 50_000
-    hard_share: Annotated[float, Field(ge=1)] = 4.0
-
-    def positives_only(self) -> tuple[str, ...]:
-        """`positive_splits`."""
-        return self.positive_splits
-
-    def limits(self) -> SetLimits:
-        """The bounds on a category's training set."""
-        return SetLimits(
-            self.max_positives, self.max_random_negatives, self.max_object_negatives, self.max_hard_negatives
-        )
-
-    def rule(self) -> NegativeRule:
-        """Which windows are negatives."""
-        return NegativeRule(
-            max_iou=self.negative_iou,
-            strict=self.strict,
-            dedupe=self.dedupe,
-            dedupe_iou=self.dedupe_iou,
-            threshold=self.hard_threshold,
-            per_image=self.hard_per_image,
-        )
-
-    def shard_limit(self, shards: int) -> int:
-        """Hard negatives that one of so many shards gives a category at most."""
-        return math.ceil(self.hard_share * self.max_hard_negatives / max(1, shards))
 
 
 class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
@@ -144,7 +61,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
     @classmethod
     def check(cls, config: TrainSvmsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """A head where the features need one, splits and scales that are extracted, thresholds that go together."""
+        """Check that features have the head that they need, splits one role, and thresholds an order."""
         if (config.features == "pool5") == bool(config.head):
             raise ConfigError(f"head: features {config.features} {'take no' if config.head else 'need a'} head")
         if config.evict_threshold is not None and config.evict_threshold > config.hard_threshold:
@@ -158,7 +75,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         super().check(config, inputs)
 
     def prepare(self) -> None:
-        """Checks the categories and the head, records what the SVMs are trained on, and tells what memory it takes."""
+        """Check the categories and the head, record what the SVMs are trained on, and tell what memory it takes."""
         super().prepare()
         head = self.optional_input("head")
         if head is not None and _trained_on(head, self) != self._info.backbone:
@@ -169,7 +86,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
             self._record_memory()
 
     def _record_memory(self) -> None:
-        """Keeps beside the SVMs what memory the units take by the config's bounds, and logs it."""
+        """Keep beside the SVMs what memory the units take by the config's bounds, and log it."""
         config, shards, dimension = self.config, self._shards, self._features.dimension
         per_image = config.hard_per_image
         rows = config.limits().rows(
@@ -190,7 +107,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         self.artifact.store.create(f"{self.artifact.name}/{_MEMORY}", canonical_json(memory).encode())
 
     def _memory(self) -> dict[str, int]:
-        """What `_record_memory` recorded; empty before."""
+        """Return what `_record_memory` recorded; empty before."""
         try:
             found: dict[str, int] = json.loads(self.artifact.store.read(f"{self.artifact.name}/{_MEMORY}"))
         except ArtifactError:
@@ -198,7 +115,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         return found
 
     def _solved(self, number: int) -> tuple[str, ...]:
-        """The units that solve a round."""
+        """Return the units that solve a round."""
         return tuple(f"solve-{number}/{category}" for category in self.config.categories)
 
     @cached_property
@@ -228,7 +145,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         return phases
 
     def run(self, unit: str) -> Output:
-        """Runs a unit of any phase."""
+        """Run a unit of any phase."""
         phase, _, rest = unit.partition("/")
         kind, _, number = phase.partition("-")
         if kind == "gather":
@@ -321,7 +238,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
 
 def _trained_on(head: Artifact, stage: TrainSvms) -> str:
-    """Identity of the backbone whose maps a head was fine-tuned on; a network's head is of its own backbone."""
+    """Return the backbone whose maps a head was fine-tuned on; a network's head is of its own."""
     if head.kind == "network":
         return head.name
     return backbone_digest(stage.workspace.artifact(head.inputs("maps")[0]))

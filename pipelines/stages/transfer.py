@@ -18,12 +18,13 @@ from pydantic import Field
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
-from pipelines.classifying.transfer_protocols import Floats, ImageLabels, Protocol
+from pipelines.classifying.transfer_protocols import ImageLabels, TransferProtocol
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
+from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise
 from sppnet.seeds import derive_seed
@@ -45,7 +46,7 @@ class TransferConfig(CpuFields):
     stage: Literal["transfer"]
     images: Annotated[str, Input(("images",))]
     features: Annotated[tuple[str, ...], Input(("scores",)), Field(min_length=1)]
-    protocol: Protocol
+    protocol: TransferProtocol
     c: Annotated[float, Field(gt=0)] = 1.0
     positive_weight: Annotated[float, Field(gt=0)] = 1.0
     bias_scale: Annotated[float, Field(gt=0)] = 1.0
@@ -79,11 +80,11 @@ class Transfer(ShardStage[TransferConfig]):
 
     def __init__(self, config: TransferConfig, spec: StageSpec) -> None:
         super().__init__(config, spec)
-        self._kept: tuple[str, Floats] | None = None
+        self._kept: tuple[str, Float32s] | None = None
 
     @classmethod
     def check(cls, config: TransferConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Features, not scores, of the same images and of every split that is read."""
+        """Check that the steps make features, not scores, of the same images and of every split that is read."""
         classified: Any = inputs["features"]
         if len(set(config.features)) != len(config.features):
             raise ConfigError(f"features: a step is named twice: {', '.join(config.features)}")
@@ -95,7 +96,7 @@ class Transfer(ShardStage[TransferConfig]):
 
     @classmethod
     def external(cls, config: TransferConfig) -> Mapping[str, Any]:
-        """The names of the steps: rows are called after them."""
+        """Return the names of the steps: rows are called after them."""
         return {"names": list(config.features)}
 
     @cached_property
@@ -118,7 +119,7 @@ class Transfer(ShardStage[TransferConfig]):
         return {f"fit/{features.name}/{part}": (features, part) for features in self._sets for part in parts}
 
     def prepare(self) -> None:
-        """Checks the categories that the protocol names."""
+        """Check the categories that the protocol names."""
         where = f"step {self.spec.step}: protocol"
         require_subset(self.config.protocol.named, self.manifest.categories, where, "category")
 
@@ -135,7 +136,7 @@ class Transfer(ShardStage[TransferConfig]):
         ]
 
     def run(self, unit: str) -> Output:
-        """Runs a unit of any phase."""
+        """Run a unit of any phase."""
         phase, _, rest = unit.partition("/")
         if phase == "gather":
             return self._gather(rest)
@@ -159,7 +160,7 @@ class Transfer(ShardStage[TransferConfig]):
         return work.output(canonical_json({"images": rows}).encode(), ".json", len(rows))
 
     def _labels(self, annotation: ImageAnnotation) -> dict[str, Any]:
-        """What an image shows, JSON values; raises `DataError` if the protocol can't use such an image."""
+        """Return what an image shows, JSON values; raise `DataError` if the protocol can't use such an image."""
         categories = [thing.category for thing in annotation.objects]
         self.config.protocol.takes(annotation.key, categories)
         difficult = [thing.difficult for thing in annotation.objects]
@@ -186,14 +187,14 @@ class Transfer(ShardStage[TransferConfig]):
         settings = SvmSettings(config.c, config.positive_weight, config.bias_scale, seed)
         return config.protocol.fit(self._images, self._features(features), part, settings, seed)
 
-    def _features(self, features: _FeatureSet) -> Floats:
-        """One set's features of all images, `[n, d]`, each of norm 1; the last set is kept for the next unit."""
+    def _features(self, features: _FeatureSet) -> Float32s:
+        """Return one set's features of all images, `[n, d]`, each of norm 1; the last set is kept for the next unit."""
         if self._kept is None or self._kept[0] != features.name:
             self._kept = None  # never two sets at once
             self._kept = (features.name, l2_normalise(self._read(features)))
         return self._kept[1]
 
-    def _read(self, features: _FeatureSet) -> Floats:
+    def _read(self, features: _FeatureSet) -> Float32s:
         artifact = self.inputs("features")[features.place]
         place = {(image.split, image.key): row for row, image in enumerate(self._images)}
         values = np.empty((len(place), ScoresInfo.read(artifact).dimension), dtype=np.float32)

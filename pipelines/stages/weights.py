@@ -75,7 +75,7 @@ class ImportWeightsConfig(BackboneFields):
     head: HeadFields | None = None
 
     def source(self) -> str | tuple[str, str]:
-        """Where the weights are from: a path or URI, or a torchvision model and the name of its weights.
+        """Return where the weights are from: a path or URI, or a torchvision model and the name of its weights.
 
         Raises:
             ConfigError: Neither or both are given, or torchvision's weights for an architecture that is not its own.
@@ -126,18 +126,18 @@ class ImportWeights(Stage[ImportWeightsConfig]):
 
     @classmethod
     def check(cls, config: ImportWeightsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Raises `ConfigError` for an architecture or published weights that do not exist."""
+        """Raise `ConfigError` for an architecture or published weights that do not exist."""
         config.spec()
         source = config.source()
         if not isinstance(source, str):
             published_weights(*source)
 
     def phases(self) -> list[Phase]:
-        """One unit."""
+        """Return one unit."""
         return [Phase("import", (UNIT,), keyed=False)]
 
     def run(self, unit: str) -> Output:
-        """Reads the weights and checks them; raises `ConfigError` naming the first wrong tensor."""
+        """Read the weights and check them; raise `ConfigError` naming the first wrong tensor."""
         tensors, data, where = self._read()
         mean_image = tensors.pop(MEAN_IMAGE, None)
         backbone = build_backbone(self.config.spec())
@@ -161,7 +161,7 @@ class ImportWeights(Stage[ImportWeightsConfig]):
     def _head(
         self, backbone: Backbone, tensors: Mapping[str, torch.Tensor], data: bytes | None, where: str
     ) -> tuple[TrainedHead, tuple[int, ...]] | None:
-        """The file's head, by its own description or the config's, and the sizes that it was trained at."""
+        """Return the file's head, by its own description or the config's, and the sizes that it was trained at."""
         described = None if data is None else read_described_head(data, where)
         wanted = self.config.head
         if described is not None:
@@ -178,7 +178,7 @@ class ImportWeights(Stage[ImportWeightsConfig]):
         return TrainedHead(head, pyramid, labels), ()
 
     def _read(self) -> tuple[dict[str, torch.Tensor], bytes | None, str]:
-        """The tensors by name, the file's bytes (None if torchvision publishes them), and where they are from."""
+        """Read the tensors by name, the file's bytes (None if torchvision publishes them), and where they are from."""
         source = self.config.source()
         if isinstance(source, str):
             data = read_outside(source, _WHAT)

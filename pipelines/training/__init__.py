@@ -1,4 +1,4 @@
 """The step loop of the training stages.
 
-Tests: `config` and `workers` have no work of their own: `test_loop.py` trains with them.
+Tests: `config`, `task` and `workers` have no work of their own: `test_loop.py` trains with them.
 """

@@ -25,22 +25,22 @@ class BestSnapshot:
         self._weights: dict[str, torch.Tensor] = {}
 
     def offer(self, error: float, model: nn.Module) -> None:
-        """Copies a model's weights to the CPU if its error is lower than all before."""
+        """Copy a model's weights to the CPU if its error is lower than all before."""
         if error < self._error:
             self._error = error
             self._weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """What a checkpoint holds besides the training's own tensors."""
+        """Return what a checkpoint holds besides the training's own tensors."""
         return {BEST + name: tensor for name, tensor in self._weights.items()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor], curve: Iterable[Mapping[str, Any]]) -> None:
-        """Goes on from a checkpoint's tensors and the curve up to it."""
+        """Go on from a checkpoint's tensors and the curve up to it."""
         self._weights = {name.removeprefix(BEST): t for name, t in tensors.items() if name.startswith(BEST)}
         self._error = min(_errors(curve), default=math.inf)
 
     def apply(self, model: nn.Module, curve: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Gives the model the best weights.
+        """Give the model the best weights.
 
         Returns:
             The curve, with `kept` in the point that they are of.
@@ -56,7 +56,7 @@ class BestSnapshot:
 
 
 def kept_figures(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What was measured of the weights that are published: the marked point's figures with its step, or the last's."""
+    """Return what was measured of the published weights: the marked point's figures with its step, or the last's."""
     point = next((point for point in curve if KEPT in point), curve[-1])
     figures = {name: value for name, value in point.items() if name not in ("step", "lr", KEPT)}
     return {**figures, "kept_step": point["step"]} if KEPT in point else figures

@@ -54,11 +54,11 @@ class Checkpoints:
         self._folder = f"{artifact.name}/{FOLDER}"
 
     def steps(self) -> list[int]:
-        """Returns the committed steps in ascending order, from one listing."""
+        """Return the committed steps in ascending order, from one listing."""
         return sorted(int(found[1]) for name in self._names() if (found := _COMMIT.fullmatch(name)))
 
     def load(self, step: int) -> Checkpoint:
-        """Reads the checkpoint of a step.
+        """Read the checkpoint of a step.
 
         Raises:
             ArtifactError: It is missing or damaged.
@@ -75,11 +75,11 @@ class Checkpoints:
             raise ArtifactError(f"{where}: not a checkpoint ({error})") from error
 
     def curve(self, step: int) -> tuple[Mapping[str, Any], ...]:
-        """Reads only what was logged up to a step; raises `ArtifactError` if it has no checkpoint."""
+        """Read only what was logged up to a step; raise `ArtifactError` if it has no checkpoint."""
         return tuple(self._read_commit(self._commit_name(step))["curve"])
 
     def latest(self) -> Checkpoint | None:
-        """Reads the latest checkpoint that is whole.
+        """Read the latest checkpoint that is whole.
 
         A damaged one is passed over with a warning and its commit removed, so that its step can be saved again.
 
@@ -95,7 +95,7 @@ class Checkpoints:
         return None
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], curve: Sequence[Mapping[str, Any]]) -> None:
-        """Publishes a checkpoint, unless the step already has one (a lost attempt that lived on wrote the same).
+        """Publish a checkpoint, unless the step already has one (a lost attempt that lived on wrote the same).
 
         Raises:
             IncompleteError: A tensor holds values that are not finite: no run should start again from those.
@@ -119,7 +119,7 @@ class Checkpoints:
             self._store.delete(f"{self._folder}/{name}")
 
     def prune(self, keep: int = 2) -> None:
-        """Removes all but the last `keep` checkpoints: commits first, then the objects of their steps."""
+        """Remove all but the last `keep` checkpoints: commits first, then the objects of their steps."""
         names = self._names()
         steps = sorted(int(found[1]) for name in names if (found := _COMMIT.fullmatch(name)))
         if keep and len(steps) <= keep:
@@ -132,13 +132,13 @@ class Checkpoints:
                     self._store.delete(f"{self._folder}/{name}")
 
     def advice(self) -> str:
-        """Says for an error's message what a run can start again from."""
+        """Say for an error's message what a run can start again from."""
         steps = self.steps()
         kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
         return f"{kept}; lower the learning rate and run again"
 
     def _read_commit(self, where: str) -> dict[str, Any]:
-        """A checkpoint's commit: `ArtifactError` for a damaged one, `ConfigError` for another training's."""
+        """Read a checkpoint's commit; raise `ArtifactError` for a damaged one, `ConfigError` for another training's."""
         try:
             commit: dict[str, Any] = json.loads(self._store.read(where))
             owner = commit["artifact"]

@@ -11,7 +11,7 @@ from sppnet.errors import ConfigError
 
 
 def compile_model(model: nn.Module, device: torch.device) -> nn.Module:
-    """Returns the model with its steps compiled; its weights and their names stay those of `model`.
+    """Return the model with its steps compiled; its weights and their names stay those of `model`.
 
     Raises:
         ConfigError: `torch.compile` can't work here; the message says why.

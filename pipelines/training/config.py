@@ -38,7 +38,7 @@ class Plateau(BaseModel):
     divisions: Annotated[int, Field(ge=0)] = 2
 
     def divide(self, lr: float, errors: Iterable[float]) -> float:
-        """Returns the rate after these held-out errors, in the order in which they were measured."""
+        """Return the rate after these held-out errors, in the order in which they were measured."""
         best, since, divided = math.inf, 0, 0
         for error in errors:
             best, since = (error, 0) if error < best else (best, since + 1)
@@ -84,7 +84,7 @@ class TrainingConfig(GpuFields):
     compile: Annotated[bool, RUNTIME] = False
 
     def check_held_out(self, holdout: float) -> None:
-        """Raises `ConfigError` where something is to be decided on a held-out part that is empty."""
+        """Raise `ConfigError` where something is to be decided on a held-out part that is empty."""
         if self.keep == "best" and not holdout:
             raise ConfigError("keep: best needs a held-out part: set holdout above 0")
 
@@ -94,7 +94,7 @@ class TrainingConfig(GpuFields):
         return sum(rate.steps for rate in self.schedule)
 
     def rate(self, step: int, curve: Sequence[Mapping[str, Any]]) -> float:
-        """The learning rate of a step, 0-based, after a curve whose points may hold `held_out_error`."""
+        """Return the learning rate of a step, 0-based, after a curve whose points may hold `held_out_error`."""
         last = 0
         lr = self.schedule[-1].lr
         for part in self.schedule:

@@ -50,19 +50,19 @@ class TrainingStage(ShardStage[C]):
             self.seed = derive_seed(spec.seed, "network", config.seed)
 
     def training_phase(self) -> Phase:
-        """The phase that trains."""
+        """Return the phase that trains."""
         return Phase("train", (UNIT,), self.config.resources(), workers=self.config.workers, keyed=False)
 
     @abstractmethod
     def task(self, worker: Worker) -> Task:
-        """Builds the model and its data for a worker. Fresh weights come from `torch`'s generator, seeded before."""
+        """Build the model and its data for a worker. Fresh weights come from `torch`'s generator, seeded before."""
 
     def phases(self) -> list[Phase]:
-        """One phase, the training."""
+        """Return one phase, the training."""
         return [self.training_phase()]
 
     def run(self, unit: str) -> Output:
-        """Trains in this process; the engine calls `train_unit` through its executor instead."""
+        """Train in this process; the engine calls `train_unit` through its executor instead."""
         output = Training(self, LocalWorker()).run()
         if output is None:
             raise IncompleteError(f"step {self.spec.step}: {unit} ended without a result")
@@ -106,7 +106,7 @@ class Training:
         self._optimizer: torch.optim.SGD
 
     def run(self) -> Output | None:
-        """Trains until the last step. Returns rank 0's output, None on the other ranks.
+        """Train until the last step. Return rank 0's output, None on the other ranks.
 
         Raises:
             ConfigError: The latest checkpoint is of another training, or `compile` finds no compiler.
@@ -122,7 +122,7 @@ class Training:
             task.close()
 
     def begin(self, task: Task) -> int:
-        """Takes up a task where the latest checkpoint left it. Returns the step to go on with, 0-based."""
+        """Take up a task where the latest checkpoint left it. Return the step to go on with, 0-based."""
         config = self.config
         self._task = task
         self._optimizer = make_sgd(
@@ -138,18 +138,18 @@ class Training:
         return start
 
     def advance(self, step: int) -> None:
-        """Does one step, and logs, measures and saves where it is time to."""
+        """Do one step, and log, measure and save where it is time to."""
         self._step(step)
         self._after(step + 1)
 
     def _finish(self) -> Output:
-        """Publishes the last weights, or those that `keep` asks for."""
+        """Publish the last weights, or those that `keep` asks for."""
         if self._best is not None:
             self.curve = self._best.apply(self._task.model, self.curve)
         return self._task.finish(self.curve)
 
     def _restore(self) -> int:
-        """Loads the latest checkpoint, rank 0's choice on all ranks: a lost attempt may be saving one right now."""
+        """Load the latest checkpoint, rank 0's choice on all ranks: a lost attempt may be saving one right now."""
         worker = self.worker
         found: Checkpoint | None = self.checkpoints.latest() if worker.rank == 0 else None
         step = int(worker.agree(found.step if found else 0))
@@ -178,7 +178,7 @@ class Training:
         self._optimizer.step()
 
     def _read_loss(self) -> None:
-        """Checks the loss of the step before: by now the device has it, and has this step to go on with meanwhile."""
+        """Check the loss of the step before: by now the device has it, and has this step to go on with meanwhile."""
         if self._unread is None:
             return
         step, value = self._unread.step, self._unread.read()
@@ -191,7 +191,7 @@ class Training:
         self._losses.append(value)
 
     def _after(self, done: int) -> None:
-        """Logs, measures and saves where it is time to, after `done` steps."""
+        """Log, measure and save where it is time to, after `done` steps."""
         config, last = self.config, done == self.config.steps
         measures = last or done % config.measure_every == 0
         # The curve is cut at every checkpoint, so that no running mean is lost with a worker.
@@ -220,7 +220,7 @@ class Training:
             self.worker.report(point)
 
     def _measure(self) -> dict[str, float]:
-        """Rank 0's measurements on every rank: a plateau must divide the rate on all of them at once."""
+        """Return rank 0's measurements on every rank: a plateau must divide the rate on all of them at once."""
         task = self._task
         found: Mapping[str, float] = {}
         if self.worker.rank == 0:
@@ -234,7 +234,7 @@ class Training:
 
 
 def train_unit(spec: StageSpec, unit: str, worker: Worker) -> None:
-    """Trains a stage's unit with one worker of several, and has rank 0 publish it.
+    """Train a stage's unit with one worker of several, and have rank 0 publish it.
 
     Raises:
         IncompleteError: The training diverged; the message names the step and the last good checkpoint.

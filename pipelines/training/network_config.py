@@ -45,6 +45,6 @@ class BackboneFields(StageConfig):
     response_norm: bool | None = None
 
     def spec(self) -> BackboneSpec:
-        """The backbone that the config names; raises `ConfigError` for one that does not exist."""
+        """Return the backbone that the config names; raise `ConfigError` for one that does not exist."""
         wanted = Preprocessing.from_dict(self.preprocessing) if self.preprocessing else None
         return BackboneSpec(self.architecture, self.width, self.cut, wanted, self.response_norm)

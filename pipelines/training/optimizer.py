@@ -16,7 +16,7 @@ _MODEL, _MOMENTUM = "model.", "momentum."
 def make_sgd(
     model: nn.Module, *, lr: float, momentum: float, weight_decay: float, bias_rate: float = 1.0
 ) -> torch.optim.SGD:
-    """Builds the optimizer of a model's weights and biases, in groups that each have their `factor` on the rate.
+    """Build the optimizer of a model's weights and biases, in groups that each have their `factor` on the rate.
 
     Args:
         model: What is trained.
@@ -40,7 +40,7 @@ def make_sgd(
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, torch.Tensor]:
-    """Weights and momentum by name, on their device and in their own storage."""
+    """Return weights and momentum by name, on their device and in their own storage."""
     state = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         buffer = optimizer.state[parameter].get("momentum_buffer") if parameter in optimizer.state else None
@@ -52,7 +52,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, 
 def load_training_tensors(
     model: nn.Module, optimizer: torch.optim.SGD, tensors: Mapping[str, torch.Tensor], where: str
 ) -> None:
-    """Loads what `training_tensors` gave.
+    """Load what `training_tensors` gave.
 
     Raises:
         ConfigError: The tensors are of another model; the message names `where` and the first one that does not fit.

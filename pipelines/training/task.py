@@ -25,7 +25,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, step: int) -> torch.Tensor:
-        """Returns this worker's part of a step's loss: its mean over the workers is the loss of the whole batch.
+        """Return this worker's part of a step's loss: its mean over the workers is the loss of the whole batch.
 
         Args:
             model: The model to call: `self.model`, or what averages its gradients.
@@ -33,12 +33,12 @@ class Task(ABC):
         """
 
     def measure(self) -> Mapping[str, float]:
-        """Measures `self.model` on the held-out part; runs on rank 0, without gradients or dropout."""
+        """Measure `self.model` on the held-out part; runs on rank 0, without gradients or dropout."""
         return {}
 
     @abstractmethod
     def finish(self, curve: Curve) -> Output:
-        """Returns what the stage publishes; runs on rank 0."""
+        """Return what the stage publishes; runs on rank 0."""
 
     def close(self) -> None:  # noqa: B027  # most tasks hold nothing
-        """Releases threads and memory; runs however the training ends."""
+        """Release threads and memory; runs however the training ends."""

@@ -28,16 +28,16 @@ class Worker(Protocol):
     device: torch.device
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Returns a model whose gradients are averaged over the workers."""
+        """Return a model whose gradients are averaged over the workers."""
 
     def agree(self, value: float) -> float:
-        """Returns rank 0's value on every worker; all must call it."""
+        """Return rank 0's value on every worker; all must call it."""
 
     def mean(self, value: float) -> float:
-        """Returns the mean over the workers; all must call it."""
+        """Return the mean over the workers; all must call it."""
 
     def report(self, point: Mapping[str, Any]) -> None:
-        """Shows progress. Never waits for the other workers."""
+        """Show progress. Never waits for the other workers."""
 
 
 class LocalWorker:
@@ -49,17 +49,17 @@ class LocalWorker:
         self.device = device or choose_device()
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Nothing to average with."""
+        """Return the model itself: there is nothing to average with."""
         return model
 
     def agree(self, value: float) -> float:
-        """The value itself."""
+        """Return the value itself: there is no other worker."""
         return value
 
     def mean(self, value: float) -> float:
-        """The value itself."""
+        """Return the value itself: there is no other worker."""
         return value
 
     def report(self, point: Mapping[str, Any]) -> None:
-        """Logs the point."""
+        """Log the point."""
         logger.info("training %s", " ".join(f"{name}={value}" for name, value in point.items()))

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.artifacts.detections import DetectionRow, encode_detections
+from pipelines.artifacts.detections import DetectionRow
 from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import format_voc_xml
@@ -17,6 +17,7 @@ from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Workspace
+from tests.support.stored_rows import encode_detections
 
 SIZE = (120, 90)
 CAT, DOG = (10.0, 10.0, 50.0, 50.0), (60.0, 10.0, 100.0, 50.0)

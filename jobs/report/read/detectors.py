@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.report.read.detection import DetectorAccount, DetectorScore
+from pipelines.detecting.svm_config import TrainSvmsConfig
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.runner import Engine
 from pipelines.finetuning.config import FinetuneConfig
@@ -14,7 +15,6 @@ from pipelines.shards.reading import map_unit
 from pipelines.stages.combine import CombineConfig
 from pipelines.stages.crops import CropsConfig
 from pipelines.stages.score import ScoreConfig
-from pipelines.stages.train_svms import TrainSvmsConfig
 from sppnet.errors import ArtifactError
 
 

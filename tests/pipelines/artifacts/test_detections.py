@@ -15,12 +15,12 @@ from pipelines.artifacts.detections import (
     decode_detection_table,
     decode_detections,
     encode_detection_table,
-    encode_detections,
     write_detections,
 )
 from pipelines.detecting.detection_sets import final_boxes
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError
+from tests.support.stored_rows import encode_detections, table_of_rows
 
 edge = st.integers(0, 30).map(float)
 box = st.tuples(edge, edge, st.integers(1, 20), st.integers(1, 20)).map(
@@ -43,7 +43,7 @@ def values(found: list[DetectionRow]) -> list[tuple]:
 
 @given(rows)
 def test_rows_and_columns(found: list[DetectionRow]) -> None:
-    table = DetectionTable.of_rows(found)
+    table = table_of_rows(found)
     assert values(list(table.rows())) == values(found)
     assert values(decode_detections(encode_detections(found), "x")) == values(found)
     again = decode_detection_table(encode_detection_table(table), "x")
@@ -55,7 +55,7 @@ def test_many_tables_are_one_file() -> None:
     one = [DetectionRow("a", "car", 0.5, (0.0, 0.0, 1.0, 1.0), None)]
     two = [DetectionRow("b", "dog", -0.5, (0.0, 0.0, 2.0, 1.0), (0.0, 0.0, 1.0, 1.0))]
     sink = io.BytesIO()
-    assert write_detections((DetectionTable.of_rows(part) for part in (one, [], two)), sink) == 2
+    assert write_detections((table_of_rows(part) for part in (one, [], two)), sink) == 2
     assert values(decode_detections(sink.getvalue(), "x")) == values(one + two)
 
 
@@ -67,7 +67,7 @@ def test_bytes_that_are_none() -> None:
 @settings(max_examples=60)
 @given(rows, st.sampled_from([0.1, 0.3, 0.6]))
 def test_regressed_boxes_are_suppressed_image_by_image(found: list[DetectionRow], iou: float) -> None:
-    table = DetectionTable.of_rows(found)
+    table = table_of_rows(found)
     assert values(list(final_boxes(table, "windows", iou).rows())) == [
         (r.key, r.category, r.score, r.box, None) for r in found
     ]

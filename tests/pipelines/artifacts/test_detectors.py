@@ -17,6 +17,7 @@ from sppnet.pooling.geometry import windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, bin_edges
 from sppnet.pooling.scales import choose_scales, scale_windows
 from tests.support.chain import CATEGORIES, SCALES, Chain, write_weights
+from tests.support.stored_rows import regressed
 
 
 def pool_by_hand(image: WindowedImage, window: np.ndarray, detector: Detector) -> np.ndarray:
@@ -74,7 +75,7 @@ def test_regressed_boxes_are_decoded_deltas(image, detector) -> None:
         vectors = np.stack([pool_by_hand(image, box, detector) for box in boxes])
         deltas = (vectors @ regressor.weights[:-1] + regressor.weights[-1]) @ regressor.inverse_whitening
         expected = decode_boxes(boxes, deltas + regressor.mean, image.image_wh)
-        found = detector.regress(category, image.maps, image.image_wh, boxes)
+        found = regressed(detector, category, image, boxes)
         np.testing.assert_allclose(found, expected, atol=1e-2)
 
 
@@ -105,11 +106,11 @@ def test_the_info_tells_everything(chain) -> None:
 def test_without_regressors(chain, image) -> None:
     plain = read_detector(chain.artifact("svms"), None, chain.artifact("maps"))
     assert plain.scales == SCALES
-    assert plain.regress("car", image.maps, image.image_wh, image.windows) is None
+    assert regressed(plain, "car", image, image.windows) is None
 
 
 def test_a_category_without_a_regressor(chain, image, detector) -> None:
-    assert detector.regress("butterfly", image.maps, image.image_wh, image.windows) is None
+    assert regressed(detector, "butterfly", image, image.windows) is None
 
 
 def other_maps(chain: Chain, tmp_path) -> Chain:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.artifacts.examples import Examples, encode_examples
+from pipelines.artifacts.examples import Examples, encode_examples, half_features, make_examples, open_examples
 from pipelines.artifacts.manifest import Manifest
-from pipelines.detecting.gathering import ExampleGroups, TrainingShards, half_features, make_examples, open_examples
+from pipelines.detecting.gathering import ExampleGroups
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.tiny_training import make_training_workspace, regressors_spec, rewrite_maps, train

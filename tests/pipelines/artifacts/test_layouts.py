@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipelines.artifacts.detections import DetectionRow, decode_detections, encode_detections
-from pipelines.artifacts.examples import EXAMPLES, Examples, decode_examples, encode_examples
+from pipelines.artifacts.detections import DetectionRow, decode_detections
+from pipelines.artifacts.examples import EXAMPLES, Examples, encode_examples
 from pipelines.artifacts.scores import SCORES, ScoresRow, decode_scores, encode_plain_scores, encode_scores
 from pipelines.artifacts.windows_and_maps import (
     MAPS,
@@ -27,6 +27,7 @@ from pipelines.artifacts.windows_and_maps import (
 )
 from sppnet.errors import ArtifactError
 from tests.support.chain import equal_bytes
+from tests.support.stored_rows import decode_examples, encode_detections
 
 KEYS = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8)
 FINITE = st.floats(-1e6, 1e6, width=32)
@@ -219,14 +220,6 @@ class TestExamples:
         assert by_mask.keys == ("car-0", "car-3")
         assert by_index.keys == ("car-3", "car-0")
         np.testing.assert_array_equal(by_index.features, group.features[[3, 0]])
-
-    def test_first_of_each_window(self) -> None:
-        group = make_examples("car", 5)
-        twice = Examples(
-            "car", ("a", "b", "a", "a", "b"), np.array([1, 1, 1, 2, 1], np.int32), group.scores, group.boxes,
-            group.targets, group.features,
-        )  # fmt: skip
-        assert twice.first_of_each_window().tolist() == [0, 1, 3]
 
 
 @st.composite

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.artifacts.examples import Examples
+from pipelines.artifacts.examples import Examples, make_examples
 from pipelines.detecting.best_rows import TopExamples
-from pipelines.detecting.gathering import make_examples
 
 
 def make_part(numbers: list[int]) -> Examples:

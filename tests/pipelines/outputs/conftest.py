@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from pipelines.artifacts.detections import DetectionTable
+from tests.support.stored_rows import table_of_rows
 from tests.support.written_detections import ROWS
 
 
 @pytest.fixture
 def table() -> DetectionTable:
-    return DetectionTable.of_rows(ROWS)
+    return table_of_rows(ROWS)

@@ -11,12 +11,14 @@ import pytest
 from pipelines.artifacts.detections import DetectionTable, decode_detection_table
 from pipelines.artifacts.detectors import read_detector
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
-from pipelines.detecting.scoring import DetectorSource, check_windows
+from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.engine.workspace import Output, Quarantined
+from pipelines.shards.map_sources import StoredMaps
 from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import nms
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import CATEGORIES, Chain, write_weights
+from tests.support.stored_rows import regressed
 
 SHARDS = ("val/000000", "val/000001")
 READ = {"images": "images", "windows": "windows"}
@@ -96,7 +98,7 @@ def test_it_is_the_union_suppressed(ensemble: Chain, step: str, members: tuple[s
             for row, window in zip(rows, kept, strict=True):
                 winners[owner[window]] += 1
                 detector, image = detectors[owner[window]], images[owner[window]]
-                moved = detector.regress(category, image.maps, image.image_wh, windows[window][None])
+                moved = regressed(detector, category, image, windows[window][None])
                 assert (row.regressed is None) == (moved is None)
                 if moved is not None:
                     np.testing.assert_allclose(row.regressed, moved[0], rtol=1e-4, atol=1e-3)
@@ -134,9 +136,9 @@ def test_it_is_evaluated_like_any_other(ensemble: Chain) -> None:
 def test_maps_are_read_once(ensemble: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of one backbone share the reading of its maps, at all scales that any of them needs."""
     opened = []
-    real = ShardInputs.open
+    real = StoredMaps.open
     monkeypatch.setattr(
-        ShardInputs, "open", lambda self, unit: (opened.append((self.maps.name, self.scales)), real(self, unit))[1]
+        StoredMaps, "open", lambda self, *args: (opened.append((self.maps.name, self.scales)), real(self, *args))[1]
     )
     ensemble.stage("all").run("val/000001")
     assert opened == [(ensemble.artifact("maps").name, (160, 240)), (ensemble.artifact("maps-2").name, (160, 240))]
@@ -202,12 +204,3 @@ def test_detections_that_do_not_tell_their_detector(ensemble: Chain, tmp_path) -
     lost.store.put(f"{lost.name}/artifact.json", json.dumps(body).encode())
     with pytest.raises(ArtifactError, match="does not tell what it was made from"):
         DetectorSource.of_detections(lost)
-
-
-def test_windows_that_can_not_be_scored() -> None:
-    check_windows(np.zeros((0, 4), np.float32))
-    check_windows(np.array([[0, 0, 1, 1], [5, 5, 5, 9]], np.float32))
-    with pytest.raises(DataError, match="no-windows: none of 2 windows has an area"):
-        check_windows(np.array([[3, 3, 3, 8], [5, 5, 4, 9]], np.float32))
-    with pytest.raises(DataError, match="bad-windows"):
-        check_windows(np.array([[0, 0, np.nan, 1]], np.float32))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jobs.run.results import RunResult
-from pipelines.artifacts.detections import DetectionRow, decode_detections, encode_detections
+from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.image_tars import decode_images, encode_images
 from pipelines.artifacts.metrics import CURVE_POINTS, curve_points
 from pipelines.datasets.voc import parse_voc_xml
@@ -21,6 +21,7 @@ from sppnet.evaluation.curves import Detections, GroundTruth
 from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
 from tests.support.chain import CATEGORIES
+from tests.support.stored_rows import encode_detections
 
 SHARDS = ("val/000000", "val/000001")
 

@@ -15,6 +15,7 @@ from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, SCALES, accounts
+from tests.support.stored_rows import regressed
 
 SHARDS = ("val/000000", "val/000001")
 STEPS = ("images", "windows", "network", "maps", "svms", "regressors")
@@ -57,7 +58,7 @@ def test_detections_are_the_suppressed_windows(chain, step: str, shard: str) -> 
             rows = found.pop((image.key, category), [])
             assert [row.box for row in rows] == [tuple(image.windows[window]) for window in kept]
             np.testing.assert_allclose([row.score for row in rows], scores[kept, k], atol=1e-6)
-            moved = detector.regress(category, image.maps, image.image_wh, image.windows[kept])
+            moved = regressed(detector, category, image, image.windows[kept])
             if step == "plain":
                 assert moved is None
                 assert all(row.regressed is None for row in rows)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.artifacts.examples import Examples
+from pipelines.artifacts.examples import Examples, open_examples
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
-from pipelines.detecting.gathering import TrainingShards, open_examples
-from pipelines.detecting.training_sets import SHARED, SetBuilder, SetLimits, mine_bytes, solve_bytes
+from pipelines.detecting.gathering import SHARED
+from pipelines.detecting.set_limits import SetLimits, mine_bytes, solve_bytes
+from pipelines.detecting.training_sets import SetBuilder
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Quarantined, Workspace
 from pipelines.shards.windowed import LabelledImage

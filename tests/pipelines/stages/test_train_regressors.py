@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo, read_detector
-from pipelines.artifacts.examples import Examples, decode_examples
-from pipelines.detecting.gathering import TrainingShards
+from pipelines.artifacts.examples import Examples
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.executors.local import LocalExecutor
 from sppnet.boxes import iou_matrix, paired_iou
 from sppnet.detection.mining import name_fraction
@@ -17,6 +17,7 @@ from sppnet.errors import ConfigError
 from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.seeds import derive_seed
 from tests.support.chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
+from tests.support.stored_rows import decode_examples, regressed
 
 SHARDS = ("train/000000", "train/000001", "train/000002")
 STEPS = ("images", "windows", "network", "maps", "regressors")
@@ -118,7 +119,7 @@ def test_boxes_move_towards_their_objects(chain) -> None:
                 rows = [row for row, key in enumerate(part.keys) if key == image.key and part.windows[row] >= 0]
                 if rows:
                     boxes = part.boxes[rows]
-                    moved = detector.regress(category, image.maps, image.image_wh, boxes)
+                    moved = regressed(detector, category, image, boxes)
                     before.extend(paired_iou(boxes, part.targets[rows]))
                     after.extend(paired_iou(moved, part.targets[rows]))
     assert len(before) > 20

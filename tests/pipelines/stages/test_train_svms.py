@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo, read_svms
-from pipelines.artifacts.examples import Examples, decode_examples
+from pipelines.artifacts.examples import Examples
 from pipelines.artifacts.manifest import Manifest
-from pipelines.detecting.gathering import TrainingShards
-from pipelines.detecting.training_sets import SHARED
+from pipelines.detecting.gathering import SHARED
+from pipelines.detecting.training_shards import TrainingShards
 from pipelines.executors.local import LocalExecutor
 from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix, nms
@@ -23,6 +23,7 @@ from sppnet.detection.svm_training import train_svm
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed
 from tests.support.chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
+from tests.support.stored_rows import decode_examples
 
 SHARDS = ("train/000000", "train/000001", "train/000002")
 VAL_SHARDS = ("val/000000", "val/000001")

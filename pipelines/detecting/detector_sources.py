@@ -1,0 +1,65 @@
+"""Where a detector and what it looks at are, also of detections that were made before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipelines.artifacts.detectors import Detector, FeatureInfo, read_detector
+from pipelines.engine.workspace import Artifact
+from sppnet.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class DetectorSource:
+    """Where a detector and what it looks at are.
+
+    Attributes:
+        windows: The windows artifact.
+        maps: The maps artifact.
+        svms: Its SVMs.
+        regressors: Its box regressors, or None.
+    """
+
+    windows: Artifact
+    maps: Artifact
+    svms: Artifact
+    regressors: Artifact | None = None
+
+    @classmethod
+    def of_detections(cls, detections: Artifact) -> tuple[DetectorSource, ...]:
+        """Return the detectors that detections were made with, from what their artifacts say they were made from."""
+        preimage = detections.preimage()
+        if preimage.get("stage") == "combine":
+            parts = [Artifact(detections.store, name) for name in detections.inputs("detections")]
+            return tuple(source for part in parts for source in cls.of_detections(part))
+        found = [detections.inputs(field) for field in ("windows", "maps", "svms", "regressors")]
+        if not all(found[:3]):
+            raise ArtifactError(f"{detections.store.uri}/{detections.name} does not tell what it was made from")
+        windows, maps, svms, regressors = (Artifact(detections.store, names[0]) if names else None for names in found)
+        return (cls(windows, maps, svms, regressors),)  # type: ignore[arg-type]
+
+    @cached_property
+    def info(self) -> FeatureInfo:
+        """What the SVMs look at."""
+        return FeatureInfo.read(self.svms)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The detector, read once; `ConfigError` if the maps are of another backbone than it was trained on."""
+        return read_detector(self.svms, self.regressors, self.maps)
+
+    @property
+    def features_name(self) -> tuple[object, ...]:
+        """Equal for detectors whose windows have the same features."""
+        info = self.info
+        return (
+            self.windows.name,
+            self.maps.name,
+            info.layer,
+            info.scales,
+            info.convention,
+            info.levels,
+            info.head,
+            info.precision,
+        )

@@ -1,0 +1,113 @@
+"""Where the features of windows come from: cached maps, or for R-CNN's crops the images themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pipelines.artifacts.backbone_info import CROPS
+from pipelines.artifacts.windows_and_maps import MapRow, decode_maps
+from pipelines.engine.workspace import Artifact, Commit
+from pipelines.shards.reading import decode_record, map_unit, read_images
+from sppnet.arrays import Array, Floats
+from sppnet.errors import ArtifactError
+
+ByScale: TypeAlias = Mapping[int, Array]
+"""What window features take of one image: its maps `[H, W, C]` by scale; for crops its pixels `[H, W, 3]` by size."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMaps:
+    """Maps that `extract` made.
+
+    Attributes:
+        maps: The maps artifact.
+        scales: Scales to read, short sides in pixels.
+        flips: Whether an image counts only if its mirrored maps are there too.
+        flipped: Whether the maps are those of the mirrored images.
+    """
+
+    maps: Artifact
+    scales: tuple[int, ...]
+    flips: bool = False
+    flipped: bool = False
+
+    def commits(self, shard: str) -> list[Commit]:
+        """Read the commits of a shard's maps: at each scale, then of those that only have to be there."""
+        ways = (self.flipped, not self.flipped) if self.flips else (self.flipped,)
+        return [self.maps.commit(map_unit(scale, shard, flipped=way)) for way in ways for scale in self.scales]
+
+    def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], ByScale]:
+        """Open a shard's maps.
+
+        Args:
+            shard: Its name.
+            commits: What `commits` gave.
+            aside: Keys to pass over.
+
+        Returns:
+            Reads an image's maps, by its key; images must be asked for in order. It raises `ArtifactError` where the
+            next map is another image's.
+        """
+        readers = {scale: self._rows(commit, aside) for scale, commit in zip(self.scales, commits, strict=False)}
+        return lambda key: {scale: self._map_of(key, scale, shard, reader) for scale, reader in readers.items()}
+
+    def _rows(self, commit: Commit, aside: frozenset[str]) -> Iterator[MapRow]:
+        for row in decode_maps(self.maps.read_commit(commit), f"{self.maps.name}/{commit.unit}"):
+            if row.key not in aside:
+                yield row
+
+    def _map_of(self, key: str, scale: int, shard: str, reader: Iterator[MapRow]) -> Floats:
+        row = next(reader, None)
+        if row is None or (row.key, row.scale) != (key, scale):
+            found = "ends" if row is None else f"has {row.key} at scale {row.scale}"
+            where = f"{self.maps.name}/{map_unit(scale, shard, flipped=self.flipped)}"
+            raise ArtifactError(f"{where}: {found} where the map of {key} belongs")
+        return row.map
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePixels:
+    """Decoded images, of which every window is cropped and convolved by itself: nothing is stored of them.
+
+    Attributes:
+        images: The images artifact.
+        sizes: The crops' side, under which the pixels are given.
+    """
+
+    images: Artifact
+    sizes: tuple[int, ...]
+
+    def commits(self, shard: str) -> list[Commit]:
+        """Read the commits behind a shard's pixels."""
+        return [self.images.commit(shard)]
+
+    def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], ByScale]:
+        """Open a shard's images; see `StoredMaps.open`."""
+        records = {record.key: record for record in read_images(self.images, shard)[0]}
+
+        def read(key: str) -> ByScale:
+            if key not in records:
+                raise ArtifactError(f"{self.images.name}/{shard}: has no image {key}, of which there are windows")
+            return dict.fromkeys(self.sizes, decode_record(records[key]))
+
+        return read
+
+
+MapSource: TypeAlias = StoredMaps | ImagePixels
+
+
+def map_source(images: Artifact, maps: Artifact, scales: tuple[int, ...], *, flips: bool, flipped: bool) -> MapSource:
+    """Choose where features come from by the kind of artifact.
+
+    Args:
+        images: The images artifact.
+        maps: The maps artifact, or one of crops.
+        scales: Scales to read, or the crops' side.
+        flips: See `StoredMaps`.
+        flipped: See `StoredMaps`.
+    """
+    if maps.kind == CROPS:
+        return ImagePixels(images, scales)
+    return StoredMaps(maps, scales, flips, flipped)
