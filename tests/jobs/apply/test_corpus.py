@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jobs.apply.corpus import IMAGES, add_corpus, choose_step, claim, making, splits_of, steps_of, write_ledger
+from jobs.apply.corpus import OWN_IMAGES, add_corpus, choose_step, claim, making, splits_of, steps_of, write_ledger
 from pipelines.engine.recipe import Recipe, parse_recipe
 from pipelines.engine.store import open_store
 from pipelines.engine.workspace import Commit, Quarantined
@@ -53,14 +53,14 @@ def test_a_step_that_can_not_be_meant(base: Recipe, kind: str, given: str | None
 )
 def test_a_corpus_is_ingested_as_folder_or_as_tars(base: Recipe, corpus: str, dataset: dict) -> None:
     steps = steps_of(base)
-    assert add_corpus(corpus, base, steps, 0.25) == IMAGES
-    assert steps[IMAGES] == {"stage": "ingest", "dataset": dataset, "max_quarantined": 0.25}
+    assert add_corpus(corpus, base, steps, 0.25) == OWN_IMAGES
+    assert steps[OWN_IMAGES] == {"stage": "ingest", "dataset": dataset, "max_quarantined": 0.25}
 
 
 def test_a_step_of_the_recipe_is_a_corpus_too(base: Recipe) -> None:
     steps = steps_of(base)
     assert add_corpus("step:images", base, steps, 0.25) == "images"
-    assert IMAGES not in steps
+    assert OWN_IMAGES not in steps
     assert splits_of(steps, "images") == ["train", "val"]
     with pytest.raises(ConfigError, match="corpus step:maps: no such step ingests; these do: images"):
         add_corpus("step:maps", base, steps, 0.25)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.bench.mine import SHARD, category_name, run, store_shard
+from jobs.bench.mine import category_name, run, store_shard
 from pipelines.engine.workspace import Workspace
 
 
@@ -24,7 +24,7 @@ def test_rows_of_both_ways_find_the_same_hard_negatives() -> None:
 
 def test_the_stored_shard_is_what_mining_reads(tmp_path) -> None:
     shards = store_shard(Workspace.open(str(tmp_path)), images=2, windows=40, categories=7)
-    images, aside = shards.open(SHARD)
+    images, aside = shards.open(shards.units[0])
     found = list(images)
     assert aside == ()
     assert [image.key for image in found] == ["im000", "im001"]

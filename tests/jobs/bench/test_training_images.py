@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sppnet.images.pixels import decode_image
 
-from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, write_images
-from pipelines.artifacts.manifest import Manifest
+from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, store_images
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
+from sppnet.images.decoding import decode_image
 
 
 def test_drawn_images_are_jpegs_like_photographs_and_seeded() -> None:
@@ -34,8 +33,7 @@ def test_a_folder_of_class_folders_is_read_evenly(tmp_path: Path) -> None:
     assert (records[0].extension, records[0].annotation.width, records[0].annotation.height) == ("png", 30, 20)
     assert len(read_folder(tmp_path, 100)) == 12
     artifact = Workspace.open(str(tmp_path / "workspace")).artifact("images-x")
-    write_images(artifact, records)
-    assert Manifest.read(artifact).count("train") == 4
+    assert store_images(artifact, records).count("train") == 4
     for folder in (tmp_path / "cat", tmp_path / "none"):
         with pytest.raises(ConfigError, match="has no images of two classes"):
             read_folder(folder, 10)

@@ -1,10 +1,10 @@
-"""What a workspace holds of a recipe, what failed, and why a step would run again."""
+"""What a workspace holds of a recipe, and what failed."""
 
 from __future__ import annotations
 
 import pytest
 
-from jobs.run.status import explain_steps, last_failures, status_table
+from jobs.run.status import last_failures, status_table
 from sppnet.errors import IncompleteError
 from tests.support.recorded_runs import make
 from tests.support.toy_fixtures import Toys
@@ -14,10 +14,10 @@ def test_before_the_first_run_nothing_is_known(toys: Toys) -> None:
     table, fields = status_table(toys.engine())
     assert (fields["run"], fields["complete"]) == ("toy", False)
     assert [(row["step"], row["committed"], row["total"]) for row in fields["steps"]] == [
-        ("count", 0, None),
+        ("count", 0, 3),
         ("raise", 0, 4),
     ]
-    assert list(table.columns[2].cells) == ["0/?", "0/4"]
+    assert list(table.columns[2].cells) == ["0/3", "0/4"]
     assert last_failures(toys.engine()) == {}
 
 
@@ -43,19 +43,3 @@ def test_failures_are_those_of_this_runs_newest_attempt(toys: Toys) -> None:
     assert list(table.columns[-1].cells)[1] == "all/000001: ValueError: told to fail"
     make(toys.engine())
     assert last_failures(toys.engine()) == {}
-
-
-def test_explain_names_the_fields_that_changed(toys: Toys) -> None:
-    make(toys.engine())
-    rows = explain_steps(toys.engine(power=3))
-    assert [(row["step"], row["state"]) for row in rows] == [
-        ("count", "complete"),
-        ("raise", "nothing of it is there"),
-    ]
-    assert [row["changes"] for row in rows] == [[], ["config.power: was 2, is 3"]]
-
-
-def test_explain_counts_what_is_missing(toys: Toys) -> None:
-    make(toys.engine(wanted=[0]))
-    rows = explain_steps(toys.engine())
-    assert rows[1]["state"] == "3 of 4 units are missing"
