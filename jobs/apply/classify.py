@@ -92,7 +92,7 @@ def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -
     return choose_step(base, "network", request.step, "--step")
 
 
-def write_scores(engine: Engine, out: str) -> dict[str, Any]:
+def write_score_files(engine: Engine, out: str) -> dict[str, Any]:
     """Write a complete run's rows, what they mean, and its ledger to a folder or prefix.
 
     `<split>/<shard>.parquet` has the columns key, views, label (of the highest score) and values; `output.json` the

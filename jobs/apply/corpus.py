@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipelines.engine.workspace import Commit
 
 OWN = "command."
-IMAGES = OWN + "images"
+OWN_IMAGES = OWN + "images"
 STEP_PREFIX = "step:"
 INFO = "output.json"
 LEDGER = "ledger.jsonl"
@@ -85,8 +85,8 @@ def add_corpus(corpus: str, base: Recipe | None, steps: Steps, max_quarantined: 
     dataset: dict[str, Any] = {"kind": "images", "root": corpus}
     if ".tar" in corpus.rsplit("/", 1)[-1]:
         dataset = {"kind": "tars", "splits": {"all": [corpus]}, "labelled": False}
-    steps[IMAGES] = {"stage": "ingest", "dataset": dataset, "max_quarantined": max_quarantined}
-    return IMAGES
+    steps[OWN_IMAGES] = {"stage": "ingest", "dataset": dataset, "max_quarantined": max_quarantined}
+    return OWN_IMAGES
 
 
 def splits_of(steps: Steps, images: str) -> list[str]:

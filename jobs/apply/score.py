@@ -104,7 +104,7 @@ class _Copies:
                 self._reads(self._steps[name].get("head"))
 
 
-def write_detections(engine: Engine, out: str, options: ExportOptions) -> dict[str, Any]:
+def write_detection_files(engine: Engine, out: str, options: ExportOptions) -> dict[str, Any]:
     """Write a complete run's detections and its ledger to a folder or prefix.
 
     Returns:

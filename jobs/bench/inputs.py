@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sppnet.arrays import Float64s
 
 IMAGE_HW = (375, 500)
 SCALE = 688
@@ -12,7 +13,7 @@ CHANNELS = 256
 HIDDEN = (4096, 4096)  # outputs of fc6 and fc7
 
 
-def proposal_windows(windows: int, seed: int) -> NDArray[np.float64]:
+def proposal_windows(windows: int, seed: int) -> Float64s:
     """Make windows such as selective search gives for a 500 x 375 image: float64 `[n, 4]` pixels.
 
     Sides are 20 pixels and more, log-uniform; families of windows lie around the same regions.

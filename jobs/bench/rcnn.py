@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from jobs.bench.inputs import HIDDEN, IMAGE_HW, proposal_windows
 from jobs.bench.timing import device_name, medians, pick_device, seconds
+from sppnet.arrays import Float64s, Pixels
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import SIZE, CropFeatures
 from sppnet.images.network_input import prepare_image
@@ -73,11 +73,11 @@ class _Sides:
         self.features = WindowFeatures(scales=scales, **shared)
         self.crops = CropFeatures(scales=(SIZE,), backbone=self.backbone, convolutions=precision, **shared)
 
-    def theirs(self, image: NDArray[np.uint8], boxes: NDArray[np.float64]) -> torch.Tensor:
+    def theirs(self, image: Pixels, boxes: Float64s) -> torch.Tensor:
         return self.crops({SIZE: image}, (image.shape[1], image.shape[0]), boxes)
 
     @torch.inference_mode()
-    def ours(self, image: NDArray[np.uint8], boxes: NDArray[np.float64]) -> torch.Tensor:
+    def ours(self, image: Pixels, boxes: Float64s) -> torch.Tensor:
         maps = {}
         for scale in self.scales:
             pixels = prepare_image(image, scale, self.backbone.preprocessing, self.device)
@@ -87,9 +87,7 @@ class _Sides:
         return self.features.upper(pooled)
 
 
-def _row(
-    sides: _Sides, image: NDArray[np.uint8], boxes: NDArray[np.float64], crops: int, repeats: int
-) -> dict[str, Any]:
+def _row(sides: _Sides, image: Pixels, boxes: Float64s, crops: int, repeats: int) -> dict[str, Any]:
     part = boxes[np.linspace(0, len(boxes) - 1, crops).astype(int)]
     sides.ours(image, boxes)
     sides.theirs(image, part)

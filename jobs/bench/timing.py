@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-Pair = tuple[float, float]
+from pipelines.engine.machine import choose_device
+
+TimedPair = tuple[float, float]
 """Seconds that ours and the peer took, one after the other."""
 
 
 def pick_device(wanted: str | torch.device | None) -> torch.device:
     """Return the device to measure on: the wanted one, else the CUDA device if there is one, else the CPU."""
-    return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return torch.device(wanted) if wanted else choose_device()
 
 
 def device_name(device: torch.device) -> str:
@@ -37,12 +39,12 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 def timed_pairs(
     ours: Callable[[], object], peer: Callable[[], object], repeats: int, device: torch.device
-) -> list[Pair]:
+) -> list[TimedPair]:
     """Time both sides in turn (A B A B); each has run before."""
     return [(seconds(ours, device), seconds(peer, device)) for _ in range(repeats)]
 
 
-def medians(pairs: Sequence[Pair]) -> dict[str, float]:
+def medians(pairs: Sequence[TimedPair]) -> dict[str, float]:
     """Return the medians of both, `ours_s` and `peer_s`, and of their `ratio` pair by pair: how much faster ours is."""
     return {
         "ours_s": statistics.median(ours for ours, _ in pairs),
@@ -51,7 +53,7 @@ def medians(pairs: Sequence[Pair]) -> dict[str, float]:
     }
 
 
-def median_rates(pairs: Sequence[Pair], items: int) -> dict[str, float]:
+def median_rates(pairs: Sequence[TimedPair], items: int) -> dict[str, float]:
     """Return the same as items a second, `ours_per_s` and `peer_per_s`, of so many items a call."""
     found = medians(pairs)
     return {

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from jobs.bench.inputs import HIDDEN, IMAGE_HW
 from jobs.bench.timing import device_name, medians, pick_device, timed_pairs
+from sppnet.arrays import Pixels
 from sppnet.classification.classifier import ViewClassifier
 from sppnet.classification.views import PAPER_SIZE, ViewSet, named_views
 from sppnet.images.network_input import resize_image
@@ -81,7 +81,7 @@ def _row(
     name: str,
     ours: ViewClassifier,
     peer: ViewClassifier,
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[Pixels],
     repeats: int,
     views: ViewSet,
 ) -> dict[str, Any]:
@@ -104,12 +104,12 @@ def _row(
     }
 
 
-def _pixels(side: ViewClassifier, image: NDArray[np.uint8]) -> int:
+def _pixels(side: ViewClassifier, image: Pixels) -> int:
     """Count the pixels that are convolved for one image."""
     return sum(plane.pixels.shape[0] * plane.pixels.shape[1] for plane in side.prepare(image).planes)
 
 
-def _make_image(seed: int) -> NDArray[np.uint8]:
+def _make_image(seed: int) -> Pixels:
     """Make a smooth random image of `IMAGE_HW`."""
     return resize_image(np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8), IMAGE_HW)
 

@@ -50,7 +50,7 @@ def classify(
 ) -> None:
     """Write class scores or features of any images, with a trained network, as Parquet. Run it again: it goes on."""
     with command("classify", as_json, verbose) as result:
-        from jobs.apply.classify import ClassifyRequest, classify_engine, write_scores
+        from jobs.apply.classify import ClassifyRequest, classify_engine, write_score_files
         from jobs.run.making import make_missing
 
         request = ClassifyRequest(
@@ -65,7 +65,7 @@ def classify(
         )
         engine = classify_engine(request, workspace)
         make_missing(engine, lambda: make_executor(local, address, cpus), make_console())
-        result.fields.update(out=out, **write_scores(engine, out))
+        result.fields.update(out=out, **write_score_files(engine, out))
         found = result.fields
         make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
 
@@ -95,7 +95,7 @@ def score(
 ) -> None:
     """Write what a trained detector finds in any images. Run it again after any failure: it goes on."""
     with command("score", as_json, verbose) as result:
-        from jobs.apply.score import ScoreRequest, score_engine, write_detections
+        from jobs.apply.score import ScoreRequest, score_engine, write_detection_files
         from jobs.exports.detections import export_options
         from jobs.run.making import make_missing
 
@@ -109,7 +109,7 @@ def score(
         )
         engine = score_engine(request, workspace)
         make_missing(engine, lambda: make_executor(local, address, cpus), make_console())
-        result.fields.update(out=out, **write_detections(engine, out, options))
+        result.fields.update(out=out, **write_detection_files(engine, out, options))
         found = result.fields
         make_console().print(
             f"{found['detections']} detections in {found['images']} images, {found['quarantined']} set aside: {out}"

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from jobs.demo.textures import Colour, Rng, noise
+from sppnet.arrays import Pixels
 
 SIDE = 288
 """Pixels of a sprite's side."""
 
-Sprite: TypeAlias = npt.NDArray[np.uint8]
+Sprite: TypeAlias = Pixels
 Point: TypeAlias = tuple[float, float]
 
 _SHIFT = 6

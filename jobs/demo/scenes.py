@@ -12,7 +12,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from jobs.demo.shapes import DISTRACTORS, SUBCATEGORIES
 from jobs.demo.textures import Rng, background, noise
 from pipelines.artifacts.annotations import Box, ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
+from sppnet.arrays import Bools, Float32s, Pixels
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed
 
@@ -31,8 +32,6 @@ _VERSION = 1
 """Of the drawing: a change here makes other pictures, so a folder of another version is not taken for done."""
 _MARKER = "demo.json"
 
-Image: TypeAlias = npt.NDArray[np.uint8]
-Floats: TypeAlias = npt.NDArray[np.float32]
 
 # How an object of each category may be turned (degrees, either way) and its longest side as a share of the image.
 _TURN = {"bottle": 100.0, "butterfly": 180.0, "car": 14.0, "fish": 50.0, "flower": 40.0, "house": 7.0}
@@ -46,7 +45,7 @@ _WHOLE = 0.9
 class _Placed:
     """A sprite turned and scaled, to be laid on the scene with its corner at `x`, `y`."""
 
-    pixels: Floats
+    pixels: Float32s
     x: int
     y: int
     category: str | None = None
@@ -199,7 +198,7 @@ def _place(
     return _Placed(pixels, x, y, category, subcategory)
 
 
-def _turned(sprite: Sprite, rng: Rng, angle: float, longest: float) -> Floats:
+def _turned(sprite: Sprite, rng: Rng, angle: float, longest: float) -> Float32s:
     """Turn a sprite by `angle` degrees with a little stretch and shear: float32 `[h, w, 4]`, cut to its extent."""
     import cv2
 
@@ -231,7 +230,7 @@ def _overlap(a: _Placed, b: _Placed) -> float:
     return float(max(0, wide) * max(0, tall) / min(h * w, k * v))
 
 
-def _lay(scene: Floats, owner: npt.NDArray[np.int16], thing: _Placed, number: int, shadow: float) -> None:
+def _lay(scene: Float32s, owner: npt.NDArray[np.int16], thing: _Placed, number: int, shadow: float) -> None:
     """Blend a sprite and its soft shadow into the scene, and mark the pixels it covers as its own."""
     import cv2
 
@@ -252,7 +251,7 @@ def _lay(scene: Floats, owner: npt.NDArray[np.int16], thing: _Placed, number: in
     owner[top:low, left:right][pixels[:, :, 3] > 255 * _SOLID] = number
 
 
-def _annotate(thing: _Placed, seen: npt.NDArray[np.bool_]) -> ObjectAnnotation | None:
+def _annotate(thing: _Placed, seen: Bools) -> ObjectAnnotation | None:
     """Return the object with the box of its visible pixels, or None if hardly any are."""
     if thing.category is None:
         return None
@@ -272,7 +271,7 @@ def _annotate(thing: _Placed, seen: npt.NDArray[np.bool_]) -> ObjectAnnotation |
     )
 
 
-def _photograph(rng: Rng, scene: Floats) -> Image:
+def _photograph(rng: Rng, scene: Float32s) -> Pixels:
     """Do to the scene what a lens and a sensor do: uneven light, a colour cast, blur, grain."""
     import cv2
 
@@ -285,5 +284,5 @@ def _photograph(rng: Rng, scene: Floats) -> Image:
     if blur > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), blur)
     picture = picture + rng.normal(0, rng.uniform(2, 8), picture.shape).astype(np.float32)
-    result: Image = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    result: Pixels = np.clip(np.round(picture), 0, 255).astype(np.uint8)
     return result

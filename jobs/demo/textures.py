@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float32]
+from sppnet.arrays import Array, Float32s, Pixels
+
 Colour: TypeAlias = tuple[float, float, float]
 Rng: TypeAlias = np.random.Generator
 
@@ -29,7 +29,9 @@ def near(rng: Rng, base: Colour, spread: float = 18.0) -> Colour:
     return (r, g, b)
 
 
-def noise(rng: Rng, height: int, width: int, coarsest: float, persistence: float = 0.6, finest: float = 2.0) -> Floats:
+def noise(
+    rng: Rng, height: int, width: int, coarsest: float, persistence: float = 0.6, finest: float = 2.0
+) -> Float32s:
     """Make multi-octave value noise `[H, W]`, mean 0, deviation 1; its waves measure `finest..coarsest` pixels."""
     import cv2
 
@@ -42,21 +44,21 @@ def noise(rng: Rng, height: int, width: int, coarsest: float, persistence: float
         y, x = int(rng.integers(0, max(1, int(wave)))), int(rng.integers(0, max(1, int(wave))))
         total += np.float32(amplitude) * big[y : y + height, x : x + width]
         wave, amplitude = wave / 2, amplitude * persistence
-    result: Floats = (total - total.mean()) / (total.std() + np.float32(1e-6))
+    result: Float32s = (total - total.mean()) / (total.std() + np.float32(1e-6))
     return result
 
 
-def flat(base: Colour, height: int, width: int) -> Floats:
+def flat(base: Colour, height: int, width: int) -> Float32s:
     """Fill an image with one colour: float32 `[H, W, 3]`."""
     return np.broadcast_to(np.array(base, np.float32), (height, width, 3)).copy()
 
 
-def _tint(image: Floats, amount: npt.NDArray[Any], strength: Colour) -> Floats:
-    result: Floats = image + amount[:, :, None] * np.array(strength, np.float32)
+def _tint(image: Float32s, amount: Array, strength: Colour) -> Float32s:
+    result: Float32s = image + amount[:, :, None] * np.array(strength, np.float32)
     return result
 
 
-def _landscape(rng: Rng, height: int, width: int) -> Floats:
+def _landscape(rng: Rng, height: int, width: int) -> Float32s:
     top, low = colour(rng, rng.uniform(0.5, 0.65), 0.5, 0.9), colour(rng, rng.uniform(0.05, 0.6), 0.15, 0.95)
     ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     image = flat(top, height, width) * (1 - ramp) + flat(low, height, width) * ramp
@@ -71,7 +73,7 @@ def _landscape(rng: Rng, height: int, width: int) -> Floats:
     return image
 
 
-def _bricks(rng: Rng, height: int, width: int) -> Floats:
+def _bricks(rng: Rng, height: int, width: int) -> Float32s:
     mortar, base = colour(rng, 0.1, 0.1, rng.uniform(0.5, 0.8)), colour(rng, rng.uniform(0, 0.12), 0.5)
     image = flat(mortar, height, width)
     tall = int(rng.integers(10, 26))
@@ -84,7 +86,7 @@ def _bricks(rng: Rng, height: int, width: int) -> Floats:
     return _tint(image, noise(rng, height, width, 12, 0.9), (9, 9, 9))
 
 
-def _planks(rng: Rng, height: int, width: int) -> Floats:
+def _planks(rng: Rng, height: int, width: int) -> Float32s:
     import cv2
 
     base = colour(rng, rng.uniform(0.04, 0.13), rng.uniform(0.3, 0.6))
@@ -101,7 +103,7 @@ def _planks(rng: Rng, height: int, width: int) -> Floats:
     return np.ascontiguousarray(image.transpose(1, 0, 2)) if upright else image
 
 
-def _foliage(rng: Rng, height: int, width: int) -> Floats:
+def _foliage(rng: Rng, height: int, width: int) -> Float32s:
     import cv2
 
     hue = rng.uniform(0.17, 0.42)
@@ -117,7 +119,7 @@ def _foliage(rng: Rng, height: int, width: int) -> Floats:
     return canvas.astype(np.float32)
 
 
-def _pebbles(rng: Rng, height: int, width: int) -> Floats:
+def _pebbles(rng: Rng, height: int, width: int) -> Float32s:
     import cv2
 
     base = colour(rng, None, rng.uniform(0.05, 0.3), rng.uniform(0.4, 0.7))
@@ -133,7 +135,7 @@ def _pebbles(rng: Rng, height: int, width: int) -> Floats:
     return _tint(canvas.astype(np.float32), noise(rng, height, width, 6, 0.9), (7, 7, 7))
 
 
-def _water(rng: Rng, height: int, width: int) -> Floats:
+def _water(rng: Rng, height: int, width: int) -> Float32s:
     base = colour(rng, rng.uniform(0.45, 0.62), rng.uniform(0.4, 0.8), rng.uniform(0.35, 0.7))
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     sway = noise(rng, height, width, 60) * np.float32(rng.uniform(1, 2.5))
@@ -142,7 +144,7 @@ def _water(rng: Rng, height: int, width: int) -> Floats:
     return _tint(image, noise(rng, height, width, 80), (10, 12, 14))
 
 
-def _cloth(rng: Rng, height: int, width: int) -> Floats:
+def _cloth(rng: Rng, height: int, width: int) -> Float32s:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     bend = noise(rng, height, width, 140) * np.float32(4)
     angle, pitch = rng.uniform(0, np.pi), rng.uniform(8, 34)
@@ -156,7 +158,7 @@ def _cloth(rng: Rng, height: int, width: int) -> Floats:
     return _tint(image, noise(rng, height, width, 90), (12, 12, 12))
 
 
-_KINDS: tuple[Callable[[Rng, int, int], Floats], ...] = (
+_KINDS: tuple[Callable[[Rng, int, int], Float32s], ...] = (
     _landscape,
     _landscape,
     _bricks,
@@ -168,10 +170,10 @@ _KINDS: tuple[Callable[[Rng, int, int], Floats], ...] = (
 )
 
 
-def background(rng: Rng, height: int, width: int) -> npt.NDArray[np.uint8]:
+def background(rng: Rng, height: int, width: int) -> Pixels:
     """Draw a background of a random kind: uint8 `[H, W, 3]`, RGB."""
     kind: Any = _KINDS[int(rng.integers(0, len(_KINDS)))]
-    image: Floats = kind(rng, height, width)
+    image: Float32s = kind(rng, height, width)
     contrast = np.float32(rng.uniform(0.55, 1.0))
     image = (image - image.mean()) * contrast + image.mean()
     return np.clip(image, 0, 255).astype(np.uint8)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipelines.engine.runner import Engine
 
 _KINDS = ("network", "head")
-SUFFIXES = (".safetensors", ".pth")
+_SUFFIXES = (".safetensors", ".pth")
 
 
 def export_weights(engine: Engine, step: str, target: str) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def export_weights(engine: Engine, step: str, target: str) -> dict[str, Any]:
     from sppnet.networks.weights import read_safetensors
 
     suffix = PurePosixPath(target).suffix
-    if suffix not in SUFFIXES:
-        raise ConfigError(f"{target}: the name must end in {' or '.join(SUFFIXES)}")
+    if suffix not in _SUFFIXES:
+        raise ConfigError(f"{target}: the name must end in {' or '.join(_SUFFIXES)}")
     artifact = engine.workspace.artifact(step_making(engine, step, _KINDS).spec.artifact)
     if UNIT not in artifact.committed():
         raise ConfigError(f"step {step} has not been run in {engine.workspace.store.uri}; run the recipe first")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from jobs.plan.rates import Rates, read_rates
+from pipelines.engine.machine import choose_device
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.costs import map_cost
 from sppnet.pooling.pyramid import Pyramid
@@ -47,7 +48,7 @@ def measure_rates(precision: str = "bfloat16", seconds: float = 1.0) -> Rates:
         precision: Type that the convolutions compute in; `macs` is defined in bfloat16.
         seconds: How long to measure, about, beside a first pass that warms up.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     with _one_thread(device), torch.inference_mode():
         macs = _convolving(device, precision, 0.75 * seconds)
         pooling = _pooling(device, 0.25 * seconds)

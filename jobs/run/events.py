@@ -6,9 +6,10 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from jobs.run.history import EVENTS, RunFolder, utc_now
+from jobs.run.history import EVENTS, RunFolder
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.planning import PlannedStep
@@ -21,7 +22,8 @@ class EventLog:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._file = f"{EVENTS}/{utc_now()}-{uuid.uuid4().hex[:6]}.jsonl"
+        start = datetime.now(UTC)  # to the microsecond: the newest attempt is the last of the listing
+        self._file = f"{EVENTS}/{start:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}.jsonl"
         self._lines: list[str] = []
 
     def record(self, event: str, **fields: Any) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from jobs.report.plots.pictures import FieldPicture, draw_field
 from pipelines.artifacts.activations import FilterPatches, Patch, read_activations
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import decode_record, read_images
+from sppnet.arrays import Pixels
 from sppnet.errors import ArtifactError
 
 FILTERS_SHOWN = 16
@@ -78,5 +76,5 @@ def _records(images: Artifact, patches: Iterable[Patch]) -> dict[str, ImageRecor
 
 
 def _draw(patch: Patch, records: dict[str, ImageRecord]) -> FieldPicture:
-    pixels: NDArray[np.uint8] = decode_record(records[patch.key])
+    pixels: Pixels = decode_record(records[patch.key])
     return draw_field(patch.key, pixels, patch.box, patch.value)

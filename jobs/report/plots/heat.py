@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from jobs.report.plots.pictures import RIGHT, WRONG
+from sppnet.arrays import Float64s
 
 NUMBERS_UP_TO = 20
 """Classes up to which each cell shows its percentage."""
@@ -56,16 +56,16 @@ def heat_map(labels: Sequence[str], entries: Sequence[tuple[int, int, int]], lab
     return head.format(whole, label) + Markup("\n").join(parts) + Markup("</svg>")
 
 
-def row_shares(entries: Sequence[tuple[int, int, int]], n: int) -> NDArray[np.float64]:
+def row_shares(entries: Sequence[tuple[int, int, int]], n: int) -> Float64s:
     """Turn a confusion matrix into fractions of its rows' sums, `[n, n]`; a row without images stays zero."""
     counts = np.zeros((n, n))
     for truth, taken, images in entries:
         counts[truth, taken] += images
-    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares: Float64s = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return shares
 
 
-def _image(shares: NDArray[np.float64], margin: int, side: float) -> Markup:
+def _image(shares: Float64s, margin: int, side: float) -> Markup:
     n = len(shares)
     pixels = np.zeros((n, n, 4), np.uint8)
     pixels[..., :3] = ImageColor.getrgb(WRONG)
@@ -93,7 +93,7 @@ def _names(labels: Sequence[str], margin: int, cell: float, font: float) -> list
     return texts
 
 
-def _numbers(shares: NDArray[np.float64], margin: int, cell: float) -> list[Markup]:
+def _numbers(shares: Float64s, margin: int, cell: float) -> list[Markup]:
     text = Markup('<text x="{:.1f}" y="{:.1f}" font-size="12" text-anchor="middle" dy=".35em" class="number">{}</text>')
     return [
         text.format(margin + (column + 0.5) * cell, margin + (row + 0.5) * cell, f"{100 * shares[row, column]:.0f}")

@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from jobs.report.read.matching import ImageMatch, Judged
 from pipelines.artifacts.annotations import Box
+from sppnet.arrays import Pixels
 
 RIGHT, WRONG, IGNORED, MISSED = "#00a27a", "#e0561b", "#9a9a9a", "#ffe14d"
 """Colours of true positives, false positives, detections on difficult objects, and missed objects."""
@@ -111,7 +111,7 @@ class FieldPicture:
     value: float
 
 
-def draw_picture(key: str, image: NDArray[np.uint8], match: ImageMatch) -> Picture:
+def draw_picture(key: str, image: Pixels, match: ImageMatch) -> Picture:
     """Draw one image's detections and missed objects.
 
     Args:
@@ -136,7 +136,7 @@ def draw_picture(key: str, image: NDArray[np.uint8], match: ImageMatch) -> Pictu
     return Picture(key, jpeg_uri(canvas), canvas.width, canvas.height, match.right, match.wrong, len(match.missed))
 
 
-def draw_failure(key: str, image: NDArray[np.uint8], entry: Judged) -> Failure:
+def draw_failure(key: str, image: Pixels, entry: Judged) -> Failure:
     """Cut one false positive out with some context; the object that it overlaps, if any, is dashed.
 
     Args:
@@ -166,7 +166,7 @@ def draw_failure(key: str, image: NDArray[np.uint8], entry: Judged) -> Failure:
     )
 
 
-def draw_field(key: str, image: NDArray[np.uint8], box: Box, value: float) -> FieldPicture:
+def draw_field(key: str, image: Pixels, box: Box, value: float) -> FieldPicture:
     """Draw an image with a receptive field outlined and the rest of it darkened.
 
     Args:
@@ -200,7 +200,7 @@ def _colour(entry: Judged) -> str:
     return IGNORED if entry.error is None else WRONG
 
 
-def _resized(image: NDArray[np.uint8], factor: float) -> Image.Image:
+def _resized(image: Pixels, factor: float) -> Image.Image:
     height, width = image.shape[:2]
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.artifacts.annotations import Box, ObjectAnnotation
+from sppnet.arrays import Bools, Float64s
 from sppnet.boxes import iou_matrix
 from sppnet.evaluation.curves import IGNORED, TRUE_POSITIVE, Detections, GroundTruth
 from sppnet.evaluation.voc import match_voc
@@ -127,8 +128,8 @@ def _judge(
     detection: Detection,
     outcome: int,
     objects: Sequence[ObjectAnnotation],
-    overlaps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    own: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    overlaps: Float64s,
+    own: Bools,
     iou: float,
 ) -> Judged:
     same, same_iou = _nearest(overlaps, own)
@@ -145,8 +146,8 @@ def _judge(
 
 
 def _nearest(
-    overlaps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    overlaps: Float64s,
+    mask: Bools,
 ) -> tuple[int, float]:
     """Find index and IoU of the most overlapped object of a mask; (-1, 0) if the mask is empty."""
     if not mask.any():

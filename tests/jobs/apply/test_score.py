@@ -13,22 +13,11 @@ from jobs.apply.corpus import LEDGER
 from jobs.apply.score import OWN_DETECTIONS, ScoreRequest, score_engine
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.image_tars import encode_images
-from pipelines.outputs.ids import Numbers
 from pipelines.outputs.text import read_voc
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, Chain, write_recipe
 from tests.support.in_process import Outcome, sppnet
-
-
-@pytest.fixture(scope="module")
-def run(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe in a copy of the chain's workspace, with a combination of its two detectors."""
-    folder = tmp_path_factory.mktemp("run")
-    shutil.copytree(chain.root, folder / "workspace")
-    both = {"stage": "combine", "images": "images", "detections": ["plain", "full"]}
-    steps = {**chain.steps, "both": both, "unmade": {**both, "nms_iou": 0.6}}
-    write_recipe(folder / "recipe.yaml", steps)
-    return folder
+from tests.support.scored_runs import export, stored, val_keys
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +32,10 @@ def corpus(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def val_keys(chain: Chain) -> list[str]:
-    return (chain.data / "ImageSets" / "Main" / "val.txt").read_text().split()
-
-
 def score(run: Path, corpus: Path | str, out: Path, *more: str) -> Outcome:
     recipe, workspace = str(run / "recipe.yaml"), str(run / "workspace")
     common = ("--recipe", recipe, "--workspace", workspace, "--out", str(out), "--local", "--json")
     return sppnet("score", str(corpus), *common, *more)
-
-
-def export(run: Path, step: str, out: Path, *more: str) -> Outcome:
-    common = ("--workspace", str(run / "workspace"), "--out", str(out), "--json")
-    return sppnet("export-detections", str(run / "recipe.yaml"), step, *common, *more)
-
-
-def stored(chain: Chain, step: str) -> list[DetectionRow]:
-    return [row for unit in chain.shards("val") for row in decode_detections(chain.artifact(step).read(unit), unit)]
 
 
 def plain(rows: list[DetectionRow]) -> list[tuple[Any, ...]]:
@@ -114,43 +90,6 @@ def test_an_ensemble_in_tars(chain: Chain, run: Path, tmp_path: Path) -> None:
         both = read_voc((tmp_path / "w" / f"comp4_det_all_{name}.txt").read_bytes(), name, name)
         full = read_voc((tmp_path / "full" / f"comp4_det_val_{name}.txt").read_bytes(), name, name)
         assert plain(list(both.rows())) == plain(list(full.rows()))
-
-
-def test_export_formats(chain: Chain, run: Path, tmp_path: Path) -> None:
-    keys = val_keys(chain)
-    (tmp_path / "val.txt").write_text("".join(f"{key} {number}\n" for number, key in enumerate(keys, 100)))
-    det = export(run, "plain", tmp_path, "--format", "det", "--numbers", str(tmp_path / "val.txt"))
-    assert det.code == 0, det.lines
-    lines = (tmp_path / "det_submission_val.txt").read_text().splitlines()
-    assert len(lines) == det.json["detections"] == len(stored(chain, "plain"))
-    assert {line.split()[0] for line in lines} <= {str(number) for number in range(100, 106)}
-    coco = export(run, "full", tmp_path, "--format", "coco", "--top-per-set", "1/image", "--threshold", "-1.2")
-    found = json.loads((tmp_path / "coco_val.json").read_text())
-    assert len(found) == coco.json["detections"] <= 6 * len(CATEGORIES)
-    numbers = Numbers.parse((tmp_path / "coco_val_numbers.json").read_bytes(), "n")
-    assert [numbers.of_image(key) for key in keys] == [1, 2, 3, 4, 5, 6]
-    assert {entry["category_id"] for entry in found} <= set(numbers.categories.values())
-    assert all(entry["score"] > -1.2 for entry in found)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("plain", "--format", "xml"), "'xml' is not one of coco, voc, det, parquet"),
-        (("plain", "--boxes", "all"), "boxes: 'all' is not one of windows, regressed, best"),
-        (("plain", "--top-per-set", "many"), "neither a number such as 30000"),
-        (("plain", "--split", "train"), "split: step 'plain' scores val, not train"),
-        (("svms",), "step 'svms' makes no detections; these do: plain, full, both, unmade"),
-        (("plain", "--format", "det"), "have no numbers; name the list that has them with --numbers"),
-        (("plain", "--numbers", "/nowhere.txt"), "numbers: /nowhere.txt can't be read"),
-        (("unmade",), "split val: 2 of 2 shards have no detections"),
-    ],
-)
-def test_exports_that_are_refused(run: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
-    outcome = export(run, arguments[0], tmp_path, *arguments[1:])
-    assert outcome.code == 2
-    assert message in outcome.json["error"]
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_scoring_that_is_refused(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:

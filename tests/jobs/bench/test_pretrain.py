@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from jobs.bench import pretrain
 from jobs.bench.pretrain import BareLoop, bare_crop, run
 from jobs.bench.registry import measure, measure_names
-from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, store_images
-from pipelines.artifacts.manifest import Manifest
-from pipelines.engine.workspace import Workspace
+from jobs.bench.training_images import make_images
 from pipelines.executors.local import LocalExecutor
 from pipelines.pretraining.config import PretrainConfig
 from sppnet.errors import ConfigError
-from sppnet.images.decoding import decode_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.pyramid import Pyramid
@@ -73,33 +67,6 @@ def test_under_ray_start_and_end_are_taken_off(monkeypatch: pytest.MonkeyPatch) 
     assert rows[2]["name"] == "train, Ray Train"
     assert rows[2]["ours_per_s"] == 4 / 2.0
     assert rows[2]["ratio"] == rows[2]["ours_per_s"] / rows[0]["peer_per_s"]
-
-
-def test_drawn_images_are_jpegs_like_photographs_and_seeded() -> None:
-    records = make_images(12)
-    assert [record.annotation.objects[0].category for record in records[8:]] == ["class8", "class9", "class0", "class1"]
-    assert all(decode_image(record.data).shape == (*DRAWN_HW, 3) for record in records[:2])
-    assert 40_000 < np.mean([len(record.data) for record in records]) < 140_000
-    assert records[3].data == make_images(4)[3].data != make_images(4, seed=1)[3].data
-
-
-def test_a_folder_of_class_folders_is_read_evenly(tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-        for number in range(6):
-            Image.fromarray(np.full((20, 30, 3), number * 9, np.uint8)).save(tmp_path / name / f"{number}.png")
-    (tmp_path / "dog" / "broken.png").write_bytes(b"\x89PNG")
-    records = read_folder(tmp_path, 4)
-    assert [record.annotation.objects[0].category for record in records] == ["cat", "cat", "dog", "dog"]
-    assert (records[0].extension, records[0].annotation.width, records[0].annotation.height) == ("png", 30, 20)
-    assert len(read_folder(tmp_path, 100)) == 12
-    workspace = Workspace.open(str(tmp_path / "workspace"))
-    manifest = store_images(workspace.artifact("images-x"), records)
-    assert manifest.count("train") == 4
-    assert Manifest.read(workspace.store, manifest.digest) == manifest
-    for folder in (tmp_path / "cat", tmp_path / "none"):
-        with pytest.raises(ConfigError, match="has no images of two classes"):
-            read_folder(folder, 10)
 
 
 def test_the_bare_loop_trains() -> None:

@@ -1,8 +1,6 @@
-"""`sppnet bench` and `sppnet plan` as a person types them."""
+"""`sppnet bench` as a person types it."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
@@ -33,23 +31,3 @@ def test_wrong_use(arguments: tuple[str, ...], message: str) -> None:
     outcome = sppnet("bench", *arguments)
     assert outcome.code == 2
     assert outcome.json["error"].startswith(message)
-
-
-def test_a_plan_from_numbers_alone() -> None:
-    """No data is needed: the built-in recipe of a data set that isn't here."""
-    arguments = ("plan", "voc07", "--images", "train=5011", "--images", "val=4952", "--macs", "1e12", "--workers", "8")
-    outcome = sppnet(*arguments, "--price", "2")
-    assert outcome.code == 0
-    assert [step["step"] for step in outcome.json["steps"]][-1] == "metrics"
-    assert outcome.json["worker_hours"] == pytest.approx(8 * outcome.json["hours"], rel=0.01)
-    assert outcome.json["cost"] == pytest.approx(2 * outcome.json["worker_hours"], abs=0.01)
-    over = sppnet(*arguments, "--price", "2", "--budget", "0.01")
-    assert over.code == 2
-    assert "more than the budget of 0.01" in over.json["error"]
-
-
-def test_a_plan_of_a_data_set(shared: Path) -> None:
-    root = shared / "data" / "voc07" / "VOCdevkit" / "VOC2007"
-    outcome = sppnet("plan", "voc07", "--set", f"images.dataset.root={root}", "--macs", "1e12")
-    assert outcome.code == 0
-    assert next(step for step in outcome.json["steps"] if step["step"] == "images")["images"] == 942

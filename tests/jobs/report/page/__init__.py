@@ -1,0 +1,1 @@
+"""Tests of the page; `contents` holds values only, which every test of `collect` and `render` reads."""

@@ -1,0 +1,96 @@
+"""`sppnet doctor` finds what would make a run fail, and no check stops the others."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import doctor
+from jobs.doctor import Check, examine
+
+NAMES = [
+    "python",
+    "packages",
+    "torch pair",
+    "devices",
+    "memory",
+    "shared memory",
+    "spill disk",
+    "ray",
+    "workspace",
+]
+
+
+def found(workspace: Path | str) -> dict[str, Check]:
+    return {check.name: check for check in examine(str(workspace))}
+
+
+def test_every_check_has_a_finding_on_this_machine(tmp_path: Path) -> None:
+    checks = examine(str(tmp_path / "workspace"))
+    assert [check.name for check in checks] == NAMES
+    assert [check.name for check in checks if check.state == "fail"] == []
+    assert all(check.finding for check in checks)
+    assert checks[0].to_json().keys() == {"name", "state", "finding"}
+
+
+def test_a_workspace_that_can_not_be_written_fails() -> None:
+    workspace = found("/sys/sppnet")["workspace"]
+    assert workspace.state == "fail"
+    assert "can't be written" in workspace.finding
+
+
+@pytest.mark.parametrize(
+    ("missing", "state", "hint"),
+    [("ray", "warn", "missing: ray; only --local works"), ("numba", "fail", "missing: numba; install the project's")],
+)
+def test_missing_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str, state: str, hint: str) -> None:
+    def version(name: str) -> str:
+        if name == missing:
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(doctor, "version", version)
+    packages = found(tmp_path)["packages"]
+    assert packages.state == state
+    assert packages.finding.startswith(hint)
+
+
+def test_versions_of_torch_and_torchvision_that_do_not_fit_fail(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torchvision.__version__", "0.1.0")
+    pair = found(tmp_path)["torch pair"]
+    assert pair.state == "fail"
+    assert "this torch needs torchvision" in pair.finding
+
+
+def test_a_check_that_breaks_is_a_finding_and_stops_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken() -> Any:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(doctor, "_devices", broken)
+    checks = found(tmp_path)
+    assert checks["devices"] == Check("devices", "fail", "RuntimeError: no driver")
+    assert checks["workspace"].state != "fail"
+
+
+def test_a_token_that_others_can_read_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("x")
+    token.chmod(0o644)
+    monkeypatch.setattr(doctor.Path, "home", lambda: tmp_path)
+    assert found(tmp_path / "workspace")["ray"].finding.endswith("can be read by others: chmod 600 it")
+    token.chmod(0o600)
+    assert found(tmp_path / "workspace")["ray"].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("shared memory", "_LITTLE_SHARED_MEMORY"), ("spill disk", "_LITTLE_DISK")]
+)
+def test_little_room_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, limit: str) -> None:
+    monkeypatch.setattr(doctor, limit, 2**60)
+    assert found(tmp_path)[name].state == "warn"
