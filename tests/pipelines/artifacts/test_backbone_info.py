@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.artifacts.backbone_info import BackboneInfo, CropsInfo, read_backbone_info
+from pipelines.artifacts.backbone_info import BackboneInfo, CropsInfo
 from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError
 from sppnet.networks.backbones import BackboneSpec
@@ -24,7 +24,7 @@ def artifact(tmp_path: Path) -> Artifact:
 def test_it_comes_back_as_it_was(artifact: Artifact, name: str, crops: CropsInfo | None) -> None:
     info = BackboneInfo(BackboneSpec(name, width=0.5), GEOMETRIES[name], 128, crops)
     info.write(artifact)
-    found = read_backbone_info(artifact)
+    found = BackboneInfo.read(artifact)
     assert found == info
     assert (found.spec.width, found.geometry.stride, found.channels) == (0.5, 16, 128)
 
@@ -33,19 +33,19 @@ def test_the_first_one_stays(artifact: Artifact) -> None:
     first = BackboneInfo(BackboneSpec("zf5"), GEOMETRIES["zf5"], 256)
     first.write(artifact)
     BackboneInfo(BackboneSpec("convnet5"), GEOMETRIES["convnet5"], 256).write(artifact)
-    assert read_backbone_info(artifact) == first
+    assert BackboneInfo.read(artifact) == first
 
 
 @pytest.mark.parametrize("data", [b"{", b"{}", b'{"spec": {}, "geometry": {"stride": 16}, "channels": 1}'])
 def test_damage_is_told(artifact: Artifact, data: bytes) -> None:
     artifact.store.put("maps-abc/backbone.json", data)
     with pytest.raises(ArtifactError, match=r"maps-abc/backbone\.json is corrupt"):
-        read_backbone_info(artifact)
+        BackboneInfo.read(artifact)
 
 
 def test_what_is_missing_is_told(artifact: Artifact) -> None:
     with pytest.raises(ArtifactError, match=r"maps-abc/backbone\.json does not exist"):
-        read_backbone_info(artifact)
+        BackboneInfo.read(artifact)
 
 
 def test_it_is_plain_json(artifact: Artifact) -> None:
