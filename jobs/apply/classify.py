@@ -122,6 +122,6 @@ def write_score_files(engine: Engine, out: str) -> dict[str, Any]:
     return {
         "images": sum(commit.done for commit in commits),
         "rows": rows,
-        **write_ledger(target, stage, commits),
+        **write_ledger(target, commits, stage.title),
         "files": len(units) + 2,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine.stage import Stage
     from pipelines.engine.store import Store
     from pipelines.engine.workspace import Commit
 
@@ -163,8 +162,8 @@ def claim(target: Store, out: str, info: Mapping[str, Any], artifact: str) -> No
         raise ConfigError(f"--out {out}: holds the results of another command, model or corpus; give another folder")
 
 
-def write_ledger(target: Store, stage: Stage[Any], commits: Iterable[Commit]) -> dict[str, Any]:
+def write_ledger(target: Store, commits: Iterable[Commit], title: Callable[[str], str]) -> dict[str, Any]:
     """Write `ledger.jsonl`, a line for each image that was set aside; return counts: `quarantined` and `reasons`."""
-    lines = [{"shard": stage.title(commit.unit), **asdict(entry)} for commit in commits for entry in commit.quarantined]
+    lines = [{"shard": title(commit.unit), **asdict(entry)} for commit in commits for entry in commit.quarantined]
     target.put(LEDGER, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode())
     return {"quarantined": len(lines), "reasons": dict(Counter(line["reason"] for line in lines))}

@@ -130,6 +130,6 @@ def write_detection_files(engine: Engine, out: str, options: ExportOptions) -> d
         "images": sum(commit.done for commit in commits),
         "detections": sum(one.detections for one in written),
         "boxes": written[0].boxes,
-        **write_ledger(target, stage, commits),
+        **write_ledger(target, commits, stage.title),
         "files": [name for one in written for name in one.files],
     }

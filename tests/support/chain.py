@@ -27,6 +27,7 @@ from pipelines.engine.stage import Stage
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.executors.local import LocalExecutor
+from pipelines.shards.reading import IngestedImages
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.weights import write_safetensors
 
@@ -135,6 +136,10 @@ class Chain:
     @property
     def manifest(self) -> Manifest:
         return Manifest.read(self.engine.workspace.store, self.step("images").look.manifest)
+
+    @property
+    def ingested(self) -> IngestedImages:
+        return IngestedImages(self.artifact("images"), self.manifest)
 
     def unit(self, title: str) -> str:
         """The name of a unit that ends in a shard's split and number: of `val/000001`, `s0160/train/000000`, ..."""

@@ -127,5 +127,5 @@ def read_manifest(workspace: Workspace) -> Manifest:
 def make_spec(workspace: Workspace, config: StageConfig, artifact: str, seed: int = 3, **inputs: str) -> StageSpec:
     """The spec of one step whose inputs are artifacts of the tiny workspace."""
     pairs = tuple(sorted((field, (name,)) for field, name in inputs.items()))
-    manifest = read_manifest(workspace).digest
+    manifest = read_manifest(workspace).digest if "images" in inputs else ""
     return StageSpec(workspace.store.uri, config.stage, artifact, config.model_dump_json(), pairs, seed, manifest)

@@ -80,8 +80,11 @@ def test_a_folder_belongs_to_one_artifact(tmp_path) -> None:
 
 def test_the_ledger_has_a_line_for_each_image_set_aside(tmp_path) -> None:
     aside = (Quarantined("k1", "truncated", "cut", "ingest"), Quarantined("k2", "truncated", "cut", "ingest"))
-    commit = Commit("all/000000", "a", None, 0, None, 0, 3, aside, 1.0, {}, "host", 1.0, {})
-    assert write_ledger(open_store(str(tmp_path)), [commit]) == {"quarantined": 2, "reasons": {"truncated": 2}}
+    commit = Commit("c0ffee", "a", None, 0, None, 0, 3, aside, 1.0, {}, "host", 1.0, {})
+    assert write_ledger(open_store(str(tmp_path)), [commit], {"c0ffee": "all/000000"}.__getitem__) == {
+        "quarantined": 2,
+        "reasons": {"truncated": 2},
+    }
     lines = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
     assert [(line["shard"], line["key"], line["reason"], line["stage"]) for line in lines] == [
         ("all/000000", "k1", "truncated", "ingest"),

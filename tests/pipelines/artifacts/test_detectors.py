@@ -38,7 +38,7 @@ def pool_by_hand(image: WindowedImage, window: np.ndarray, detector: Detector) -
 @pytest.fixture(scope="module")
 def image(chain) -> WindowedImage:
     parts = (chain.artifact(name) for name in ("images", "windows", "maps"))
-    return next(ShardInputs(*parts, SCALES).open("val/000000")[0])
+    return next(ShardInputs(*parts, SCALES).open(chain.unit("val/000000"))[0])
 
 
 @pytest.fixture(scope="module")

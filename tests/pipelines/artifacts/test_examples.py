@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from pipelines.artifacts.examples import Examples, encode_examples, half_features, make_examples, open_examples
-from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.gathering import ExampleGroups
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.tiny_training import make_training_workspace, regressors_spec, rewrite_maps, train
-from tests.support.tiny_workspace import CATEGORIES, SCALES
+from tests.support.tiny_workspace import CATEGORIES, SCALES, plain_manifest
 
 
 def make_group(category: str, n: int, dimension: int = 4000) -> Examples:
@@ -93,10 +95,10 @@ class TestTrainingShards:
 
     @pytest.fixture
     def shards(self, tmp_path) -> TrainingShards:
-        images = Workspace.open(str(tmp_path)).artifact("images-x")
+        artifact = Workspace.open(str(tmp_path)).artifact("images-x")
         keys = {"train": ["a", "b", "c"], "val": ["d", "e", "f"], "more": ["g"], "again": ["h", "e"]}
-        Manifest.cut(keys, CATEGORIES, 2).write(images)
-        return TrainingShards(images, images, images, SCALES, "val", "test", ("train", "more"))
+        images = IngestedImages(artifact, plain_manifest(keys, CATEGORIES, 2))
+        return TrainingShards(images, artifact, artifact, SCALES, "val", "test", ("train", "more"))
 
     def test_splits_by_their_roles(self, shards: TrainingShards) -> None:
         assert shards.splits == ("val", "train", "more")
@@ -106,7 +108,7 @@ class TestTrainingShards:
         assert (shards.images_count, shards.positive_images_count) == (3, 4)
 
     def test_without_splits_of_positives_all_shards_give_negatives(self, shards: TrainingShards) -> None:
-        alone = TrainingShards(shards.images, shards.images, shards.images, SCALES, "val", "test")
+        alone = replace(shards, positive_splits=())
         assert alone.units == alone.negative_units == shards.negative_units
         assert (alone.images_count, alone.positive_images_count) == (3, 0)
 
@@ -134,13 +136,13 @@ class TestTrainingShards:
 
     def test_an_image_is_in_one_split(self, shards: TrainingShards) -> None:
         shards.check_splits("svms")
-        twice = TrainingShards(shards.images, shards.images, shards.images, SCALES, "val", "test", ("train", "again"))
+        twice = replace(shards, positive_splits=("train", "again"))
         message = "step svms: positive_splits: image 'e' of 'again' is one of 'val' too; its objects would count twice"
         with pytest.raises(ConfigError, match=message):
             twice.check_splits("svms")
 
     def test_a_split_that_was_not_ingested(self, shards: TrainingShards) -> None:
-        other = TrainingShards(shards.images, shards.images, shards.images, SCALES, "val", "test", ("trian",))
+        other = replace(shards, positive_splits=("trian",))
         with pytest.raises(ConfigError, match="split 'trian' is not in the images; they hold: "):
             other.check_splits("svms")
 

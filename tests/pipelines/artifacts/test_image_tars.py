@@ -11,14 +11,12 @@ import webdataset as wds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
 from sppnet.errors import ArtifactError, ConfigError
 
 
 def make_record(key: str, data: bytes = b"\xff\xd8 not looked at", extension: str = "jpg") -> ImageRecord:
-    thing = ObjectAnnotation("car", (1.0, 2.0, 30.5, 40.0), subcategory="van", difficult=True)
-    return ImageRecord(key, extension, data, ImageAnnotation(key, 60, 50, (thing,)))
+    return ImageRecord(key, extension, data, width=60, height=50)
 
 
 RECORDS = [make_record("a"), make_record("n01/b", b"", "png"), make_record("c", bytes(range(256)) * 9)]
@@ -46,9 +44,8 @@ def test_equal_records_give_equal_bytes() -> None:
 
 
 def test_webdataset_reads_a_shard(tmp_path, chain) -> None:
-    unit = "train/000000"
     path = tmp_path / "shard.tar"
-    path.write_bytes(chain.artifact("images").read(unit))
+    path.write_bytes(chain.artifact("images").read(chain.unit("train/000000")))
     samples = list(wds.WebDataset(str(path), shardshuffle=False))
     records = list(decode_images(path.read_bytes(), "here"))
     assert (
@@ -58,12 +55,12 @@ def test_webdataset_reads_a_shard(tmp_path, chain) -> None:
     )
     for sample, record in zip(samples, records, strict=True):
         assert sample["jpg"] == record.data == (chain.data / "JPEGImages" / f"{record.key}.jpg").read_bytes()
-        assert ImageAnnotation.from_json(json.loads(sample["json"])) == record.annotation
+        assert json.loads(sample["json"]) == {"width": record.width, "height": record.height}
 
 
-def test_webdataset_decodes_images_and_annotations(tmp_path, chain) -> None:
+def test_webdataset_decodes_images_and_sizes(tmp_path, chain) -> None:
     path = tmp_path / "shard.tar"
-    path.write_bytes(chain.artifact("images").read("val/000001"))
+    path.write_bytes(chain.artifact("images").read(chain.unit("val/000001")))
     (sample,) = wds.WebDataset(str(path), shardshuffle=False).decode("rgb8")
     assert sample["jpg"].shape == (sample["json"]["height"], sample["json"]["width"], 3)
 
@@ -103,16 +100,16 @@ def tar_of(*members: tuple[str, bytes]) -> bytes:
     return sink.getvalue()
 
 
-ANNOTATION = json.dumps(make_record("a").annotation.to_json()).encode()
+SIZE = b'{"width": 60, "height": 50}'
 
 
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.jpg", b"x")], "a has an image or an annotation, not both"),
-        ([("a.json", ANNOTATION), ("b.jpg", b"x"), ("b.json", ANNOTATION)], "a has an image or an annotation"),
+        ([("a.jpg", b"x")], "a has an image or a size, not both"),
+        ([("a.json", SIZE), ("b.jpg", b"x"), ("b.json", SIZE)], "a has an image or a size"),
         ([("a.jpg", b"x"), ("a.json", b"{")], "not a readable image shard"),
-        ([("a.jpg", b"x"), ("a.json", b"{}")], "annotation without the field 'objects'"),
+        ([("a.jpg", b"x"), ("a.json", b"{}")], "not a readable image shard \\('width'\\)"),
         ([("a.jpg", b"x"), ("a.png", b"\x89PNG")], "not a readable image shard"),
     ],
 )
@@ -127,12 +124,12 @@ def test_folder_entries_and_either_order_are_read() -> None:
         folder = tarfile.TarInfo("n01")
         folder.type = tarfile.DIRTYPE
         tar.addfile(folder)
-        for name, data in (("n01/a.json", ANNOTATION), ("n01/a.jpg", b"x")):
+        for name, data in (("n01/a.json", SIZE), ("n01/a.jpg", b"x")):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     (record,) = decode_images(sink.getvalue(), "here")
-    assert (record.key, record.extension, record.data) == ("n01/a", "jpg", b"x")
+    assert record == ImageRecord("n01/a", "jpg", b"x", width=60, height=50)
 
 
 def test_not_a_tar() -> None:

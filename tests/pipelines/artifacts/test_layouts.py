@@ -147,7 +147,7 @@ class TestMaps:
 
     def test_real_maps_of_the_chain(self, chain) -> None:
         artifact = chain.artifact("maps")
-        rows = list(decode_maps(artifact.read("s0160/train/000000"), "here"))
+        rows = list(decode_maps(artifact.read(chain.unit("s0160/train/000000")), "here"))
         again = list(decode_maps(encode_maps(rows), "here"))
         assert len(rows) == 4
         assert all(equal_bytes(a.map, b.map) for a, b in zip(rows, again, strict=True))

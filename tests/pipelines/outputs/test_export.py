@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.detections import decode_detections
-from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes
 from pipelines.outputs.coco import read_coco
 from pipelines.outputs.export import ExportOptions, check_format, export
@@ -20,7 +19,7 @@ from tests.support.written_detections import plain
 
 @pytest.fixture
 def full(chain) -> DetectionSet:
-    return DetectionSet(chain.artifact("full"), Manifest.read(chain.artifact("images")), "val")
+    return DetectionSet(chain.artifact("full"), chain.manifest, "val")
 
 
 def expected(full: DetectionSet, kind: str) -> list[tuple]:
@@ -29,7 +28,7 @@ def expected(full: DetectionSet, kind: str) -> list[tuple]:
 
 
 def test_export_of_a_run(chain, full: DetectionSet, tmp_path: Path) -> None:
-    images = chain.artifact("images")
+    images = chain.ingested
     numbers = Numbers({key: n for n, key in enumerate(full.keys, 5)}, {})
     for kind in ("windows", "regressed"):
         want = expected(full, kind)
@@ -53,7 +52,7 @@ def test_export_of_a_run(chain, full: DetectionSet, tmp_path: Path) -> None:
 
 
 def test_parquet_keeps_what_is_stored(chain, full: DetectionSet, tmp_path: Path) -> None:
-    written = export(full, chain.artifact("images"), ExportOptions("parquet"), str(tmp_path))
+    written = export(full, chain.ingested, ExportOptions("parquet"), str(tmp_path))
     (path,) = written.files
     rows = decode_detections(Path(path).read_bytes(), path)
     stored = [row for unit in full.units for row in decode_detections(full.artifact.read(unit), unit)]
@@ -65,7 +64,7 @@ def test_parquet_keeps_what_is_stored(chain, full: DetectionSet, tmp_path: Path)
 def test_caps_over_the_set(chain, full: DetectionSet, tmp_path: Path) -> None:
     stored = [row for unit in full.units for row in decode_detections(full.artifact.read(unit), unit)]
     options = ExportOptions("parquet", top_per_set="2/image", threshold=-0.99)
-    written = export(full, chain.artifact("images"), options, str(tmp_path))
+    written = export(full, chain.ingested, options, str(tmp_path))
     rows = decode_detections(Path(written.files[0]).read_bytes(), "x")
     order = {key: n for n, key in enumerate(full.keys)}
     for category in full.categories:
@@ -76,7 +75,7 @@ def test_caps_over_the_set(chain, full: DetectionSet, tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_exported(chain, full: DetectionSet, tmp_path: Path) -> None:
-    images, manifest = chain.artifact("images"), full.manifest
+    images, manifest = chain.ingested, full.manifest
     with pytest.raises(ConfigError, match="no numbers; name the list that has them with --numbers"):
         export(full, images, ExportOptions("det"), str(tmp_path))
     with pytest.raises(ConfigError, match="made without box regressors"):

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import decode_maps, decode_windows, encode_maps, encode_windows
 from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined
 from pipelines.shards.reading import map_unit
@@ -15,8 +14,12 @@ from pipelines.shards.windowed import ShardInputs
 from sppnet.errors import ArtifactError
 from tests.support.chain import SCALES, equal_bytes
 
-UNIT = "train/000001"
-SHARDS = ("train/000000", "train/000001", "train/000002", "val/000000", "val/000001")
+TITLES = ("train/000000", "train/000001", "train/000002", "val/000000", "val/000001")
+
+
+@pytest.fixture(scope="module")
+def unit(chain) -> str:
+    return chain.unit("train/000001")
 
 
 def inputs(chain, scales=SCALES, **others: Artifact) -> ShardInputs:
@@ -36,8 +39,9 @@ def republish(tmp_path, source: Artifact, changed: dict[str, tuple[bytes, Commit
     return copy
 
 
-@pytest.mark.parametrize("unit", SHARDS)
-def test_every_part_belongs_to_its_image(chain, unit: str) -> None:
+@pytest.mark.parametrize("title", TITLES)
+def test_every_part_belongs_to_its_image(chain, title: str) -> None:
+    unit = chain.unit(title)
     images, aside = inputs(chain).open(unit)
     found = list(images)
     windows = {row.key: row for row in decode_windows(chain.artifact("windows").read(unit), "")}
@@ -50,13 +54,13 @@ def test_every_part_belongs_to_its_image(chain, unit: str) -> None:
         assert image.image_wh == (windows[image.key].width, windows[image.key].height)
         for scale in SCALES:
             assert equal_bytes(image.maps[scale], maps[scale][image.key].map)
-    keys = Manifest.read(chain.artifact("images")).keys(unit)
+    keys = chain.manifest.keys(unit)
     assert sorted([image.key for image in found] + [entry.key for entry in aside]) == sorted(keys)
     assert [image.key for image in found] == [key for key in keys if key in {image.key for image in found}]
 
 
 def test_the_quarantine_of_every_stage_is_carried_along(chain) -> None:
-    asides = [entry for unit in SHARDS for entry in inputs(chain).open(unit)[1]]
+    asides = [entry for unit in chain.shards() for entry in inputs(chain).open(unit)[1]]
     assert {(entry.key, entry.reason, entry.stage) for entry in asides} == {
         ("broken", "truncated", "ingest"),
         ("thin", "no-windows", "propose"),
@@ -64,16 +68,16 @@ def test_the_quarantine_of_every_stage_is_carried_along(chain) -> None:
     assert len(asides) == 2
 
 
-def test_an_image_with_a_map_but_without_windows_shifts_nothing(chain) -> None:
+def test_an_image_with_a_map_but_without_windows_shifts_nothing(chain, unit) -> None:
     """`thin` has maps and no windows; the images after it must still get their own maps."""
-    rows = decode_maps(chain.artifact("maps").read(map_unit(160, UNIT)), "")
+    rows = decode_maps(chain.artifact("maps").read(map_unit(160, unit)), "")
     assert "thin" in [row.key for row in rows]
-    images, _ = inputs(chain).open(UNIT)
+    images, _ = inputs(chain).open(unit)
     assert "thin" not in [image.key for image in images]
 
 
-def test_a_key_quarantined_at_one_scale_only(chain, tmp_path) -> None:
-    name = map_unit(160, UNIT)
+def test_a_key_quarantined_at_one_scale_only(chain, unit, tmp_path) -> None:
+    name = map_unit(160, unit)
     source = chain.artifact("maps")
     rows = list(decode_maps(source.read(name), ""))
     gone = rows[0].key
@@ -81,7 +85,7 @@ def test_a_key_quarantined_at_one_scale_only(chain, tmp_path) -> None:
     entry = Quarantined(gone, "nan-features", "made up", "extract")
     without = replace(commit, done=commit.done - 1, quarantined=(*commit.quarantined, entry))
     maps = republish(tmp_path, source, {name: (encode_maps([r for r in rows if r.key != gone]), without)})
-    images, aside = inputs(chain, maps=maps).open(UNIT)
+    images, aside = inputs(chain, maps=maps).open(unit)
     found = {image.key: image for image in images}
     assert gone not in found
     assert entry in aside
@@ -90,42 +94,42 @@ def test_a_key_quarantined_at_one_scale_only(chain, tmp_path) -> None:
             assert equal_bytes(found[row.key].maps[160], row.map)
 
 
-def test_maps_in_another_order_are_refused(chain, tmp_path) -> None:
-    name = map_unit(240, UNIT)
+def test_maps_in_another_order_are_refused(chain, unit, tmp_path) -> None:
+    name = map_unit(240, unit)
     source = chain.artifact("maps")
     rows = list(decode_maps(source.read(name), ""))[::-1]
     maps = republish(tmp_path, source, {name: (encode_maps(rows), source.commit(name))})
-    images, _ = inputs(chain, maps=maps).open(UNIT)
-    with pytest.raises(ArtifactError, match=rf"s0240/{UNIT}: has .* where the map of .* belongs"):
+    images, _ = inputs(chain, maps=maps).open(unit)
+    with pytest.raises(ArtifactError, match=rf"s0240/{unit}: has .* where the map of .* belongs"):
         list(images)
 
 
-def test_a_missing_map_is_told(chain, tmp_path) -> None:
-    name = map_unit(240, UNIT)
+def test_a_missing_map_is_told(chain, unit, tmp_path) -> None:
+    name = map_unit(240, unit)
     source = chain.artifact("maps")
     rows = list(decode_maps(source.read(name), ""))[:-1]
     maps = republish(tmp_path, source, {name: (encode_maps(rows), source.commit(name))})
-    images, _ = inputs(chain, maps=maps).open(UNIT)
-    with pytest.raises(ArtifactError, match=rf"s0240/{UNIT}: ends where the map of"):
+    images, _ = inputs(chain, maps=maps).open(unit)
+    with pytest.raises(ArtifactError, match=rf"s0240/{unit}: ends where the map of"):
         list(images)
 
 
-def test_missing_windows_are_told(chain, tmp_path) -> None:
+def test_missing_windows_are_told(chain, unit, tmp_path) -> None:
     source = chain.artifact("windows")
-    rows = decode_windows(source.read(UNIT), "")
-    windows = republish(tmp_path, source, {UNIT: (encode_windows(rows[1:]), source.commit(UNIT))})
-    images, _ = inputs(chain, windows=windows).open(UNIT)
+    rows = decode_windows(source.read(unit), "")
+    windows = republish(tmp_path, source, {unit: (encode_windows(rows[1:]), source.commit(unit))})
+    images, _ = inputs(chain, windows=windows).open(unit)
     with pytest.raises(ArtifactError, match=f"has {rows[0].key} at scale 160 where the map of {rows[1].key} belongs"):
         list(images)
 
 
-def test_a_scale_that_is_not_there(chain) -> None:
-    with pytest.raises(ArtifactError, match=rf"_commits/s0999/{UNIT}.json does not exist"):
-        inputs(chain, scales=(160, 999)).open(UNIT)
+def test_a_scale_that_is_not_there(chain, unit) -> None:
+    with pytest.raises(ArtifactError, match=rf"_commits/s0999/{unit}.json does not exist"):
+        inputs(chain, scales=(160, 999)).open(unit)
 
 
-def test_maps_are_read_only(chain) -> None:
-    image = next(inputs(chain).open(UNIT)[0])
+def test_maps_are_read_only(chain, unit) -> None:
+    image = next(inputs(chain).open(unit)[0])
     with pytest.raises(ValueError, match="read-only"):
         image.maps[160][0, 0, 0] = 1
     assert np.isfinite(image.maps[160]).all()

@@ -9,9 +9,7 @@ import pytest
 
 from pipelines.artifacts.activations import UNIT, read_activations
 from pipelines.artifacts.backbone_info import BackboneInfo
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import decode_maps
-from pipelines.engine.ledger import summarise
 from pipelines.engine.workspace import Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import Chain
@@ -82,9 +80,7 @@ def _short(chain: Chain, patch) -> int:
 
 
 def test_every_key_is_accounted_for(strongest: Chain):
-    manifest = Manifest.read(strongest.artifact("images"))
-    stage = strongest.stage("strongest")
-    summary = summarise(strongest.step("strongest"), stage, stage.phases())
+    manifest, summary = strongest.manifest, strongest.summaries["strongest"]
     assert summary.keys == manifest.count("train") + manifest.count("val")
     assert [entry.key for entry in summary.quarantined] == ["broken"]
     assert summary.own_quarantined == 0
@@ -107,10 +103,10 @@ def test_more_filters_by_lot_than_there_are(strongest: Chain, chain: Chain):
 
 
 def test_a_unit_gives_the_same_bytes_again_and_reads_one_shard(strongest: Chain):
-    unit = "find/val/000000"
+    unit = strongest.unit("find/val/000000")
     assert strongest.stage("strongest").run(unit).data == strongest.artifact("strongest").read(unit)
     (row, *_) = read_activations(strongest.artifact("strongest"), unit)
-    assert {patch.shard for patch in row.patches} == {"val/000000"}
+    assert {patch.shard for patch in row.patches} == {strongest.unit("val/000000")}
 
 
 def test_wrong_configs(strongest: Chain, chain: Chain):

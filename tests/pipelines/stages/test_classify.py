@@ -13,14 +13,13 @@ import torch
 from PIL import Image
 
 from pipelines.artifacts.annotations import ImageAnnotation
-from pipelines.artifacts.image_tars import ImageRecord, encode_images
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import UNIT, encode_network, read_network
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import read_images
+from pipelines.shards.writing import AnnotatedImage, write_images
 from pipelines.stages.classify import Classify, ClassifyConfig
 from sppnet.classification.classifier import ViewClassifier
 from sppnet.classification.views import named_views
@@ -154,12 +153,11 @@ def test_images_that_fail_are_quarantined_one_by_one(workspace: Workspace, tmp_p
     """A broken image, one that grows too large at a scale, and the rest is done."""
     own = Workspace.open(str(tmp_path))
     publish_network(own, "network-whole")
-    good, broken, thin = (image_record(key, *size) for key, size in (("a", (90, 70)), ("b", (90, 70)), ("c", (900, 9))))
+    good, broken, thin = (noise(key, *size) for key, size in (("a", (90, 70)), ("b", (90, 70)), ("c", (900, 9))))
     broken = replace(broken, data=broken.data[:-40])
-    images = own.artifact("images-tiny")
-    Manifest.cut({"train": ["a", "b", "c"]}, CATEGORIES, 3).write(images)
-    images.publish("train/000000", Output(encode_images([good, broken, thin]), ".tar", 3, 3), 0)
-    output = stage(own, max_pixels=200_000).run("train/000000")
+    manifest = write_images(own.artifact("images-tiny"), {"train": [good, broken, thin]}, CATEGORIES, 3)
+    (unit,) = manifest.units("train")
+    output = stage(own, max_pixels=200_000).run(unit)
     assert [row.key for row in decode_scores(output.data, "")] == ["a"]
     assert [(q.key, q.reason, q.stage) for q in output.quarantined] == [
         ("b", "truncated", "classify"),
@@ -168,11 +166,11 @@ def test_images_that_fail_are_quarantined_one_by_one(workspace: Workspace, tmp_p
     assert output.quarantined[1].detail == "7300 x 73 pixels at scale 73, the limit is 200000 pixels"
 
 
-def image_record(key: str, width: int, height: int) -> ImageRecord:
+def noise(key: str, width: int, height: int) -> AnnotatedImage:
     pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "PNG")
-    return ImageRecord(key, "png", sink.getvalue(), ImageAnnotation(key, width, height, ()))
+    return AnnotatedImage("png", sink.getvalue(), ImageAnnotation(key, width, height, ()))
 
 
 def test_values_that_are_not_finite_are_quarantined(workspace: Workspace) -> None:

@@ -20,7 +20,6 @@ from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import CATEGORIES, Chain, write_weights
 from tests.support.stored_rows import regressed
 
-SHARDS = ("val/000000", "val/000001")
 READ = {"images": "images", "windows": "windows"}
 
 
@@ -79,8 +78,9 @@ def by_image(table: DetectionTable) -> dict[tuple[str, str], list]:
 @pytest.mark.parametrize(
     ("step", "members", "iou"), [("both", ("full", "coarse"), 0.3), ("all", ("full", "coarse", "second"), 0.4)]
 )
-@pytest.mark.parametrize("shard", SHARDS)
-def test_it_is_the_union_suppressed(ensemble: Chain, step: str, members: tuple[str, ...], iou: float, shard) -> None:
+@pytest.mark.parametrize("title", ["val/000000", "val/000001"])
+def test_it_is_the_union_suppressed(ensemble: Chain, step: str, members: tuple[str, ...], iou: float, title) -> None:
+    shard = ensemble.unit(title)
     parts = [scored(ensemble, member, shard) for member in members]
     found = by_image(decode_detection_table(ensemble.artifact(step).read(shard), shard))
     winners: Counter[int] = Counter()
@@ -109,7 +109,7 @@ def test_it_is_the_union_suppressed(ensemble: Chain, step: str, members: tuple[s
 def test_one_member_is_its_own_detections(ensemble: Chain) -> None:
     steps = {**ensemble.steps, "alone": {"stage": "combine", "images": "images", "detections": ["full"]}}
     alone = Chain(ensemble.data, steps, ensemble.root)
-    for shard in SHARDS:
+    for shard in alone.shards("val"):
         assert alone.stage("alone").run(shard).data == ensemble.artifact("full").read(shard)
 
 
@@ -119,7 +119,7 @@ def test_the_account(ensemble: Chain) -> None:
     assert ensemble.summaries["second"].units == 0
     assert summary.metrics["windows"] == sum(
         len(entry[0].windows)
-        for shard in SHARDS
+        for shard in ensemble.shards("val")
         for m in ("full", "coarse", "second")
         for entry in scored(ensemble, m, shard).values()
     )
@@ -140,13 +140,13 @@ def test_maps_are_read_once(ensemble: Chain, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         StoredMaps, "open", lambda self, *args: (opened.append((self.maps.name, self.scales)), real(self, *args))[1]
     )
-    ensemble.stage("all").run("val/000001")
+    ensemble.stage("all").run(ensemble.unit("val/000001"))
     assert opened == [(ensemble.artifact("maps").name, (160, 240)), (ensemble.artifact("maps-2").name, (160, 240))]
 
 
 def test_a_key_that_one_member_can_not_use_is_set_aside(ensemble: Chain, tmp_path) -> None:
     copy = ensemble.copied(tmp_path / "ws", tuple(name for name in ensemble.steps if name not in ("all", "metrics")))
-    artifact, unit = copy.artifact("windows-2"), "val/000000"
+    artifact, unit = copy.artifact("windows-2"), copy.unit("val/000000")
     commit = artifact.commit(unit)
     rows = decode_windows(artifact.read(unit), unit)
     key = rows[1].key
@@ -163,7 +163,7 @@ def test_a_key_that_one_member_can_not_use_is_set_aside(ensemble: Chain, tmp_pat
 def test_a_shard_without_windows(ensemble: Chain, tmp_path) -> None:
     """All of its images were set aside by propose: they stay so, and nothing is found."""
     copy = ensemble.copied(tmp_path / "ws", tuple(name for name in ensemble.steps if name not in ("all", "metrics")))
-    artifact, unit = copy.artifact("windows-2"), "val/000001"
+    artifact, unit = copy.artifact("windows-2"), copy.unit("val/000001")
     (row,) = decode_windows(artifact.read(unit), unit)
     artifact.store.delete(f"{artifact.name}/_commits/{unit}.json")
     aside = Quarantined(row.key, "no-windows", "none", "propose")

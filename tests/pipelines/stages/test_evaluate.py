@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from jobs.run.results import RunResult
+from pipelines.artifacts.annotations import encode_annotations
 from pipelines.artifacts.detections import DetectionRow, decode_detections
-from pipelines.artifacts.image_tars import decode_images, encode_images
 from pipelines.artifacts.metrics import CURVE_POINTS, curve_points
 from pipelines.datasets.voc import parse_voc_xml
-from pipelines.engine.workspace import Output
+from pipelines.engine.workspace import Artifact, Output
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.curves import Detections, GroundTruth
@@ -23,11 +23,16 @@ from sppnet.evaluation.voc import evaluate_voc
 from tests.support.chain import CATEGORIES
 from tests.support.stored_rows import encode_detections
 
-SHARDS = ("val/000000", "val/000001")
-
 
 def body(chain) -> dict:
     return json.loads(chain.artifact("metrics").read("metrics"))
+
+
+def republish(artifact: Artifact, unit: str, data: bytes, suffix: str) -> None:
+    """Puts other data in place of a unit's."""
+    commit = artifact.commit(unit)
+    artifact.store.delete(f"{artifact.name}/_commits/{unit}.json")
+    artifact.publish(unit, Output(data, suffix, commit.rows, commit.done), 0)
 
 
 def ground_truth(chain, category: str) -> GroundTruth:
@@ -41,7 +46,8 @@ def ground_truth(chain, category: str) -> GroundTruth:
 
 def detected(chain, step: str, category: str) -> list[DetectionRow]:
     artifact = chain.artifact(step)
-    return [row for s in SHARDS for row in decode_detections(artifact.read(s), s) if row.category == category]
+    rows = (row for unit in chain.shards("val") for row in decode_detections(artifact.read(unit), unit))
+    return [row for row in rows if row.category == category]
 
 
 def expected(chain, name: str, category: str, iou: float = 0.5):
@@ -110,17 +116,15 @@ def test_a_stricter_overlap(chain) -> None:
 def test_dets_protocol_leaves_out_what_images_do_not_judge(chain, tmp_path) -> None:
     """The blacklist travels with the annotations; difficult objects count like any other."""
     copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain"))
-    images, ignored = copy.artifact("images"), defaultdict(set)
-    for shard in SHARDS:
-        records = list(decode_images(images.read(shard), shard))
-        for n, record in enumerate(records):
+    ignored = defaultdict(set)
+    for shard in copy.shards("val"):
+        notes = list(copy.annotations(shard).values())
+        for n, note in enumerate(notes):
             aside = CATEGORIES[: n % 3] if n < 3 else ()
-            records[n] = replace(record, annotation=replace(record.annotation, ignored=aside))
+            notes[n] = replace(note, ignored=aside)
             for category in aside:
-                ignored[category].add(record.key)
-        commit = images.commit(shard)
-        images.store.delete(f"{images.name}/_commits/{shard}.json")
-        images.publish(shard, Output(encode_images(records), ".tar", commit.rows, commit.done), 0)
+                ignored[category].add(note.key)
+        republish(copy.artifact("images"), copy.manifest.annotations(shard), encode_annotations(notes), ".json")
     assert ignored["bottle"]
     assert not ignored["house"]
     stage = copy.changed(metrics={"detections": ["plain"], "protocol": "det"}).stage("metrics")
@@ -163,15 +167,13 @@ def test_only_the_best_of_a_set_count(chain, top, limit: int) -> None:
 
 def test_detections_of_images_that_are_not_the_shards(chain, tmp_path) -> None:
     copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain")).changed(metrics={"detections": ["plain"]})
-    artifact = copy.artifact("plain")
-    rows = decode_detections(artifact.read(SHARDS[0]), SHARDS[0])
-    artifact.store.delete(f"{artifact.name}/_commits/{SHARDS[1]}.json")
-    artifact.publish(SHARDS[1], Output(encode_detections(rows), ".parquet", len(rows), 1), 0)
-    with pytest.raises(ArtifactError, match=rf"{SHARDS[1]}: image 'val_00000' does not belong to it"):
+    artifact, (first, last) = copy.artifact("plain"), copy.shards("val")
+    rows = decode_detections(artifact.read(first), first)
+    republish(artifact, last, encode_detections(rows), ".parquet")
+    with pytest.raises(ArtifactError, match=rf"{last}: image 'val_00000' does not belong to it"):
         copy.stage("metrics").run("metrics")
-    artifact.store.delete(f"{artifact.name}/_commits/{SHARDS[1]}.json")
     strange = [replace(row, key="val_00005", category="zebra") for row in rows[:1]]
-    artifact.publish(SHARDS[1], Output(encode_detections(strange), ".parquet", 1, 1), 0)
+    republish(artifact, last, encode_detections(strange), ".parquet")
     with pytest.raises(ArtifactError, match="category 'zebra' does not belong to it"):
         copy.stage("metrics").run("metrics")
 
@@ -180,11 +182,9 @@ def test_categories_without_detections_and_without_objects(chain, tmp_path) -> N
     """Nothing found is 0; nothing to be found has no average precision and does not enter the mean."""
     copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain")).changed(metrics={"detections": ["plain"]})
     artifact = copy.artifact("plain")
-    for shard in SHARDS:
+    for shard in copy.shards("val"):
         rows = [row for row in decode_detections(artifact.read(shard), shard) if row.category != "house"]
-        commit = artifact.commit(shard)
-        artifact.store.delete(f"{artifact.name}/_commits/{shard}.json")
-        artifact.publish(shard, Output(encode_detections(rows), ".parquet", len(rows), commit.done), 0)
+        republish(artifact, shard, encode_detections(rows), ".parquet")
     stage = copy.stage("metrics")
     (row,) = json.loads(stage.run("metrics").data)["rows"]
     house = row["categories"]["house"]

@@ -13,14 +13,13 @@ from PIL import Image
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.class_metrics import UNIT
-from pipelines.artifacts.image_tars import ImageRecord, encode_images
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.networks import encode_network
 from pipelines.artifacts.scores import ScoresRow, encode_scores
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Workspace
+from pipelines.shards.writing import AnnotatedImage, write_shard
 from pipelines.stages.evaluate_classes import EvaluateClassesConfig, classes_of
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.classification import judge
@@ -28,6 +27,7 @@ from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead
 from sppnet.pooling.pyramid import Pyramid
 from tests.support.chain import Chain, write_weights
+from tests.support.tiny_workspace import plain_manifest, read_manifest
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox")
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "ant", "bee")  # of im0 .. im7
@@ -38,15 +38,14 @@ Objects = Sequence[tuple[str, str | None]]
 
 
 def make_images(workspace: Workspace, objects: Mapping[str, Objects]) -> None:
-    artifact = workspace.artifact("images-x")
-    manifest = Manifest.cut({"val": list(objects)}, LABELS, 3)
-    manifest.write(artifact)
-    for unit in manifest.units("val"):
-        records = []
-        for key in manifest.keys(unit):
-            things = tuple(ObjectAnnotation(category, BOX, subcategory=finer) for category, finer in objects[key])
-            records.append(ImageRecord(key, "png", b"-", ImageAnnotation(key, 8, 8, things)))
-        artifact.publish(unit, Output(encode_images(records), ".tar", len(records), len(records)), 0)
+    def image(key: str) -> AnnotatedImage:
+        things = tuple(ObjectAnnotation(category, BOX, subcategory=finer) for category, finer in objects[key])
+        return AnnotatedImage("png", b"-", ImageAnnotation(key, 8, 8, things))
+
+    manifest = plain_manifest({"val": list(objects)}, LABELS, 3)
+    manifest.write(workspace.store)
+    for shard in manifest.shards("val"):
+        write_shard(workspace.artifact("images-x"), shard, [image(key) for key in shard.keys])
 
 
 def make_scores(
@@ -60,7 +59,7 @@ def make_scores(
     artifact = workspace.artifact(f"scores-{step}")
     body = {"output": "scores", "labels": list(labels), "dimension": len(labels), "views": [{"name": v} for v in views]}
     workspace.store.put(f"scores-{step}/output.json", json.dumps(body).encode())
-    manifest = Manifest.read(workspace.artifact("images-x"))
+    manifest = read_manifest(workspace)
     for unit in manifest.units("val"):
         rows = [
             ScoresRow(key, name, scores[key].astype(np.float32))
@@ -86,7 +85,8 @@ def workspace(tmp_path: Path) -> Workspace:
 def evaluate(workspace: Workspace, *steps: str, **fields: Any) -> dict[str, Any]:
     config = EvaluateClassesConfig(stage="evaluate-classes", images="images", scores=steps, **fields)
     inputs = (("images", ("images-x",)), ("scores", tuple(f"scores-{step}" for step in steps)))
-    spec = StageSpec(workspace.store.uri, "top", "class-metrics-x", config.model_dump_json(), inputs, 0)
+    manifest = read_manifest(workspace).digest
+    spec = StageSpec(workspace.store.uri, "top", "class-metrics-x", config.model_dump_json(), inputs, 0, manifest)
     output = build_stage(spec).run(UNIT)
     body = json.loads(output.data)
     assert output.rows == len(body["rows"])

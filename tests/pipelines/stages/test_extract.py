@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from pipelines.artifacts.backbone_info import BackboneInfo
-from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.networks import encode_backbone, read_backbone
 from pipelines.artifacts.windows_and_maps import decode_maps
 from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
@@ -35,17 +34,18 @@ def expected_map(backbone, record, scale: int, dtype: torch.dtype = torch.float1
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("shard", ["train/000000", "train/000001", "val/000001"])
-def test_maps_are_the_backbones(chain, scale: int, shard: str) -> None:
+@pytest.mark.parametrize("title", ["train/000000", "train/000001", "val/000001"])
+def test_maps_are_the_backbones(chain, scale: int, title: str) -> None:
+    shard = chain.unit(title)
     backbone = build_backbone(BACKBONE).eval()
     backbone.trunk.load_state_dict(random_weights(chain))
-    records = list(decode_images(chain.artifact("images").read(shard), shard))
+    records = chain.records(shard)
     rows = list(decode_maps(chain.artifact("maps").read(f"s{scale:04d}/{shard}"), shard))
     assert [row.key for row in rows] == [record.key for record in records]
     for row, record in zip(rows, records, strict=True):
         expected = expected_map(backbone, record, scale)
         assert row.scale == scale
-        assert row.image_wh == (record.annotation.width, record.annotation.height)
+        assert row.image_wh == (record.width, record.height)
         assert row.map.shape == (*backbone.map_hw(prepare_shape(record, scale)), 32)
         assert equal_bytes(row.map, expected)
 
@@ -59,9 +59,9 @@ def test_a_mean_image_is_subtracted_at_every_scale(chain, tmp_path) -> None:
     path.write_bytes(encode_backbone(BACKBONE, trunk, mean_image=backbone.mean_image))
     copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS).changed(network={"path": str(path)})
     copy.run()
-    record = next(decode_images(chain.artifact("images").read("val/000001"), "val/000001"))
+    (record,) = chain.records(chain.unit("val/000001"))
     for scale in SCALES:
-        unit = f"s{scale:04d}/val/000001"
+        unit = chain.unit(f"s{scale:04d}/val/000001")
         row = next(decode_maps(copy.artifact("maps").read(unit), unit))
         assert equal_bytes(row.map, expected_map(backbone, record, scale))
         plain = next(decode_maps(chain.artifact("maps").read(unit), unit))
@@ -82,9 +82,7 @@ def test_maps_are_not_negative(chain) -> None:
 def test_every_key_is_done_or_quarantined_at_every_scale(chain) -> None:
     rows = list(accounts(chain, "maps"))
     assert [found for _, found, _ in rows] == [wanted for _, _, wanted in rows] == [5, 5, 4, 5, 1] * 2
-    assert [unit for unit, _, _ in rows][:5] == [f"s0240/train/{i:06d}" for i in range(3)] + [
-        f"s0240/val/{i:06d}" for i in range(2)
-    ]
+    assert [unit for unit, _, _ in rows][:5] == [f"s0240/{shard}" for shard in chain.shards("train", "val")]
     summary = chain.summaries["maps"]
     assert (summary.keys, summary.done, summary.own_quarantined) == (40, 38, 0)
 
@@ -115,7 +113,7 @@ def test_adding_a_scale_makes_only_its_units(chain, tmp_path) -> None:
     more.run()
     assert more.step("maps").spec.artifact == chain.step("maps").spec.artifact
     added = set(more.artifact("maps").committed()) - set(before)
-    assert added == {f"s0200/{unit}" for unit in chain.units("images")}
+    assert added == {f"s0200/{shard}" for shard in chain.shards()}
     assert {unit: more.artifact("maps").commit(unit) for unit in before} == before
 
 
@@ -127,12 +125,12 @@ def test_flips_are_the_maps_of_mirrored_images_and_cost_only_themselves(chain, t
     maps = more.artifact("maps")
     assert maps.name == chain.artifact("maps").name
     added = set(maps.committed()) - set(before)
-    assert added == {f"s{scale:04d}f/{unit}" for scale in SCALES for unit in chain.units("images")}
+    assert added == {f"s{scale:04d}f/{shard}" for scale in SCALES for shard in chain.shards()}
     assert {unit: maps.commit(unit) for unit in before} == before
     backbone = build_backbone(BACKBONE).eval()
     backbone.trunk.load_state_dict(random_weights(chain))
-    shard, scale = "train/000001", SCALES[0]
-    records = list(decode_images(more.artifact("images").read(shard), shard))
+    shard, scale = more.unit("train/000001"), SCALES[0]
+    records = more.records(shard)
     rows = list(decode_maps(maps.read(f"s{scale:04d}f/{shard}"), shard))
     plain = list(decode_maps(maps.read(f"s{scale:04d}/{shard}"), shard))
     assert [row.key for row in rows] == [record.key for record in records]
@@ -155,9 +153,9 @@ def test_precision_and_type_are_part_of_the_artifact(chain) -> None:
 
 
 def test_float32_maps_and_lower_precision(chain, tmp_path) -> None:
-    unit = "s0160/val/000001"
+    unit = chain.unit("s0160/val/000001")
     backbone = read_backbone(chain.artifact("network"))
-    (record,) = decode_images(chain.artifact("images").read("val/000001"), "")
+    (record,) = chain.records(chain.unit("val/000001"))
     full = chain.changed(maps={"dtype": "float32"}).stage("maps").run(unit)
     (row,) = decode_maps(full.data, "")
     exact = expected_map(backbone, record, 160, torch.float32)
@@ -170,7 +168,7 @@ def test_float32_maps_and_lower_precision(chain, tmp_path) -> None:
 
 @pytest.mark.parametrize("ahead", [1, 7])
 def test_reading_ahead_changes_nothing(chain, ahead: int) -> None:
-    unit = "s0160/train/000000"
+    unit = chain.unit("s0160/train/000000")
     output = chain.changed(maps={"ahead": ahead}).stage("maps").run(unit)
     assert output.data == chain.artifact("maps").read(unit)
 
@@ -184,7 +182,7 @@ def test_maps_that_are_not_finite_are_quarantined(chain, tmp_path) -> None:
     copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS).changed(network={"path": str(path)})
     with pytest.raises(TooManyQuarantinedError, match=r"step maps: 38 of 40 keys quarantined \(38 nan-features"):
         copy.run()
-    commit = copy.artifact("maps").commit("s0160/train/000001")
+    commit = copy.artifact("maps").commit(copy.unit("s0160/train/000001"))
     assert commit.done == 0
     entry = commit.quarantined[0]
     assert (entry.key, entry.reason, entry.stage) == ("train_00004", "nan-features", "extract")
@@ -198,7 +196,9 @@ def test_half_floats_that_overflow_are_quarantined(chain, tmp_path) -> None:
     copy = chain.copied(tmp_path / "ws", ("images",)).only(*STEPS)
     copy = copy.changed(network={"path": str(path)}, maps={"max_quarantined": 1, "scales": [160]})
     copy.run()
-    assert {q.reason for q in copy.artifact("maps").commit("s0160/val/000000").quarantined} == {"nan-features"}
+    assert {q.reason for q in copy.artifact("maps").commit(copy.unit("s0160/val/000000")).quarantined} == {
+        "nan-features"
+    }
     full = copy.changed(maps={"dtype": "float32"})
     assert full.run()["maps"].own_quarantined == 0
 
@@ -211,7 +211,7 @@ def test_an_image_that_grows_too_much_is_quarantined(chain, drawn, tmp_path) -> 
     (entry,) = made.run()["maps"].quarantined
     assert (entry.key, entry.reason) == ("strip", "too-large")
     assert entry.detail == "30000 x 240 pixels at scale 240, the limit is 4000000 pixels"
-    assert made.artifact("maps").commit("s0160/val/000001").quarantined == ()
+    assert made.artifact("maps").commit(made.unit("s0160/val/000001")).quarantined == ()
 
 
 def test_scales_without_a_map_and_devices_without_a_gpu(chain, tmp_path) -> None:

@@ -17,6 +17,7 @@ from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output, Quarantined, Workspace
 from pipelines.finetuning.batches import WindowPooler
 from pipelines.finetuning.plans import ChunkPlanner, label_image
+from pipelines.shards.reading import IngestedImages
 from pipelines.stages.finetune import Finetune
 from pipelines.training.config import Rate
 from pipelines.training.loop import train_unit
@@ -27,9 +28,11 @@ from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
 from tests.support.tiny_finetune import LEVELS, StoppedError, finetune_spec, make_config, make_planner, stop_at
-from tests.support.tiny_workspace import CATEGORIES, CHANNELS, SCALES, make_annotation, make_workspace
+from tests.support.tiny_workspace import CATEGORIES, CHANNELS, SCALES, make_annotation, make_workspace, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+UNITS = ("train/000000", "train/000001", "train/000002", "train/000003")
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +102,12 @@ def test_a_batch_is_a_quarter_objects_from_several_images_and_never_held_out(wor
 
 def test_a_plan_depends_on_seed_and_number_only(workspace: Workspace) -> None:
     planner, inputs, config = make_planner(workspace)
+    images = IngestedImages(inputs.images, read_manifest(workspace))
     later = planner.chunk(3, 2)
-    again = ChunkPlanner(inputs, ("train/000000", "train/000001", "train/000002", "train/000003"), config.rule(), 11)
+    again = ChunkPlanner(images, inputs, UNITS, config.rule(), 11)
     assert np.array_equal(again.chunk(3, 2).windows.boxes, later.windows.boxes)
     assert not np.array_equal(planner.chunk(4, 2).windows.boxes, later.windows.boxes)
-    other = ChunkPlanner(inputs, ("train/000000", "train/000001", "train/000002", "train/000003"), config.rule(), 12)
+    other = ChunkPlanner(images, inputs, UNITS, config.rule(), 12)
     assert not np.array_equal(other.chunk(3, 2).windows.boxes, later.windows.boxes)
 
 
@@ -117,8 +121,7 @@ def test_pooled_rows_are_those_of_each_image_alone(workspace: Workspace, random_
     got = pooler.pool(chunk, rows)
     assert got.shape == (len(rows), 10 * CHANNELS)
     assert got.dtype == torch.float16
-    images = {image.key: image for unit in ("train/000000", "train/000001", "train/000002", "train/000003")
-              for image in inputs.open(unit)[0]}  # fmt: skip
+    images = {image.key: image for unit in UNITS for image in inputs.open(unit)[0]}
     for place, row in enumerate(rows):
         image = images[chunk.windows.images[row][1]]
         maps = {scale: torch.from_numpy(grid.copy()) for scale, grid in image.maps.items()}

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_images
-from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.manifest import Manifest, Shard
 from pipelines.artifacts.networks import read_trained_head
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
 from pipelines.engine.work import build_stage, run_unit
@@ -33,7 +33,7 @@ from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
 from tests.support.tiny_finetune import LEVELS, StoppedError, finetune_spec, make_planner, stop_at
-from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
+from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -145,10 +145,7 @@ UNEVEN = (137, 211)  # resized to these, a mirrored image is not quite the mirro
 def images_with(workspace: Workspace, name: str, unit: str, change: Callable[[ImageRecord], ImageRecord]) -> str:
     """Publishes a shard of images anew under another name, each changed. Returns the name."""
     records = [change(record) for record in decode_images(workspace.artifact("images-tiny").read(unit), unit)]
-    manifest = Manifest({"train": (tuple(record.key for record in records),)}, CATEGORIES)
-    images = workspace.artifact(name)
-    manifest.write(images)
-    images.publish(unit, Output(encode_images(records), ".tar", len(records), len(records)), 0)
+    workspace.artifact(name).publish(unit, Output(encode_images(records), ".tar", len(records), len(records)), 0)
     return name
 
 
@@ -206,9 +203,10 @@ def test_mirrored_windows_are_those_of_an_image_that_was_ingested_mirrored(tmp_p
 def test_a_split_of_positives_may_not_share_an_image(tmp_path: Path) -> None:
     """Held out of `train`, it would train in the other split."""
     workspace = make_workspace(tmp_path, images=4, shard_size=4)
-    body = {"train": (("im000", "im001", "im002", "im003"),), "trainval": (("im100", "im002"),)}
-    workspace.store.delete("images-tiny/manifest.json")
-    Manifest(body, CATEGORIES).write(workspace.artifact("images-tiny"))
+    manifest = read_manifest(workspace)
+    workspace.store.delete(f"manifests/{manifest.digest}.json")
+    more = Shard("trainval/000000", "trainval/000000", ("im100", "im002"))
+    Manifest({**manifest.splits, "trainval": (more,)}, CATEGORIES).write(workspace.store)
     with pytest.raises(ConfigError, match=r"positive_splits: image 'im002' of 'trainval' is one of 'train' too"):
         build_stage(finetune_spec(workspace, positive_splits=("trainval",))).prepare()
     build_stage(finetune_spec(workspace)).prepare()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.stages.import_windows import SOURCE
 from sppnet.errors import ConfigError
 from tests.support.chain import Chain, accounts
 from tests.support.proposing import make_proposals
@@ -26,8 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def keys_of(chain: Chain, split: str) -> list[str]:
-    manifest = Manifest.read(chain.artifact("images"))
-    return [key for shard in manifest.splits[split] for key in shard]
+    return [key for shard in chain.manifest.shards(split) for key in shard.keys]
 
 
 def start(folder: Path, drawn: Path, **fields: Any) -> Chain:
@@ -93,7 +92,8 @@ def test_unknown_keys_are_recorded_once(folder: Path, drawn: Path) -> None:
     stage = chain.stage("windows")
     stage.prepare()
     stage.prepare()
-    body = json.loads(stage.artifact.store.read(f"{stage.artifact.name}/source.json"))
+    place = SOURCE.format(manifest=chain.manifest.digest)
+    body = json.loads(stage.artifact.store.read(f"{stage.artifact.name}/{place}"))
     assert body == {"images": 3, "unknown": 2, "unknown_keys": ["x", "y"]}
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.engine.workspace import Workspace
 from pipelines.stages.propose import Propose, ProposeConfig
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
@@ -39,9 +40,7 @@ def proposals(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
 
 
 def images_of(chain: Chain, unit: str) -> dict[str, np.ndarray]:
-    return {
-        record.key: decode_image(record.data) for record in decode_images(chain.artifact("images").read(unit), unit)
-    }
+    return {record.key: decode_image(record.data) for record in chain.records(unit)}
 
 
 def windows_of(chain: Chain, step: str, unit: str) -> dict[str, np.ndarray]:
@@ -53,7 +52,7 @@ def searched(image: np.ndarray, key: str, **options: Any) -> np.ndarray:
 
 
 def test_windows_are_those_of_selective_search(proposals: Chain) -> None:
-    for unit in UNITS:
+    for unit in map(proposals.unit, UNITS):
         rows = windows_of(proposals, "windows", unit)
         for key, image in images_of(proposals, unit).items():
             expected = searched(image, key, max_windows=150)
@@ -65,7 +64,7 @@ def test_windows_are_those_of_selective_search(proposals: Chain) -> None:
 
 
 def test_windows_are_those_of_edge_boxes(proposals: Chain) -> None:
-    for unit in UNITS:
+    for unit in map(proposals.unit, UNITS):
         rows = windows_of(proposals, "edges", unit)
         for key, image in images_of(proposals, unit).items():
             expected = edge_boxes(image, max_windows=60, min_side=20)
@@ -74,14 +73,14 @@ def test_windows_are_those_of_edge_boxes(proposals: Chain) -> None:
 
 
 def test_a_union_is_method_after_method(proposals: Chain) -> None:
-    rows = windows_of(proposals, "both", "val/000000")
-    edges = 0
-    for key, image in images_of(proposals, "val/000000").items():
+    unit, edges = proposals.unit("val/000000"), 0
+    rows = windows_of(proposals, "both", unit)
+    for key, image in images_of(proposals, unit).items():
         parts = [searched(image, key, max_windows=80), edge_boxes(image, max_windows=80, min_side=20)]
         assert equal_bytes(rows[key], join_windows(parts))
         assert equal_bytes(rows[key][: len(parts[0])], parts[0])
         edges += len(parts[1])
-    metrics = proposals.artifact("both").commit("val/000000").metrics
+    metrics = proposals.artifact("both").commit(unit).metrics
     assert metrics["windows"] == sum(map(len, rows.values())) <= metrics["selective-search"] + metrics["edge-boxes"]
     assert metrics["edge-boxes"] == edges > 0
 
@@ -143,16 +142,23 @@ def edge_config(model: Path) -> ProposeConfig:
 
 
 def test_a_model_counts_by_its_content(tmp_path: Path) -> None:
+    store = Workspace.open(str(tmp_path / "ws")).store
+
+    def digests(model: Path) -> Mapping[str, Any]:
+        config = edge_config(model)
+        assert Propose.outside(config) == {"model": str(model)}
+        return Propose.look(config, store, None).digests
+
     one, other = tmp_path / "one.yml", tmp_path / "other.yml"
     one.write_bytes(b"trees")
     shutil.copy(one, other)
-    assert Propose.external(edge_config(one)) == Propose.external(edge_config(other)) != {}
+    assert digests(one) == digests(other) != {}
     assert edge_config(one).semantic() == edge_config(other).semantic()
     assert edge_config(one).semantic()["edge_boxes"]["edges"] == "structured"
     other.write_bytes(b"other trees")
-    assert Propose.external(edge_config(one)) != Propose.external(edge_config(other))
+    assert digests(one) != digests(other)
     with pytest.raises(ConfigError, match=r"edge_boxes\.model: .*none\.yml can't be read: No such file"):
-        Propose.external(edge_config(tmp_path / "none.yml"))
+        digests(tmp_path / "none.yml")
 
 
 def test_a_model_that_is_none_ends_the_step(proposals: Chain, tmp_path: Path) -> None:
@@ -161,12 +167,12 @@ def test_a_model_that_is_none_ends_the_step(proposals: Chain, tmp_path: Path) ->
     wrong = proposals.copied(tmp_path / "ws", ("images",)).only("images", "edges")
     wrong = wrong.changed(edges={"edge_boxes": {"model": str(model)}})
     with pytest.raises(ConfigError, match=r"step edges: edge_boxes\.model .*model\.yml.* holds no forest"):
-        wrong.stage("edges").run("val/000000")
+        wrong.stage("edges").run(wrong.unit("val/000000"))
 
 
 def test_other_seeds_reorder_windows_only(proposals: Chain) -> None:
     """Priorities are random, the hierarchy is not: all windows together are the same set."""
-    ((_, image),) = images_of(proposals, "val/000001").items()
+    ((_, image),) = images_of(proposals, proposals.unit("val/000001")).items()
     one, other = (selective_search(image, seed=seed) for seed in (0, 1))
     assert not np.array_equal(one, other)
     assert set(map(tuple, one.tolist())) == set(map(tuple, other.tolist()))
@@ -177,7 +183,7 @@ def test_adding_a_split_makes_only_its_units(proposals: Chain, tmp_path: Path) -
     first = copy.changed(edges={"splits": ["val"]})
     first.run()
     before = {unit: first.artifact("edges").commit(unit) for unit in first.units("edges")}
-    assert set(before) == {"val/000000", "val/000001"}
+    assert list(before) == copy.shards("val")
     both = copy.changed(edges={"splits": ["train", "val"]})
     both.run()
     assert both.step("edges").spec.artifact == first.step("edges").spec.artifact

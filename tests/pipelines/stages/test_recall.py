@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.engine.recipe import parse_recipe
 from sppnet.boxes import iou_matrix
@@ -59,13 +58,11 @@ def result(chain: Chain, step: str = "recall") -> dict[str, Any]:
 def looked_at(chain: Chain, step: str, split: str) -> list[tuple[str, list[float]]]:
     """Category and best IoU at each count of every object that is not difficult."""
     found = []
-    for unit in chain.units("images"):
-        if not unit.startswith(split):
-            continue
+    for unit in chain.shards(split):
         windows = {row.key: row.windows for row in decode_windows(chain.artifact(step).read(unit), unit)}
-        for record in decode_images(chain.artifact("images").read(unit), unit):
-            own = windows.get(record.key, np.zeros((0, 4)))
-            for thing in record.annotation.objects:
+        for key, annotation in chain.annotations(unit).items():
+            own = windows.get(key, np.zeros((0, 4)))
+            for thing in annotation.objects:
                 if not thing.difficult:
                     best = [max(iou_matrix([thing.box], own[:n])[0], default=0.0) for n in (*COUNTS, None)]
                     found.append((thing.category, best))
@@ -100,10 +97,10 @@ def test_recall_is_that_of_looking_at_every_object(recalled: Chain, step: str, s
 def test_difficult_objects_are_counted_apart(recalled: Chain) -> None:
     body = result(recalled)
     objects = difficult = 0
-    for unit in ("val/000000", "val/000001"):
-        for record in decode_images(recalled.artifact("images").read(unit), unit):
-            objects += len(record.annotation.objects)
-            difficult += sum(thing.difficult for thing in record.annotation.objects)
+    for unit in recalled.shards("val"):
+        for annotation in recalled.annotations(unit).values():
+            objects += len(annotation.objects)
+            difficult += sum(thing.difficult for thing in annotation.objects)
     assert body["difficult"] == difficult >= 2
     assert body["rows"][0]["objects"] == objects - difficult
 

@@ -13,13 +13,14 @@ from pipelines.detecting.training_sets import SetBuilder
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Quarantined, Workspace
+from pipelines.shards.reading import IngestedImages
 from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix
 from sppnet.detection.mining import first_responses, name_fraction
 from sppnet.detection.sampling import svm_negatives
 from sppnet.errors import ConfigError
 from tests.support.tiny_training import INPUTS, make_training_workspace, rewrite_maps, svms_spec, train, trained
-from tests.support.tiny_workspace import CATEGORIES, CHANNELS, SCALES
+from tests.support.tiny_workspace import CATEGORIES, CHANNELS, SCALES, read_manifest
 
 SHARD = "train/000001"
 
@@ -42,8 +43,9 @@ def plain(workspace: Workspace):
 
 
 def images_of(workspace: Workspace, shard: str = SHARD) -> list[LabelledImage]:
-    inputs = [workspace.artifact(name) for name in INPUTS.values()]
-    return list(TrainingShards(*inputs, SCALES, "train", "test").open(shard)[0])
+    images, windows, maps = (workspace.artifact(name) for name in INPUTS.values())
+    ingested = IngestedImages(images, read_manifest(workspace))
+    return list(TrainingShards(ingested, windows, maps, SCALES, "train", "test").open(shard)[0])
 
 
 def read(workspace: Workspace, artifact: str, unit: str, category: str) -> Examples:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -19,12 +21,12 @@ from sppnet.seeds import derive_seed
 from tests.support.chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
 from tests.support.stored_rows import decode_examples, regressed
 
-SHARDS = ("train/000000", "train/000001", "train/000002")
 STEPS = ("images", "windows", "network", "maps", "regressors")
 
 
-def examples(chain: Chain, category: str, shards=SHARDS) -> list[Examples]:
-    artifact = chain.artifact("regressors")
+def examples(chain: Chain, category: str, shards: Sequence[str] = ()) -> list[Examples]:
+    """Of some shards, by default train's."""
+    artifact, shards = chain.artifact("regressors"), shards or chain.shards("train")
     return [decode_examples(artifact.read(f"gather/{shard}"), shard, category) for shard in shards]
 
 
@@ -33,7 +35,7 @@ def joined(parts: list[Examples], name: str) -> np.ndarray:
 
 
 def windowed(chain: Chain, shard: str):
-    parts = [chain.artifact(name) for name in ("images", "windows", "maps")]
+    parts = (chain.ingested, chain.artifact("windows"), chain.artifact("maps"))
     return TrainingShards(*parts, SCALES, "train", "test").open(shard)[0]
 
 
@@ -48,7 +50,7 @@ def test_examples_overlap_their_object_by_half(chain) -> None:
 
 
 def test_targets_are_the_nearest_objects_of_the_category(chain) -> None:
-    for shard in SHARDS:
+    for shard in chain.shards("train"):
         for image in windowed(chain, shard):
             things = [o for o in image.annotation.objects if o.category in CATEGORIES and not o.difficult]
             for category in CATEGORIES:
@@ -67,7 +69,7 @@ def test_targets_are_the_nearest_objects_of_the_category(chain) -> None:
 
 def test_windows_are_drawn_by_the_images_key(chain) -> None:
     stage = chain.changed(regressors={"per_object": 2}).stage("regressors")
-    for shard in SHARDS:
+    for shard in chain.shards("train"):
         output = stage.run(f"gather/{shard}")
         found = {category: decode_examples(output.data, "", category) for category in CATEGORIES}
         for image in windowed(chain, shard):
@@ -95,7 +97,7 @@ def read_regressor(chain: Chain, category: str):
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_each_regressor_is_train_regressor_of_its_examples(chain, category: str) -> None:
     parts = examples(chain, category)
-    commits = [chain.artifact("regressors").commit(f"gather/{shard}") for shard in SHARDS]
+    commits = [chain.artifact("regressors").commit(f"gather/{shard}") for shard in chain.shards("train")]
     count = sum(commit.metrics.get("norm_count", 0) for commit in commits)
     assert count == sum(len(part.keys) for c in CATEGORIES for part in examples(chain, c))
     scale = 20 / (sum(commit.metrics.get("norm_sum", 0) for commit in commits) / count)
@@ -112,7 +114,7 @@ def test_each_regressor_is_train_regressor_of_its_examples(chain, category: str)
 def test_boxes_move_towards_their_objects(chain) -> None:
     detector = read_detector(chain.artifact("svms"), chain.artifact("regressors"), chain.artifact("maps"))
     before, after = [], []
-    for shard in SHARDS:
+    for shard in chain.shards("train"):
         for image in windowed(chain, shard):
             for category in CATEGORIES:
                 (part,) = examples(chain, category, [shard])
@@ -169,7 +171,7 @@ def test_a_bound_draws_examples_by_their_names(chain, tmp_path) -> None:
         names = [name for part in parts for name in part.names()]
         order = np.argsort([name_fraction(0, *name) for name in names])
         kept = np.sort(order[:6])
-        commits = [chain.artifact("regressors").commit(f"gather/{shard}") for shard in SHARDS]
+        commits = [chain.artifact("regressors").commit(f"gather/{shard}") for shard in chain.shards("train")]
         mean = sum(c.metrics.get("norm_sum", 0) for c in commits) / sum(c.metrics.get("norm_count", 0) for c in commits)
         expected = train_regressor(
             joined(parts, "features")[kept], joined(parts, "boxes")[kept], joined(parts, "targets")[kept],

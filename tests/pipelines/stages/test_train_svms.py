@@ -10,7 +10,6 @@ import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo, read_svms
 from pipelines.artifacts.examples import Examples
-from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.gathering import SHARED
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.executors.local import LocalExecutor
@@ -25,15 +24,17 @@ from sppnet.seeds import derive_seed
 from tests.support.chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
 from tests.support.stored_rows import decode_examples
 
-SHARDS = ("train/000000", "train/000001", "train/000002")
-VAL_SHARDS = ("val/000000", "val/000001")
 STEPS = ("images", "windows", "network", "maps", "svms")
 
 
 @pytest.fixture(scope="module")
 def images(chain) -> dict[str, list[LabelledImage]]:
-    parts = [chain.artifact(name) for name in ("images", "windows", "maps")]
-    return {shard: list(TrainingShards(*parts, SCALES, "train", "test").open(shard)[0]) for shard in SHARDS}
+    return {shard: windowed(chain, shard) for shard in chain.shards("train")}
+
+
+def windowed(chain: Chain, shard: str) -> list[LabelledImage]:
+    parts = (chain.ingested, chain.artifact("windows"), chain.artifact("maps"))
+    return list(TrainingShards(*parts, SCALES, "train", "test").open(shard)[0])
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,9 @@ def features(chain) -> WindowFeatures:
     return FeatureInfo.read(chain.artifact("svms")).extractor(chain.artifact("maps"), chain.engine.workspace)
 
 
-def examples(chain: Chain, phase: str, category: str, shards: Sequence[str] = SHARDS) -> list[Examples]:
-    artifact = chain.artifact("svms")
+def examples(chain: Chain, phase: str, category: str, shards: Sequence[str] = ()) -> list[Examples]:
+    """Of some shards, by default train's."""
+    artifact, shards = chain.artifact("svms"), shards or chain.shards("train")
     return [decode_examples(artifact.read(f"{phase}/{shard}"), shard, category) for shard in shards]
 
 
@@ -62,7 +64,7 @@ def boxes_of(image: LabelledImage, *categories: str) -> np.ndarray:
 
 class TestGather:
     def test_objects_with_their_features(self, chain, images, features) -> None:
-        for shard in SHARDS:
+        for shard in images:
             for category in CATEGORIES:
                 found = rows(examples(chain, "gather", category, [shard]))
                 wanted = [
@@ -76,7 +78,7 @@ class TestGather:
                     assert equal_bytes(feature, features(image.maps, image.image_wh, box[None]).numpy()[0])
 
     def test_random_negatives(self, chain, images, features) -> None:
-        for shard in SHARDS:
+        for shard in images:
             found = rows(examples(chain, "gather", SHARED, [shard]))
             for image in images[shard]:
                 own = [row for row in found if row[0] == image.key]
@@ -92,15 +94,16 @@ class TestGather:
                     assert equal_bytes(feature, features(image.maps, image.image_wh, box[None]).numpy()[0])
 
     def test_they_are_drawn_by_the_images_key(self, chain, images) -> None:
-        image = images["train/000001"][0]
+        shard = chain.unit("train/000001")
+        image = images[shard][0]
         free = svm_negatives(image.windows, boxes_of(image, *CATEGORIES), max_iou=0.3, dedupe_iou=0.7)
         rng = np.random.default_rng(derive_seed(0, "train-svms", image.key))
         expected = free[np.sort(rng.choice(len(free), 20, replace=False))]
-        found = [row[1] for row in rows(examples(chain, "gather", SHARED, ["train/000001"])) if row[0] == image.key]
+        found = [row[1] for row in rows(examples(chain, "gather", SHARED, [shard])) if row[0] == image.key]
         assert found == expected.tolist()
 
     def test_difficult_objects_are_positives_only_if_asked_for(self, chain, images) -> None:
-        things = [(s, o) for s in SHARDS for image in images[s] for o in image.annotation.objects]
+        things = [(s, o) for s, found in images.items() for image in found for o in image.annotation.objects]
         shard = next(shard for shard, thing in things if thing.difficult and thing.category == "car")
         (without,) = examples(chain, "gather", "car", [shard])
         output = chain.changed(svms={"difficult": True}).stage("svms").run(f"gather/{shard}")
@@ -108,7 +111,7 @@ class TestGather:
         assert decode_examples(output.data, "", "car").scores.tolist() == [1.0] * len(without.keys)
 
     def test_the_norms_are_the_negatives(self, chain) -> None:
-        for shard in SHARDS:
+        for shard in chain.shards("train"):
             metrics = chain.artifact("svms").commit(f"gather/{shard}").metrics
             (part,) = examples(chain, "gather", SHARED, [shard])
             norms = np.linalg.norm(part.features.astype(np.float64), axis=1)
@@ -121,7 +124,7 @@ def test_mined_negatives_are_just_those_of_the_rule(chain, images, features, num
     """Above -1, at most 30 % on an object of the category, none overlaps a better one by over 70 %, best 30."""
     svms = read_svms(chain.artifact("svms"), [f"solve-{number - 1}/{category}" for category in CATEGORIES])
     total = 0
-    for shard in SHARDS:
+    for shard in images:
         for k, category in enumerate(CATEGORIES):
             found = rows(examples(chain, f"mine-{number}", category, [shard]))
             expected = []
@@ -136,16 +139,17 @@ def test_mined_negatives_are_just_those_of_the_rule(chain, images, features, num
             np.testing.assert_allclose([r[4] for r in found], [e[2] for e in expected], atol=1e-5)
             assert all(equal_bytes(r[3], e[3]) for r, e in zip(found, expected, strict=True))
             total += len(found)
-    assert total == sum(chain.artifact("svms").commit(f"mine-{number}/{s}").metrics["hard"] for s in SHARDS) > 0
+    assert total == sum(chain.artifact("svms").commit(f"mine-{number}/{s}").metrics["hard"] for s in images) > 0
 
 
 def test_mining_without_dedupe_takes_the_best(chain, images, features) -> None:
     stage = chain.changed(svms={"dedupe": "none", "hard_per_image": 5}).stage("svms")
     stage.artifact = chain.artifact("svms")  # with the SVMs that are there
-    output = stage.run("mine-1/train/000000")
+    shard = chain.unit("train/000000")
+    output = stage.run(f"mine-1/{shard}")
     svms = read_svms(chain.artifact("svms"), ["solve-0/car"])
     expected = []
-    for image in images["train/000000"]:
+    for image in images[shard]:
         scores = svms.scores(features(image.maps, image.image_wh, image.windows)).numpy()[:, 0]
         clear = iou_matrix(image.windows, boxes_of(image, "car")).max(axis=1, initial=0) <= 0.3
         hard = [w for w in np.argsort(-scores, kind="stable") if scores[w] > -1 and clear[w]]
@@ -192,7 +196,7 @@ def test_each_svm_is_train_svm_of_its_examples(chain, number: int, category: str
 
 def check_svm(chain: Chain, number: int, category: str, positives: np.ndarray, negatives: np.ndarray) -> None:
     """The SVM of a category and round is `train_svm` of these features, scaled by the norms of train's negatives."""
-    commits = [chain.artifact("svms").commit(f"gather/{shard}") for shard in SHARDS]
+    commits = [chain.artifact("svms").commit(f"gather/{shard}") for shard in chain.shards("train")]
     mean = sum(c.metrics["norm_sum"] for c in commits) / sum(c.metrics["norm_count"] for c in commits)
     scaled = np.concatenate([positives, negatives]).astype(np.float32) * np.float32(20 / mean)
     weights, bias = train_svm(
@@ -229,12 +233,9 @@ def both(chain, tmp_path_factory) -> Chain:
 
 def val_objects(both: Chain, category: str) -> list[tuple[str, int, np.ndarray, np.ndarray, float]]:
     """Rows as `rows` gives them, of val's objects of a category, pooled from its maps here."""
-    parts = [both.artifact(name) for name in ("images", "windows", "maps")]
     features = FeatureInfo.read(both.artifact("svms")).extractor(both.artifact("maps"), both.engine.workspace)
     found = []
-    for image in (
-        image for shard in VAL_SHARDS for image in TrainingShards(*parts, SCALES, "train", "test").open(shard)[0]
-    ):
+    for image in (image for shard in both.shards("val") for image in windowed(both, shard)):
         things = [thing for thing in image.annotation.objects if thing.category in CATEGORIES]
         for place, thing in enumerate(things):
             if thing.category == category:
@@ -248,13 +249,13 @@ class TestPositiveSplits:
     """Section 4.5: of a split whose annotations are not exhaustive only the objects are used, as positives."""
 
     def test_what_train_gives_stays_the_same(self, chain, both) -> None:
-        for shard in SHARDS:
+        for shard in chain.shards("train"):
             unit = f"gather/{shard}"
             assert both.artifact("svms").read(unit) == chain.artifact("svms").read(unit)
 
     def test_val_gives_its_objects(self, both) -> None:
         for category in CATEGORIES:
-            found = rows(examples(both, "gather", category, VAL_SHARDS))
+            found = rows(examples(both, "gather", category, both.shards("val")))
             wanted = val_objects(both, category)
             assert [(key, window, score) for key, window, _, _, score in found] == [
                 (key, window, score) for key, window, _, _, score in wanted
@@ -263,11 +264,12 @@ class TestPositiveSplits:
 
     def test_no_negative_is_vals(self, both) -> None:
         """Neither random nor hard in any round: its images are in no file but those of its own objects."""
-        keys = {key for shard in VAL_SHARDS for key in Manifest.read(both.artifact("images")).keys(shard)}
-        assert {unit for unit in both.units("svms") if "/val/" in unit} == {f"gather/{shard}" for shard in VAL_SHARDS}
-        assert not rows(examples(both, "gather", SHARED, VAL_SHARDS))
-        units = [unit for unit in both.units("svms") if "/train/" in unit]
-        assert len(units) == 3 * len(SHARDS)
+        train, val = both.shards("train"), both.shards("val")
+        keys = {key for shard in val for key in both.manifest.keys(shard)}
+        assert [unit for unit in both.units("svms") if unit.endswith(tuple(val))] == [f"gather/{v}" for v in val]
+        assert not rows(examples(both, "gather", SHARED, val))
+        units = [unit for unit in both.units("svms") if unit.endswith(tuple(train))]
+        assert len(units) == 3 * len(train)
         for unit in units:
             data = both.artifact("svms").read(unit)
             for category in (*CATEGORIES, SHARED):
@@ -286,9 +288,9 @@ class TestPositiveSplits:
 
     def test_every_key_is_done_or_quarantined(self, both) -> None:
         found = list(accounts(both, "svms"))
-        assert len(found) == 3 * len(SHARDS) + len(VAL_SHARDS)
+        assert len(found) == 3 * len(both.shards("train")) + len(both.shards("val"))
         assert [have for _, have, _ in found] == [want for _, _, want in found]
-        manifest, summary = Manifest.read(both.artifact("images")), both.summaries["svms"]
+        manifest, summary = both.manifest, both.summaries["svms"]
         assert summary.keys == manifest.count("train") + manifest.count("val")  # each once, whatever the phases
         assert summary.done + len(summary.quarantined) == summary.keys
 
@@ -298,7 +300,8 @@ class TestPositiveSplits:
         assert data_of(copy, "svms") == data_of(both, "svms")
 
     def test_a_run_goes_on_where_it_stopped(self, both, tmp_path) -> None:
-        check_going_on(both, tmp_path / "ws", {"gather/val/000000", "mine-1/train/000001", "solve-2/car"})
+        gone = {both.unit("gather/val/000000"), both.unit("mine-1/train/000001"), "solve-2/car"}
+        check_going_on(both, tmp_path / "ws", gone)
 
     def test_a_split_that_windows_or_maps_lack_is_refused(self, chain) -> None:
         message = "steps.svms.windows: split test is not among those of its input: train, val"
@@ -335,8 +338,8 @@ def test_the_order_of_units_does_not_matter(chain, tmp_path) -> None:
 
 
 def test_a_run_goes_on_where_it_stopped(chain, tmp_path) -> None:
-    gone = {"gather/train/000001", "mine-1/train/000000", "solve-1/car", "mine-2/train/000002", "solve-2/house"}
-    check_going_on(chain, tmp_path / "ws", gone)
+    of_shards = map(chain.unit, ("gather/train/000001", "mine-1/train/000000", "mine-2/train/000002"))
+    check_going_on(chain, tmp_path / "ws", {*of_shards, "solve-1/car", "solve-2/house"})
 
 
 def check_going_on(chain: Chain, root: Path, gone: set[str]) -> None:
@@ -358,7 +361,7 @@ def test_what_changes_with_c(chain) -> None:
 
 def test_gather_depends_on_images_and_seed_only(chain) -> None:
     """Another C gives the very same examples, under another name."""
-    unit = "gather/train/000001"
+    unit = chain.unit("gather/train/000001")
     assert chain.changed(svms={"c": 0.01}).stage("svms").run(unit).data == chain.artifact("svms").read(unit)
     reseeded = chain.changed(seed=7).stage("svms")
     reseeded._inputs = chain.stage("svms")._inputs  # the same windows, which the seed changes too

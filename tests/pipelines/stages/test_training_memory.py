@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.artifacts.manifest import Manifest
 from pipelines.shards.reading import map_unit
 from tests.support.tiny_training import make_training_workspace, rewrite_maps
-from tests.support.tiny_workspace import CHANNELS, SCALES
+from tests.support.tiny_workspace import CHANNELS, SCALES, read_manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDER = 32  # 256 channels, as the networks of the paper have
@@ -50,7 +49,7 @@ def peaks(root: Path, shards: int) -> dict[str, int]:
     body = json.loads(workspace.store.read("maps-tiny/backbone.json"))
     workspace.store.delete("maps-tiny/backbone.json")
     workspace.store.create("maps-tiny/backbone.json", json.dumps({**body, "channels": CHANNELS * WIDER}).encode())
-    for unit in Manifest.read(workspace.artifact("images-tiny")).units("train"):
+    for unit in read_manifest(workspace).units("train"):
         for scale in SCALES:
             rewrite_maps(workspace, map_unit(scale, unit), lambda row: np.tile(row.map, (1, 1, WIDER)))
     paths = [str(ROOT)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT
-from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.scores import decode_scores
 from sppnet.errors import ArtifactError, ConfigError, SppError
 from sppnet.evaluation.transfer import (
@@ -37,18 +37,16 @@ def features(**fields) -> dict:
 
 def vectors(chain: Chain, step: str, views: str) -> dict[str, np.ndarray]:
     artifact = chain.artifact(step)
-    shards = chain.units("images")
-    rows = [row for shard in shards for row in decode_scores(artifact.read(shard), shard) if row.views == views]
+    rows = [row for shard in chain.shards() for row in decode_scores(artifact.read(shard), shard) if row.views == views]
     return {row.key: row.values for row in rows}
 
 
-def records(chain: Chain, split: str) -> list:
-    units = [unit for unit in chain.units("images") if unit.startswith(split)]
-    return [record for unit in units for record in decode_images(chain.artifact("images").read(unit), unit)]
+def annotations(chain: Chain, split: str) -> list[ImageAnnotation]:
+    return [annotation for unit in chain.shards(split) for annotation in chain.annotations(unit).values()]
 
 
-def label_of(record, category: str) -> int:
-    objects = record.annotation.objects
+def label_of(annotation: ImageAnnotation, category: str) -> int:
+    objects = annotation.objects
     return presence([thing.category for thing in objects], [thing.difficult for thing in objects], category)
 
 
@@ -97,11 +95,11 @@ def caltech(weights_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Cha
 def test_voc07_rows_are_the_protocols(voc: Chain, step: str, views: str):
     (row,) = [row for row in body(voc)["rows"] if (row["name"], row["views"]) == (step, views)]
     values = vectors(voc, step, views)
-    train, test = records(voc, "train"), records(voc, "val")
+    train, test = annotations(voc, "train"), annotations(voc, "val")
     matrix = [l2_normalise(np.stack([values[r.key] for r in part if r.key in values])) for part in (train, test)]
     assert row["images"] == len(test) == len(matrix[1])
     for category in CATEGORIES:
-        labels = [[label_of(record, category) for record in part] for part in (train, test)]
+        labels = [[label_of(annotation, category) for annotation in part] for part in (train, test)]
         settings = SvmSettings(seed=derive_seed(0, "transfer", category))
         scores = one_vs_rest_scores(matrix[0], labels[0], matrix[1], settings)
         assert row["classes"][category] == pytest.approx(voc07_class_ap(scores, labels[1]).voc07_ap, abs=1e-6)
@@ -119,17 +117,17 @@ def test_rows_are_by_step_and_views(voc: Chain):
 def test_every_key_is_done_or_quarantined(voc: Chain):
     found = list(accounts(voc, "transfer"))
     assert [accounted for _, accounted, _ in found] == [wanted for *_, wanted in found]
-    assert {unit for unit, *_ in found} == {f"gather/{unit}" for unit in voc.units("images")}
+    assert {unit for unit, *_ in found} == {f"gather/{shard}" for shard in voc.shards()}
     summary = voc.summaries["transfer"]
     assert [entry.key for entry in summary.quarantined] == ["broken"]
     assert (summary.own_quarantined, summary.keys) == (0, 20)
-    assert summary.units == len(voc.units("images")) + 3 * len(CATEGORIES) + 1
+    assert summary.units == len(voc.shards()) + 3 * len(CATEGORIES) + 1
 
 
 def test_caltech101s_row_is_the_mean_over_seeded_splits(caltech: Chain):
     (row,) = body(caltech)["rows"]
     values = vectors(caltech, "pool5", "full")
-    found = {r.key: r.annotation.objects[0].category for r in records(caltech, "all")}
+    found = {note.key: note.objects[0].category for note in annotations(caltech, "all")}
     keys, labels = list(found), list(found.values())
     matrix = l2_normalise(np.stack([values[key] for key in keys]))
     results = []
@@ -166,8 +164,10 @@ def test_a_class_without_test_images_is_named(caltech: Chain):
 def test_images_of_two_classes_are_set_aside_by_caltech101(voc: Chain):
     protocol = {"kind": "caltech101", "split": "val", "train_per_class": 1, "repeats": 1}
     stage = voc.changed(transfer={"protocol": protocol}).stage("transfer")
-    output = stage.run("gather/val/000000")
-    several = [r.key for r in records(voc, "val")[:5] if len({o.category for o in r.annotation.objects}) != 1]
+    shard = voc.unit("val/000000")
+    output = stage.run(f"gather/{shard}")
+    notes = voc.annotations(shard).values()
+    several = [note.key for note in notes if len({thing.category for thing in note.objects}) != 1]
     assert several
     assert [(entry.key, entry.reason) for entry in output.quarantined] == [(key, "not-one-class") for key in several]
 

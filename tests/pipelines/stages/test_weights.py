@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,7 @@ def test_weights_that_torchvision_publishes(workspace: Workspace, monkeypatch: p
     ImportWeights.check(config, {})
     named = {"weights": "SqueezeNet1_1_Weights.IMAGENET1K_V1 squeezenet1_1-b8a52dc0.pth"}
     assert ImportWeights.external(config) == ImportWeights.external(make(torchvision="DEFAULT")) == named
+    assert ImportWeights.outside(config) is None
     assert config.semantic() == make(torchvision="DEFAULT").semantic()
     state = squeezenet1_1(weights=None).state_dict()
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, **options: state)
@@ -198,12 +200,18 @@ def test_content_not_path_is_in_the_fingerprint(tmp_path: Path) -> None:
     one.write_bytes(b"abc")
     two.write_bytes(b"abc")
     configs = [ImportWeightsConfig(stage="weights", path=str(path), architecture="zf5") for path in (one, two)]
-    assert ImportWeights.external(configs[0]) == ImportWeights.external(configs[1])
+    store = Workspace.open(str(tmp_path / "ws")).store
+
+    def digests(config: ImportWeightsConfig) -> Mapping[str, Any]:
+        assert ImportWeights.outside(config) == {"path": config.path}
+        return ImportWeights.look(config, store, None).digests
+
+    assert digests(configs[0]) == digests(configs[1]) != {}
     assert configs[0].semantic() == configs[1].semantic()
     two.write_bytes(b"abd")
-    assert ImportWeights.external(configs[0]) != ImportWeights.external(configs[1])
+    assert digests(configs[0]) != digests(configs[1])
     with pytest.raises(ConfigError, match="can't be read: No such file"):
-        ImportWeights.external(configs[0].model_copy(update={"path": str(tmp_path / "none")}))
+        digests(configs[0].model_copy(update={"path": str(tmp_path / "none")}))
 
 
 def test_an_architecture_that_does_not_exist_is_refused() -> None:
