@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -121,13 +121,19 @@ class DetectionSet:
                 table.regressed,
             )
 
-    def best(self, limit: int | None = None) -> Iterator[DetectionTable]:
+    def best(self, limit: int | None = None, without: Collection[str] = ()) -> Iterator[DetectionTable]:
         """Return the detections, a category at a time, by falling score: its best `limit` over the split, or all.
 
         One pass over the shards; about twice `limit` detections a category are in memory.
+
+        Args:
+            limit: How many of a category.
+            without: Images whose detections don't count.
         """
         kept = TopPerSet(limit or sys.maxsize // 4, len(self.categories), 8)
+        left_out = [number for number, key in enumerate(self.keys) if key in without]
         for table in self.tables():
+            table = table.select(~np.isin(table.image, left_out))
             kept.add(table.category, table.image, table.scores, np.concatenate([table.boxes, table.regressed], axis=1))
         for number in range(len(self.categories)):
             found = kept.result(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -119,10 +120,16 @@ class Evaluate(ShardStage[EvaluateConfig]):
                     found.setdefault(category, _Truth()).ignored.append(number)
         return found
 
+    @cached_property
+    def _not_judged(self) -> frozenset[str]:
+        """The images that ingest set aside: where an annotation can't be used, no detection is right or wrong."""
+        units = [self.manifest.annotations(unit) for unit in self.manifest.units(self.config.split)]
+        return frozenset(entry.key for commit in self.images.artifact.commits(units) for entry in commit.quarantined)
+
     def _rows(self, step: str, artifact: Artifact, truth: Mapping[str, _Truth]) -> Iterator[dict[str, Any]]:
         detected = DetectionSet(artifact, self.manifest, self.config.split)
         limit = parse_top_per_set(self.config.top_per_set, len(detected.keys))
-        tables = list(detected.best(limit))
+        tables = list(detected.best(limit, self._not_judged))
         regressed = any(table.has_regressed.any() for table in tables)
         kinds: tuple[Boxes, ...] = ("windows", "regressed") if regressed else ("windows",)
         for kind in kinds:

@@ -10,7 +10,7 @@ import pytest
 from pipelines.artifacts.windows_and_maps import decode_maps, decode_windows, encode_maps, encode_windows
 from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined
 from pipelines.shards.reading import map_unit
-from pipelines.shards.windowed import ShardInputs
+from pipelines.shards.windowed import ShardInputs, labelled
 from sppnet.errors import ArtifactError
 from tests.support.chain import SCALES, equal_bytes
 
@@ -133,3 +133,25 @@ def test_maps_are_read_only(chain, unit) -> None:
     with pytest.raises(ValueError, match="read-only"):
         image.maps[160][0, 0, 0] = 1
     assert np.isfinite(image.maps[160]).all()
+
+
+def test_images_get_their_annotations(chain, unit) -> None:
+    notes = chain.annotations(unit)
+    found = list(labelled(inputs(chain).open(unit)[0], notes))
+    plain = list(inputs(chain).open(unit)[0])
+    assert [image.key for image in found] == [image.key for image in plain]
+    for image, other in zip(found, plain, strict=True):
+        assert image.annotation is notes[image.key]
+        assert image.image_wh == other.image_wh == (image.annotation.width, image.annotation.height)
+        assert equal_bytes(image.windows, other.windows)
+        assert equal_bytes(image.maps[160], other.maps[160])
+
+
+def test_an_image_whose_annotation_was_set_aside_is_left_out(chain, unit) -> None:
+    notes = chain.annotations(unit)
+    first, *rest = [image.key for image in inputs(chain).open(unit)[0]]
+    del notes[first]
+    aside = (Quarantined(first, "bad-box", "made up", "ingest"),)
+    assert [image.key for image in labelled(inputs(chain).open(unit)[0], notes, aside)] == rest
+    with pytest.raises(ArtifactError, match=f"image {first} has windows and no annotation; run ingest"):
+        list(labelled(inputs(chain).open(unit)[0], notes))

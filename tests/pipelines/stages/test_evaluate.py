@@ -14,13 +14,13 @@ from pipelines.artifacts.annotations import encode_annotations
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.metrics import CURVE_POINTS, curve_points
 from pipelines.datasets.voc import parse_voc_xml
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.workspace import Artifact, Output, Quarantined
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.curves import Detections, GroundTruth
 from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
-from tests.support.chain import CATEGORIES
+from tests.support.chain import CATEGORIES, VAL
 from tests.support.stored_rows import encode_detections
 
 
@@ -28,17 +28,19 @@ def body(chain) -> dict:
     return json.loads(chain.artifact("metrics").read("metrics"))
 
 
-def republish(artifact: Artifact, unit: str, data: bytes, suffix: str) -> None:
-    """Puts other data in place of a unit's."""
-    commit = artifact.commit(unit)
+def republish(artifact: Artifact, unit: str, data: bytes, suffix: str, aside: tuple[Quarantined, ...] = ()) -> None:
+    """Puts other data in place of a unit's, with keys set aside."""
+    keys = artifact.commit(unit).keys
     artifact.store.delete(f"{artifact.name}/_commits/{unit}.json")
-    artifact.publish(unit, Output(data, suffix, commit.rows, commit.done), 0)
+    artifact.publish(unit, Output(data, suffix, keys - len(aside), keys - len(aside), aside), 0)
 
 
-def ground_truth(chain, category: str) -> GroundTruth:
-    """Read from the data set's own files."""
+def ground_truth(chain, category: str, without: str = "") -> GroundTruth:
+    """Read from the data set's own files, one image left out if it is named."""
     rows = []
     for key in (chain.data / "ImageSets" / "Main" / "val.txt").read_text().split():
+        if key == without:
+            continue
         note = parse_voc_xml((chain.data / "Annotations" / f"{key}.xml").read_bytes(), key)
         rows += [(key, thing.box, thing.difficult) for thing in note.objects if thing.category == category]
     return GroundTruth.of([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
@@ -176,6 +178,32 @@ def test_detections_of_images_that_are_not_the_shards(chain, tmp_path) -> None:
     republish(artifact, last, encode_detections(strange), ".parquet")
     with pytest.raises(ArtifactError, match="category 'zebra' does not belong to it"):
         copy.stage("metrics").run("metrics")
+
+
+@pytest.mark.parametrize("top", [None, "5/image"])
+def test_an_image_whose_annotation_was_set_aside_is_not_judged(chain, tmp_path, top) -> None:
+    """It was scored like any other, but nobody knows what is in it: what is found there is neither right nor wrong."""
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain"))
+    copy = copy.changed(metrics={"detections": ["plain"], "top_per_set": top})
+    shard = copy.unit("val/000000")
+    gone, *rest = copy.annotations(shard).values()
+    aside = (Quarantined(gone.key, "bad-box", "a test", "ingest"),)
+    name = copy.manifest.annotations(shard)
+    republish(copy.artifact("images"), name, encode_annotations(rest), ".json", aside)
+    (row,) = json.loads(copy.stage("metrics").run("metrics").data)["rows"]
+    found_there = 0
+    for category in CATEGORIES:
+        every = detected(chain, "plain", category)
+        judged = [r for r in every if r.key != gone.key]
+        found_there += len(every) - len(judged)
+        best = sorted(judged, key=lambda r: (-r.score, r.key, r.box))[: None if top is None else 5 * VAL]
+        found = Detections.of([r.key for r in best], [r.box for r in best], [r.score for r in best])
+        result = evaluate_voc(ground_truth(chain, category, without=gone.key), found)
+        figures = row["categories"][category]
+        counted = (figures["positives"], figures["detections"], figures["true_positives"])
+        assert counted == (result.positives, result.detections, result.true_positives)
+        assert figures["area_ap"] == (pytest.approx(result.area_ap, abs=1e-6) if result.positives else None)
+    assert found_there > 0
 
 
 def test_categories_without_detections_and_without_objects(chain, tmp_path) -> None:

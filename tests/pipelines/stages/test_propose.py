@@ -157,7 +157,7 @@ def test_a_model_counts_by_its_content(tmp_path: Path) -> None:
     assert edge_config(one).semantic()["edge_boxes"]["edges"] == "structured"
     other.write_bytes(b"other trees")
     assert digests(one) != digests(other)
-    with pytest.raises(ConfigError, match=r"edge_boxes\.model: .*none\.yml can't be read: No such file"):
+    with pytest.raises(ConfigError, match=r"edge_boxes\.model: .*none\.yml can't be read: there is no such file"):
         digests(tmp_path / "none.yml")
 
 

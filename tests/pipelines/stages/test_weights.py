@@ -210,7 +210,7 @@ def test_content_not_path_is_in_the_fingerprint(tmp_path: Path) -> None:
     assert configs[0].semantic() == configs[1].semantic()
     two.write_bytes(b"abd")
     assert digests(configs[0]) != digests(configs[1])
-    with pytest.raises(ConfigError, match="can't be read: No such file"):
+    with pytest.raises(ConfigError, match="can't be read: there is no such file"):
         digests(configs[0].model_copy(update={"path": str(tmp_path / "none")}))
 
 
