@@ -7,14 +7,14 @@ trained here or imported with one; a `head` has no backbone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
+from pipelines.engine.codec import decode
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError, ConfigError
@@ -24,6 +24,8 @@ from sppnet.networks.network import FcHead, HeadSpec, SppNetwork
 from sppnet.networks.weights import read_metadata, read_safetensors, write_safetensors
 from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
+
+T = TypeVar("T")
 
 UNIT = "model"
 """The one unit of a `network` or `head` artifact."""
@@ -178,7 +180,7 @@ def read_head(artifact: Artifact) -> FcHead:
 
 def read_head_levels(artifact: Artifact) -> tuple[int, ...]:
     """Read only the levels of the pyramid below a head; see `read_trained_head`."""
-    return tuple(_Contents.of(artifact).value("pyramid"))
+    return _Contents.of(artifact).value("pyramid", tuple[int, ...])
 
 
 @dataclass(frozen=True)
@@ -204,20 +206,19 @@ class _Contents:
     def tensors(self) -> Mapping[str, torch.Tensor]:
         return read_safetensors(self.data, self.where)
 
-    def value(self, name: str) -> Any:
-        """Return one value of the metadata; `ArtifactError` without it."""
-        if name not in self.metadata:
+    def value(self, name: str, kind: type[T], default: T | None = None) -> T:
+        """Read one value of the metadata; raise `ArtifactError` without it, unless there is a default."""
+        if name in self.metadata:
+            return decode(kind, self.metadata[name], f"{self.where}: its {name}")
+        if default is None:
             raise ArtifactError(f"{self.where}: holds no {name}")
-        try:
-            return json.loads(self.metadata[name])
-        except ValueError as error:
-            raise ArtifactError(f"{self.where}: its {name} is not JSON ({error})") from error
+        return default
 
     def sizes(self) -> tuple[int, ...]:
-        return tuple(self.value("sizes")) if "sizes" in self.metadata else ()
+        return self.value("sizes", tuple[int, ...], ())
 
     def backbone(self) -> Backbone:
-        spec = self.value("backbone")
+        spec = self.value("backbone", dict[str, Any])
         try:
             backbone = build_backbone(BackboneSpec.from_dict(spec))
             load_backbone(backbone, self.tensors, self.where, prefix=TRUNK)
@@ -227,21 +228,21 @@ class _Contents:
         return backbone.eval()
 
     def head(self) -> TrainedHead:
-        spec = self.value("head")
+        spec = self.value("head", dict[str, Any])
         tensors = {name: tensor for name, tensor in self.tensors.items() if name.startswith(HEAD)}
         try:
             head = loaded_head(HeadSpec.from_dict(spec), tensors, self.where, prefix=HEAD)
-            fixed_map = tuple(self.value("fixed_map")) if "fixed_map" in self.metadata else None
-            pyramid = Pyramid(tuple(self.value("pyramid")), fixed_map)
+            fixed_map = self.value("fixed_map", tuple[int, int]) if "fixed_map" in self.metadata else None
+            pyramid = Pyramid(self.value("pyramid", tuple[int, ...]), fixed_map)
         except ConfigError as error:
             raise ArtifactError(f"{self.where}: not this version's head ({error})") from error
         return TrainedHead(
             head=head.eval(),
             pyramid=pyramid,
-            labels=tuple(self.value("labels")),
-            scales=tuple(self.value("scales")) if "scales" in self.metadata else (),
-            convention=cast(Convention, self.value("convention")) if "convention" in self.metadata else "paper",
-            curve=tuple(self.value("curve")),
+            labels=self.value("labels", tuple[str, ...]),
+            scales=self.value("scales", tuple[int, ...], ()),
+            convention=cast(Convention, self.value("convention", str, "paper")),
+            curve=self.value("curve", tuple[dict[str, Any], ...]),
         )
 
 

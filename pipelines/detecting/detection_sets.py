@@ -133,8 +133,9 @@ class DetectionSet:
         kept = TopPerSet(limit or sys.maxsize // 4, len(self.categories), 8)
         left_out = [number for number, key in enumerate(self.keys) if key in without]
         for table in self.tables():
-            table = table.select(~np.isin(table.image, left_out))
-            kept.add(table.category, table.image, table.scores, np.concatenate([table.boxes, table.regressed], axis=1))
+            judged = table.select(~np.isin(table.image, left_out))
+            boxes = np.concatenate([judged.boxes, judged.regressed], axis=1)
+            kept.add(judged.category, judged.image, judged.scores, boxes)
         for number in range(len(self.categories)):
             found = kept.result(number)
             category = np.full(len(found), number, np.int32)

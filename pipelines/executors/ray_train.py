@@ -7,18 +7,18 @@ reads.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from pipelines.engine.codec import decode, encode
 from pipelines.engine.executor import one_line
-from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.store import arrow_location
 from pipelines.engine.workspace import Artifact, Workspace
@@ -202,23 +202,30 @@ def _show_progress(checkpoints: Checkpoints, shown: int) -> int:
     return steps[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a worker raised: the error's class, and what it is made anew with."""
+
+    type: str
+    parts: tuple[str, ...]
+
+
 def _record_name(artifact: Artifact, attempt: str) -> str:
     return f"{artifact.name}/{FOLDER}/failed-{attempt}.json"
 
 
 def _record(artifact: Artifact, attempt: str, error: SppError) -> None:
-    parts = [error.reason, error.detail] if isinstance(error, DataError) else [str(error)]
-    body = canonical_json({"type": type(error).__name__, "parts": parts}).encode()
-    artifact.store.create(_record_name(artifact, attempt), body)
+    parts = (error.reason, error.detail) if isinstance(error, DataError) else (str(error),)
+    artifact.store.create(_record_name(artifact, attempt), encode(_Failure(type(error).__name__, parts)))
 
 
 def _recorded(artifact: Artifact, attempt: str) -> SppError | None:
     name = _record_name(artifact, attempt)
     if not artifact.store.exists(name):
         return None
-    body = json.loads(artifact.store.read(name))
-    kind: type[SppError] = getattr(errors, body["type"], IncompleteError)
-    return kind(*body["parts"])
+    failure = decode(_Failure, artifact.store.read(name), name)
+    kind: type[SppError] = getattr(errors, failure.type, IncompleteError)
+    return kind(*failure.parts)
 
 
 def _clean(artifact: Artifact, attempt: str, name: str) -> None:

@@ -18,7 +18,6 @@ with its number of threads and the kind of processor; workers that differ in nei
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
@@ -35,7 +34,7 @@ from pipelines.detecting.set_limits import mine_bytes, solve_bytes
 from pipelines.detecting.svm_config import TrainSvmsConfig
 from pipelines.detecting.training_sets import SetBuilder
 from pipelines.detecting.window_stage import WindowTrainingStage
-from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.stage import Phase, StageConfig
 from pipelines.engine.workspace import Artifact, Output
 from sppnet.detection.feature_scale import feature_scale
@@ -104,15 +103,14 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
             "mine_bytes": mine_bytes(len(config.categories), limit, dimension),
         }
         logger.info("step=%s peak memory of a unit, inputs apart: %s", self.spec.step, memory)
-        self.artifact.store.create(f"{self.artifact.name}/{_MEMORY}", canonical_json(memory).encode())
+        write_once(self.artifact, _MEMORY, memory)
 
     def _memory(self) -> dict[str, int]:
         """Return what `_record_memory` recorded; empty before."""
         try:
-            found: dict[str, int] = json.loads(self.artifact.store.read(f"{self.artifact.name}/{_MEMORY}"))
+            return read_beside(dict[str, int], self.artifact, _MEMORY)
         except ArtifactError:
             return {}
-        return found
 
     def _solved(self, number: int) -> tuple[str, ...]:
         """Return the units that solve a round."""

@@ -6,7 +6,6 @@ a category of VOC07 or a split of Caltech101) and `metrics` (one unit), whose ro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.classifying.transfer_protocols import ImageLabels, TransferProtocol
+from pipelines.engine.codec import encode, read_unit
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
@@ -63,6 +63,20 @@ class _FeatureSet:
     @property
     def name(self) -> str:
         return f"{self.step}/{self.views}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """What an image of a shard shows, whatever split it is in."""
+
+    key: str
+    categories: tuple[str, ...]
+    difficult: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    images: tuple[_Labels, ...]
 
 
 class Transfer(ShardStage[TransferConfig]):
@@ -157,25 +171,24 @@ class Transfer(ShardStage[TransferConfig]):
         features = [entry for artifact in self.inputs("features") for entry in artifact.commit(shard).quarantined]
         work = self.work(shard, [*aside, *features])
         rows = list(work.each(annotations.values(), self._labels))
-        return work.output(canonical_json({"images": rows}).encode(), ".json", len(rows))
+        return work.output(encode(_Shown(tuple(rows))), ".json", len(rows))
 
-    def _labels(self, annotation: ImageAnnotation) -> dict[str, Any]:
-        """Return what an image shows, JSON values; raise `DataError` if the protocol can't use such an image."""
-        categories = [thing.category for thing in annotation.objects]
+    def _labels(self, annotation: ImageAnnotation) -> _Labels:
+        """Return what an image shows; raise `DataError` if the protocol can't use such an image."""
+        categories = tuple(thing.category for thing in annotation.objects)
         self.config.protocol.takes(annotation.key, categories)
-        difficult = [thing.difficult for thing in annotation.objects]
-        return {"key": annotation.key, "categories": categories, "difficult": difficult}
+        return _Labels(annotation.key, categories, tuple(thing.difficult for thing in annotation.objects))
 
     @cached_property
     def _images(self) -> tuple[ImageLabels, ...]:
         """All images that are used, in the order of the shards."""
         protocol = self.config.protocol
         return tuple(
-            ImageLabels(row["key"], split, tuple(row["categories"]), tuple(row["difficult"]))
+            ImageLabels(row.key, split, row.categories, row.difficult)
             for split in protocol.splits
             for shard in self.manifest.units(split)
-            for row in json.loads(self.artifact.read(f"gather/{shard}"))["images"]
-            if protocol.takes(row["key"], row["categories"])
+            for row in read_unit(_Shown, self.artifact, f"gather/{shard}").images
+            if protocol.takes(row.key, row.categories)
         )
 
     # --- fit ----------------------------------------------------------------------------------------------------
@@ -214,7 +227,7 @@ class Transfer(ShardStage[TransferConfig]):
         protocol = self.config.protocol
         found: dict[_FeatureSet, dict[str, Any]] = {}
         for unit, (features, part) in self._fits.items():
-            found.setdefault(features, {})[part] = json.loads(self.artifact.read(unit))
+            found.setdefault(features, {})[part] = read_unit(dict[str, Any], self.artifact, unit)
         rows = [
             {"name": features.step, "views": features.views, "kind": "features", **protocol.row(figures)}
             for features, figures in found.items()

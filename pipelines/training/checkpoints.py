@@ -8,7 +8,6 @@ As with units, a checkpoint exists when its commit does, and nothing is overwrit
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import uuid
@@ -18,7 +17,8 @@ from typing import Any
 
 import torch
 
-from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.codec import decode, encode
+from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from sppnet.networks.weights import read_safetensors, write_safetensors
@@ -45,6 +45,17 @@ class Checkpoint:
     curve: tuple[Mapping[str, Any], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """What makes a checkpoint exist: whose it is, the object with its tensors, and the curve up to it."""
+
+    artifact: str
+    step: int
+    data: str
+    sha256: str
+    curve: tuple[dict[str, Any], ...]
+
+
 class Checkpoints:
     """The checkpoints of one artifact."""
 
@@ -67,16 +78,16 @@ class Checkpoints:
         where = self._commit_name(step)
         commit = self._read_commit(where)
         try:
-            data = self._store.read(f"{self._folder}/{commit['data']}")
-            if content_digest(data) != commit["sha256"]:
-                raise ArtifactError(f"{where}: {commit['data']} is not what was committed ({len(data)} bytes)")
-            return Checkpoint(commit["step"], read_safetensors(data, where), tuple(commit["curve"]))
-        except (ValueError, TypeError, KeyError, ConfigError) as error:
+            data = self._store.read(f"{self._folder}/{commit.data}")
+            if content_digest(data) != commit.sha256:
+                raise ArtifactError(f"{where}: {commit.data} is not what was committed ({len(data)} bytes)")
+            return Checkpoint(commit.step, read_safetensors(data, where), commit.curve)
+        except ConfigError as error:
             raise ArtifactError(f"{where}: not a checkpoint ({error})") from error
 
     def curve(self, step: int) -> tuple[Mapping[str, Any], ...]:
         """Read only what was logged up to a step; raise `ArtifactError` if it has no checkpoint."""
-        return tuple(self._read_commit(self._commit_name(step))["curve"])
+        return self._read_commit(self._commit_name(step)).curve
 
     def latest(self) -> Checkpoint | None:
         """Read the latest checkpoint that is whole.
@@ -108,14 +119,8 @@ class Checkpoints:
         name = f"step-{step:06d}-{uuid.uuid4().hex[:12]}.safetensors"
         data = write_safetensors(tensors)
         self._store.put(f"{self._folder}/{name}", data)
-        commit = {
-            "artifact": self._artifact,
-            "step": step,
-            "data": name,
-            "sha256": content_digest(data),
-            "curve": [dict(p) for p in curve],
-        }
-        if not self._store.create(self._commit_name(step), canonical_json(commit).encode()):
+        commit = _Commit(self._artifact, step, name, content_digest(data), tuple(map(dict, curve)))
+        if not self._store.create(self._commit_name(step), encode(commit)):
             self._store.delete(f"{self._folder}/{name}")
 
     def prune(self, keep: int = 2) -> None:
@@ -137,15 +142,13 @@ class Checkpoints:
         kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
         return f"{kept}; lower the learning rate and run again"
 
-    def _read_commit(self, where: str) -> dict[str, Any]:
+    def _read_commit(self, where: str) -> _Commit:
         """Read a checkpoint's commit; raise `ArtifactError` for a damaged one, `ConfigError` for another training's."""
-        try:
-            commit: dict[str, Any] = json.loads(self._store.read(where))
-            owner = commit["artifact"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{where}: not a checkpoint ({error})") from error
-        if owner != self._artifact:
-            raise ConfigError(f"{where} is a checkpoint of {owner}, another network or config; remove it and run again")
+        commit = decode(_Commit, self._store.read(where), where)
+        if commit.artifact != self._artifact:
+            raise ConfigError(
+                f"{where} is a checkpoint of {commit.artifact}, another network or config; remove it and run again"
+            )
         return commit
 
     def _names(self) -> list[str]:
