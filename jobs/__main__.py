@@ -12,13 +12,14 @@ def main() -> None:
     """Run the command, or say in one line what it lacks where only the library `sppnet` is installed."""
     try:
         from jobs.cli import main as run
+
+        run()
     except ModuleNotFoundError as error:
         line = missing_extra(error)
         if line is None:
             raise
         print(f"sppnet: {line}", file=sys.stderr)  # noqa: T201
         sys.exit(ConfigError.exit_code)
-    run()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from sppnet.detection.ridge import ridge_bytes, solve_ridge
 from tests.support.textbook_ridge import textbook
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.1, 10.0, 1000.0]), st.integers(0, 999))
 def test_primal_equals_dual_equals_the_textbook(n: int, d: int, ridge: float, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -82,7 +82,7 @@ CROWD = {"image_id": 0, "category_id": 1, "bbox": [0, 0, 57, 31], "area": 1767, 
 HALF_INSIDE = {"image_id": 0, "category_id": 1, "bbox": [28, 0, 58, 31], "score": 0.5}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(annotation, min_size=1, max_size=16), st.lists(detection, min_size=1, max_size=24))
 @example(
     [CROWD, {**CROWD, "bbox": [200, 0, 9, 9], "iscrowd": 0}],

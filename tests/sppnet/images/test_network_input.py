@@ -60,7 +60,7 @@ def test_prepare_reorders_and_subtracts() -> None:
     assert tensor[0, :, 5, 7].tolist() == [30 - 104, 20 - 117, 10 - 123]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(height=st.integers(2, 60), width=st.integers(2, 60), scale=st.integers(2, 90), seed=st.integers(0, 2**32 - 1))
 def test_opencv_and_torch_resize_within_one_grey_level(height: int, width: int, scale: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

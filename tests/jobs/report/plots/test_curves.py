@@ -40,7 +40,7 @@ def test_best_f1_and_decades():
     assert not spans_decades([])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=6), min_size=1, max_size=4))
 def test_every_value_is_drawn_within_the_axes(values: list[list[float]]):
     lines = [Line("n", tuple(float(i + 1) for i in range(len(line))), tuple(line)) for line in values]
