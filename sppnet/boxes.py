@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from sppnet.arrays import Array, Float64s, Integers
 from sppnet.errors import DataError
+from sppnet.sizes import Size
 
 # exp() of more than this is no box any more; the bound keeps absurd deltas finite until they are clipped.
 _MAX_LOG_SIZE = 50.0
@@ -152,18 +153,17 @@ def nms_by_category(
     return order[kept]
 
 
-def clip_boxes(boxes: ArrayLike, image_wh: tuple[float, float]) -> Float64s:
+def clip_boxes(boxes: ArrayLike, image_size: Size) -> Float64s:
     """Return the part of each box that lies in the image.
 
     Args:
         boxes: `[n, 4]` pixels.
-        image_wh: width and height of the image in pixels.
+        image_size: of the image, pixels.
 
     Returns:
         float64 `[n, 4]`; a box that lies outside becomes an empty one on the border.
     """
-    width, height = image_wh
-    return np.clip(_as_boxes(boxes), 0.0, np.array([width, height, width, height], dtype=np.float64))
+    return np.clip(_as_boxes(boxes), 0.0, np.array([*image_size, *image_size], dtype=np.float64))
 
 
 def mirror_boxes(boxes: ArrayLike, width: float) -> Float64s:
@@ -204,13 +204,13 @@ def encode_boxes(windows: ArrayLike, targets: ArrayLike) -> Float64s:
     return np.concatenate([(goal_centre - source_centre) / source_size, np.log(goal_size / source_size)], axis=1)
 
 
-def decode_boxes(windows: ArrayLike, deltas: ArrayLike, image_wh: tuple[float, float] | None = None) -> Float64s:
+def decode_boxes(windows: ArrayLike, deltas: ArrayLike, image_size: Size | None = None) -> Float64s:
     """Return the boxes that regressed deltas stand for: the inverse of `encode_boxes`, clipped to the image.
 
     Args:
         windows: `[n, 4]` pixels.
         deltas: `[n, 4]`: dx, dy, dw, dh.
-        image_wh: width and height of the image in pixels; None leaves the boxes unclipped.
+        image_size: of the image, pixels; None leaves the boxes unclipped.
 
     Returns:
         float64 `[n, 4]` pixels.
@@ -222,4 +222,4 @@ def decode_boxes(windows: ArrayLike, deltas: ArrayLike, image_wh: tuple[float, f
     centre = source[:, :2] + 0.5 * size + move[:, :2] * size
     half: Array = 0.5 * size * np.exp(np.minimum(move[:, 2:], _MAX_LOG_SIZE))
     boxes = np.concatenate([centre - half, centre + half], axis=1)
-    return boxes if image_wh is None else clip_boxes(boxes, image_wh)
+    return boxes if image_size is None else clip_boxes(boxes, image_size)

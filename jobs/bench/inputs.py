@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sppnet.arrays import Float64s
+from sppnet.sizes import Size
 
-IMAGE_HW = (375, 500)
+IMAGE = Size(500, 375)
 SCALE = 688
-MAP_HW = (43, 57)  # of ZF-5 for that image at that scale
+MAP = Size(57, 43)  # of ZF-5 for that image at that scale
 CHANNELS = 256
 HIDDEN = (4096, 4096)  # outputs of fc6 and fc7
 
@@ -19,7 +20,7 @@ def proposal_windows(windows: int, seed: int) -> Float64s:
     Sides are 20 pixels and more, log-uniform; families of windows lie around the same regions.
     """
     rng = np.random.default_rng(seed)
-    height, width = IMAGE_HW
+    width, height = IMAGE
     families = max(1, windows // 4)
     sides = np.exp(rng.uniform(np.log(20), np.log([width, height]), (families, 2)))
     corner = rng.uniform(0, 1, (families, 2)) * ((width, height) - sides)

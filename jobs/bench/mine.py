@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from jobs.bench.inputs import CHANNELS, HIDDEN, IMAGE_HW, MAP_HW, SCALE, proposal_windows
+from jobs.bench.inputs import CHANNELS, HIDDEN, IMAGE, MAP, SCALE, proposal_windows
 from jobs.bench.timing import device_name, medians, pick_device, seconds
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.examples import Examples
@@ -81,7 +81,7 @@ def run(
 def store_shard(workspace: Workspace, images: int, windows: int, categories: int, seed: int = 0) -> TrainingShards:
     """Store a shard of images of 500 x 375 pixels with their windows and maps, two thirds of whose values are 0."""
     rng = np.random.default_rng(seed)
-    height, width = IMAGE_HW
+    width, height = IMAGE
     names = [category_name(number) for number in range(categories)]
     parts = {kind: workspace.artifact(f"{kind}-bench") for kind in ("images", "windows", "maps")}
     sink = io.BytesIO()
@@ -94,8 +94,8 @@ def store_shard(workspace: Workspace, images: int, windows: int, categories: int
         things = [_object(names[rng.integers(categories)], box) for box in chosen.tolist()]
         drawn.append(AnnotatedImage("jpg", sink.getvalue(), ImageAnnotation(key, width, height, tuple(things))))
         boxes.append(WindowsRow(key, width, height, proposals))
-        grid = np.maximum(rng.standard_normal((*MAP_HW, CHANNELS), dtype=np.float32) - 0.43, 0).astype(np.float16)
-        maps.append(MapRow(key, SCALE, (width, height), grid))
+        grid = np.maximum(rng.standard_normal((*MAP.hw, CHANNELS), dtype=np.float32) - 0.43, 0).astype(np.float16)
+        maps.append(MapRow(key, SCALE, IMAGE, grid))
     manifest = write_images(parts["images"], {"train": drawn}, names, images)
     (shard,) = manifest.units("train")
     parts["windows"].publish(shard, Output(encode_windows(boxes), ".parquet", images, images), 0)
@@ -149,8 +149,8 @@ class _Sides:
         rule = NegativeRule(0.3, strict=False, dedupe="overlap", dedupe_iou=0.7, threshold=-1.0, per_image=30)
         on_device = []
         for image in images:
-            scaled = scale_windows(image.windows, image.image_wh[::-1], SCALE)
-            cells = windows_to_cells(scaled, MAP_HW, features.geometry)
+            scaled = scale_windows(image.windows, image.image_wh, SCALE)
+            cells = windows_to_cells(scaled, MAP, features.geometry)
             on_device.append((torch.from_numpy(image.maps[SCALE].copy()).to(device), cells))
         return cls(shards, images, on_device, Miner(rule, features, svms))
 

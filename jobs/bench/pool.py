@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.bench.inputs import CHANNELS, IMAGE_HW, MAP_HW, SCALE, proposal_windows
+from jobs.bench.inputs import CHANNELS, IMAGE, MAP, SCALE, proposal_windows
 from jobs.bench.timing import device_name, medians, pick_device, timed_pairs
 from sppnet.pooling.geometry import GEOMETRIES, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
@@ -38,7 +38,7 @@ def run(
     """
     device = pick_device(device)
     generator = torch.Generator().manual_seed(seed)
-    maps = torch.randn(*MAP_HW, CHANNELS, generator=generator).relu()
+    maps = torch.randn(*MAP.hw, CHANNELS, generator=generator).relu()
     inputs = {"random windows": random_cells(windows, seed), "proposals": proposal_cells(windows, seed)}
     rows = []
     for what, cells in inputs.items():
@@ -50,7 +50,7 @@ def run(
 def random_cells(windows: int, seed: int) -> NDArray[np.int32]:
     """Draw windows' corners uniformly: nearly all distinct, larger than proposals. int32 `[n, 4]` cells."""
     rng = np.random.default_rng(seed)
-    height, width = MAP_HW
+    width, height = MAP
     x = np.sort(np.stack([rng.choice(width + 1, 2, replace=False) for _ in range(windows)]), axis=1)
     y = np.sort(np.stack([rng.choice(height + 1, 2, replace=False) for _ in range(windows)]), axis=1)
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1).astype(np.int32)
@@ -58,8 +58,8 @@ def random_cells(windows: int, seed: int) -> NDArray[np.int32]:
 
 def proposal_cells(windows: int, seed: int) -> NDArray[np.int32]:
     """Return `proposal_windows` as cells of ZF-5 at 688. int32 `[n, 4]`."""
-    scaled = scale_windows(proposal_windows(windows, seed), IMAGE_HW, SCALE)
-    return windows_to_cells(scaled, MAP_HW, GEOMETRIES["zf5"])
+    scaled = scale_windows(proposal_windows(windows, seed), IMAGE, SCALE)
+    return windows_to_cells(scaled, MAP, GEOMETRIES["zf5"])
 
 
 def _rows(what: str, maps: torch.Tensor, cells: NDArray[np.int32], repeats: int) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
 from sppnet.images.training_crops import crop_origin, resize_short_side
 from sppnet.networks.network import SppNetwork
+from sppnet.sizes import Size
 
 TARGETS = {"train": 0.95, "input": 0.9}
 """Least ratio of ours to the peer's: for `train` where the device is the limit, for `input` where decoding is."""
@@ -234,7 +235,7 @@ def _input_row(spec: StageSpec, encoded: list[bytes], steps: int, repeats: int) 
 def bare_crop(data: bytes, short_side: int, size: int) -> Pixels:
     """Decode, resize and crop one image: uint8 `[size, size, 3]`."""
     image = resize_short_side(decode_image(data), short_side)
-    top, left = crop_origin(image.shape[:2], size, "five", np.random.default_rng(0))
+    top, left = crop_origin(Size.of(image), size, "five", np.random.default_rng(0))
     return image[top : top + size, left : left + size]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.bench.inputs import HIDDEN, IMAGE_HW, proposal_windows
+from jobs.bench.inputs import HIDDEN, IMAGE, proposal_windows
 from jobs.bench.timing import device_name, medians, pick_device, seconds
 from sppnet.arrays import Float64s, Pixels
 from sppnet.detection.features import WindowFeatures
@@ -22,6 +22,7 @@ from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import PAPER_SCALES
+from sppnet.sizes import Size
 
 
 def run(
@@ -42,7 +43,7 @@ def run(
     place = pick_device(device)
     count = min(windows, crops or (windows if place.type == "cuda" else 64))
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (*IMAGE_HW, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (*IMAGE.hw, 3), dtype=np.uint8)
     boxes = proposal_windows(windows, 0)
     rows = []
     for layer in ("pool5", "fc7"):
@@ -74,7 +75,7 @@ class _Sides:
         self.crops = CropFeatures(scales=(SIZE,), backbone=self.backbone, convolutions=precision, **shared)
 
     def theirs(self, image: Pixels, boxes: Float64s) -> torch.Tensor:
-        return self.crops({SIZE: image}, (image.shape[1], image.shape[0]), boxes)
+        return self.crops({SIZE: image}, Size.of(image), boxes)
 
     @torch.inference_mode()
     def ours(self, image: Pixels, boxes: Float64s) -> torch.Tensor:
@@ -83,7 +84,7 @@ class _Sides:
             pixels = prepare_image(image, scale, self.backbone.preprocessing, self.device)
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
                 maps[scale] = self.backbone(pixels)[0].permute(1, 2, 0).half()
-        pooled = self.features.pooled_tensors(maps, (image.shape[1], image.shape[0]), boxes)
+        pooled = self.features.pooled_tensors(maps, Size.of(image), boxes)
         return self.features.upper(pooled)
 
 

@@ -13,8 +13,9 @@ from pipelines.engine.workspace import Artifact
 from pipelines.shards.writing import AnnotatedImage, write_images
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.decoding import probe_size
+from sppnet.sizes import Size
 
-DRAWN_HW = (375, 500)
+DRAWN = Size(500, 375)
 _CLASSES = 10
 _QUALITY = 90
 _SHARD = 64
@@ -29,8 +30,8 @@ def make_images(count: int, seed: int = 0) -> list[AnnotatedImage]:
     images = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        soft = cv2.resize(rng.uniform(0, 255, (6, 8, 3)), DRAWN_HW[::-1], interpolation=cv2.INTER_CUBIC)
-        grain = rng.normal(0, 12, (*DRAWN_HW, 1))
+        soft = cv2.resize(rng.uniform(0, 255, (6, 8, 3)), DRAWN, interpolation=cv2.INTER_CUBIC)
+        grain = rng.normal(0, 12, (*DRAWN.hw, 1))
         pixels = np.clip(soft + grain, 0, 255).astype(np.uint8)
         sink = io.BytesIO()
         Image.fromarray(pixels).save(sink, "JPEG", quality=_QUALITY)

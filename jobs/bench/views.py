@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.bench.inputs import HIDDEN, IMAGE_HW
+from jobs.bench.inputs import HIDDEN, IMAGE
 from jobs.bench.timing import device_name, medians, pick_device, timed_pairs
 from sppnet.arrays import Pixels
 from sppnet.classification.classifier import ViewClassifier
@@ -96,7 +96,7 @@ def _row(
         "device": device_name(ours.device),
         "precision": ours.precision,
         "images": len(images),
-        "views": len(views.views(IMAGE_HW)),
+        "views": len(views.views(IMAGE)),
         "threads": torch.get_num_threads(),
         "peer": "the same views as crops",
         **medians(pairs),
@@ -110,8 +110,8 @@ def _pixels(side: ViewClassifier, image: Pixels) -> int:
 
 
 def _make_image(seed: int) -> Pixels:
-    """Make a smooth random image of `IMAGE_HW`."""
-    return resize_image(np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8), IMAGE_HW)
+    """Make a smooth random image of `IMAGE`."""
+    return resize_image(np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8), IMAGE)
 
 
 def _make_network(architecture: str, width: float, device: torch.device, seed: int) -> tuple[Any, Pyramid, FcHead]:

@@ -9,7 +9,8 @@ from jobs.plan.work import Work
 from sppnet.networks.backbones import build_backbone
 from sppnet.networks.costs import head_macs, map_cost
 from sppnet.pooling.pyramid import Pyramid
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 _BACKWARD = 3
 """A training step costs its forward pass three times: the gradients of the inputs and of the weights are products of
@@ -45,7 +46,7 @@ def weights_work(shapes: Shapes, step: str) -> Work:
     spec, head = shapes.backbone(step), shapes.config(step).head
     parameters = backbone_parameters(spec)
     if head is not None:
-        pooled = Pyramid(head.levels).bins * map_cost(spec, (224, 224)).shape[2]
+        pooled = Pyramid(head.levels).bins * map_cost(spec, Size.square(224)).shape[2]
         parameters += head_parameters((pooled, *shapes.hidden(step), shapes.classes(head.labels)))
     return Work.of(stored_parameters(parameters), start=1)
 
@@ -54,13 +55,12 @@ def extract_work(shapes: Shapes, step: str) -> Work:
     """Count every image through the convolutions once a scale, its mirror image likewise where that is wanted."""
     config = shapes.config(step)
     images = shapes.corpus.count(config.images, *config.splits)
-    width, height = shapes.corpus.size_wh
     one = Work()
     for scale in config.scales:
         cost = shapes.map_cost(config.backbone, scale)
         raw = cost.bytes * (1 if config.dtype == "float16" else 2)
-        pixels = math.prod(resized_shape((height, width), scale))
-        one += Work.of(raw * shapes.rates.compression, decode=width * height, resize=pixels, encode=raw)
+        pixels = math.prod(resized_size(shapes.corpus.size, scale))
+        one += Work.of(raw * shapes.rates.compression, decode=shapes.corpus.typical_pixels, resize=pixels, encode=raw)
         one += Work.product(cost.macs, config.precision)
     return one * (images * (1 + int(config.flips)))
 
@@ -70,8 +70,8 @@ def pretrain_work(shapes: Shapes, step: str) -> Work:
     config, spec = shapes.config(step), shapes.backbone(step)
     low, high = config.random_size or (0, -1)
     sides = range(low, high + 1) or config.size
-    convolutions = sum(map_cost(spec, (side, side)).macs for side in sides) / len(sides)
-    channels = map_cost(spec, (max(sides), max(sides))).shape[2]
+    convolutions = sum(map_cost(spec, Size.square(side)).macs for side in sides) / len(sides)
+    channels = map_cost(spec, Size.square(max(sides))).shape[2]
     bins = config.pyramid(build_backbone(spec)).bins
     head = (bins * channels, *config.hidden, shapes.classes(config.subcategories))
     parameters = backbone_parameters(spec) + head_parameters(head)

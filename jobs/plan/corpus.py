@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from pipelines.engine.recipe import Recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.decoding import probe_size
+from sppnet.sizes import Size
 
 _SAMPLED_GROUPS = 2  # a group is one object, which is read whole
 _SAMPLED_IMAGES = 16
@@ -33,24 +35,27 @@ class ImageSet:
     mean_pixels: float | None = None
 
 
+_TYPICAL = Size(500, 375)
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """The images of a plan.
 
     Attributes:
         images: Those of a split, by `split`, or by `step.split` where steps that ingest differ.
-        size_wh: Width and height of a typical one, pixels.
+        size: Of a typical one, pixels.
         windows: Windows of an image.
     """
 
     images: Mapping[str, ImageSet]
-    size_wh: tuple[int, int] = (500, 375)
+    size: Size = _TYPICAL
     windows: int = 2000
 
     @property
     def typical_pixels(self) -> int:
         """Pixels of a typical image."""
-        return self.size_wh[0] * self.size_wh[1]
+        return math.prod(self.size)
 
     def count(self, step: str, *splits: str) -> int:
         """Count the images of some splits of a step that ingests; raise like `sets`."""
@@ -92,12 +97,12 @@ def parse_images(given: Sequence[str]) -> dict[str, ImageSet]:
     return found
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> Size:
     """Read `WIDTHxHEIGHT`; raise `ConfigError` for anything else."""
     width, times, height = text.partition("x")
     if not (times and width.isdigit() and height.isdigit() and min(int(width), int(height)) > 0):
         raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT, such as 500x375")
-    return int(width), int(height)
+    return Size(int(width), int(height))
 
 
 def listed_images(recipe: Recipe) -> dict[str, ImageSet]:

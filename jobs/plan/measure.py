@@ -16,8 +16,9 @@ from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.costs import map_cost
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.windows import pool_windows
+from sppnet.sizes import Size
 
-_IMAGE_HW = (688, 917)
+_IMAGE = Size(917, 688)
 _MAP_SHAPE = (43, 57, 256)
 _WINDOWS = 2000
 
@@ -71,9 +72,9 @@ def _convolving(device: torch.device, precision: str, seconds: float) -> float:
     """Time ZF-5 at scale 688: multiply-accumulates a second."""
     spec = BackboneSpec("zf5")
     backbone = build_backbone(spec).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    image = torch.zeros(1, 3, *_IMAGE_HW, device=device)
+    image = torch.zeros(1, 3, *_IMAGE.hw, device=device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        return map_cost(spec, _IMAGE_HW).macs * _times_a_second(lambda: backbone(image), device, seconds)
+        return map_cost(spec, _IMAGE).macs * _times_a_second(lambda: backbone(image), device, seconds)
 
 
 def _pooling(device: torch.device, seconds: float) -> float:

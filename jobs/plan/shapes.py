@@ -17,6 +17,7 @@ from pipelines.engine.recipe import Recipe
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.costs import MapCost, head_macs, map_cost
 from sppnet.pooling.pyramid import Pyramid
+from sppnet.sizes import Size
 
 _HEAD = (4096, 4096)
 _FLOAT32 = 4
@@ -76,8 +77,7 @@ class Shapes:
 
     def map_cost(self, backbone: str, scale: int) -> MapCost:
         """Count the convolutions of a typical image at a scale."""
-        width, height = self.corpus.size_wh
-        return map_cost(self.backbone(backbone), (height, width), scale)
+        return map_cost(self.backbone(backbone), self.corpus.size, scale)
 
     def reading(self, maps_step: str, scales: tuple[int, ...]) -> Work:
         """Count reading one image's maps; for crops, the image itself."""
@@ -88,7 +88,7 @@ class Shapes:
 
     def channels(self, maps_step: str) -> int:
         """Count the channels of maps."""
-        return map_cost(self.backbone(self.config(maps_step).backbone), (224, 224)).shape[2]
+        return map_cost(self.backbone(self.config(maps_step).backbone), Size.square(224)).shape[2]
 
     def hidden(self, step: str) -> tuple[int, ...]:
         """Return outputs of fc6 and fc7 of a step that trains or imports a network; usual ones for an imported file."""
@@ -121,7 +121,7 @@ class Shapes:
         config = self.config(maps_step)
         work = Work.of(pooling=pooled, spreading=pooled if scales > 1 else 0)
         if config.stage == "crops":
-            macs = map_cost(self.backbone(config.backbone), (config.size, config.size)).macs
+            macs = map_cost(self.backbone(config.backbone), Size.square(config.size)).macs
             work += Work.of(crops=1) + Work.product(macs, config.precision)
         return work
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from pipelines.engine.fingerprint import canonical_json
 from sppnet.errors import ArtifactError, DataError
+from sppnet.sizes import Size
 
 Box: TypeAlias = tuple[float, float, float, float]
 """0-based half-open pixels `(x0, y0, x1, y1)` of the stored image."""
@@ -58,6 +59,11 @@ class ImageAnnotation:
     objects: tuple[ObjectAnnotation, ...]
     index: int | None = None
     ignored: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return Size(self.width, self.height)
 
     def checked(self, categories: frozenset[str] | None = None) -> ImageAnnotation:
         """Return the annotation with its boxes inside the image.

@@ -25,6 +25,7 @@ from sppnet.networks.network import Layer, Precision
 from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
+from sppnet.sizes import Size
 
 _INFO = "features.json"
 Maps = Mapping[int, Floats]
@@ -122,7 +123,7 @@ class Detector:
     def regress(
         self,
         maps: Maps,
-        image_wh: tuple[int, int],
+        image_wh: Size,
         windows: Float32s,
         rows: npt.NDArray[np.integer[Any]],
         categories: Sequence[str],

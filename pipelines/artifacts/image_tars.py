@@ -12,6 +12,7 @@ import webdataset as wds
 
 from pipelines.engine.fingerprint import canonical_json
 from sppnet.errors import ArtifactError, ConfigError
+from sppnet.sizes import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class ImageRecord:
     data: bytes
     width: int
     height: int
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return Size(self.width, self.height)
 
 
 def encode_images(records: Iterable[ImageRecord]) -> bytes:

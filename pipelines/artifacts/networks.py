@@ -24,6 +24,7 @@ from sppnet.networks.network import FcHead, HeadSpec, SppNetwork
 from sppnet.networks.weights import read_metadata, read_safetensors, write_safetensors
 from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
+from sppnet.sizes import Size
 
 T = TypeVar("T")
 
@@ -227,13 +228,19 @@ class _Contents:
             raise ArtifactError(f"{self.where}: not this version's network ({error})") from error
         return backbone.eval()
 
+    def _fixed_map(self) -> Size | None:
+        """Return the size under `fixed_map`, which is stored as `[height, width]`; None without."""
+        if "fixed_map" not in self.metadata:
+            return None
+        height, width = self.value("fixed_map", tuple[int, int])
+        return Size(width, height)
+
     def head(self) -> TrainedHead:
         spec = self.value("head", dict[str, Any])
         tensors = {name: tensor for name, tensor in self.tensors.items() if name.startswith(HEAD)}
         try:
             head = loaded_head(HeadSpec.from_dict(spec), tensors, self.where, prefix=HEAD)
-            fixed_map = self.value("fixed_map", tuple[int, int]) if "fixed_map" in self.metadata else None
-            pyramid = Pyramid(self.value("pyramid", tuple[int, ...]), fixed_map)
+            pyramid = Pyramid(self.value("pyramid", tuple[int, ...]), self._fixed_map())
         except ConfigError as error:
             raise ArtifactError(f"{self.where}: not this version's head ({error})") from error
         return TrainedHead(
@@ -260,7 +267,7 @@ def _described(
         "labels": list(labels),
         "curve": [dict(point) for point in curve],
     }
-    return described if pyramid.fixed_map is None else {**described, "fixed_map": list(pyramid.fixed_map)}
+    return described if pyramid.fixed_map is None else {**described, "fixed_map": list(pyramid.fixed_map.hw)}
 
 
 def _metadata(values: Mapping[str, Any]) -> dict[str, str]:

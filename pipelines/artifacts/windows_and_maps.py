@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, write_tables
 from sppnet.arrays import Float32s, Floats
+from sppnet.sizes import Size
 
 WINDOWS = pa.schema(
     [("key", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("windows", pa.list_(pa.float32()))]
@@ -60,7 +61,7 @@ class MapRow:
 
     key: str
     scale: int
-    image_wh: tuple[int, int]
+    image_wh: Size
     map: Floats
 
 
@@ -109,8 +110,8 @@ def _maps_table(rows: Sequence[MapRow]) -> pa.Table:
         {
             "key": [row.key for row in rows],
             "scale": [row.scale for row in rows],
-            "image_width": [row.image_wh[0] for row in rows],
-            "image_height": [row.image_wh[1] for row in rows],
+            "image_width": [row.image_wh.width for row in rows],
+            "image_height": [row.image_wh.height for row in rows],
             "height": [row.map.shape[0] for row in rows],
             "width": [row.map.shape[1] for row in rows],
             "channels": [row.map.shape[2] for row in rows],
@@ -132,5 +133,5 @@ def decode_maps(data: bytes, where: str) -> Iterator[MapRow]:
             shape = (fields["height"][i], fields["width"][i], fields["channels"][i])
             array = np.frombuffer(blobs[i].as_buffer(), dtype=fields["dtype"][i]).reshape(shape)
             array.flags.writeable = False
-            wh = (fields["image_width"][i], fields["image_height"][i])
-            yield MapRow(key, fields["scale"][i], wh, array)
+            size = Size(fields["image_width"][i], fields["image_height"][i])
+            yield MapRow(key, fields["scale"][i], size, array)

@@ -50,8 +50,8 @@ class NegativeRule:
         """Return the windows that are no earlier window's double, under `response-box`; all of them otherwise."""
         if self.dedupe != "response-box":
             return np.ones(len(image.windows), dtype=bool)
-        hw = image.image_wh[::-1]
-        return first_responses(image.windows, hw, features.scales, features.geometry, features.convention)
+        scales, geometry, convention = features.scales, features.geometry, features.convention
+        return first_responses(image.windows, image.image_wh, scales, geometry, convention)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.windowed import WindowedImage, read_windows, set_aside
 from sppnet.detection.ensemble import ScoredWindows, choose_windows
 from sppnet.errors import ArtifactError
+from sppnet.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _seen_by(
     if key not in windows[source.windows.name]:
         raise ArtifactError(f"{source.windows.name}: image {key} has neither windows nor a reason")
     row = windows[source.windows.name][key]
-    return WindowedImage(key, (row.width, row.height), row.windows, maps[source.maps.name])
+    return WindowedImage(key, Size(row.width, row.height), row.windows, maps[source.maps.name])
 
 
 def _joined(parts: Sequence[DetectionTable], keys: tuple[str, ...], categories: tuple[str, ...]) -> DetectionTable:

@@ -67,7 +67,7 @@ class WindowPooler:
         # A copy: the arrays are read-only views of the shard's bytes.
         maps = {scale: torch.from_numpy(np.array(grid)).to(self.device) for scale, grid in image.maps.items()}
         own = chunk.windows.boxes[rows]
-        boxes = mirror_boxes(own, image.image_wh[0]) if flipped else own
+        boxes = mirror_boxes(own, image.image_wh.width) if flipped else own
         scales = chunk.scales[rows] if chunk.scales[rows].any() else None
         pooled = pool_image_windows(maps, image.image_wh, boxes, self.geometry, self.pyramid, self.convention, scales)
         return pooled.flatten(1)

@@ -20,6 +20,7 @@ from pipelines.shards.read_ahead import NumberedAhead
 from sppnet.arrays import Integers, Pixels
 from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops
 from sppnet.seeds import derive_seed
+from sppnet.sizes import Size
 
 Fallback = Literal["centre", "skip"]
 
@@ -54,11 +55,11 @@ class Cutter:
         """Return the same crops for another size of the network's input, in pixels (section 2.3)."""
         return replace(self, crops=replace(self.crops, network_size=size))
 
-    def reaches(self, image_hw: tuple[int, int], box: Box) -> bool:
-        """Tell whether any crop of an image, `(H, W)` pixels, overlaps the object's box in it enough."""
+    def reaches(self, image_size: Size, box: Box) -> bool:
+        """Tell whether any crop of an image of a size in pixels, overlaps the object's box in it enough."""
         if self.view != "crop":
             return True
-        found = self.crops.origins_around(image_hw, box, min_overlap=self.min_overlap, overlap=self.overlap)
+        found = self.crops.origins_around(image_size, box, min_overlap=self.min_overlap, overlap=self.overlap)
         return len(found) > 0
 
     def cut(self, image: Pixels, box: Box, rng: np.random.Generator) -> Pixels:

@@ -16,6 +16,7 @@ from sppnet.errors import ConfigError
 from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops, Where
 from sppnet.networks.backbones import Backbone
 from sppnet.pooling.pyramid import NAMED_LEVELS, Pyramid, make_pyramid
+from sppnet.sizes import Size
 
 
 class PretrainConfig(TrainingConfig, BackboneFields):
@@ -99,7 +100,7 @@ class PretrainConfig(TrainingConfig, BackboneFields):
         """Return the pyramid on a backbone's maps; raise `ConfigError` if it is too fine for the smallest of them."""
         low, high = self.random_size or (0, -1)
         sizes = {*self.size, *range(low, high + 1)}
-        return make_pyramid(self.levels, sorted({backbone.map_hw((size, size)) for size in sizes}))
+        return make_pyramid(self.levels, sorted({backbone.map_size(Size.square(size)) for size in sizes}))
 
     def cutter(self, colour: ColourJitter | None = None) -> Cutter:
         """Return what cuts the samples, at the largest size, altering colours or not."""

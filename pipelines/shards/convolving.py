@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from pipelines.engine.stage import RUNTIME
 from pipelines.shards.reading import decode_record
 from sppnet.arrays import Pixels
 from sppnet.errors import DataError
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
 
 
 class ConvolvingConfig(GpuFields):
@@ -45,7 +46,7 @@ def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> Pixels
     Raises:
         DataError: `too-large`: a long, thin image grows far beyond its own size; or what `decode_image` raises.
     """
-    height, width = resized_shape((record.height, record.width), scale)
-    if height * width > max_pixels:
-        raise DataError("too-large", f"{width} x {height} pixels at scale {scale}, the limit is {max_pixels} pixels")
+    size = resized_size(record.size, scale)
+    if math.prod(size) > max_pixels:
+        raise DataError("too-large", f"{size} pixels at scale {scale}, the limit is {max_pixels} pixels")
     return decode_record(record)

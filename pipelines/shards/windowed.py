@@ -13,6 +13,7 @@ from pipelines.shards.map_sources import ByScale, MapSource, map_source
 from pipelines.shards.read_ahead import one_ahead
 from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError
+from sppnet.sizes import Size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class WindowedImage:
     """
 
     key: str
-    image_wh: tuple[int, int]
+    image_wh: Size
     windows: Float32s
     maps: ByScale
 
@@ -121,7 +122,7 @@ class ShardInputs:
         maps_of = self._source.open(unit, maps, aside)
         for row in read_windows(self.windows, windows):
             if row.key not in aside:
-                yield WindowedImage(row.key, (row.width, row.height), row.windows, maps_of(row.key))
+                yield WindowedImage(row.key, Size(row.width, row.height), row.windows, maps_of(row.key))
 
 
 def read_windows(windows: Artifact, commit: Commit) -> list[WindowsRow]:

@@ -19,6 +19,7 @@ from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.detection.rcnn_crops import CONTEXT, SIZE
 from sppnet.errors import ConfigError
 from sppnet.networks.network import Precision
+from sppnet.sizes import Size
 
 
 class CropsConfig(StageConfig):
@@ -65,7 +66,7 @@ class Crops(ShardStage[CropsConfig]):
         """Check that a crop gives a map, and record how it is made."""
         network, config = self.input("backbone"), self.config
         backbone = read_backbone(network)
-        backbone.map_hw((config.size, config.size))
+        backbone.map_size(Size.square(config.size))
         crops = CropsInfo(network.name, config.size, config.context, config.precision)
         BackboneInfo.of(backbone, crops).write(self.artifact)
 

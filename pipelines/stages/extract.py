@@ -23,6 +23,7 @@ from pipelines.shards.stage import ShardStage, require_ingested
 from sppnet.errors import DataError
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
+from sppnet.sizes import Size
 
 
 class ExtractConfig(ConvolvingConfig):
@@ -72,7 +73,7 @@ class Extract(ShardStage[ExtractConfig]):
         """Check that each scale gives a map, and record the backbone's identity beside the maps."""
         backbone = read_backbone(self.input("backbone"))
         for scale in self.config.scales:
-            backbone.map_hw((scale, scale))
+            backbone.map_size(Size.square(scale))
         BackboneInfo.of(backbone).write(self.artifact)
 
     def phases(self) -> list[Phase]:
@@ -118,4 +119,4 @@ class Extract(ShardStage[ExtractConfig]):
         array = values.numpy()
         if not np.isfinite(array).all():
             raise DataError("nan-features", f"the map at scale {scale} holds values that are not finite")
-        return MapRow(record.key, scale, (record.width, record.height), array)
+        return MapRow(record.key, scale, record.size, array)

@@ -66,11 +66,10 @@ class Pretrain(TrainingStage[PretrainConfig]):
         config, cutter = self.config, self.config.cutter()
         examples, skipped = [], 0
         for key, annotation in self.images.read_annotations(shard)[0].items():
-            image_hw = (annotation.height, annotation.width)
             for label, box in examples_of(annotation, config.view, difficult=config.difficult, classes=config.classes):
                 if config.subcategories is not None and label not in config.subcategories:
                     continue
-                if config.fallback == "skip" and not cutter.reaches(image_hw, box):
+                if config.fallback == "skip" and not cutter.reaches(annotation.size, box):
                     skipped += 1
                     continue
                 examples.append(CropExample(shard, key, label, box))

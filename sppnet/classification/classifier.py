@@ -23,8 +23,9 @@ from sppnet.networks.backbones import Backbone
 from sppnet.networks.network import FcHead, FcLayer, Precision
 from sppnet.pooling.geometry import Convention, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
 from sppnet.pooling.windows import pool_windows
+from sppnet.sizes import Size
 
 Output = Literal["scores", "pool5", "fc6", "fc7"]
 
@@ -70,10 +71,10 @@ def prepare_views(image: Pixels, sets: Sequence[ViewSet]) -> PreparedImage:
         image: RGB, uint8 `[H, W, 3]`.
         sets: What is wanted of it.
     """
-    image_hw = (image.shape[0], image.shape[1])
-    listed = [one.views(image_hw) for one in sets]
+    size = Size.of(image)
+    listed = [one.views(size) for one in sets]
     rows = {view: row for row, view in enumerate(dict.fromkeys(view for views in listed for view in views))}
-    resized = {scale: resize_image(image, resized_shape(image_hw, scale)) for scale in {view.scale for view in rows}}
+    resized = {scale: resize_image(image, resized_size(size, scale)) for scale in {view.scale for view in rows}}
     shared: dict[tuple[int, bool], list[View]] = {}
     planes: list[Plane] = []
     for view, row in rows.items():
@@ -83,7 +84,7 @@ def prepare_views(image: Pixels, sets: Sequence[ViewSet]) -> PreparedImage:
             planes.append(Plane(_mirrored(_cut(resized[view.scale], view), view.flip), (row,), None))
     for (scale, flip), views in shared.items():
         pixels = _mirrored(resized[scale], flip)
-        windows = None if views[0].corner is None and len(views) == 1 else _windows(views, pixels.shape)
+        windows = None if views[0].corner is None and len(views) == 1 else _windows(views, Size.of(pixels))
         planes.append(Plane(pixels, tuple(rows[view] for view in views), windows))
     members = tuple(np.array([rows[view] for view in views], dtype=np.int64) for views in listed)
     return PreparedImage(tuple(planes), len(rows), members)
@@ -98,15 +99,15 @@ def _mirrored(pixels: Pixels, flip: bool) -> Pixels:
     return np.ascontiguousarray(pixels[:, ::-1] if flip else pixels)
 
 
-def _windows(views: Sequence[View], shape: tuple[int, ...]) -> Float64s:
-    """Return `[n, 4]` windows in the (mirrored) image of `shape` `(h, w, 3)`; a whole image is a window too."""
+def _windows(views: Sequence[View], size: Size) -> Float64s:
+    """Return `[n, 4]` windows in the (mirrored) image of a size; a whole image is a window too."""
     found = np.empty((len(views), 4))
     for row, view in enumerate(views):
         if view.corner is None:
-            found[row] = (0, 0, shape[1], shape[0])
+            found[row] = (0, 0, *size)
             continue
         x, y = view.corner
-        left = shape[1] - view.size - x if view.flip else x
+        left = size.width - view.size - x if view.flip else x
         found[row] = (left, y, left + view.size, y + view.size)
     return found
 
@@ -150,7 +151,7 @@ class ViewClassifier:
 
     def _check(self, name: str, views: ViewSet) -> None:
         smallest = views.size if not views.needs_maps else min(views.all_scales)
-        found = self.backbone.map_hw((smallest, smallest))
+        found = self.backbone.map_size(Size.square(smallest))
         if self.pyramid.fixed_map is None:
             return
         if views.needs_maps:
@@ -158,10 +159,9 @@ class ViewClassifier:
                 f"views: '{name}' needs maps of any size, but a network without SPP takes crops of its own size only"
             )
         if found != self.pyramid.fixed_map:
-            shown, wanted = (" x ".join(map(str, hw)) for hw in (found, self.pyramid.fixed_map))
             raise ConfigError(
-                f"views: crops of {views.size} pixels ('{name}') give maps of {shown} cells, but this network without "
-                f"SPP takes {wanted} only: use the size that it was trained at"
+                f"views: crops of {views.size} pixels ('{name}') give maps of {found} cells, but this network without "
+                f"SPP takes {self.pyramid.fixed_map} only: use the size that it was trained at"
             )
 
     @property
@@ -216,18 +216,18 @@ class ViewClassifier:
         rows = torch.tensor([start + row for plane, start in members for row in plane.rows], device=self.device)
         windows = [plane.windows for plane, _ in members if plane.windows is not None]
         if windows:
-            hw = (pixels.shape[1], pixels.shape[2])
-            found = torch.cat([self._pool_windows(grid, own, hw) for grid, own in zip(maps, windows, strict=True)])
+            size = Size.of(pixels[0])
+            found = torch.cat([self._pool_windows(grid, own, size) for grid, own in zip(maps, windows, strict=True)])
         else:
             found = pool_full_maps(maps, self.pyramid)
         pooled[rows] = found.to(pooled.dtype)
 
-    def _pool_windows(self, grid: torch.Tensor, windows: Float64s, image_hw: tuple[int, int]) -> torch.Tensor:
+    def _pool_windows(self, grid: torch.Tensor, windows: Float64s, image_size: Size) -> torch.Tensor:
         """Pool windows from a map `[C, H, W]`; one of all the image's pixels takes all cells."""
-        map_hw = (grid.shape[1], grid.shape[2])
-        cells = windows_to_cells(windows, map_hw, self.backbone.geometry, self.convention)
-        whole = (windows == (0, 0, image_hw[1], image_hw[0])).all(axis=1)
-        cells[whole] = (0, 0, map_hw[1], map_hw[0])
+        map_size = Size.of(grid[0])
+        cells = windows_to_cells(windows, map_size, self.backbone.geometry, self.convention)
+        whole = (windows == (0, 0, *image_size)).all(axis=1)
+        cells[whole] = (0, 0, *map_size)
         return pool_windows(grid.permute(1, 2, 0), cells, self.pyramid)
 
     @cached_property

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sppnet.errors import ConfigError
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 PAPER_SIZE = 224
 PAPER_SCALE = 256
@@ -87,11 +88,11 @@ class ViewSet:
         """Whether a view is not a crop of `size` pixels: it needs a network that takes images of any size."""
         return bool(self.full) or self.maps
 
-    def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+    def views(self, image_size: Size) -> tuple[View, ...]:
         """List the distinct views of an image.
 
         Args:
-            image_hw: Height and width of the original image in pixels.
+            image_size: Of the original image, pixels.
 
         Returns:
             By scale, unmirrored ones first, windows in the order of `view_corners`; whole images last.
@@ -99,20 +100,20 @@ class ViewSet:
         found: list[View] = []
         flips = (False, True) if self.flip else (False,)
         for scale in dict.fromkeys(self.scales):
-            corners = view_corners(resized_shape(image_hw, scale), self.size, self.positions)
+            corners = view_corners(resized_size(image_size, scale), self.size, self.positions)
             found += [View(scale, flip, corner, self.size, self.maps) for flip in flips for corner in corners]
         found += [View(scale, flip, None, 0, True) for scale in dict.fromkeys(self.full) for flip in flips]
         return tuple(found)
 
 
-def view_corners(image_hw: tuple[int, int], size: int, positions: int) -> tuple[tuple[int, int], ...]:
+def view_corners(image_size: Size, size: int, positions: int) -> tuple[tuple[int, int], ...]:
     """Place square windows in an image: the centre, then the corners, then the middles of the sides.
 
     Three windows lie at the start, the middle and the end of the long side. A centre between two pixels is rounded
     down. Windows that coincide are given once: with the size of the short side, nine become three, in a square one.
 
     Args:
-        image_hw: Height and width of the (resized) image in pixels, at least `size` each.
+        image_size: Of the (resized) image in pixels, both sides at least `size`.
         size: Side of the windows in pixels.
         positions: How many, one of `POSITIONS`.
 
@@ -122,14 +123,13 @@ def view_corners(image_hw: tuple[int, int], size: int, positions: int) -> tuple[
     Raises:
         ConfigError: An image smaller than a window.
     """
-    height, width = image_hw
-    right, bottom = width - size, height - size
+    right, bottom = image_size.width - size, image_size.height - size
     if min(right, bottom) < 0:
-        raise ConfigError(f"a view of {size} pixels does not fit into an image of {width} x {height}")
+        raise ConfigError(f"a view of {size} pixels does not fit into an image of {image_size}")
     x, y = right // 2, bottom // 2
     corners = [(0, 0), (right, 0), (0, bottom), (right, bottom)]
     middles = [(x, 0), (0, y), (right, y), (x, bottom)]
-    line = [(0, y), (right, y)] if width >= height else [(x, 0), (x, bottom)]
+    line = [(0, y), (right, y)] if image_size.width >= image_size.height else [(x, 0), (x, bottom)]
     chosen = {0: [], 1: [(x, y)], 3: [(x, y), *line], 5: [(x, y), *corners], 9: [(x, y), *corners, *middles]}
     return tuple(dict.fromkeys(chosen[positions]))
 

@@ -16,6 +16,7 @@ from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.geometry import Convention, Geometry
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
+from sppnet.sizes import Size
 
 # Cached maps are read-only views of their file; they are only read here too.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -60,12 +61,12 @@ class WindowFeatures:
             return self.channels * self.pyramid.bins
         return self.head.spec.outputs(self.layer)
 
-    def pooled(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
+    def pooled(self, maps: Mapping[int, Array], image_size: Size, windows: Floats) -> torch.Tensor:
         """Pool windows of one image.
 
         Args:
             maps: `[H, W, C]` by scale; every scale of `scales`.
-            image_wh: Width and height of the original image, pixels.
+            image_size: Of the original image, pixels.
             windows: `[n, 4]` half-open pixels of the original image.
 
         Returns:
@@ -75,23 +76,21 @@ class WindowFeatures:
             DataError: `nan-features`, a map holds values that are not finite.
         """
         tensors = {scale: torch.as_tensor(np.asarray(maps[scale])).to(self.device) for scale in self.scales}
-        return self.pooled_tensors(tensors, image_wh, windows)
+        return self.pooled_tensors(tensors, image_size, windows)
 
-    def pooled_tensors(
-        self, maps: Mapping[int, torch.Tensor], image_wh: tuple[int, int], windows: Floats
-    ) -> torch.Tensor:
+    def pooled_tensors(self, maps: Mapping[int, torch.Tensor], image_size: Size, windows: Floats) -> torch.Tensor:
         """Pool as `pooled` does, from maps that are tensors on `device` already."""
         found = pool_image_windows(
-            maps, image_wh, windows, self.geometry, self.pyramid, convention=self.convention
+            maps, image_size, windows, self.geometry, self.pyramid, convention=self.convention
         ).flatten(1)
         if found.numel() and not bool(torch.isfinite(found.amax())):
             raise DataError("nan-features", "a pooled vector holds values that are not finite")
         return found
 
     @torch.inference_mode()
-    def __call__(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
+    def __call__(self, maps: Mapping[int, Array], image_size: Size, windows: Floats) -> torch.Tensor:
         """Return the features `[n, dimension]` of windows, from what `pooled` takes; those of fc layers are float32."""
-        return self.upper(self.pooled(maps, image_wh, windows))
+        return self.upper(self.pooled(maps, image_size, windows))
 
     @cached_property
     def _lowered(self) -> FcHead | None:

@@ -20,6 +20,7 @@ from sppnet.errors import ConfigError, DataError
 from sppnet.pooling.geometry import Convention, Geometry, windows_to_cells
 from sppnet.pooling.scales import choose_scales, scale_windows
 from sppnet.seeds import derive_seed
+from sppnet.sizes import Size
 
 Dedupe = Literal["overlap", "response-box", "none"]
 """Which negatives of an image are left out: those that overlap another by more than a threshold (the paper), those
@@ -85,7 +86,7 @@ def initial_negatives(n_windows: int, per_image: int | None, rng: np.random.Gene
 
 def first_responses(
     windows: ArrayLike,
-    image_hw: tuple[int, int],
+    image_size: Size,
     scales: Sequence[int],
     geometry: Geometry,
     convention: Convention = "paper",
@@ -96,7 +97,7 @@ def first_responses(
 
     Args:
         windows: `[n, 4]` pixels of the original image.
-        image_hw: height and width of the original image, pixels.
+        image_size: of the original image, pixels.
         scales: short sides to choose from.
         geometry: of the backbone.
         convention: of the scale rule and the window mapping.
@@ -105,15 +106,15 @@ def first_responses(
         bool `[n]`.
     """
     boxes = np.asarray(windows, dtype=np.float64).reshape(-1, 4)
-    chosen = choose_scales(boxes, image_hw, scales, convention)
+    chosen = choose_scales(boxes, image_size, scales, convention)
     names = np.zeros((len(boxes), 5), np.int64)
     names[:, 0] = chosen
     # Windows in the middle of a map that no window leaves: their cells are what they are before any clipping.
-    far, size = _FAR_CELLS * geometry.stride, 2 * _FAR_CELLS
+    far, map_size = _FAR_CELLS * geometry.stride, Size.square(2 * _FAR_CELLS)
     for number in np.unique(chosen).tolist():
         rows = np.flatnonzero(chosen == number)
-        scaled = scale_windows(boxes[rows], image_hw, scales[number], convention)
-        names[rows, 1:] = windows_to_cells(scaled + far, (size, size), geometry, convention)
+        scaled = scale_windows(boxes[rows], image_size, scales[number], convention)
+        names[rows, 1:] = windows_to_cells(scaled + far, map_size, geometry, convention)
     first = np.zeros(len(boxes), dtype=bool)
     first[np.unique(names, axis=0, return_index=True)[1]] = True
     return first

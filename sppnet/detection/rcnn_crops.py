@@ -22,6 +22,7 @@ from sppnet.images.network_input import Preprocessing, normalise_images
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.network import Precision
 from sppnet.pooling.pyramid import pool_full_maps
+from sppnet.sizes import Size
 
 SIZE = 227
 """Side of R-CNN's warped crops, pixels."""
@@ -122,12 +123,12 @@ class CropFeatures(WindowFeatures):
         return self.scales[0]
 
     @torch.inference_mode()
-    def pooled(self, maps: Mapping[int, Array], image_wh: tuple[int, int], windows: Floats) -> torch.Tensor:
+    def pooled(self, maps: Mapping[int, Array], image_size: Size, windows: Floats) -> torch.Tensor:
         """Pool the crop of each window.
 
         Args:
             maps: The image, RGB, uint8 `[H, W, 3]`, under `size`.
-            image_wh: Its width and height, pixels.
+            image_size: Of the image, pixels.
             windows: `[n, 4]` half-open pixels of the image.
 
         Returns:

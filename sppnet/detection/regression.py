@@ -18,6 +18,7 @@ from sppnet.arrays import Array, Float32s, Float64s
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.detection.ridge import RowBlocks, solve_ridge
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.sizes import Size
 
 if TYPE_CHECKING:
     import torch
@@ -61,19 +62,19 @@ class BoxRegressor:
         self,
         features: Array | torch.Tensor,
         windows: ArrayLike,
-        image_wh: tuple[float, float] | None,
+        image_size: Size | None,
     ) -> Float64s:
         """Return where the objects in the windows are.
 
         Args:
             features: `[n, d]` raw features, a numpy array or a torch tensor on any device.
             windows: `[n, 4]` pixels.
-            image_wh: width and height of the image, to which the boxes are clipped; None does not clip.
+            image_size: of the image in pixels, to which the boxes are clipped; None does not clip.
 
         Returns:
             float64 `[n, 4]` pixels.
         """
-        return decode_boxes(windows, self.deltas(features), image_wh)
+        return decode_boxes(windows, self.deltas(features), image_size)
 
 
 def _times(features: Array | torch.Tensor, weights: Float32s, bias: Float32s) -> Float64s:

@@ -17,6 +17,7 @@ import numpy as np
 
 from sppnet.arrays import Pixels
 from sppnet.errors import DataError
+from sppnet.sizes import Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,15 +33,14 @@ _PARSE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeEr
 _DECODE_ERRORS = (*_PARSE_ERRORS, struct.error, zlib.error)
 
 
-def probe_size(data: bytes) -> tuple[int, int]:
-    """Read an image's `(width, height)` in pixels from its header, without decoding it.
+def probe_size(data: bytes) -> Size:
+    """Read an image's size in pixels from its header, without decoding it.
 
     Raises:
         DataError: `not-an-image`, `truncated` (the header itself is cut), or `too-large` (beyond PIL's own limit).
     """
     with _open(data) as image:
-        width, height = image.size
-    return width, height
+        return Size(*image.size)
 
 
 def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2) -> Pixels:

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from sppnet.arrays import Float32s, Float64s, Pixels
 from sppnet.errors import ConfigError
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +110,12 @@ def prepare_image(
         mean_image: subtracted in place of the constant mean, as in `normalise_images`.
 
     Returns:
-        `[1, 3, h, w]` of `dtype`, channels last in memory, with `(h, w) = resized_shape(image_hw, scale)`.
+        `[1, 3, h, w]` of `dtype`, channels last in memory, with `(h, w)` as `resized_size` has it.
     """
-    height, width = image.shape[:2]
-    shape = resized_shape((height, width), scale)
+    size = resized_size(Size.of(image), scale)
     if torch.device(device).type == "cpu":
-        return normalise_images(_resize_cv2(image, shape)[None], preprocessing, device, dtype, mean_image)
-    pixels = _resize_torch(torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device), shape)
+        return normalise_images(resize_image(image, size)[None], preprocessing, device, dtype, mean_image)
+    pixels = _resize_torch(torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device), size)
     return _normalise_torch(pixels, preprocessing, dtype, mean_image)
 
 
@@ -159,26 +159,22 @@ def normalise_images(
     return tensor.to(dtype, memory_format=torch.channels_last)
 
 
-def resize_image(image: Pixels, shape: tuple[int, int]) -> Pixels:
-    """Resize an RGB image, uint8 `[H, W, 3]`, to `shape` `(h, w)`: bilinear, no antialiasing, on the CPU."""
-    return _resize_cv2(image, shape)
-
-
-def _resize_cv2(image: Pixels, shape: tuple[int, int]) -> Pixels:
+def resize_image(image: Pixels, size: Size) -> Pixels:
+    """Resize an RGB image, uint8 `[H, W, 3]`: bilinear, no antialiasing, on the CPU."""
     import cv2
 
-    if tuple(image.shape[:2]) == tuple(shape):
+    if Size.of(image) == size:
         return image
-    resized = cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return cast("Pixels", resized)
 
 
-def _resize_torch(image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+def _resize_torch(image: torch.Tensor, size: Size) -> torch.Tensor:
     """Resize uint8 `[H, W, 3]` to float32 `[1, 3, h, w]` of whole grey levels, on the tensor's device."""
     pixels = image.permute(2, 0, 1)[None].float()
-    if tuple(pixels.shape[-2:]) == tuple(shape):
+    if Size.of(image) == size:
         return pixels
-    resized = F.interpolate(pixels, size=list(shape), mode="bilinear", align_corners=False, antialias=False)
+    resized = F.interpolate(pixels, size=list(size.hw), mode="bilinear", align_corners=False, antialias=False)
     return resized.round_()
 
 

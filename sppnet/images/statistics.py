@@ -14,6 +14,7 @@ import numpy as np
 from sppnet.arrays import Float32s, Float64s, Integers, Pixels
 from sppnet.errors import ConfigError
 from sppnet.images.training_crops import ColourJitter, five_origins, resize_short_side
+from sppnet.sizes import Size
 
 _BLOCK = 1 << 20  # pixels converted at a time: sums of their products stay exact in float64
 
@@ -71,7 +72,7 @@ class PixelSums:
     def add(self, image: Pixels) -> None:
         """Add an RGB image, uint8 `[H, W, 3]`, of any size."""
         resized = resize_short_side(image, self.short_side)
-        top, left = five_origins(resized.shape[:2], self.size)[0]
+        top, left = five_origins(Size.of(resized), self.size)[0]
         self.centre += resized[top : top + self.size, left : left + self.size].transpose(2, 0, 1)
         pixels = resized.reshape(-1, 3)
         for start in range(0, len(pixels), _BLOCK):

@@ -16,8 +16,9 @@ import numpy as np
 from sppnet.arrays import Float64s, Integers, Pixels
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import resize_image
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
 from sppnet.seeds import derive_seed
+from sppnet.sizes import Size
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -105,7 +106,7 @@ class TrainingCrops:
     def sample(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         """Take one sample, uint8 `[n, n, 3]`, of an RGB image, uint8 `[H, W, 3]`; n is `network_size` or `size`."""
         resized = resize_short_side(image, self.short_side)
-        top, left = crop_origin(resized.shape[:2], self.size, self.where, rng)
+        top, left = crop_origin(Size.of(resized), self.size, self.where, rng)
         return self.finish(resized[top : top + self.size, left : left + self.size], rng)
 
     def sample_around(
@@ -119,24 +120,24 @@ class TrainingCrops:
     ) -> Pixels | None:
         """Take one sample that overlaps an object, or None where no crop can; `box` is in the image's own pixels."""
         resized = resize_short_side(image, self.short_side)
-        origins = self.origins_around(image.shape[:2], box, min_overlap=min_overlap, overlap=overlap)
+        origins = self.origins_around(Size.of(image), box, min_overlap=min_overlap, overlap=overlap)
         if len(origins) == 0:
             return None
         top, left = origins[rng.integers(len(origins))].tolist()
         return self.finish(resized[top : top + self.size, left : left + self.size], rng)
 
     def origins_around(
-        self, image_hw: tuple[int, ...], box: ArrayLike, *, min_overlap: float = 0.5, overlap: Overlap = "object"
+        self, image_size: Size, box: ArrayLike, *, min_overlap: float = 0.5, overlap: Overlap = "object"
     ) -> Integers:
-        """List the crops of an image, `(H, W)` pixels before it is resized, that overlap an object's box in it.
+        """List the crops of an image, of `image_size` before it is resized, that overlap an object's box in it.
 
         Returns:
             `(top, left)` of each in the resized image, `[n, 2]`.
         """
-        shape = resized_shape((image_hw[0], image_hw[1]), self.short_side)
-        ratio = np.array(shape[::-1]) / np.array(image_hw[1::-1])
+        resized = resized_size(image_size, self.short_side)
+        ratio = np.array(resized) / np.array(image_size)
         scaled = np.asarray(box, dtype=np.float64) * np.tile(ratio, 2)
-        return overlapping_origins(shape, scaled, self.size, min_overlap, overlap=overlap, where=self.where)
+        return overlapping_origins(resized, scaled, self.size, min_overlap, overlap=overlap, where=self.where)
 
     def finish(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
         """Flip, recolour and resize a crop."""
@@ -148,37 +149,37 @@ class TrainingCrops:
             crop = self.colour.apply(crop, rng)
         crop = np.ascontiguousarray(crop)
         size = self.network_size
-        return crop if size is None else resize_image(crop, (size, size))
+        return crop if size is None else resize_image(crop, Size.square(size))
 
 
 def resize_short_side(image: Pixels, short_side: int) -> Pixels:
     """Resize an RGB image, uint8 `[H, W, 3]`, to a short side in pixels, as `prepare_image` does."""
-    return resize_image(image, resized_shape((image.shape[0], image.shape[1]), short_side))
+    return resize_image(image, resized_size(Size.of(image), short_side))
 
 
-def crop_origin(image_hw: tuple[int, ...], size: int, where: Where, rng: np.random.Generator) -> tuple[int, int]:
+def crop_origin(image_size: Size, size: int, where: Where, rng: np.random.Generator) -> tuple[int, int]:
     """Draw the `(top, left)` pixel of a square crop.
 
     Args:
-        image_hw: the image's `(H, W)`, both at least `size`.
+        image_size: of the image, pixels; both sides at least `size`.
         size: the crop's side in pixels.
         where: `five` (centre or a corner) or `uniform`.
         rng: draws.
     """
     if where == "uniform":
-        rows, columns = _room(image_hw, size)
+        rows, columns = _room(image_size, size)
         return int(rng.integers(rows + 1)), int(rng.integers(columns + 1))
-    return five_origins(image_hw, size)[int(rng.integers(5))]
+    return five_origins(image_size, size)[int(rng.integers(5))]
 
 
-def five_origins(image_hw: tuple[int, ...], size: int) -> list[tuple[int, int]]:
+def five_origins(image_size: Size, size: int) -> list[tuple[int, int]]:
     """Return the `(top, left)` pixels of the crops at the centre and the corners of an entire image (section 3.1)."""
-    rows, columns = _room(image_hw, size)
+    rows, columns = _room(image_size, size)
     return [(rows // 2, columns // 2), (0, 0), (0, columns), (rows, 0), (rows, columns)]
 
 
 def overlapping_origins(
-    image_hw: tuple[int, ...],
+    image_size: Size,
     box: ArrayLike,
     size: int,
     min_overlap: float,
@@ -192,7 +193,7 @@ def overlapping_origins(
     of the object's area inside the crop, `iou` the intersection over union of object and crop.
 
     Args:
-        image_hw: the image's `(H, W)`, both at least `size`.
+        image_size: of the image, pixels; both sides at least `size`.
         box: `[x0, y0, x1, y1)` of the object in the image's pixels.
         size: the crop's side in pixels.
         min_overlap: the least overlap, in 0..1.
@@ -208,7 +209,7 @@ def overlapping_origins(
     if overlap not in ("object", "iou"):
         raise ConfigError(f"overlap: must be 'object' or 'iou', not {overlap!r}")
     x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
-    rows, columns = _room(image_hw, size)
+    rows, columns = _room(image_size, size)
     if not (x1 > x0 and y1 > y0):
         return np.empty((0, 2), dtype=np.int64)
     covered = np.outer(_covered(y0, y1, rows, size), _covered(x0, x1, columns, size))
@@ -216,7 +217,7 @@ def overlapping_origins(
     whole = area if overlap == "object" else area + float(size) ** 2 - covered
     good = (covered > 0) & (covered / whole >= min_overlap)
     if where == "five":
-        origins = np.array(five_origins(image_hw, size), dtype=np.int64)
+        origins = np.array(five_origins(image_size, size), dtype=np.int64)
         return origins[good[origins[:, 0], origins[:, 1]]]
     return np.argwhere(good).astype(np.int64)
 
@@ -247,11 +248,11 @@ class EpochSizes:
         return int(rng.integers(self.drawn[0], self.drawn[1], endpoint=True))
 
 
-def _room(image_hw: tuple[int, ...], size: int) -> tuple[int, int]:
+def _room(image_size: Size, size: int) -> tuple[int, int]:
     """Return by how many rows and columns a crop can move."""
-    rows, columns = image_hw[0] - size, image_hw[1] - size
+    rows, columns = image_size.height - size, image_size.width - size
     if min(rows, columns) < 0:
-        raise ConfigError(f"crop of {size} pixels from an image of {image_hw[1]} x {image_hw[0]}: resize it first")
+        raise ConfigError(f"crop of {size} pixels from an image of {image_size}: resize it first")
     return rows, columns
 
 

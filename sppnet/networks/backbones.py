@@ -25,6 +25,7 @@ from sppnet.networks.receptive_fields import trace_geometry
 from sppnet.networks.trunks import TRUNKS, build_trunk
 from sppnet.networks.weights import load_state
 from sppnet.pooling.geometry import GEOMETRIES, Geometry
+from sppnet.sizes import Size
 
 TORCHVISION_PREFIX = "torchvision:"
 """Before the name of one of torchvision's classifiers."""
@@ -163,14 +164,14 @@ class Backbone(nn.Module):
         # ReLU keeps -0.0, and pooled features must not depend on which of two equal zeros a kernel met first.
         return maps + 0.0 if maps.requires_grad else maps.add_(0.0)
 
-    def map_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return the `(h, w)` cells of the map of an image of `(H, W)` pixels, computed from shapes alone.
+    def map_size(self, image_size: Size) -> Size:
+        """Return the size in cells of the map of an image, computed from shapes alone.
 
         Raises:
             ConfigError: the image is too small to have one cell.
         """
-        height, width = (_map_shape(self.spec, int(side))[1] for side in image_hw)
-        return height, width
+        width, height = (_map_shape(self.spec, side)[1] for side in image_size)
+        return Size(width, height)
 
 
 def build_backbone(spec: BackboneSpec) -> Backbone:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from sppnet.networks.backbones import BackboneSpec, build_backbone
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,19 +40,19 @@ class MapCost:
 
 
 @lru_cache(maxsize=256)
-def map_cost(spec: BackboneSpec, image_hw: tuple[int, int], scale: int | None = None) -> MapCost:
-    """Count the convolutions of an image of `(height, width)` pixels, resized to a short side of `scale` first.
+def map_cost(spec: BackboneSpec, image_size: Size, scale: int | None = None) -> MapCost:
+    """Count the convolutions of an image, resized to a short side of `scale` first.
 
     Raises:
         ConfigError: The image is too small to have a cell.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    height, width = resized_shape(image_hw, scale) if scale else image_hw
+    shown = resized_size(image_size, scale) if scale else image_size
     with torch.inference_mode(), torch.device("meta"):
         backbone = build_backbone(spec)
         with FlopCounterMode(display=False) as counter:
-            cells = backbone.trunk(torch.empty(1, 3, height, width)).shape
+            cells = backbone.trunk(torch.empty(1, 3, *shown.hw)).shape
     shape = (int(cells[2]), int(cells[3]), int(cells[1]))
     return MapCost(int(counter.get_total_flops()) // 2, shape[0] * shape[1] * shape[2] * HALF, shape)
 

@@ -183,11 +183,6 @@ class SppNetwork(nn.Module):
         self.pyramid = pyramid
         self.head = head
 
-    @property
-    def fixed_map(self) -> tuple[int, int] | None:
-        """Height and width in cells of the only map that a network without SPP takes; None with SPP."""
-        return self.pyramid.fixed_map
-
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify preprocessed images `[N, 3, H, W]` of any size with at least one cell.
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sppnet.arrays import Float32s, Float64s, Floats, Integers
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Geometry
+from sppnet.sizes import Size
 
 
 def strongest_cells(values: Floats, filters: ArrayLike) -> tuple[Float32s, Integers]:
@@ -42,7 +43,7 @@ def check_filters(filters: ArrayLike, channels: int) -> None:
             raise ConfigError(f"filters: {number} is not among the map's {channels} filters, 0 to {channels - 1}")
 
 
-def receptive_field_boxes(cells: ArrayLike, geometry: Geometry, image_wh: tuple[int, int], scale: int) -> Float64s:
+def receptive_field_boxes(cells: ArrayLike, geometry: Geometry, image_size: Size, scale: int) -> Float64s:
     """Return the receptive fields of cells, as boxes in the original image.
 
     A cell's receptive field starts `padding` pixels before `stride` times the cell, so that fields at the map's rim
@@ -51,7 +52,7 @@ def receptive_field_boxes(cells: ArrayLike, geometry: Geometry, image_wh: tuple[
     Args:
         cells: `[n, 2]` cells `(cx, cy)`, 0-based.
         geometry: The backbone's.
-        image_wh: Width and height of the original image, pixels.
+        image_size: Of the original image, pixels.
         scale: Short side of the resized image that the map was made of, pixels.
 
     Returns:
@@ -63,7 +64,7 @@ def receptive_field_boxes(cells: ArrayLike, geometry: Geometry, image_wh: tuple[
     places = np.asarray(cells, dtype=np.float64)
     if places.ndim != 2 or places.shape[1] != 2:
         raise ValueError(f"cells must have shape [n, 2], not {list(places.shape)}")
-    short = min(image_wh)
+    short = image_size.short_side
     if short < 1 or scale < 1:
         raise ValueError(f"an image whose short side is {short} pixels can't be resized to {scale}")
     low = places * geometry.stride - geometry.padding

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sppnet.arrays import Float64s
 from sppnet.errors import ConfigError
+from sppnet.sizes import Size
 
 Convention = Literal["paper", "released"]
 
@@ -98,7 +99,7 @@ def _ends(lo: Float64s, hi: Float64s, geometry: Geometry, convention: str) -> tu
 
 
 def axis_cells(
-    lo: ArrayLike, hi: ArrayLike, map_size: int, geometry: Geometry, convention: Convention = "paper"
+    lo: ArrayLike, hi: ArrayLike, length: int, geometry: Geometry, convention: Convention = "paper"
 ) -> NDArray[np.int32]:
     """Return the cells covered by windows along one axis (Appendix A; `released`: the authors' code).
 
@@ -108,7 +109,7 @@ def axis_cells(
     Args:
         lo: windows' first pixel, 0-based, in the resized image; float, any shape.
         hi: one past the windows' last pixel, same shape.
-        map_size: cells of the map along this axis.
+        length: cells of the map along this axis.
         geometry: the backbone's.
         convention: `paper` or `released`.
 
@@ -120,21 +121,21 @@ def axis_cells(
         ValueError: a map without cells, or pixels that are not finite.
     """
     check_convention(convention)
-    if map_size < 1:
-        raise ValueError(f"a map needs at least one cell, not {map_size}")
+    if length < 1:
+        raise ValueError(f"a map needs at least one cell, not {length}")
     lo, hi = np.asarray(lo, dtype=np.float64), np.asarray(hi, dtype=np.float64)
     if not (np.isfinite(lo).all() and np.isfinite(hi).all()):
         raise ValueError("windows must be finite")
     first, last = _ends(lo, hi, geometry, convention)
     middle = np.trunc((first + last) / 2)
     narrow = first > last
-    first = np.clip(np.where(narrow, middle, first), 1, map_size)
-    last = np.clip(np.where(narrow, middle, last), 1, map_size)
+    first = np.clip(np.where(narrow, middle, first), 1, length)
+    last = np.clip(np.where(narrow, middle, last), 1, length)
     return np.stack([first - 1, last], axis=-1).astype(np.int32)
 
 
 def windows_to_cells(
-    windows_scaled: ArrayLike, map_hw: tuple[int, int], geometry: Geometry, convention: Convention = "paper"
+    windows_scaled: ArrayLike, map_size: Size, geometry: Geometry, convention: Convention = "paper"
 ) -> NDArray[np.int32]:
     """Return the cells covered by windows of the resized image.
 
@@ -142,7 +143,7 @@ def windows_to_cells(
 
     Args:
         windows_scaled: `[n, 4]` float, `[x0, y0, x1, y1)` pixels of the resized image, 0-based half-open.
-        map_hw: height and width of the map, cells.
+        map_size: of the map, cells.
         geometry: the backbone's.
         convention: `paper` or `released`.
 
@@ -153,6 +154,6 @@ def windows_to_cells(
         ConfigError, ValueError: as `axis_cells`; also ValueError for windows of another shape.
     """
     windows = checked_windows(windows_scaled)
-    x = axis_cells(windows[:, 0], windows[:, 2], map_hw[1], geometry, convention)
-    y = axis_cells(windows[:, 1], windows[:, 3], map_hw[0], geometry, convention)
+    x = axis_cells(windows[:, 0], windows[:, 2], map_size.width, geometry, convention)
+    y = axis_cells(windows[:, 1], windows[:, 3], map_size.height, geometry, convention)
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)

@@ -13,11 +13,12 @@ from sppnet.pooling.geometry import Convention, Geometry, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import choose_scales, scale_windows
 from sppnet.pooling.windows import pool_windows
+from sppnet.sizes import Size
 
 
 def pool_image_windows(
     maps: Mapping[int, torch.Tensor],
-    image_wh: tuple[int, int],
+    image_size: Size,
     windows: ArrayLike,
     geometry: Geometry,
     pyramid: Pyramid,
@@ -28,7 +29,7 @@ def pool_image_windows(
 
     Args:
         maps: `[H, W, C]` by scale (short side in pixels), one dtype and device, non-negative.
-        image_wh: width and height of the original image, pixels.
+        image_size: of the original image, pixels.
         windows: `[n, 4]` float, `[x0, y0, x1, y1)` pixels of the original image.
         geometry: of the backbone that made the maps.
         pyramid: the pooling levels.
@@ -46,10 +47,9 @@ def pool_image_windows(
     if not maps:
         raise ConfigError("no maps to pool from: extract at least one scale")
     scales = tuple(sorted(maps))
-    image_hw = (image_wh[1], image_wh[0])
     boxes = np.asarray(windows, dtype=np.float64)
     if scale_choice is None:
-        chosen = np.asarray(scales)[choose_scales(boxes, image_hw, scales, convention)]
+        chosen = np.asarray(scales)[choose_scales(boxes, image_size, scales, convention)]
     else:
         chosen = np.asarray(scale_choice, dtype=np.int64)
     if chosen.shape != (len(boxes),):
@@ -60,9 +60,9 @@ def pool_image_windows(
         if scale not in maps:
             raise ConfigError(f"no map at scale {scale}, only at {', '.join(map(str, scales))}")
         rows = np.flatnonzero(chosen == scale)
-        scaled = scale_windows(boxes[rows], image_hw, scale, convention)
+        scaled = scale_windows(boxes[rows], image_size, scale, convention)
         grid = maps[scale]
-        cells = windows_to_cells(scaled, (grid.shape[0], grid.shape[1]), geometry, convention)
+        cells = windows_to_cells(scaled, Size.of(grid), geometry, convention)
         found = pool_windows(grid, cells, pyramid)
         if len(rows) == len(boxes):
             return found

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from sppnet.arrays import Integers
 from sppnet.errors import ConfigError
+from sppnet.sizes import Size
 
 Levels = tuple[int, ...] | Literal["none"]
 """Levels of a pyramid, or `none` for a network without SPP."""
@@ -51,14 +52,14 @@ class Pyramid:
 
     Attributes:
         levels: n of each level's n x n bins; distinct. The paper's detector has (6, 3, 2, 1).
-        fixed_map: height and width in cells of the only map that a network without SPP takes; None with SPP.
+        fixed_map: size in cells of the only map that a network without SPP takes; None with SPP.
 
     Raises:
         ConfigError: no levels, a level below 1 or not an integer, or one twice.
     """
 
     levels: tuple[int, ...] = (6, 3, 2, 1)
-    fixed_map: tuple[int, int] | None = None
+    fixed_map: Size | None = None
 
     def __post_init__(self) -> None:
         levels = tuple(self.levels)
@@ -110,36 +111,32 @@ def parse_levels(value: str | Sequence[int]) -> Levels:
     return Pyramid(tuple(value)).levels
 
 
-def make_pyramid(levels: Levels, maps_hw: Sequence[tuple[int, int]]) -> Pyramid:
-    """Build the pyramid of a network that is trained on maps of the given sizes `(h, w)`, in cells.
+def make_pyramid(levels: Levels, map_sizes: Sequence[Size]) -> Pyramid:
+    """Build the pyramid of a network that is trained on maps of the given sizes, in cells.
 
     Raises:
         ConfigError: a level is finer than a map, or maps of several sizes for a network without SPP.
     """
     if levels != "none":
         pyramid = Pyramid(levels)
-    elif len(set(maps_hw)) == 1:
-        pyramid = Pyramid(WITHOUT_SPP, fixed_map=maps_hw[0])
+    elif len(set(map_sizes)) == 1:
+        pyramid = Pyramid(WITHOUT_SPP, fixed_map=map_sizes[0])
     else:
-        found = " and ".join(_cells(hw) for hw in sorted(set(maps_hw)))
+        found = " and ".join(map(str, sorted(set(map_sizes))))
         raise ConfigError(f"levels: a network without SPP takes maps of one size, not of {found} cells")
-    for map_hw in maps_hw:
-        check_levels(pyramid, map_hw)
+    for map_size in map_sizes:
+        check_levels(pyramid, map_size)
     return pyramid
 
 
-def check_levels(pyramid: Pyramid, map_hw: tuple[int, int]) -> None:
+def check_levels(pyramid: Pyramid, map_size: Size) -> None:
     """Raise `ConfigError` if a level has more bins along an axis than the map has cells: bins would repeat them."""
     finest = max(pyramid.levels)
-    if finest > min(map_hw):
+    if finest > map_size.short_side:
         raise ConfigError(
-            f"levels: {finest} x {finest} bins are finer than a map of {_cells(map_hw)} cells; take larger images "
+            f"levels: {finest} x {finest} bins are finer than a map of {map_size} cells; take larger images "
             "or coarser levels"
         )
-
-
-def _cells(hw: tuple[int, int]) -> str:
-    return f"{hw[0]} x {hw[1]}"
 
 
 def bin_edges(length: int, n: int) -> Integers:
@@ -173,10 +170,9 @@ def pool_full_maps(maps: torch.Tensor, pyramid: Pyramid) -> torch.Tensor:
     """
     if maps.ndim != 4 or 0 in maps.shape[1:]:
         raise ValueError(f"maps must have shape [N, C, H, W] with at least one cell, not {list(maps.shape)}")
-    height, width = maps.shape[2:]
-    if pyramid.fixed_map not in (None, (height, width)):
-        wanted = _cells(pyramid.fixed_map)
-        raise ConfigError(f"a network without SPP takes maps of {wanted} cells only, not {_cells((height, width))}")
+    found = Size(maps.shape[3], maps.shape[2])
+    if pyramid.fixed_map not in (None, found):
+        raise ConfigError(f"a network without SPP takes maps of {pyramid.fixed_map} cells only, not {found}")
     pooled: dict[int, torch.Tensor] = {}
     for step in pyramid.plan():
         if step.source is None:

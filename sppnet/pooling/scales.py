@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from sppnet.arrays import Float64s, Integers
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Convention, check_convention, checked_windows
+from sppnet.sizes import Size
 
 PAPER_SCALES = (480, 576, 688, 864, 1200)
 
@@ -21,28 +22,27 @@ _PAPER_TARGET = 224
 _RELEASED_TARGET = 13 * 16
 
 
-def resized_shape(image_hw: tuple[int, int], scale: int) -> tuple[int, int]:
-    """Return the height and width, pixels, of an image whose short side is resized to `scale`.
+def resized_size(image_size: Size, scale: int) -> Size:
+    """Return the size in pixels of an image whose short side is resized to `scale`.
 
     The long side keeps the aspect ratio, rounded to the nearest pixel (halves up). There is no longest side.
 
     Raises:
         ValueError: an image without pixels, or a scale below 1.
     """
-    height, width = image_hw
-    short = min(height, width)
+    short = image_size.short_side
     if short < 1 or scale < 1:
-        raise ValueError(f"an image of {width} x {height} pixels can't be resized to a short side of {scale}")
+        raise ValueError(f"an image of {image_size} pixels can't be resized to a short side of {scale}")
 
     def resize(side: int) -> int:
         return (2 * side * scale + short) // (2 * short)
 
-    return resize(height), resize(width)
+    return Size(resize(image_size.width), resize(image_size.height))
 
 
 def choose_scales(
     windows: ArrayLike,
-    image_hw: tuple[int, int],
+    image_size: Size,
     scales: Sequence[int],
     convention: Convention = "paper",
 ) -> Integers:
@@ -54,7 +54,7 @@ def choose_scales(
 
     Args:
         windows: `[n, 4]` float, `[x0, y0, x1, y1)` pixels of the original image.
-        image_hw: height and width of the original image, pixels.
+        image_size: of the original image, pixels.
         scales: short sides, in any order.
         convention: `paper` or `released`.
 
@@ -69,7 +69,7 @@ def choose_scales(
     if not scales:
         raise ConfigError("no scales to choose from")
     windows = checked_windows(windows)
-    short = float(min(image_hw))
+    short = float(image_size.short_side)
     pixels = np.maximum((windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1]), 1.0)
     order = np.argsort(np.asarray(scales), kind="stable")  # argmin takes the first, so the smaller, of equals
     sides = np.asarray(scales, dtype=np.float64)[order]
@@ -84,9 +84,7 @@ def choose_scales(
     return chosen
 
 
-def scale_windows(
-    windows: ArrayLike, image_hw: tuple[int, int], scale: int, convention: Convention = "paper"
-) -> Float64s:
+def scale_windows(windows: ArrayLike, image_size: Size, scale: int, convention: Convention = "paper") -> Float64s:
     """Return windows of the original image as windows of the image resized to `scale`, not rounded.
 
     Both axes share one factor: `scale / short side` for `paper`. `released` keeps pixel 1 on pixel 1 and the last on
@@ -95,7 +93,7 @@ def scale_windows(
 
     Args:
         windows: `[n, 4]` float, `[x0, y0, x1, y1)` pixels of the original image.
-        image_hw: height and width of the original image, pixels.
+        image_size: of the original image, pixels.
         scale: short side of the resized image, pixels.
         convention: `paper` or `released`.
 
@@ -108,7 +106,7 @@ def scale_windows(
     """
     check_convention(convention)
     windows = checked_windows(windows)
-    short = min(image_hw)
+    short = image_size.short_side
     if short < 1 or scale < 1:
         raise ValueError(f"an image whose short side is {short} pixels can't be resized to {scale}")
     if convention == "paper" or short == 1:  # one pixel has no first and last to keep

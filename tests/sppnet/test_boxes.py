@@ -23,6 +23,7 @@ from sppnet.boxes import (
     paired_iou,
 )
 from sppnet.errors import DataError
+from sppnet.sizes import Size
 from tests.support.oracles import read_oracle
 
 side = st.integers(0, 60)
@@ -146,9 +147,9 @@ def test_decode_inverts_encode(pairs: list[tuple[list[int], list[int]]]) -> None
 
 
 def test_decode_clips_and_stays_finite() -> None:
-    boxes = decode_boxes([[10, 10, 20, 20], [0, 0, 10, 10]], [[0, 0, 1e4, 1e4], [-9, 0, 0, 0]], (50, 40))
+    boxes = decode_boxes([[10, 10, 20, 20], [0, 0, 10, 10]], [[0, 0, 1e4, 1e4], [-9, 0, 0, 0]], Size(50, 40))
     assert boxes.tolist() == [[0, 0, 50, 40], [0, 0, 0, 10]]
-    assert clip_boxes([[-3, 4, 99, 7.5]], (50, 40)).tolist() == [[0, 4, 50, 7.5]]
+    assert clip_boxes([[-3, 4, 99, 7.5]], Size(50, 40)).tolist() == [[0, 4, 50, 7.5]]
 
 
 def test_encode_rejects_boxes_without_area() -> None:

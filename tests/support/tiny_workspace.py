@@ -19,12 +19,13 @@ from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.reading import map_unit
 from pipelines.shards.writing import AnnotatedImage, write_shard
 from sppnet.networks.backbones import BackboneSpec, build_backbone
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 CATEGORIES = ("disc", "ring", "bar")
 COLOURS = {"disc": (220, 40, 40), "ring": (40, 220, 40), "bar": (40, 40, 220)}
 SCALES = (120, 240)
-SIZE = (160, 120)  # width, height
+SIZE = Size(160, 120)
 CHANNELS = 8
 BACKBONE = BackboneSpec("zf5", width=CHANNELS / 256)
 
@@ -71,7 +72,7 @@ def make_windows(annotation: ImageAnnotation, number: int) -> np.ndarray:
 def make_map(annotation: ImageAnnotation, scale: int, number: int) -> np.ndarray:
     """A map in which channel k is lit under objects of category k."""
     rng = np.random.default_rng(3000 + number)
-    height, width = resized_shape((SIZE[1], SIZE[0]), scale)
+    width, height = resized_size(SIZE, scale)
     grid = rng.uniform(0, 0.3, (max(1, height // 16), max(1, width // 16), CHANNELS))
     for thing in annotation.objects:
         x0, y0, x1, y1 = (round(edge * scale / min(SIZE) / 16) for edge in thing.box)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.bench.inputs import IMAGE_HW, proposal_windows
+from jobs.bench.inputs import IMAGE, proposal_windows
 
 
 def test_windows_lie_inside_the_image_and_depend_on_the_seed_only() -> None:
     windows = proposal_windows(400, 1)
     assert (windows.shape, windows.dtype) == ((400, 4), np.float64)
     assert (windows[:, :2] >= 0).all()
-    assert (windows[:, 2:] <= IMAGE_HW[::-1]).all()
+    assert (windows[:, 2:] <= IMAGE).all()
     assert (windows[:, 2:] - windows[:, :2] >= 1).all()
     np.testing.assert_array_equal(windows, proposal_windows(400, 1))
     assert not np.array_equal(windows, proposal_windows(400, 2))

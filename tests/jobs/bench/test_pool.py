@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.bench.inputs import MAP_HW
+from jobs.bench.inputs import MAP
 from jobs.bench.pool import proposal_cells, random_cells, run
 
 
@@ -26,6 +26,6 @@ def test_inputs_are_cells_of_the_map_and_depend_on_the_seed_only() -> None:
         assert cells.dtype == np.int32
         assert (cells[:, :2] >= 0).all()
         assert (cells[:, :2] < cells[:, 2:]).all()
-        assert (cells[:, 2:] <= MAP_HW[::-1]).all()
+        assert (cells[:, 2:] <= MAP).all()
         np.testing.assert_array_equal(cells, draw(500, 1))
         assert not np.array_equal(cells, draw(500, 2))

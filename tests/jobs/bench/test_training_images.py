@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.bench.training_images import DRAWN_HW, make_images, read_folder, store_images
+from jobs.bench.training_images import DRAWN, make_images, read_folder, store_images
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
@@ -17,7 +17,7 @@ from sppnet.images.decoding import decode_image
 def test_drawn_images_are_jpegs_like_photographs_and_seeded() -> None:
     records = make_images(12)
     assert [record.annotation.objects[0].category for record in records[8:]] == ["class8", "class9", "class0", "class1"]
-    assert all(decode_image(record.data).shape == (*DRAWN_HW, 3) for record in records[:2])
+    assert all(decode_image(record.data).shape == (*DRAWN.hw, 3) for record in records[:2])
     assert 40_000 < np.mean([len(record.data) for record in records]) < 140_000
     assert records[3].data == make_images(4)[3].data != make_images(4, seed=1)[3].data
 

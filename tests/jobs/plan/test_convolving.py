@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.engine.recipe import Recipe
 from sppnet.networks.costs import head_macs, map_cost
+from sppnet.sizes import Size
 from tests.support.measured_runs import PHOTOGRAPHS, TINY
 from tests.support.plans import RATES, steps, written
 
@@ -16,7 +17,7 @@ from tests.support.plans import RATES, steps, written
 def test_pre_training_is_counted_from_its_config(claims: Recipe) -> None:
     found = steps(claims, **PHOTOGRAPHS, **TINY)["zf5"]
     samples = 2000 * 64
-    crop = map_cost(claims.steps["zf5"].spec(), (112, 112)).macs  # type: ignore[attr-defined]
+    crop = map_cost(claims.steps["zf5"].spec(), Size.square(112)).macs  # type: ignore[attr-defined]
     assert found.images == samples
     assert found.macs == 3 * samples * (crop + head_macs((3200, 512, 512, 1000)))
     assert found.parts["decode"] == pytest.approx(samples * 64 * 64 / RATES.decode)

@@ -13,6 +13,7 @@ from jobs.plan.table import plan_table
 from jobs.recipes import find_recipe
 from pipelines.engine.recipe import Recipe, load_recipe
 from sppnet.networks.costs import head_macs, map_cost
+from sppnet.sizes import Size
 from tests.support.measured_runs import CLAIMS, CLAIMS_SECONDS, PHOTOGRAPHS, TINY, VOC07
 from tests.support.plans import RATES, steps
 
@@ -43,7 +44,7 @@ def test_seconds_of_steps_that_store_what_nobody_can_tell_before(claims: Recipe)
 def test_each_stage_is_counted_from_its_config(voc07: Recipe) -> None:
     found = steps(voc07, train=482, val=460)
     maps = voc07.steps["maps"]
-    costs = [map_cost(voc07.steps["backbone"].spec(), (375, 500), scale) for scale in maps.scales]  # type: ignore[attr-defined]
+    costs = [map_cost(voc07.steps["backbone"].spec(), Size(500, 375), scale) for scale in maps.scales]  # type: ignore[attr-defined]
     assert found["maps"].macs == 942 * sum(cost.macs for cost in costs)
     assert found["maps"].written == 942 * sum(cost.bytes for cost in costs) * RATES.compression
     pooled = 460 * 2000 * 25_600 * 5

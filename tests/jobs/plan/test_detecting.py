@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from jobs.plan.detecting import ridge_macs
 from pipelines.engine.recipe import Recipe
 from sppnet.networks.costs import map_cost
+from sppnet.sizes import Size
 from tests.support.measured_runs import PHOTOGRAPHS, TINY
 from tests.support.plans import RATES, steps, written
 
 
 def test_rcnns_way_convolves_every_window_and_others_fewer(claims: Recipe) -> None:
     found = steps(claims, **PHOTOGRAPHS, **TINY)
-    crop = map_cost(claims.steps["squeezenet"].spec(), (227, 227)).macs  # type: ignore[attr-defined]
+    crop = map_cost(claims.steps["squeezenet"].spec(), Size.square(227)).macs  # type: ignore[attr-defined]
     assert found["few-rcnn"].macs == 460 * 100 * (crop + 25_600 * 5)
     assert found["few-spp"].macs == 460 * 100 * 25_600 * 5
     assert found["few-rcnn"].read == 0

@@ -19,7 +19,7 @@ def test_the_bytes_of_maps_are_those_that_extract_counts(chain: Chain) -> None:
     maps = chain.artifact("maps")
     for scale in SCALES:
         for shard in chain.shards("val"):
-            sizes = [(record.height, record.width) for record in chain.records(shard)]
+            sizes = [record.size for record in chain.records(shard)]
             expected = sum(map_cost(BACKBONE, size, scale).bytes for size in sizes)
             assert maps.commit(map_unit(scale, shard)).metrics["raw_bytes"] == expected
 

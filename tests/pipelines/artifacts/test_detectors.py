@@ -16,17 +16,17 @@ from sppnet.networks.network import FcHead, HeadSpec
 from sppnet.pooling.geometry import windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, bin_edges
 from sppnet.pooling.scales import choose_scales, scale_windows
+from sppnet.sizes import Size
 from tests.support.chain import CATEGORIES, SCALES, Chain, write_weights
 from tests.support.stored_rows import regressed
 
 
 def pool_by_hand(image: WindowedImage, window: np.ndarray, detector: Detector) -> np.ndarray:
     """Section 4.1 for one window: its scale, its cells, the maximum of each bin."""
-    width, height = image.image_wh
-    scale = SCALES[int(choose_scales(window[None], (height, width), SCALES)[0])]
+    scale = SCALES[int(choose_scales(window[None], image.image_wh, SCALES)[0])]
     grid = image.maps[scale].astype(np.float64)
-    scaled = scale_windows(window[None], (height, width), scale)
-    x0, y0, x1, y1 = windows_to_cells(scaled, grid.shape[:2], detector.features.geometry)[0]
+    scaled = scale_windows(window[None], image.image_wh, scale)
+    x0, y0, x1, y1 = windows_to_cells(scaled, Size.of(grid), detector.features.geometry)[0]
     bins = []
     for level in (6, 3, 2, 1):
         for top, bottom in bin_edges(y1 - y0, level):
@@ -47,8 +47,7 @@ def detector(chain) -> Detector:
 
 
 def test_both_scales_are_used(image) -> None:
-    width, height = image.image_wh
-    assert set(choose_scales(image.windows, (height, width), SCALES).tolist()) == {0, 1}
+    assert set(choose_scales(image.windows, image.image_wh, SCALES).tolist()) == {0, 1}
 
 
 def test_features_are_the_maxima_of_the_bins(image, detector) -> None:

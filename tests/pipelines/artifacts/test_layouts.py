@@ -26,6 +26,7 @@ from pipelines.artifacts.windows_and_maps import (
     encode_windows,
 )
 from sppnet.errors import ArtifactError
+from sppnet.sizes import Size
 from tests.support.chain import equal_bytes
 from tests.support.stored_rows import decode_examples, encode_detections
 
@@ -48,7 +49,9 @@ def map_rows(draw: st.DrawFn) -> MapRow:
     bits, dtype = draw(st.sampled_from([(np.uint16, np.float16), (np.uint32, np.float32)]))
     shape = draw(st.tuples(*[st.integers(1, 4)] * 3))
     values = draw(hnp.arrays(bits, shape)).view(dtype)
-    return MapRow(draw(KEYS), draw(st.integers(1, 9999)), (draw(st.integers(1, 99)), draw(st.integers(1, 99))), values)
+    return MapRow(
+        draw(KEYS), draw(st.integers(1, 9999)), Size(draw(st.integers(1, 99)), draw(st.integers(1, 99))), values
+    )
 
 
 @st.composite
@@ -118,23 +121,23 @@ class TestMaps:
 
     def test_every_half_float_survives(self) -> None:
         every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(16, 64, 64)
-        (row,) = decode_maps(encode_maps([MapRow("a", 160, (9, 9), every)]), "here")
+        (row,) = decode_maps(encode_maps([MapRow("a", 160, Size(9, 9), every)]), "here")
         assert equal_bytes(row.map, every)
 
     def test_strided_maps_are_written_in_order(self) -> None:
         grid = np.arange(24, dtype=np.float32).reshape(4, 2, 3).transpose(1, 2, 0)
-        (row,) = decode_maps(encode_maps([MapRow("a", 160, (9, 9), grid)]), "here")
+        (row,) = decode_maps(encode_maps([MapRow("a", 160, Size(9, 9), grid)]), "here")
         np.testing.assert_array_equal(row.map, grid)
 
     def test_decoded_maps_are_read_only(self) -> None:
-        data = encode_maps([MapRow("a", 160, (9, 9), np.ones((1, 1, 1), np.float16))])
+        data = encode_maps([MapRow("a", 160, Size(9, 9), np.ones((1, 1, 1), np.float16))])
         (row,) = decode_maps(data, "here")
         with pytest.raises(ValueError, match="read-only"):
             row.map[0, 0, 0] = 2
 
     def test_plain_pyarrow_reads_each_column(self) -> None:
         grid = np.arange(12, dtype=np.float16).reshape(2, 3, 2)
-        file = read(encode_maps([MapRow(str(i), 160 + i, (30, 20), grid + i) for i in range(5)]))
+        file = read(encode_maps([MapRow(str(i), 160 + i, Size(30, 20), grid + i) for i in range(5)]))
         columns = {name: file.read(columns=[name]).column(0).to_pylist() for name in MAPS.names}
         assert columns["scale"] == [160, 161, 162, 163, 164]
         assert columns["image_width"] == [30] * 5
@@ -276,7 +279,7 @@ DECODERS = {
 }
 FILES = {
     "windows": encode_windows([WindowsRow("a", 6, 7, np.zeros((1, 4), np.float32))]),
-    "maps": encode_maps([MapRow("a", 160, (9, 9), np.ones((1, 1, 1), np.float16))]),
+    "maps": encode_maps([MapRow("a", 160, Size(9, 9), np.ones((1, 1, 1), np.float16))]),
     "detections": encode_detections([DetectionRow("a", "car", 0.5, (1, 2, 3, 4), None)]),
     "examples": encode_examples([make_examples("car", 2)]),
     "scores": encode_scores([ScoresRow("a", "full", np.zeros(3, np.float32))]),

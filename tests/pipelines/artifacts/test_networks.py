@@ -22,8 +22,9 @@ from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
-from sppnet.networks.weights import read_safetensors, write_safetensors
+from sppnet.networks.weights import read_metadata, read_safetensors, write_safetensors
 from sppnet.pooling.pyramid import Pyramid
+from sppnet.sizes import Size
 
 SMALL = BackboneSpec("zf5", width=1 / 32)
 LABELS = ("ape", "bee", "cat")
@@ -73,12 +74,13 @@ def test_the_mean_image_travels_with_the_backbone(network: SppNetwork, tmp_path:
 
 
 def test_a_network_without_spp_stays_one(network: SppNetwork, tmp_path: Path) -> None:
-    pyramid = Pyramid((2, 1), fixed_map=(6, 6))
+    pyramid = Pyramid((2, 1), fixed_map=Size(7, 6))
     data = encode_network(network.backbone, network.head, pyramid, LABELS, CURVE, sizes=(112,))
     found = read_network(publish(tmp_path, data)).network
     assert found.pyramid == pyramid
-    assert found.fixed_map == (6, 6)
-    with pytest.raises(ConfigError, match="takes maps of 6 x 6 cells only"):
+    assert found.pyramid.fixed_map == Size(7, 6)
+    assert read_metadata(data)["fixed_map"] == "[6,7]"  # height first, as it was before sizes had a type
+    with pytest.raises(ConfigError, match="takes maps of 7 x 6 cells only"):
         found(torch.zeros(1, 3, 180, 180))
 
 

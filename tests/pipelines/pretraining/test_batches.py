@@ -16,6 +16,7 @@ from pipelines.pretraining.examples import CropExample, EpochOrder, examples_of
 from pipelines.shards.image_cache import ImageCache
 from sppnet.images.network_input import CAFFE_128, normalise_images
 from sppnet.images.training_crops import EpochSizes, TrainingCrops
+from sppnet.sizes import Size
 from tests.support.tiny_workspace import SIZE, make_annotation, make_workspace
 
 
@@ -178,16 +179,16 @@ def test_an_object_larger_than_any_crop_is_cut_at_its_centre_or_not_reached() ->
     ramp = np.zeros((100, 200, 3), np.uint8)
     ramp[:, :, 0], ramp[:, :, 1] = np.arange(200)[None], np.arange(100)[:, None]
     large, small = (20.0, 10.0, 180.0, 90.0), (60.0, 20.0, 100.0, 50.0)
-    assert not cutter.reaches((100, 200), large)
-    assert cutter.reaches((100, 200), small)
+    assert not cutter.reaches(Size(200, 100), large)
+    assert cutter.reaches(Size(200, 100), small)
     assert cutter.cut(ramp, large, np.random.default_rng(0))[0, 0, :2].tolist() == [80, 30]
     by_iou = Cutter("crop", cutter.crops, overlap="iou")
-    assert by_iou.reaches((100, 200), small)
-    assert not by_iou.reaches((100, 200), (60.0, 20.0, 70.0, 30.0))  # far smaller than the crop
-    assert Cutter("object", cutter.crops).reaches((100, 200), large)
+    assert by_iou.reaches(Size(200, 100), small)
+    assert not by_iou.reaches(Size(200, 100), (60.0, 20.0, 70.0, 30.0))  # far smaller than the crop
+    assert Cutter("object", cutter.crops).reaches(Size(200, 100), large)
     # The image as it is stored is twice as large: the box counts in its pixels.
-    assert cutter.reaches((200, 400), tuple(2 * edge for edge in small))
-    assert not cutter.reaches((200, 400), tuple(2 * edge for edge in large))
+    assert cutter.reaches(Size(400, 200), tuple(2 * edge for edge in small))
+    assert not cutter.reaches(Size(400, 200), tuple(2 * edge for edge in large))
 
 
 def test_what_is_reached_is_what_a_crop_of_the_cached_image_overlaps(images: Artifact) -> None:
@@ -198,7 +199,7 @@ def test_what_is_reached_is_what_a_crop_of_the_cached_image_overlaps(images: Art
         for example in EXAMPLES:
             image, box = load_example(cache, example)
             found = cutter.crops.sample_around(image, box, np.random.default_rng(0), min_overlap=minimum, overlap="iou")
-            assert (found is not None) == cutter.reaches((SIZE[1], SIZE[0]), example.box)
+            assert (found is not None) == cutter.reaches(Size(*SIZE), example.box)
 
 
 def test_colours_of_some_images_or_none(images: Artifact) -> None:

@@ -57,7 +57,7 @@ def test_a_windows_feature_is_that_of_its_crop(rcnn: Chain) -> None:
     parts = (rcnn.artifact(name) for name in ("images", "windows", "maps"))
     image = next(ShardInputs(*parts, (SIZE,)).open(rcnn.unit("val/000000"))[0])
     pixels = image.maps[SIZE]
-    assert pixels.shape == (*image.image_wh[::-1], 3)
+    assert pixels.shape == (*image.image_wh.hw, 3)
     features = FeatureInfo.read(rcnn.artifact("svms")).extractor(rcnn.artifact("maps"), rcnn.engine.workspace)
     assert isinstance(features, CropFeatures)
     backbone = read_backbone(rcnn.artifact("network"))

@@ -17,6 +17,7 @@ from sppnet.images.decoding import decode_image
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.weights import read_safetensors, write_safetensors
+from sppnet.sizes import Size
 from tests.support.chain import BACKBONE, SCALES, accounts, add_image, equal_bytes, make_steps, write_weights
 
 STEPS = ("images", "network", "maps")
@@ -46,7 +47,7 @@ def test_maps_are_the_backbones(chain, scale: int, title: str) -> None:
         expected = expected_map(backbone, record, scale)
         assert row.scale == scale
         assert row.image_wh == (record.width, record.height)
-        assert row.map.shape == (*backbone.map_hw(prepare_shape(record, scale)), 32)
+        assert row.map.shape == (*backbone.map_size(prepared_size(record, scale)).hw, 32)
         assert equal_bytes(row.map, expected)
 
 
@@ -68,8 +69,8 @@ def test_a_mean_image_is_subtracted_at_every_scale(chain, tmp_path) -> None:
         assert not equal_bytes(row.map, plain.map)
 
 
-def prepare_shape(record, scale: int) -> tuple[int, int]:
-    return tuple(prepare_image(decode_image(record.data), scale, BACKBONE.preprocessing).shape[2:])
+def prepared_size(record, scale: int) -> Size:
+    return Size.of(prepare_image(decode_image(record.data), scale, BACKBONE.preprocessing)[0, 0])
 
 
 def test_maps_are_not_negative(chain) -> None:

@@ -74,7 +74,7 @@ class TestNegatives:
             objects = boxes_of(image, *CATEGORIES)
             expected = svm_negatives(image.windows, objects, dedupe_iou=0.4 if dedupe == "overlap" else None)
             if dedupe == "response-box":
-                first = first_responses(image.windows, image.image_wh[::-1], SCALES, geometry)
+                first = first_responses(image.windows, image.image_wh, SCALES, geometry)
                 expected = expected[first[expected]]
             found = [window for key, window in parts[1].names() if key == image.key]
             assert found == expected.tolist()

@@ -15,8 +15,9 @@ from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.geometry import windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
 from sppnet.pooling.windows import pool_windows
+from sppnet.sizes import Size
 
 PYRAMID = Pyramid((3, 2, 1))
 SIZE = 96
@@ -43,7 +44,7 @@ def image() -> NDArray[np.uint8]:
 
 def make_image(seed: int, height: int, width: int) -> NDArray[np.uint8]:
     coarse = np.random.default_rng(seed).integers(0, 256, (9, 11, 3), dtype=np.uint8)
-    return resize_image(coarse, (height, width))
+    return resize_image(coarse, Size(width, height))
 
 
 def classifier(network: SppNetwork, sets: dict[str, ViewSet], **fields) -> ViewClassifier:
@@ -62,8 +63,8 @@ def by_hand(
     head, backbone = network.head, network.backbone
     upper = {"scores": lambda x: head(x).softmax(1), "fc6": head.fc6, "fc7": head.fc7, "pool5": lambda x: x.flatten(1)}
     found = []
-    for view in views.views(image.shape[:2]):
-        pixels = resize_image(image, resized_shape(image.shape[:2], view.scale))
+    for view in views.views(Size.of(image)):
+        pixels = resize_image(image, resized_size(Size.of(image), view.scale))
         x, y = view.corner or (0, 0)
         if not view.on_map:
             pixels = pixels[y : y + view.size, x : x + view.size]
@@ -76,7 +77,7 @@ def by_hand(
         cells = np.array([[0, 0, columns, rows]])
         if view.on_map and view.corner is not None and view.size < pixels.shape[1]:
             window = np.array([[x, y, x + view.size, y + view.size]])
-            cells = windows_to_cells(window, (rows, columns), backbone.geometry)
+            cells = windows_to_cells(window, Size(columns, rows), backbone.geometry)
         found.append(upper[layer](pool_windows(grid, cells, network.pyramid)))
     return torch.cat(found).mean(dim=0).numpy()
 
@@ -139,7 +140,7 @@ def test_each_map_is_made_once(network, image) -> None:
         outputs(classifier(network, sets), image)
     finally:
         hook.remove()
-    wanted = [resized_shape(image.shape[:2], scale) for scale in named_views("maps98", SIZE).all_scales]
+    wanted = [resized_size(Size.of(image), scale).hw for scale in named_views("maps98", SIZE).all_scales]
     assert sorted(tuple(shape) for shape in shapes) == sorted([*wanted, *wanted])  # each scale, and mirrored
 
 
@@ -166,7 +167,7 @@ def test_the_mean_image_is_warped_to_each_crop(image) -> None:
     network = make_network(1)
     network.backbone.mean_image = torch.linspace(0, 255, 3 * 40 * 40).view(3, 40, 40)
     (found,) = outputs(classifier(network, {"crop": named_views("crop", SIZE)}), image)
-    pixels = resize_image(image, resized_shape(image.shape[:2], 110))
+    pixels = resize_image(image, resized_size(Size.of(image), 110))
     y, x = ((side - SIZE) // 2 for side in pixels.shape[:2])
     crop = pixels[None, y : y + SIZE, x : x + SIZE]
     backbone = network.backbone
@@ -200,7 +201,7 @@ def backbone_map(backbone: Backbone, image: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def test_a_network_without_spp_takes_crops_of_its_own_size(network, image) -> None:
-    fixed = SppNetwork(network.backbone, Pyramid((3, 2, 1), network.backbone.map_hw((SIZE, SIZE))), network.head)
+    fixed = SppNetwork(network.backbone, Pyramid((3, 2, 1), network.backbone.map_size(Size.square(SIZE))), network.head)
     sets = {"crops10": named_views("crops10", SIZE)}
     (found,) = outputs(classifier(fixed, sets), image)
     np.testing.assert_array_equal(found, outputs(classifier(network, sets), image)[0])

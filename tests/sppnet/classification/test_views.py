@@ -16,7 +16,8 @@ from sppnet.classification.views import (
     view_corners,
 )
 from sppnet.errors import ConfigError
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 from tests.support.oracles import read_oracle
 
 
@@ -25,18 +26,18 @@ def test_counts_are_the_oracles() -> None:
     assert len(rows) == 7
     for row in rows:
         width, height = row["image"]
-        views = named_views("maps96").views((height, width))
+        views = named_views("maps96").views(Size(width, height))
         counts = {scale: sum(view.scale == scale for view in views) for scale in VIEW_SCALES}
         assert {str(scale): count for scale, count in counts.items()} == row["views_per_scale"]
         assert len(set(views)) == len(views) == row["total"]
-        assert len(named_views("maps98").views((height, width))) == row["total"] + 2
+        assert len(named_views("maps98").views(Size(width, height))) == row["total"] + 2
 
 
 @pytest.mark.parametrize(
     ("name", "count", "on_map"), [("crop", 1, False), ("full", 1, True), ("crops10", 10, False), ("maps10", 10, True)]
 )
 def test_single_scale_sets(name: str, count: int, on_map: bool) -> None:
-    views = named_views(name).views((375, 500))
+    views = named_views(name).views(Size(500, 375))
     assert len(views) == count
     assert {view.scale for view in views} == {256}
     assert {view.on_map for view in views} == {on_map}
@@ -44,13 +45,13 @@ def test_single_scale_sets(name: str, count: int, on_map: bool) -> None:
 
 
 def test_ten_views_are_centre_and_corners_of_the_entire_image() -> None:
-    views = named_views("maps10").views((200, 300))  # 256 x 384 when resized
+    views = named_views("maps10").views(Size(300, 200))  # 256 x 384 when resized
     assert [view.corner for view in views if not view.flip] == [(80, 16), (0, 0), (160, 0), (0, 32), (160, 32)]
     assert [view.corner for view in views if view.flip] == [view.corner for view in views if not view.flip]
 
 
 def test_the_full_views_are_whole_images_at_the_single_scale() -> None:
-    *_, plain, mirrored = named_views("maps98", scale=300).views((375, 500))
+    *_, plain, mirrored = named_views("maps98", scale=300).views(Size(500, 375))
     assert (plain.corner, plain.scale, plain.flip) == (None, 300, False)
     assert (mirrored.corner, mirrored.scale, mirrored.flip) == (None, 300, True)
     assert named_views("maps98").full == (256,)
@@ -63,16 +64,16 @@ def test_sizes_go_in_proportion_to_the_papers() -> None:
     assert named_views("full", size=64).full == (73,)
     assert named_views("maps98", 96, scale=100, scales=[96, 120]) == ViewSet((96, 120), 9, 96, flip=True, full=(100,))
     for name in NAMED_VIEWS:
-        views = named_views(name, size=64).views((100, 130))
+        views = named_views(name, size=64).views(Size(130, 100))
         assert len(views) == {"crop": 1, "full": 1, "crops10": 10, "maps10": 10, "maps96": 96, "maps98": 98}[name]
 
 
 def test_positions_of_a_landscape_and_a_portrait() -> None:
-    assert view_corners((100, 160), 60, 3) == ((50, 20), (0, 20), (100, 20))
-    assert view_corners((160, 100), 60, 3) == ((20, 50), (20, 0), (20, 100))
-    assert view_corners((100, 100), 100, 9) == ((0, 0),)
-    assert view_corners((100, 101), 100, 9) == ((0, 0), (1, 0))  # half a pixel is rounded down
-    assert view_corners((100, 160), 60, 0) == ()
+    assert view_corners(Size(160, 100), 60, 3) == ((50, 20), (0, 20), (100, 20))
+    assert view_corners(Size(100, 160), 60, 3) == ((20, 50), (20, 0), (20, 100))
+    assert view_corners(Size(100, 100), 100, 9) == ((0, 0),)
+    assert view_corners(Size(101, 100), 100, 9) == ((0, 0), (1, 0))  # half a pixel is rounded down
+    assert view_corners(Size(160, 100), 60, 0) == ()
 
 
 @given(
@@ -80,7 +81,7 @@ def test_positions_of_a_landscape_and_a_portrait() -> None:
 )
 def test_windows_lie_inside_and_are_distinct(size: int, more_rows: int, more_columns: int, positions: int) -> None:
     height, width = size + more_rows, size + more_columns
-    corners = view_corners((height, width), size, positions)
+    corners = view_corners(Size(width, height), size, positions)
     assert len(set(corners)) == len(corners) <= positions
     for x, y in corners:
         assert 0 <= x <= width - size
@@ -92,10 +93,12 @@ def test_windows_lie_inside_and_are_distinct(size: int, more_rows: int, more_col
 @given(st.integers(16, 600), st.integers(16, 600), st.sampled_from(NAMED_VIEWS), st.booleans())
 def test_views_fit_their_resized_image(height: int, width: int, name: str, flip: bool) -> None:
     chosen = named_views(name)
-    views = ViewSet(chosen.scales, chosen.positions, chosen.size, flip, chosen.full, chosen.maps).views((height, width))
+    views = ViewSet(chosen.scales, chosen.positions, chosen.size, flip, chosen.full, chosen.maps).views(
+        Size(width, height)
+    )
     assert {view.scale for view in views} == set(chosen.all_scales)
     for view in views:
-        rows, columns = resized_shape((height, width), view.scale)
+        columns, rows = resized_size(Size(width, height), view.scale)
         x, y = view.corner or (0, 0)
         assert x + view.size <= columns
         assert y + view.size <= rows
@@ -118,7 +121,7 @@ def test_what_needs_maps_of_any_size() -> None:
         (lambda: ViewSet(full=(0,)), "must be at least 1 pixel"),
         (lambda: named_views("maps96", scales=(200,)), "a view of 224 pixels does not fit into an image of scale 200"),
         (lambda: named_views("maps12"), "no view set 'maps12'; there are: crop, full"),
-        (lambda: view_corners((100, 300), 101, 1), "a view of 101 pixels does not fit into an image of 300 x 100"),
+        (lambda: view_corners(Size(300, 100), 101, 1), "a view of 101 pixels does not fit into an image of 300 x 100"),
     ],
 )
 def test_views_that_can_not_be(make, message: str) -> None:

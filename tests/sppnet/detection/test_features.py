@@ -12,9 +12,10 @@ from sppnet.networks.network import FcHead
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
+from sppnet.sizes import Size
 
 WINDOWS = np.array([[0, 0, 60, 60], [10, 5, 90, 70], [30, 30, 50, 44], [0, 0, 100, 80]], dtype=np.float32)
-WH = (100, 80)
+IMAGE = Size(100, 80)
 
 
 def maps(channels: int = 8) -> dict[int, np.ndarray]:
@@ -37,8 +38,8 @@ def head() -> FcHead:
 
 def test_pool5_is_the_pooled_vector() -> None:
     tensors = {scale: torch.from_numpy(array) for scale, array in maps().items()}
-    wanted = pool_image_windows(tensors, WH, WINDOWS, GEOMETRIES["zf5"], Pyramid((3, 1))).flatten(1)
-    found = extractor()(maps(), WH, WINDOWS)
+    wanted = pool_image_windows(tensors, IMAGE, WINDOWS, GEOMETRIES["zf5"], Pyramid((3, 1))).flatten(1)
+    found = extractor()(maps(), IMAGE, WINDOWS)
     assert found.dtype == torch.float16
     assert torch.equal(found, wanted)
     assert extractor().dimension == 80
@@ -47,18 +48,18 @@ def test_pool5_is_the_pooled_vector() -> None:
 @pytest.mark.parametrize(("layer", "size"), [("fc6", 32), ("fc7", 16)])
 def test_fc_features_are_the_heads(layer: str, size: int) -> None:
     net = head()
-    pooled = extractor()(maps(), WH, WINDOWS).float()
+    pooled = extractor()(maps(), IMAGE, WINDOWS).float()
     with torch.inference_mode():
         wanted = net.fc6(pooled) if layer == "fc6" else net.fc7(pooled)
     features = extractor(layer, net)
     assert features.dimension == size
-    torch.testing.assert_close(features(maps(), WH, WINDOWS), wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(features(maps(), IMAGE, WINDOWS), wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_bfloat16_is_close_and_leaves_the_head_alone() -> None:
     net = head()
-    exact = extractor("fc7", net)(maps(), WH, WINDOWS)
-    lower = extractor("fc7", net, "bfloat16")(maps(), WH, WINDOWS)
+    exact = extractor("fc7", net)(maps(), IMAGE, WINDOWS)
+    lower = extractor("fc7", net, "bfloat16")(maps(), IMAGE, WINDOWS)
     assert lower.dtype == torch.float32
     assert not torch.equal(lower, exact)
     torch.testing.assert_close(lower, exact, rtol=0.05, atol=0.02)
@@ -67,8 +68,8 @@ def test_bfloat16_is_close_and_leaves_the_head_alone() -> None:
 
 def test_no_windows_give_no_features() -> None:
     none = np.zeros((0, 4), dtype=np.float32)
-    assert extractor()(maps(), WH, none).shape == (0, 80)
-    assert extractor("fc7", head())(maps(), WH, none).shape == (0, 16)
+    assert extractor()(maps(), IMAGE, none).shape == (0, 80)
+    assert extractor("fc7", head())(maps(), IMAGE, none).shape == (0, 16)
 
 
 def test_wrong_use_is_refused() -> None:
@@ -79,4 +80,4 @@ def test_wrong_use_is_refused() -> None:
     broken = maps()
     broken[160][:], broken[320][:] = np.nan, np.nan
     with pytest.raises(DataError, match="nan-features"):
-        extractor()(broken, WH, WINDOWS)
+        extractor()(broken, IMAGE, WINDOWS)

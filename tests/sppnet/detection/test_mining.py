@@ -21,6 +21,7 @@ from sppnet.errors import ConfigError, DataError
 from sppnet.pooling.geometry import GEOMETRIES, Convention, windows_to_cells
 from sppnet.pooling.scales import choose_scales, scale_windows
 from sppnet.seeds import derive_seed
+from sppnet.sizes import Size
 
 
 def test_initial_negatives_are_distinct_sorted_and_seeded() -> None:
@@ -103,12 +104,15 @@ def test_windows_with_the_same_response_and_scale_count_once() -> None:
     windows = np.array(
         [[0, 0, 200, 200], [1, 0, 200, 200], [0, 0, 300, 300], [40, 40, 240, 240], [0, 0, 200, 200], [-90, 0, 200, 200]]
     )
-    first = first_responses(windows, (375, 500), (480, 688), geometry)
-    cells = [windows_to_cells(scale_windows(w[None], (375, 500), 480), (30, 40), geometry) for w in windows[[0, 1, 5]]]
+    first = first_responses(windows, Size(500, 375), (480, 688), geometry)
+    cells = [
+        windows_to_cells(scale_windows(w[None], Size(500, 375), 480), Size(40, 30), geometry)
+        for w in windows[[0, 1, 5]]
+    ]
     assert (cells[0] == cells[1]).all()
     assert (cells[0] == cells[2]).all()  # but only once clipped to the map
     assert first.tolist() == [True, False, True, True, False, True]
-    assert first_responses(windows[:0], (375, 500), (480,), geometry).tolist() == []
+    assert first_responses(windows[:0], Size(500, 375), (480,), geometry).tolist() == []
 
 
 @settings(max_examples=20)
@@ -117,16 +121,18 @@ def test_first_responses_are_the_first_of_each_name(seed: int, convention: Conve
     rng = np.random.default_rng(seed)
     corners = rng.integers(0, 60, (40, 2))
     windows = np.concatenate([corners, corners + rng.integers(150, 300, (40, 2))], axis=1)
-    hw, scales, geometry = (400, 500), (480, 688, 864), GEOMETRIES["zf5"]
-    chosen = choose_scales(windows, hw, scales, convention)
+    size, scales, geometry = Size(500, 400), (480, 688, 864), GEOMETRIES["zf5"]
+    chosen = choose_scales(windows, size, scales, convention)
     seen, expected = set(), []
     for window, number in zip(windows, chosen, strict=True):
-        scaled = scale_windows(window[None], hw, scales[number], convention)
-        cells = windows_to_cells(scaled, (500, 500), geometry, convention)  # large enough to clip nothing on that side
+        scaled = scale_windows(window[None], size, scales[number], convention)
+        cells = windows_to_cells(
+            scaled, Size(500, 500), geometry, convention
+        )  # large enough to clip nothing on that side
         name = (int(number), *cells[0].tolist())
         expected.append(name not in seen)
         seen.add(name)
-    found = first_responses(windows, hw, scales, geometry, convention)
+    found = first_responses(windows, size, scales, geometry, convention)
     inside = windows[:, :2].min(axis=1) >= 20  # a window at the border is clipped here, and told apart there
     assert found[inside].sum() >= np.array(expected)[inside].sum()
     assert (found | ~np.array(expected)).all()

@@ -11,6 +11,7 @@ from sppnet.errors import ConfigError, DataError
 from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, normalise_images
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
+from sppnet.sizes import Size
 
 FILL = (1, 2, 3)
 
@@ -94,7 +95,7 @@ def test_features_are_those_of_the_crops_one_by_one() -> None:
     crops = crop_features(backbone, (3, 1), batch=2)
     image = np.random.default_rng(0).integers(0, 256, (90, 140, 3), dtype=np.uint8)
     windows = np.array([[0, 0, 140, 90], [10, 10, 60, 70], [100, 50, 140, 90], [3, 4, 30, 40], [20, 0, 90, 33]], float)
-    found = crops({163: image}, (140, 90), windows)
+    found = crops({163: image}, Size.of(image), windows)
     assert found.shape == (5, crops.dimension) == (5, 10 * 32)
     fill = mean_colour(backbone.preprocessing)
     for row, window in zip(found, windows, strict=True):

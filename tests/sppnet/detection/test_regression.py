@@ -13,6 +13,7 @@ from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.detection.regression import BoxRegressor, BoxRegressors, train_regressor
 from sppnet.detection.ridge import RowBlocks
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.sizes import Size
 from tests.support.textbook_ridge import textbook
 
 
@@ -53,7 +54,7 @@ def test_features_that_carry_nothing_leave_windows_as_they_are() -> None:
     noise = rng.random((100, 6)).astype(np.float32)
     perfect = train_regressor(noise, windows, windows)
     assert np.allclose(perfect.predict(noise, windows, None), windows, atol=1e-9)
-    assert np.array_equal(still(6).predict(noise, windows, (320, 320)), decode_boxes(windows, np.zeros((100, 4))))
+    assert np.array_equal(still(6).predict(noise, windows, Size(320, 320)), decode_boxes(windows, np.zeros((100, 4))))
 
 
 def test_constant_features_learn_the_mean_move() -> None:
@@ -104,9 +105,9 @@ def test_half_precision_and_torch_give_the_same_boxes() -> None:
     regressor = train_regressor(features, windows, targets, ridge=1.0)
     same = train_regressor(features.astype(np.float32), windows, targets, ridge=1.0)
     assert np.array_equal(regressor.weights, same.weights)
-    boxes = regressor.predict(features, windows, (250, 250))
+    boxes = regressor.predict(features, windows, Size(250, 250))
     assert boxes.max() <= 250
-    assert np.allclose(regressor.predict(torch.from_numpy(features), windows, (250, 250)), boxes, atol=1e-3)
+    assert np.allclose(regressor.predict(torch.from_numpy(features), windows, Size(250, 250)), boxes, atol=1e-3)
 
 
 def test_regression_brings_boxes_closer() -> None:

@@ -18,8 +18,10 @@ from sppnet.images.network_input import (
     Preprocessing,
     normalise_images,
     prepare_image,
+    resize_image,
 )
-from sppnet.pooling.scales import resized_shape
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 
 def picture(height: int = 12, width: int = 17) -> np.ndarray:
@@ -55,7 +57,7 @@ def test_prepare_reorders_and_subtracts() -> None:
     image = np.zeros((20, 30, 3), dtype=np.uint8)
     image[...] = (10, 20, 30)
     tensor = prepare_image(image, 40, SQUEEZENET_CAFFE)
-    assert tensor.shape == (1, 3, *resized_shape((20, 30), 40))
+    assert tensor.shape == (1, 3, *resized_size(Size(30, 20), 40).hw)
     assert tensor.is_contiguous(memory_format=torch.channels_last)
     assert tensor[0, :, 5, 7].tolist() == [30 - 104, 20 - 117, 10 - 123]
 
@@ -64,10 +66,10 @@ def test_prepare_reorders_and_subtracts() -> None:
 @given(height=st.integers(2, 60), width=st.integers(2, 60), scale=st.integers(2, 90), seed=st.integers(0, 2**32 - 1))
 def test_opencv_and_torch_resize_within_one_grey_level(height: int, width: int, scale: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    shape = resized_shape((height, width), scale)
-    ours = network_input._resize_cv2(image, shape).astype(np.float32)
-    other = network_input._resize_torch(torch.from_numpy(image), shape)[0].permute(1, 2, 0).numpy()
-    assert ours.shape == other.shape == (*shape, 3)
+    size = resized_size(Size(width, height), scale)
+    ours = resize_image(image, size).astype(np.float32)
+    other = network_input._resize_torch(torch.from_numpy(image), size)[0].permute(1, 2, 0).numpy()
+    assert ours.shape == other.shape == (*size.hw, 3)
     assert np.abs(ours - other).max() <= 1.0
 
 

@@ -15,6 +15,7 @@ from sppnet.images.training_crops import (
     overlapping_origins,
     resize_short_side,
 )
+from sppnet.sizes import Size
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -25,14 +26,14 @@ def coordinates(height: int, width: int) -> np.ndarray:
 
 def test_five_positions_of_the_entire_image() -> None:
     rng = np.random.default_rng(0)
-    origins = [crop_origin((256, 340), 224, "five", rng) for _ in range(500)]
+    origins = [crop_origin(Size(340, 256), 224, "five", rng) for _ in range(500)]
     assert set(origins) == {(16, 58), (0, 0), (0, 116), (32, 0), (32, 116)}
     assert all(70 < origins.count(one) < 130 for one in set(origins))
 
 
 def test_uniform_positions_reach_every_place() -> None:
     rng = np.random.default_rng(0)
-    origins = {crop_origin((10, 12), 8, "uniform", rng) for _ in range(500)}
+    origins = {crop_origin(Size(12, 10), 8, "uniform", rng) for _ in range(500)}
     assert origins == {(top, left) for top in range(3) for left in range(5)}
 
 
@@ -115,14 +116,14 @@ def test_crops_that_overlap_a_box_are_all_that_do(
     inside = np.zeros((height, width), dtype=np.uint8)
     inside[y0:y1, x0:x1] = 1
     area = (x1 - x0) * (y1 - y0)
-    found = overlapping_origins((height, width), (x0, y0, x1, y1), size, 0.5, overlap=overlap, where=where)
+    found = overlapping_origins(Size(width, height), (x0, y0, x1, y1), size, 0.5, overlap=overlap, where=where)
 
     def share(top: int, left: int) -> float:
         covered = int(inside[top : top + size, left : left + size].sum())
         return covered / (area if overlap == "object" else area + size * size - covered)
 
     if where == "five":
-        places = five_origins((height, width), size)
+        places = five_origins(Size(width, height), size)
     else:
         places = [(top, left) for top in range(height - size + 1) for left in range(width - size + 1)]
     assert [tuple(origin) for origin in found.tolist()] == [place for place in places if share(*place) >= 0.5]
@@ -186,6 +187,6 @@ def test_wrong_crops_are_named(values: dict[str, object], message: str) -> None:
 
 def test_image_smaller_than_the_crop() -> None:
     with pytest.raises(ConfigError, match="64 pixels from an image of 90 x 40"):
-        crop_origin((40, 90), 64, "five", np.random.default_rng(0))
+        crop_origin(Size(90, 40), 64, "five", np.random.default_rng(0))
     with pytest.raises(ConfigError, match="overlap"):
-        overlapping_origins((9, 9), (0, 0, 2, 2), 4, 0.5, overlap="area")
+        overlapping_origins(Size(9, 9), (0, 0, 2, 2), 4, 0.5, overlap="area")

@@ -20,6 +20,7 @@ from sppnet.images.network_input import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from sppnet.networks.weights import load_state, read_safetensors, write_safetensors
 from sppnet.pooling.geometry import GEOMETRIES
+from sppnet.sizes import Size
 from tests.support.footprints import footprint
 
 ZF = BackboneSpec("zf5", width=0.05)
@@ -131,8 +132,8 @@ def test_geometry_of_table_1_is_the_known_one(architecture: str) -> None:
     assert backbone.geometry == GEOMETRIES[architecture]
     assert BackboneSpec(architecture, response_norm=False).to_dict()["response_norm"] is False
     cells = 13 if backbone.geometry.stride == 16 else 18
-    assert backbone.map_hw((224, 224)) == (cells, cells)
-    assert backbone.map_hw((180, 224)) == ({13: 10, 18: 14}[cells], cells)
+    assert backbone.map_size(Size(224, 224)) == Size(cells, cells)
+    assert backbone.map_size(Size(224, 180)) == Size(cells, {13: 10, 18: 14}[cells])
 
 
 def test_geometry_of_torchvisions_classifiers() -> None:
@@ -162,14 +163,14 @@ def test_geometry_is_the_gradient_footprint_of_a_cell(architecture: str) -> None
 
 
 @pytest.mark.parametrize("architecture", [*TABLE_1, *OTHERS])
-def test_map_hw_of_every_architecture_is_the_forward_shape(architecture: str) -> None:
+def test_map_size_of_every_architecture_is_the_forward_shape(architecture: str) -> None:
     backbone = copy.deepcopy(without_values(architecture)).to_empty(device="cpu")
     with torch.inference_mode():
         for tensor in (*backbone.parameters(), *backbone.buffers()):  # a norm's band is in no state dict
             tensor.zero_()
         for hw in ((73, 99), (100, 82)):
             maps = backbone(torch.rand(1, 3, *hw))
-            assert maps.shape == (1, backbone.channels, *backbone.map_hw(hw))
+            assert maps.shape == (1, backbone.channels, *backbone.map_size(Size(*hw[::-1])).hw)
             assert float(maps.min()) >= 0
 
 
@@ -226,28 +227,28 @@ def test_earlier_cuts() -> None:
 
 @pytest.mark.parametrize(("side", "cells"), [(180, 10), (224, 13), (227, 13)])
 def test_zf5_map_sizes_of_the_paper(zf: Backbone, side: int, cells: int) -> None:
-    assert zf.map_hw((side, side)) == (cells, cells)
+    assert zf.map_size(Size.square(side)) == Size.square(cells)
 
 
 @settings(max_examples=25)
 @given(height=st.integers(32, 150), width=st.integers(32, 150))
-def test_map_hw_is_the_forward_shape(zf: Backbone, squeezenet: Backbone, height: int, width: int) -> None:
+def test_map_size_is_the_forward_shape(zf: Backbone, squeezenet: Backbone, height: int, width: int) -> None:
     for backbone in (zf, squeezenet):
         with torch.inference_mode():
             maps = backbone(torch.zeros(1, 3, height, width))
-        assert maps.shape == (1, backbone.channels, *backbone.map_hw((height, width)))
+        assert maps.shape == (1, backbone.channels, *backbone.map_size(Size(width, height)).hw)
 
 
 def test_too_small_an_image_is_a_config_error(zf: Backbone) -> None:
     with pytest.raises(ConfigError, match="5 pixels"):
-        zf.map_hw((5, 300))
+        zf.map_size(Size(300, 5))
 
 
-def test_map_hw_works_in_and_out_of_inference_mode() -> None:
+def test_map_size_works_in_and_out_of_inference_mode() -> None:
     backbone = build_backbone(BackboneSpec("zf5", 0.07))
     with torch.inference_mode():
-        first = backbone.map_hw((301, 402))
-    assert first == backbone.map_hw((301, 402)) == (18, 24)
+        first = backbone.map_size(Size(402, 301))
+    assert first == backbone.map_size(Size(402, 301)) == Size(24, 18)
     assert next(copy.deepcopy(backbone).parameters()).device.type == "cpu"
 
 

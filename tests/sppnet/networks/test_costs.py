@@ -4,6 +4,7 @@ import torch
 
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.costs import head_macs, map_cost
+from sppnet.sizes import Size
 
 ZF5_224 = (
     96 * 3 * 49 * 112 * 112
@@ -15,7 +16,7 @@ ZF5_224 = (
 
 
 def test_zf5_at_224_costs_what_its_shapes_say() -> None:
-    cost = map_cost(BackboneSpec("zf5", response_norm=False), (224, 224))
+    cost = map_cost(BackboneSpec("zf5", response_norm=False), Size(224, 224))
     assert cost.macs == ZF5_224
     assert cost.shape == (13, 13, 256)
     assert cost.bytes == 13 * 13 * 256 * 2
@@ -23,7 +24,7 @@ def test_zf5_at_224_costs_what_its_shapes_say() -> None:
 
 def test_the_map_of_an_image_at_a_scale_has_the_size_of_the_real_one() -> None:
     spec = BackboneSpec("zf5", width=0.125)
-    cost = map_cost(spec, (375, 500), 480)
+    cost = map_cost(spec, Size(500, 375), 480)
     with torch.inference_mode():
         real = build_backbone(spec).eval()(torch.zeros(1, 3, 480, 640))
     assert cost.shape == (*real.shape[2:], real.shape[1])
@@ -32,7 +33,7 @@ def test_the_map_of_an_image_at_a_scale_has_the_size_of_the_real_one() -> None:
 def test_two_scales_cost_as_their_areas() -> None:
     """The paper's section 4.3: time goes with the number of pixels."""
     spec = BackboneSpec("zf5")
-    ratio = map_cost(spec, (375, 500), 1200).macs / map_cost(spec, (375, 500), 480).macs
+    ratio = map_cost(spec, Size(500, 375), 1200).macs / map_cost(spec, Size(500, 375), 480).macs
     assert 0.97 * 6.25 < ratio < 1.03 * 6.25
 
 

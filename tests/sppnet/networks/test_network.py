@@ -9,6 +9,7 @@ from sppnet.errors import ConfigError
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, FcLayer, HeadSpec, SppNetwork
 from sppnet.pooling.pyramid import Pyramid, make_pyramid, pool_full_maps
+from sppnet.sizes import Size
 
 
 def make_network(dropout: float = 0.5) -> SppNetwork:
@@ -149,14 +150,14 @@ def test_wrong_head_for_the_pyramid_is_named() -> None:
 def test_a_network_without_spp_takes_one_size() -> None:
     torch.manual_seed(0)
     backbone = build_backbone(BackboneSpec("zf5", width=0.05))
-    pyramid = make_pyramid("none", [backbone.map_hw((112, 112))])
+    pyramid = make_pyramid("none", [backbone.map_size(Size.square(112))])
     network = SppNetwork(backbone, pyramid, FcHead(36 * 16, (8, 8), 5)).eval()
-    assert network.fixed_map == (6, 6)
-    assert make_network().fixed_map is None
+    assert network.pyramid.fixed_map == Size.square(6)
+    assert make_network().pyramid.fixed_map is None
     with torch.inference_mode():
         maps = network.backbone(images := torch.randn(2, 3, 112, 112))
         torch.testing.assert_close(network(images), network.head(maps.flatten(2).transpose(1, 2)))
-        with pytest.raises(ConfigError, match="takes maps of 6 x 6 cells only, not 7 x 6"):
+        with pytest.raises(ConfigError, match="takes maps of 6 x 6 cells only, not 6 x 7"):
             network(torch.randn(1, 3, 128, 112))
 
 

@@ -15,6 +15,7 @@ from sppnet.networks.receptive_fields import trace_geometry
 from sppnet.networks.responses import receptive_field_boxes, strongest_cells
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.scales import scale_windows
+from sppnet.sizes import Size
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +31,14 @@ def test_a_box_holds_exactly_the_pixels_that_reach_the_cell(trunk: nn.Sequential
     image = torch.rand(1, 3, 40, 52, requires_grad=True)
     trunk(image)[0, :, cell[1], cell[0]].sum().backward()
     rows, columns = (torch.nonzero(image.grad[0].abs().sum(dim=(0, axis))).flatten() for axis in (2, 1))
-    box = receptive_field_boxes([cell], trace_geometry(trunk), (52, 40), 40)
+    box = receptive_field_boxes([cell], trace_geometry(trunk), Size(52, 40), 40)
     reached = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    np.testing.assert_array_equal(clip_boxes(box, (52, 40))[0], [int(edge) for edge in reached])
+    np.testing.assert_array_equal(clip_boxes(box, Size(52, 40))[0], [int(edge) for edge in reached])
 
 
 def test_zf5s_fields_at_the_rim_and_at_a_scale():
     """Receptive field 139, stride 16, padding 55; an image of 500 x 344 at scale 688 is twice as large."""
-    found = receptive_field_boxes([(0, 0), (10, 4)], GEOMETRIES["zf5"], (500, 344), 688)
+    found = receptive_field_boxes([(0, 0), (10, 4)], GEOMETRIES["zf5"], Size(500, 344), 688)
     np.testing.assert_array_equal(found, [[-27.5, -27.5, 42.0, 42.0], [52.5, 4.5, 122.0, 74.0]])
 
 
@@ -49,7 +50,7 @@ def test_zf5s_fields_at_the_rim_and_at_a_scale():
 )
 def test_scaled_back_a_field_has_the_networks_size_and_place(cell, wh, scale, net):
     geometry = GEOMETRIES[net]
-    (box,) = scale_windows(receptive_field_boxes([cell], geometry, wh, scale), (wh[1], wh[0]), scale)
+    (box,) = scale_windows(receptive_field_boxes([cell], geometry, Size(*wh), scale), Size(*wh), scale)
     np.testing.assert_allclose(box[2:] - box[:2], geometry.receptive_field)
     np.testing.assert_allclose(box[:2], np.array(cell) * geometry.stride - geometry.padding, atol=1e-6)
 
@@ -74,6 +75,6 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="0 x 3 cells"):
         strongest_cells(values[:0], [0])
     with pytest.raises(ValueError, match="cells must have shape"):
-        receptive_field_boxes([0, 1], GEOMETRIES["zf5"], (10, 10), 10)
+        receptive_field_boxes([0, 1], GEOMETRIES["zf5"], Size(10, 10), 10)
     with pytest.raises(ValueError, match="can't be resized"):
-        receptive_field_boxes([(0, 1)], GEOMETRIES["zf5"], (10, 0), 10)
+        receptive_field_boxes([(0, 1)], GEOMETRIES["zf5"], Size(10, 0), 10)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import GEOMETRIES, Geometry, axis_cells, windows_to_cells
+from sppnet.sizes import Size
 from tests.support.oracles import read_oracle
 
 
@@ -34,8 +35,8 @@ def test_windows_to_cells_equal_every_vector() -> None:
     for x, y in itertools.pairwise(rows):
         if (x["net"], x["convention"]) == (y["net"], y["convention"]):
             window = [[x["lo"], y["lo"], x["hi"], y["hi"]]]
-            hw = (y["map_size"], x["map_size"])
-            cells = windows_to_cells(window, hw, GEOMETRIES[x["net"]], x["convention"])
+            size = Size(x["map_size"], y["map_size"])
+            cells = windows_to_cells(window, size, GEOMETRIES[x["net"]], x["convention"])
             (cx0, cx1), (cy0, cy1) = x["cells"], y["cells"]
             assert cells.tolist() == [[cx0, cy0, cx1, cy1]]
             assert cells.dtype == np.int32
@@ -75,7 +76,7 @@ def test_appendix_a_offsets_of_zf5() -> None:
 
 
 def test_no_windows() -> None:
-    cells = windows_to_cells(np.empty((0, 4)), (10, 10), GEOMETRIES["zf5"])
+    cells = windows_to_cells(np.empty((0, 4)), Size(10, 10), GEOMETRIES["zf5"])
     assert cells.shape == (0, 4)
     assert cells.dtype == np.int32
 
@@ -83,14 +84,14 @@ def test_no_windows() -> None:
 def test_errors() -> None:
     window = [[0.0, 0.0, 9.0, 9.0]]
     with pytest.raises(ConfigError, match="no released constants"):
-        windows_to_cells(window, (10, 10), GEOMETRIES["convnet5"], "released")
+        windows_to_cells(window, Size(10, 10), GEOMETRIES["convnet5"], "released")
     with pytest.raises(ConfigError, match="'caffe' is unknown"):
-        windows_to_cells(window, (10, 10), GEOMETRIES["zf5"], "caffe")  # type: ignore[arg-type]
+        windows_to_cells(window, Size(10, 10), GEOMETRIES["zf5"], "caffe")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one cell"):
-        windows_to_cells(window, (0, 10), GEOMETRIES["zf5"])
+        windows_to_cells(window, Size(10, 0), GEOMETRIES["zf5"])
     with pytest.raises(ValueError, match="finite"):
-        windows_to_cells([[0.0, 0.0, np.nan, 9.0]], (10, 10), GEOMETRIES["zf5"])
+        windows_to_cells([[0.0, 0.0, np.nan, 9.0]], Size(10, 10), GEOMETRIES["zf5"])
     with pytest.raises(ValueError, match=r"shape \[n, 4\]"):
-        windows_to_cells(window[0], (10, 10), GEOMETRIES["zf5"])
+        windows_to_cells(window[0], Size(10, 10), GEOMETRIES["zf5"])
     with pytest.raises(ConfigError, match="stride of at least 1"):
         Geometry(139, 0, 55)

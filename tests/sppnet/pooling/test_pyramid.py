@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from sppnet.errors import ConfigError
 from sppnet.pooling.pyramid import Pyramid, bin_edges, check_levels, make_pyramid, parse_levels, pool_full_maps
+from sppnet.sizes import Size
 from tests.support.oracles import read_oracle
 
 
@@ -98,28 +99,28 @@ def test_levels_by_name_or_list() -> None:
 def test_without_spp_it_is_the_last_pooling_of_the_paper(cells: int, kernel: int, stride: int) -> None:
     torch.manual_seed(0)
     maps = torch.randn(2, 5, cells, cells)
-    pyramid = make_pyramid("none", [(cells, cells)])
-    assert (pyramid.levels, pyramid.fixed_map) == ((6,), (cells, cells))
+    pyramid = make_pyramid("none", [Size.square(cells)])
+    assert (pyramid.levels, pyramid.fixed_map) == ((6,), Size.square(cells))
     pooled = pool_full_maps(maps, pyramid).transpose(1, 2).reshape(2, 5, 6, 6)
     assert torch.equal(pooled, functional.max_pool2d(maps, kernel, stride))
-    with pytest.raises(ConfigError, match=f"takes maps of {cells} x {cells} cells only, not 10 x {cells}"):
+    with pytest.raises(ConfigError, match=f"takes maps of {cells} x {cells} cells only, not {cells} x 10"):
         pool_full_maps(maps[:, :, :10], pyramid)
 
 
 def test_without_spp_maps_have_one_size() -> None:
-    assert make_pyramid("none", [(13, 13), (13, 13)]).fixed_map == (13, 13)
+    assert make_pyramid("none", [Size.square(13), Size.square(13)]).fixed_map == Size.square(13)
     with pytest.raises(ConfigError, match="without SPP takes maps of one size, not of 10 x 10 and 13 x 13 cells"):
-        make_pyramid("none", [(13, 13), (10, 10)])
-    assert make_pyramid((6, 3, 2, 1), [(13, 13), (10, 10)]) == Pyramid()
+        make_pyramid("none", [Size.square(13), Size.square(10)])
+    assert make_pyramid((6, 3, 2, 1), [Size.square(13), Size.square(10)]) == Pyramid()
 
 
 def test_levels_finer_than_the_smallest_map_are_refused() -> None:
-    check_levels(Pyramid(), (6, 9))
-    with pytest.raises(ConfigError, match="levels: 6 x 6 bins are finer than a map of 9 x 5 cells"):
-        check_levels(Pyramid((1, 2, 3, 6)), (9, 5))
+    check_levels(Pyramid(), Size(9, 6))
+    with pytest.raises(ConfigError, match="levels: 6 x 6 bins are finer than a map of 5 x 9 cells"):
+        check_levels(Pyramid((1, 2, 3, 6)), Size(5, 9))
     for levels in ((6, 1), "none"):
         with pytest.raises(ConfigError, match="finer than a map of 5 x 5 cells"):
-            make_pyramid(levels, [(5, 5)])
+            make_pyramid(levels, [Size.square(5)])
 
 
 def test_errors() -> None:
