@@ -15,7 +15,7 @@ def test_a_complete_run_prints_its_figures_and_where_its_report_is(run: Path) ->
     last = told["steps"]["full+bb"]
     assert (told["voc07_map"], told["area_map"]) == (last["voc07_map"], last["area_map"])
     assert (told["run"], told["workspace"]) == ("chain", str(run / "workspace"))
-    assert told["report"] == f"{run}/workspace/runs/{told['folder']}/report.html"
+    assert Path(told["report"]) == run / "workspace" / "runs" / told["folder"] / "report.html"
     assert Path(told["report"]).read_text().startswith("<!doctype html>")
     percent = [f"{100 * last[name]:.1f} %" for name in ("voc07_map", "area_map")]
     assert outcome.lines[-2:] == [
