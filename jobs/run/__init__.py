@@ -1,1 +1,1 @@
-"""Running a recipe, watched: progress, results, status."""
+"""Running a recipe, watched and recorded: progress, results, status, and the history of a workspace's runs."""

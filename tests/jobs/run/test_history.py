@@ -19,6 +19,7 @@ from jobs.run.history import (
     run_fingerprint,
     start_run,
 )
+from jobs.run.summary import read_summary
 from sppnet.errors import ArtifactError, ConfigError
 from tests.support.recorded_runs import files, make
 from tests.support.toy_fixtures import Toys
@@ -145,3 +146,15 @@ def test_a_corrupt_recipe_is_told(toys: Toys, data: bytes, message: str) -> None
     folder.write("recipe.yaml", data)
     with pytest.raises(ArtifactError, match=f"recipe.yaml is corrupt: {message}"):
         folder.recipe()
+
+
+@pytest.mark.s3
+def test_a_history_in_an_object_store(toys: Toys, s3: str, clock: list[str]) -> None:
+    toys.workspace = s3
+    first, other, again = make(toys.engine()), make(toys.engine(power=3)), make(toys.engine(power=3))
+    assert other.folder.key == again.folder.key
+    assert list_runs(first.folder.store) == [first.folder.key, other.folder.key]
+    assert last_run(first.folder.store, "toy") == other.folder.key
+    assert files(other.folder) == ["events", "events", "recipe.yaml", "summary.json"]
+    assert find_run(first.folder.store, first.folder.key.fingerprint[:6]).recipe()["steps"]["raise"]["power"] == 2
+    assert read_summary(again.folder).state == "done"
