@@ -174,7 +174,7 @@ def project_files() -> Iterator[Path]:
 
 def test_no_file_knows_a_machine() -> None:
     """No home folder, no place of anybody's checkout."""
-    wrong = re.compile(r"(?<![\w.])/(?:home|Users|root|mnt|work|workspaces?)/[\w.-]+")
+    wrong = re.compile(r"(?<![\w.}])/(?:home|Users|root|mnt|work|workspaces?)/[\w.-]+")
     found = []
     for path in project_files():
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
