@@ -11,7 +11,6 @@ from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix, nms
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.sampling import svm_negatives
-from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed
 from tests.support.chain import CATEGORIES, Silent, accounts, equal_bytes
 from tests.support.stored_rows import decode_examples
