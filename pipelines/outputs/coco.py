@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,21 +49,3 @@ def _entries(table: DetectionTable, numbers: Numbers) -> Iterable[str]:
             f'{{"image_id": {images[image]}, "category_id": {ids[category]}, '
             f'"bbox": [{x:.10g}, {y:.10g}, {w:.10g}, {h:.10g}], "score": {score:.9g}}}'
         )
-
-
-def read_coco(data: bytes, numbers: Numbers) -> DetectionTable:
-    """Read COCO's results; the inverse of `write_coco` for images and categories that `numbers` knows."""
-    found = json.loads(data)
-    images = {number: place for place, number in enumerate(numbers.images.values())}
-    ids = {number: place for place, number in enumerate(numbers.categories.values())}
-    boxes = np.array([entry["bbox"] for entry in found], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return DetectionTable(
-        tuple(numbers.images),
-        tuple(numbers.categories),
-        np.array([images[entry["image_id"]] for entry in found], np.int32),
-        np.array([ids[entry["category_id"]] for entry in found], np.int32),
-        np.array([entry["score"] for entry in found], np.float32),
-        boxes.astype(np.float32),
-        np.full((len(found), 4), np.nan, np.float32),
-    )

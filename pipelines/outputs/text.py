@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.artifacts.detections import DetectionTable
 from pipelines.outputs.ids import Numbers
@@ -22,12 +21,6 @@ def one_based(boxes: Float32s) -> Float64s:
     """Return VOC's and ILSVRC's corners of 0-based half-open boxes `[n, 4]`: `xmin ymin xmax ymax`, inclusive."""
     corners: Float64s = boxes.astype(np.float64) + _FIRST_PIXEL
     return corners
-
-
-def zero_based(corners: Float64s) -> Float32s:
-    """Return the inverse of `one_based`."""
-    boxes: Float32s = (corners - _FIRST_PIXEL).astype(np.float32)
-    return boxes
 
 
 def lines(table: DetectionTable, names: Iterable[str]) -> Iterator[str]:
@@ -71,23 +64,6 @@ def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split
     return paths
 
 
-def read_voc(data: bytes, category: str, where: str) -> DetectionTable:
-    """Read a comp3 or comp4 file.
-
-    Raises:
-        ConfigError: It is something else; the message names `where` and the line.
-    """
-    rows = [line.split() for line in data.decode("utf-8", "replace").splitlines()]
-    try:
-        values = np.array([[float(value) for value in row[1:]] for row in rows]).reshape(len(rows), 5)
-    except ValueError as error:
-        wrong = next((n for n, row in enumerate(rows, 1) if len(row) != 6 or not all(map(_is_number, row[1:]))), 0)
-        raise ConfigError(f"{where}: line {wrong} is not '<image> <score> <xmin> <ymin> <xmax> <ymax>'") from error
-    keys = {key: number for number, key in enumerate(dict.fromkeys(row[0] for row in rows))}
-    image = np.array([keys[row[0]] for row in rows], np.int32)
-    return _table(tuple(keys), (category,), image, np.zeros(len(rows), np.int32), values)
-
-
 def write_det(tables: Iterable[DetectionTable], numbers: Numbers, split: str, folder: Path) -> list[Path]:
     """Write ILSVRC DET's submission: `<image index> <DET id> <confidence> <xmin> <ymin> <xmax> <ymax>` a line.
 
@@ -102,53 +78,3 @@ def write_det(tables: Iterable[DetectionTable], numbers: Numbers, split: str, fo
             pairs = zip(table.image.tolist(), table.category.tolist(), strict=True)
             file.writelines(lines(table, (f"{images[image]} {ids[category]}" for image, category in pairs)))
     return [path]
-
-
-def read_det(data: bytes, numbers: Numbers, where: str) -> DetectionTable:
-    """Read ILSVRC DET's submission, this project's or any other's.
-
-    Raises:
-        ConfigError: It is something else, or has an image index or DET id that `numbers` does not know.
-    """
-    rows = [line.split() for line in data.decode("utf-8", "replace").splitlines()]
-    try:
-        values = np.array(rows, dtype=np.float64).reshape(len(rows), 7)
-    except ValueError as error:
-        wrong = next((n for n, row in enumerate(rows, 1) if len(row) != 7 or not all(map(_is_number, row))), 0)
-        raise ConfigError(
-            f"{where}: line {wrong} is not '<image index> <id> <confidence> <xmin> <ymin> <xmax> <ymax>'"
-        ) from error
-    image, keys = _places(values[:, 0], numbers.images, f"{where}: image index")
-    category, categories = _places(values[:, 1], numbers.categories, f"{where}: id")
-    return _table(keys, categories, image, category, values[:, 2:])
-
-
-def _places(given: Float64s, numbers: Mapping[str, int], what: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
-    """Return, of numbers in a file, indices into the names that have them, in order of their numbers."""
-    ordered = sorted((number, name) for name, number in numbers.items())
-    known = np.array([number for number, _ in ordered], dtype=np.float64)
-    place = np.minimum(np.searchsorted(known, given), max(len(known) - 1, 0))
-    strange = np.flatnonzero(known[place] != given) if len(known) else np.arange(len(given))
-    if len(strange):
-        raise ConfigError(f"{what} {given[strange[0]]:g} in line {strange[0] + 1} is not known")
-    return place.astype(np.int32), tuple(name for _, name in ordered)
-
-
-def _table(
-    keys: tuple[str, ...],
-    categories: tuple[str, ...],
-    image: npt.NDArray[np.int32],
-    category: npt.NDArray[np.int32],
-    values: Float64s,
-) -> DetectionTable:
-    none = np.full((len(values), 4), np.nan, np.float32)
-    scores, boxes = values[:, 0].astype(np.float32), zero_based(values[:, 1:])
-    return DetectionTable(keys, categories, image, category, scores, boxes, none)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -13,10 +13,10 @@ from jobs.apply.corpus import LEDGER
 from jobs.apply.score import OWN_DETECTIONS, ScoreRequest, score_engine
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.image_tars import encode_images
-from pipelines.outputs.text import read_voc
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, Chain, write_recipe
 from tests.support.in_process import Outcome, sppnet
+from tests.support.output_readers import read_voc
 from tests.support.scored_runs import export, stored, val_keys
 
 
@@ -87,8 +87,8 @@ def test_an_ensemble_in_tars(chain: Chain, run: Path, tmp_path: Path) -> None:
     more = ("--detector", "both", "--format", "voc", "--boxes", "windows")
     assert score(run, f"{tmp_path}/part-{{0..1}}.tar", tmp_path / "w", *more).code == 0
     for name in CATEGORIES:
-        both = read_voc((tmp_path / "w" / f"comp4_det_all_{name}.txt").read_bytes(), name, name)
-        full = read_voc((tmp_path / "full" / f"comp4_det_val_{name}.txt").read_bytes(), name, name)
+        both = read_voc((tmp_path / "w" / f"comp4_det_all_{name}.txt").read_bytes(), name)
+        full = read_voc((tmp_path / "full" / f"comp4_det_val_{name}.txt").read_bytes(), name)
         assert plain(list(both.rows())) == plain(list(full.rows()))
 
 

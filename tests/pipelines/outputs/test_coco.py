@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from pipelines.artifacts.detections import DetectionTable
-from pipelines.outputs.coco import read_coco, write_coco
+from pipelines.outputs.coco import write_coco
 from pipelines.outputs.ids import Numbers
+from tests.support.output_readers import read_coco
 from tests.support.written_detections import NUMBERS, close, halves
 
 

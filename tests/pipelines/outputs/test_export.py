@@ -9,11 +9,10 @@ import pytest
 
 from pipelines.artifacts.detections import decode_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes
-from pipelines.outputs.coco import read_coco
 from pipelines.outputs.export import ExportOptions, check_format, export
 from pipelines.outputs.ids import Numbers, category_numbers
-from pipelines.outputs.text import read_det, read_voc
 from sppnet.errors import ConfigError
+from tests.support.output_readers import read_coco, read_det, read_voc
 from tests.support.written_detections import plain
 
 
@@ -38,11 +37,11 @@ def test_export_of_a_run(chain, full: DetectionSet, tmp_path: Path) -> None:
             assert (written.detections, written.boxes) == (len(want), kind)
         ids = Numbers(numbers.images, category_numbers(full.manifest))
         coco = read_coco((out / "coco_val.json").read_bytes(), ids)
-        det = read_det((out / "det_submission_val.txt").read_bytes(), ids, "det")
+        det = read_det((out / "det_submission_val.txt").read_bytes(), ids)
         voc = [
             row
             for name in full.categories
-            for row in plain(read_voc((out / f"comp4_det_val_{name}.txt").read_bytes(), name, name))
+            for row in plain(read_voc((out / f"comp4_det_val_{name}.txt").read_bytes(), name))
         ]
         for found in (plain(coco), plain(det), sorted(voc)):
             assert [row[:3] for row in found] == [row[:3] for row in want]
