@@ -1,7 +1,6 @@
 """SPP-net (He et al., TPAMI 2015): the method. Needs torch and numpy; knows neither Ray nor storage.
 
-Every module has a test file of its name, but for `arrays` (names only) and `boxes_numba` (the loop that the tests of
-`boxes` run).
+Tests: `arrays` are names only; `boxes_numba` is the loop that the tests of boxes run.
 """
 
 from __future__ import annotations

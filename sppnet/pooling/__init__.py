@@ -1,5 +1,5 @@
 """Where windows lie on maps (appendix A), scales, the pyramid, and pooling them.
 
-The two kernels have no test files of their own: `windows` runs one or the other, and its tests compare them with each
-other, with the definition and with torchvision.
+Tests: `kernel_numba` and `kernel_torch` are compared with each other, with the definition and with torchvision by those
+of `windows`, which runs one or the other.
 """

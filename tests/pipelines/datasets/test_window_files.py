@@ -11,11 +11,16 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.datasets.contents import Contents
 from pipelines.datasets.window_files import digest_window_files, read_window_files
 from pipelines.engine.workspace import Output, Workspace
 from sppnet.errors import ConfigError, DataError
 
 BOXES = {"a": np.array([[1, 2, 11, 12], [3, 4, 30, 40]]), "b": np.array([[5, 6, 20, 22]]), "c": np.zeros((0, 4))}
+
+
+def digests(paths: list[str]) -> list[list[str]]:
+    return digest_window_files(paths, Contents())
 
 
 def cells(values: list[Any]) -> np.ndarray:
@@ -91,14 +96,14 @@ def test_files_count_by_content_wherever_they_lie(tmp_path: Path) -> None:
     (tmp_path / "two/y.json").write_text("{}")
     (tmp_path / "two/notes.txt").write_text("not read")
     one, two = ([str(tmp_path / name)] for name in ("one", "two"))
-    assert digest_window_files(one) == digest_window_files(two) != []
+    assert digests(one) == digests(two) != []
     (tmp_path / "two/y.json").write_text('{"a": []}')
-    assert digest_window_files(one) != digest_window_files(two)
-    assert digest_window_files([*one, *two]) == digest_window_files([*two, *one])
+    assert digests(one) != digests(two)
+    assert digests([*one, *two]) == digests([*two, *one])
     # The name of a file with one image's boxes tells which.
     savemat(tmp_path / "one/a_boxes.mat", {"boxes": BOXES["a"]})
     (tmp_path / "two/b_boxes.mat").write_bytes((tmp_path / "one/a_boxes.mat").read_bytes())
-    named = [digest_window_files([str(tmp_path / name)]) for name in ("one/a_boxes.mat", "two/b_boxes.mat")]
+    named = [digests([str(tmp_path / name)]) for name in ("one/a_boxes.mat", "two/b_boxes.mat")]
     assert [rows[0][1] for rows in named] == ["a", "b"]
     assert named[0][0][0] == named[1][0][0]
 

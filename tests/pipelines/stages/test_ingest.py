@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 
 from pipelines.artifacts.annotations import ObjectAnnotation
-from pipelines.artifacts.image_tars import decode_images
-from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
 from pipelines.engine.planning import plan
 from pipelines.engine.recipe import load_recipe
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
 from tests.support.chain import Chain, accounts, add_image, write_recipe
 
@@ -28,33 +27,37 @@ def copied(drawn, tmp_path):
 
 
 def test_every_image_is_kept_byte_for_byte(chain) -> None:
-    artifact = chain.artifact("images")
     seen = []
-    for unit in chain.units("images"):
-        for record in decode_images(artifact.read(unit), unit):
+    for unit in chain.shards():
+        annotations = chain.annotations(unit)
+        for record in chain.records(unit):
             assert record.data == (chain.data / "JPEGImages" / f"{record.key}.{record.extension}").read_bytes()
             xml = (chain.data / "Annotations" / f"{record.key}.xml").read_bytes()
-            assert record.annotation == parse_voc_xml(xml, record.key)
+            annotation = annotations.pop(record.key)
+            assert annotation == parse_voc_xml(xml, record.key)
+            assert (record.width, record.height) == (annotation.width, annotation.height)
             seen.append(record.key)
-    manifest = Manifest.read(artifact)
-    assert seen == [k for s in ("train", "val") for u in manifest.units(s) for k in manifest.keys(u) if k != "broken"]
+        assert annotations == {}
+    assert seen == [key for unit in chain.shards() for key in chain.manifest.keys(unit) if key != "broken"]
 
 
 def test_every_key_is_done_or_quarantined(chain) -> None:
     rows = list(accounts(chain, "images"))
     assert [found for _, found, _ in rows] == [wanted for _, _, wanted in rows] == [5, 5, 4, 5, 1]
     entries = [q for unit in chain.units("images") for q in chain.artifact("images").commit(unit).quarantined]
-    assert [(q.key, q.reason, q.stage) for q in entries] == [("broken", "truncated", "ingest")]
+    assert [(q.key, q.reason, q.stage) for q in entries] == 2 * [("broken", "truncated", "ingest")]
     assert "cut or damaged" in entries[0].detail
     summary = chain.summaries["images"]
-    assert (summary.keys, summary.done, summary.own_quarantined, summary.rows) == (20, 19, 1, 19)
+    assert (summary.keys, summary.done, summary.own_quarantined) == (20, 19, 1)
+    assert summary.rows == 2 * 19  # images, and their annotations
+    assert len(summary.quarantined) == 1
 
 
 def test_objects_are_counted(chain) -> None:
     count = sum(
         (chain.data / "Annotations" / f"{record.key}.xml").read_text().count("<object>")
-        for unit in chain.units("images")
-        for record in decode_images(chain.artifact("images").read(unit), unit)
+        for unit in chain.shards()
+        for record in chain.records(unit)
     )
     assert chain.summaries["images"].metrics["objects"] == count > 0
 
@@ -73,20 +76,50 @@ def test_modes_and_formats_that_are_fine(copied, tmp_path) -> None:
     assert summary.done == 21
 
 
-def test_the_fingerprint_follows_content_not_place(drawn, copied, tmp_path) -> None:
-    def name(data, **fields) -> str:
-        return only_ingest(data, tmp_path / "ws", **fields).step("images").spec.artifact
+def test_the_artifact_is_that_of_the_limits_and_the_manifest_that_of_the_content(drawn, copied, tmp_path) -> None:
+    def seen(data, **fields) -> tuple[str, str]:
+        step = only_ingest(data, tmp_path / "ws", **fields).step("images")
+        return step.spec.artifact, step.spec.manifest
 
-    assert name(copied) == name(drawn)
-    assert name(copied, shard_size=6) != name(drawn)
-    assert name(copied, max_quarantined=0.5) == name(drawn)
+    artifact, manifest = seen(drawn)
+    assert seen(copied) == (artifact, manifest)
+    assert seen(copied, max_quarantined=0.5) == (artifact, manifest)
+    assert seen(copied, min_side=17)[0] != artifact
+    assert seen(copied, shard_size=6)[0] == artifact
+    assert seen(copied, shard_size=6)[1] != manifest
     first = copied / "Annotations" / "train_00000.xml"
     first.write_text(first.read_text().replace("<truncated>0", "<truncated>1", 1))
-    edited = name(copied)
-    assert edited != name(drawn)
+    edited = seen(copied)
+    assert edited[0] == artifact
+    assert edited[1] != manifest
     names = copied / "ImageSets" / "Main" / "val.txt"
     names.write_text("\n".join(reversed(names.read_text().split())))
-    assert name(copied) != edited
+    assert seen(copied)[1] not in (manifest, edited[1])
+
+
+@pytest.mark.parametrize("changed", ["JPEGImages/train_00001.jpg", "Annotations/train_00001.xml"])
+def test_a_file_that_changes_after_it_was_listed_ends_the_run(copied, tmp_path, changed: str) -> None:
+    made = only_ingest(copied, tmp_path / "ws")
+    path = copied / changed
+    if changed.endswith("jpg"):
+        Image.fromarray(np.ascontiguousarray(np.array(Image.open(path))[::-1])).save(path)
+    else:
+        path.write_text(path.read_text().replace("<truncated>0", "<truncated>1", 1))
+    what = "train/000000" if changed.endswith("jpg") else "annotations of train/000000"
+    with pytest.raises(ConfigError, match=rf"step images: {what}: files of this shard .* have changed since the run"):
+        made.run()
+    assert len(only_ingest(copied, tmp_path / "ws").run()["images"].quarantined) == 0
+
+
+def test_an_unusable_annotation_leaves_its_image(copied, tmp_path) -> None:
+    """It has an image, hence windows and maps, and is quarantined where labels are asked for."""
+    (copied / "Annotations" / "train_00001.xml").write_text("<annotation>")
+    made = only_ingest(copied, tmp_path / "ws", max_quarantined=1)
+    summary = made.run()["images"]
+    assert [(q.key, q.reason) for q in summary.quarantined] == [("train_00001", "bad-annotation")]
+    unit = made.unit("train/000000")
+    assert [record.key for record in made.records(unit)] == list(made.manifest.keys(unit))
+    assert "train_00001" not in made.annotations(unit)
 
 
 @pytest.mark.parametrize(("box", "reason"), [((30, 10, 20, 40), "bad-box"), ((10, 10, 300, 40), "box-outside-image")])
@@ -118,11 +151,11 @@ def test_categories_of_the_folder_of_the_config_and_of_voc(drawn, copied, tmp_pa
     made = only_ingest(copied, tmp_path / "ws", dataset=dataset, max_quarantined=1)
     entries = made.run()["images"].quarantined
     assert {q.reason for q in entries} == {"unknown-category"}
-    assert Manifest.read(made.artifact("images")).categories == ("car", "house")
+    assert made.manifest.categories == ("car", "house")
     (copied / "categories.txt").unlink()
     voc = only_ingest(copied, tmp_path / "ws", max_quarantined=1)
     voc.run()
-    assert Manifest.read(voc.artifact("images")).categories == VOC_CATEGORIES
+    assert voc.manifest.categories == VOC_CATEGORIES
 
 
 def test_the_same_unit_gives_the_same_bytes(chain) -> None:
@@ -134,7 +167,7 @@ def test_the_same_unit_gives_the_same_bytes(chain) -> None:
 def test_a_root_without_lists_is_refused_when_planned(tmp_path) -> None:
     recipe = write_recipe(tmp_path / "r.yaml", {"images": {"stage": "ingest", "dataset": {"root": str(tmp_path)}}})
     with pytest.raises(ConfigError, match=r"no split 'train': .*ImageSets/Main/train.txt does not exist"):
-        plan(load_recipe(recipe), str(tmp_path / "ws"))
+        plan(load_recipe(recipe), Workspace.open(str(tmp_path / "ws")))
 
 
 def test_a_data_set_is_chosen_by_its_kind(tmp_path) -> None:
@@ -155,9 +188,8 @@ def test_the_first_pixel_is_the_configs(copied, tmp_path) -> None:
         dataset = {"kind": "voc", "root": str(copied), "splits": ["val"], "first_pixel": first_pixel}
         made = only_ingest(copied, tmp_path / "ws", dataset=dataset)
         made.run()
-        units = made.units("images")
-        records = [r for unit in units for r in decode_images(made.artifact("images").read(unit), unit)]
-        return np.array([thing.box for record in records for thing in record.annotation.objects])
+        found = (annotation for unit in made.shards() for annotation in made.annotations(unit).values())
+        return np.array([thing.box for annotation in found for thing in annotation.objects])
 
     one, zero = boxes(1), boxes(0)
     assert len(one) > 0
