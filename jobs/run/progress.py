@@ -13,7 +13,7 @@ from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Commit
+from pipelines.engine.workspace import Commit, Quarantined
 
 _LINE_EVERY_SECONDS = 10.0
 
@@ -35,6 +35,7 @@ class ProgressObserver:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._phases: dict[str, _Phase] = {}
+        self._told: set[tuple[str, Quarantined]] = set()
         if console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description}"),
@@ -63,9 +64,7 @@ class ProgressObserver:
         state = self._phases.setdefault(name, _Phase(len(phase.units), started=time.monotonic() - commit.seconds))
         state.done += 1
         state.keys += commit.done
-        for entry in commit.quarantined:
-            if entry.stage == step.config.stage:
-                self._console.print(f"{name}: quarantined {entry.key}: {entry.reason}: {entry.detail}")
+        self._tell_quarantined(step, commit)
         spent = max(time.monotonic() - state.started, 1e-3)
         rate = f"{state.keys / spent:.1f} keys/s" if state.keys else f"{state.done / spent:.2f} units/s"
         if self._bars is not None:
@@ -76,6 +75,13 @@ class ProgressObserver:
             state.printed = time.monotonic()
             left = (state.total - state.done) * spent / state.done
             self._console.print(f"{name}: {state.done}/{state.total} units, {rate}, about {left:.0f} s left")
+
+    def _tell_quarantined(self, step: PlannedStep, commit: Commit) -> None:
+        """Say which keys the step itself set aside, each once: later units carry them along."""
+        for entry in commit.quarantined:
+            if entry.stage == step.config.stage and (step.name, entry) not in self._told:
+                self._told.add((step.name, entry))
+                self._console.print(f"{step.name}: quarantined {entry.key}: {entry.reason}: {entry.detail}")
 
     def unit_failed(self, step: PlannedStep, phase: Phase, failure: UnitFailure) -> None:
         """Say at once what failed."""

@@ -55,6 +55,9 @@ def _short(value: Any) -> str:
     return content_digest(canonical_json(value).encode())[:_DIGITS]
 
 
+_HELD: dict[tuple[str, str], Manifest] = {}
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Which images a data set has.
@@ -152,7 +155,9 @@ class Manifest:
         return found
 
     @cached_property
-    def _body(self) -> bytes:
+    def body(self) -> bytes:
+        """All of it as it is stored."""
+
         def row(shard: Shard) -> list[Any]:
             return [shard.images, shard.annotations, list(shard.keys), shard.group]
 
@@ -164,18 +169,31 @@ class Manifest:
     @cached_property
     def digest(self) -> str:
         """Digest of all of it, by which it is found in a workspace."""
-        return content_digest(self._body)[:_DIGITS]
+        return content_digest(self.body)[:_DIGITS]
 
-    def write(self, store: Store) -> str:
-        """Record the manifest in a workspace's store, once; return its digest."""
-        store.create(f"{FOLDER}/{self.digest}.json", self._body)
-        return self.digest
+    @property
+    def object_name(self) -> str:
+        """Its name in a workspace."""
+        return f"{FOLDER}/{self.digest}.json"
+
+    def write(self, store: Store) -> None:
+        """Record the manifest in a workspace's store, once."""
+        store.create(self.object_name, self.body)
+
+    def hold(self, store: Store) -> None:
+        """Let this process read the manifest though it is not recorded: commands that only look write nothing."""
+        _HELD[store.uri, self.digest] = self
 
     @classmethod
     def read(cls, store: Store, digest: str) -> Manifest:
         """Read a manifest by its digest; raises `ArtifactError` if there is none or it is corrupt."""
         name = f"{FOLDER}/{digest}.json"
-        data = store.read(name)
+        try:
+            data = store.read(name)
+        except ArtifactError:
+            if (store.uri, digest) in _HELD:
+                return _HELD[store.uri, digest]
+            raise
         try:
             body = json.loads(data)
             splits = {

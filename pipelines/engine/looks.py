@@ -32,6 +32,7 @@ class Look:
         splits: By split, what the fingerprints of steps follow that take all of it together: digests of its `images`
             and of its `annotations`.
         objects: By name, what the next look builds on.
+        shared: By name in the workspace, what steps read of it, such as a manifest.
         changed: Whether there is anything in it that the look before did not have.
     """
 
@@ -39,6 +40,7 @@ class Look:
     manifest: str = ""
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     objects: Mapping[str, bytes] = field(default_factory=dict)
+    shared: Mapping[str, bytes] = field(default_factory=dict)
     changed: bool = True
 
 
@@ -94,6 +96,8 @@ class LookBook:
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
         when = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
         name = f"{_folder(stage, outside)}/{when}.{rest:09d}-{uuid.uuid4().hex[:6]}"
+        for shared, data in look.shared.items():
+            self._store.create(shared, data)
         for part, data in look.objects.items():
             self._store.put(f"{name}/{part}", data)
         body = {

@@ -77,15 +77,17 @@ class Ingest(Stage[IngestConfig]):
 
     @classmethod
     def look(cls, config: IngestConfig, store: Store, before: PastLook | None) -> Look:
-        """Look at the data set, and record its manifest; see `pipelines.datasets.looking`."""
+        """Look at the data set; see `pipelines.datasets.looking`."""
         contents = known_contents(before)
         cut = cut_of(Manifest.read(store, before.look.manifest)) if before is not None else {}
         seen = look_at(config.dataset.open(), contents, config.shard_size, cut)
         manifest = seen.manifest
+        manifest.hold(store)
         return Look(
-            manifest=manifest.write(store),
+            manifest=manifest.digest,
             splits={split: manifest.identity(split) for split in manifest.splits},
             objects={CONTENTS: contents.encode(), ITEMS: seen.encode()},
+            shared={manifest.object_name: manifest.body},
             changed=before is None or before.look.manifest != manifest.digest or contents.read_count > 0,
         )
 

@@ -165,7 +165,7 @@ def test_weights_of_the_wrong_shape(bench) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "can't be read: No such file or directory"),
+        (lambda path: None, "can't be read: there is no such file"),
         (lambda path: path.write_bytes(b"PK nothing of the kind"), "not a whole safetensors file"),
         (lambda path: path.write_bytes(b""), "not a whole safetensors file"),
     ],
@@ -231,7 +231,10 @@ def data_object(bench: Bench, step: str, unit: str) -> Path:
 
 @pytest.mark.parametrize("step", ["images", "windows", "maps"])
 def test_a_flipped_byte_is_5_and_mending_goes_on(made, step: str) -> None:
-    unit = "s0160/train/000001" if step == "maps" else "train/000001"
+    chain = made.chain()
+    shard = chain.unit("train/000001")
+    units = {"images": chain.manifest.annotations(shard), "windows": shard, "maps": f"s0160/{shard}"}
+    unit = units[step]
     made.steps = {name: made.steps[name] for name in ("images", "windows", "network", "maps", "svms")}
     made.steps["svms"]["rounds"] = 0
     path = data_object(made, step, unit)
@@ -252,7 +255,7 @@ def test_a_flipped_byte_is_5_and_mending_goes_on(made, step: str) -> None:
 
 
 def test_a_missing_data_object_is_5(made) -> None:
-    data_object(made, "windows", "train/000002").unlink()
+    data_object(made, "windows", made.chain().unit("train/000002")).unlink()
     outcome = made.run()
     assert outcome.code == 5
     assert "does not exist" in outcome.json["error"]
@@ -267,17 +270,21 @@ def test_a_cut_network_is_5(made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "name"), [("images", "manifest.json"), ("maps", "backbone.json"), ("maps", "artifact.json")]
+    "place", ["manifests/{manifest}.json", "{maps}/backbone.json", "{maps}/artifact.json", "workspace.json"]
 )
-def test_corrupt_small_files_are_5(made, step: str, name: str) -> None:
-    (made.workspace / made.chain().artifact(step).name / name).write_text("{")
+def test_corrupt_small_files_are_5(made, place: str) -> None:
+    chain = made.chain()
+    name = place.format(manifest=chain.manifest.digest, maps=chain.artifact("maps").name)
+    (made.workspace / name).write_text("{")
     outcome = made.run()
     assert outcome.code == 5
     assert f"{name} is corrupt" in outcome.json["error"]
 
 
 def test_a_corrupt_commit_is_5(made) -> None:
-    (made.workspace / made.chain().artifact("windows").name / "_commits" / "train" / "000000.json").write_text("{}")
+    chain = made.chain()
+    commit = f"{chain.artifact('windows').name}/_commits/{chain.unit('train/000000')}.json"
+    (made.workspace / commit).write_text("{}")
     outcome = made.run()
     assert outcome.code == 5
     assert "not a commit" in outcome.json["error"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines.datasets.contents import Contents
 from tests.support.chain import SCALES, SHARD_SIZE, TRAIN, VAL, Chain, add_image, make_steps
-from tests.support.in_process import sppnet
+from tests.support.in_process import Bench, sppnet
 
 BY_SHARD = ("images", "windows", "maps")
 """Steps whose units follow their shards alone."""
@@ -265,3 +265,12 @@ def test_a_workspace_of_the_first_format_is_refused(mine: Chain, commands) -> No
         assert refused.code == 5
         assert "has format 1, this sppnet reads format 2" in refused.json["error"]
     assert json.loads(json.dumps(refused.json))["exit_code"] == 5
+
+
+def test_commands_that_only_look_write_nothing(bench: Bench) -> None:
+    before = sppnet("status", bench.recipe, "--workspace", bench.workspace)
+    assert (before.code, before.json["complete"]) == (0, False)
+    assert {row["step"]: row["total"] for row in before.json["steps"]}["maps"] == len(SCALES) * SHARDS
+    explained = sppnet("explain", bench.recipe, "--workspace", bench.workspace)
+    assert explained.code == 0
+    assert not bench.workspace.exists()

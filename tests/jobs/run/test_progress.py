@@ -32,8 +32,8 @@ def test_steps_and_quarantined_keys_are_lines_of_a_log(toys: Toys) -> None:
         f"count: 3 of 3 units to make ({numbers})",
         "count: done, 3 units, T s",
         f"raise: 4 of 4 units to make ({powers})",
-        "raise/raise: quarantined 0: refused: 0 is refused",
-        "raise/raise: quarantined 8: refused: 8 is refused",
+        "raise: quarantined 0: refused: 0 is refused",
+        "raise: quarantined 8: refused: 8 is refused",
         "raise: done, 4 units, 2 quarantined, T s",
     ]
 

@@ -89,12 +89,12 @@ def test_names_of_annotations_follow_images_labels_and_categories() -> None:
 def test_round_trip_through_a_workspace(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     manifest = make()
-    digest = manifest.write(store)
-    assert digest == manifest.digest == make().digest
-    found = Manifest.read(store, digest)
+    manifest.write(store)
+    assert manifest.digest == make().digest
+    found = Manifest.read(store, manifest.digest)
     assert found == manifest
     assert list(found.splits) == ["train", "val"]
-    assert Manifest({"val": VAL, "train": TRAIN}, ("dog", "cat"), {"dog": "hound"}).digest != digest
+    assert Manifest({"val": VAL, "train": TRAIN}, ("dog", "cat"), {"dog": "hound"}).digest != manifest.digest
 
 
 def test_a_missing_manifest(tmp_path: Path) -> None:
@@ -112,7 +112,8 @@ def test_a_corrupt_manifest(tmp_path: Path, body: bytes) -> None:
 
 def test_a_manifest_under_a_wrong_name(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
-    digest = make().write(store)
+    make().write(store)
+    digest = make().digest
     body = json.loads(store.read(f"manifests/{digest}.json"))
     body["splits"]["val"][0][2] = ["x"]
     store.put(f"manifests/{digest}.json", json.dumps(body).encode())
@@ -123,3 +124,17 @@ def test_a_manifest_under_a_wrong_name(tmp_path: Path) -> None:
 def test_words_of_categories() -> None:
     manifest = Manifest({}, ("n1", "n2", "n3"), {"n1": "crane", "n2": "crane"})
     assert manifest.words() == {"n1": "crane (n1)", "n2": "crane (n2)", "n3": "n3"}
+
+
+def test_a_manifest_that_is_held_is_read_by_this_process_until_it_is_recorded(tmp_path: Path) -> None:
+    store, other = open_store(str(tmp_path / "one")), open_store(str(tmp_path / "other"))
+    manifest = make()
+    manifest.hold(store)
+    assert Manifest.read(store, manifest.digest) is manifest
+    assert store.list() == []
+    with pytest.raises(ArtifactError, match="does not exist"):
+        Manifest.read(other, manifest.digest)
+    manifest.write(store)
+    found = Manifest.read(store, manifest.digest)
+    assert found == manifest
+    assert found is not manifest
