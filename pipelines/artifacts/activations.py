@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipelines.engine.codec import encode, read_unit
+from pipelines.engine.codec import encode
+from pipelines.engine.records import read_unit
 from pipelines.engine.workspace import Artifact
 
 UNIT = "activations"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.engine.codec import read_beside, write_once
+from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact
 from sppnet.networks.backbones import Backbone, BackboneSpec
 from sppnet.networks.network import Precision

@@ -12,8 +12,8 @@ import torch
 
 from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.networks import read_backbone, read_head
-from pipelines.engine.codec import read_beside, write_once
 from pipelines.engine.machine import choose_device
+from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.arrays import Float32s, Floats
 from sppnet.detection.features import WindowFeatures

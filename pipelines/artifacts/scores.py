@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import open_tables, write_tables
-from pipelines.engine.codec import read_beside, write_once
+from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Floats
 from sppnet.classification.views import ViewSet

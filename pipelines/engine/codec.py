@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError, ConfigError
 
 T = TypeVar("T")
@@ -52,19 +51,3 @@ def decode(kind: type[T], data: bytes | str, where: str) -> T:
         raise ArtifactError(f"{where} is corrupt: {path + ': ' if path else ''}{first['msg']}") from error
     except ConfigError as error:  # a dataclass that checks itself
         raise ArtifactError(f"{where} is corrupt: {error}") from error
-
-
-def write_once(artifact: Artifact, name: str, value: Any) -> None:
-    """Record a value beside an artifact's units, unless it is recorded already."""
-    artifact.store.create(f"{artifact.name}/{name}", encode(value))
-
-
-def read_beside(kind: type[T], artifact: Artifact, name: str) -> T:
-    """Read what `write_once` recorded; raise `ArtifactError` if it is missing or corrupt."""
-    place = f"{artifact.name}/{name}"
-    return decode(kind, artifact.store.read(place), f"{artifact.store.uri}/{place}")
-
-
-def read_unit(kind: type[T], artifact: Artifact, unit: str) -> T:
-    """Read a unit whose data is an encoded value; raise `ArtifactError` if it is missing or corrupt."""
-    return decode(kind, artifact.read(unit), f"{artifact.name}/{unit}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from pipelines.engine.fingerprint import canonical_json, content_digest
+from pipelines.engine.codec import decode, encode
+from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Artifact, Commit, Quarantined
 from sppnet.errors import ArtifactError, TooManyQuarantinedError
@@ -48,16 +47,6 @@ class StepSummary:
     wall_seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the account as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> StepSummary:
-        """Read what `to_json` gave."""
-        rows = tuple(Quarantined(**entry) for entry in fields["quarantined"])
-        return cls(**{**fields, "quarantined": rows})
-
 
 def units_of(phases: Sequence[Phase]) -> list[str]:
     """Return the units of all phases, in order."""
@@ -86,14 +75,13 @@ class SummaryFile:
         except ArtifactError:
             return None
         try:
-            return StepSummary.from_json({**json.loads(data), "step": step})
-        except (ValueError, TypeError, KeyError) as error:
-            where = f"{self._artifact.store.uri}/{self.name}"
-            raise ArtifactError(f"{where} is corrupt ({error}); remove it and run again") from error
+            return replace(decode(StepSummary, data, f"{self._artifact.store.uri}/{self.name}"), step=step)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; remove it and run again") from error
 
     def write(self, summary: StepSummary) -> None:
         """Keep an account, once."""
-        self._artifact.store.create(self.name, canonical_json(json.loads(json.dumps(summary.to_json()))).encode())
+        self._artifact.store.create(self.name, encode(summary))
 
     def forget(self) -> None:
         """Remove the account: it is of commits that are gone."""

@@ -7,14 +7,14 @@ set has gone. A look is written once; the newest one counts.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.engine.fingerprint import canonical_json, fingerprint
+from pipelines.engine.codec import decode, encode
+from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.store import Store
 from sppnet.errors import ArtifactError
 
@@ -63,6 +63,17 @@ class PastLook:
         return self.store.read(f"{self.name}/{name}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A look as it is stored."""
+
+    stage: str
+    outside: Mapping[str, Any]
+    digests: Mapping[str, Any]
+    manifest: str
+    splits: Mapping[str, Mapping[str, str]]
+
+
 class LookBook:
     """The looks of a workspace.
 
@@ -85,10 +96,10 @@ class LookBook:
             return None
         name = max(records)
         try:
-            body = json.loads(self._store.read(name))
-            look = Look(dict(body["digests"]), str(body["manifest"]), dict(body["splits"]), changed=False)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{self._store.uri}/{name} is corrupt ({error}); remove it and run again") from error
+            record = decode(_Record, self._store.read(name), f"{self._store.uri}/{name}")
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; remove it and run again") from error
+        look = Look(record.digests, record.manifest, record.splits, changed=False)
         return PastLook(self._store, name.removesuffix(f"/{_RECORD}"), look)
 
     def record(self, stage: str, outside: Mapping[str, Any], look: Look) -> None:
@@ -100,14 +111,8 @@ class LookBook:
             self._store.create(shared, data)
         for part, data in look.objects.items():
             self._store.put(f"{name}/{part}", data)
-        body = {
-            "stage": stage,
-            "outside": dict(outside),
-            "digests": dict(look.digests),
-            "manifest": look.manifest,
-            "splits": {split: dict(digests) for split, digests in look.splits.items()},
-        }
-        self._store.put(f"{name}/{_RECORD}", canonical_json(body).encode())
+        record = _Record(stage, outside, look.digests, look.manifest, look.splits)
+        self._store.put(f"{name}/{_RECORD}", encode(record))
 
 
 def _folder(stage: str, outside: Mapping[str, Any]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pipelines.engine.backoff import backoff_seconds
 from pipelines.engine.store_base import Entry, Store, StoreUnreachableError
 from sppnet.errors import ArtifactError, ConfigError, SppError
 
@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _TRIES = 8
 _FIRST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 30.0
 
 
 class ObjectStore(Store):
@@ -195,7 +196,7 @@ def _retried(action: Callable[[], T], what: str) -> T:
                 raise ConfigError(f"can't {what}: the store refuses ({text}); check credentials and bucket") from error
             if attempt == _TRIES:
                 raise StoreUnreachableError(f"can't {what}: {type(error).__name__}: {text} ({_TRIES} tries)") from error
-            wait = _FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (0.5 + random.random())
+            wait = backoff_seconds(attempt, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
             logger.warning("storage retry what=%s error=%s wait=%.1fs", what, type(error).__name__, wait)
             time.sleep(wait)
     raise AssertionError("unreachable")

@@ -16,10 +16,11 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import LENGTH, canonical_json, content_digest
 from pipelines.engine.store import Store, StoreUnreachableError, open_store
 from sppnet.errors import ArtifactError, ConfigError
@@ -95,16 +96,14 @@ class Commit:
 
     def to_json(self) -> bytes:
         """Encode the commit."""
-        return canonical_json(json.loads(json.dumps(asdict(self)))).encode()
+        return encode(self)
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> Commit:
         """Decode a commit; raise `ArtifactError` naming `where` if it is none."""
         try:
-            fields = json.loads(data)
-            fields["quarantined"] = tuple(Quarantined(**entry) for entry in fields["quarantined"])
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError) as error:
+            return decode(cls, data, where)
+        except ArtifactError as error:
             raise ArtifactError(f"{where}: not a commit ({error}); remove it and run again") from error
 
 

@@ -12,8 +12,9 @@ from pydantic import Field
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.artifacts.recall import UNIT, CategorySums, ShardRow, ShardSums
 from pipelines.artifacts.windows_and_maps import decode_windows
-from pipelines.engine.codec import encode, read_unit
+from pipelines.engine.codec import encode
 from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.records import read_unit
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import ShardStage, require_same_images

@@ -18,9 +18,10 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.classifying.transfer_protocols import ImageLabels, TransferProtocol
-from pipelines.engine.codec import encode, read_unit
+from pipelines.engine.codec import encode
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
+from pipelines.engine.records import read_unit
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipelines.engine.codec import decode, encode, read_beside, read_unit, write_once
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.codec import decode, encode
 from sppnet.errors import ArtifactError, ConfigError
 
 
@@ -64,21 +63,3 @@ def test_something_else_is_told_in_one_line(data: bytes, message: str) -> None:
         decode(Shape, data, "here")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
-
-
-def test_what_stands_beside_units_is_written_once(tmp_path) -> None:
-    artifact = Workspace.open(str(tmp_path)).artifact("shapes-0")
-    write_once(artifact, "shape.json", SHAPE)
-    write_once(artifact, "shape.json", Shape("other", (), {}))
-    assert read_beside(Shape, artifact, "shape.json") == SHAPE
-    with pytest.raises(ArtifactError, match=r"shapes-0/none.json does not exist"):
-        read_beside(Shape, artifact, "none.json")
-
-
-def test_a_unit_of_json(tmp_path) -> None:
-    artifact = Workspace.open(str(tmp_path)).artifact("shapes-0")
-    artifact.publish("a", Output(encode(SHAPE), ".json", 1, 0), 0)
-    artifact.publish("b", Output(b"{}", ".json", 1, 0), 0)
-    assert read_unit(Shape, artifact, "a") == SHAPE
-    with pytest.raises(ArtifactError, match="shapes-0/b is corrupt: name: "):
-        read_unit(Shape, artifact, "b")

@@ -87,7 +87,7 @@ def test_a_corrupt_look_is_told(toys: Toys, outside: Path) -> None:
     store = open_store(toys.workspace)
     (record,) = looks(toys)
     store.put(record, b'{"digests": 3}')
-    with pytest.raises(ArtifactError, match=r"look.json is corrupt .*; remove it and run again"):
+    with pytest.raises(ArtifactError, match=r"look.json is corrupt: .*; remove it and run again"):
         toys.engine()
     store.delete(record)  # without its record a look is none: it was cut off
     assert names(toys, fresh=()) == names(toys)

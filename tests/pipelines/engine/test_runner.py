@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.engine.codec import decode, encode
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary, check_quarantine
 from pipelines.engine.store import LocalStore, open_store
@@ -155,7 +156,7 @@ def test_the_ledger_adds_up(toys: Toys) -> None:
     listed = open_store(toys.workspace).list(powers.artifact)
     assert powers.bytes == sum(e.size for e in listed if e.name.split("/")[1] in ("all", "sum"))
     assert 0 <= powers.seconds <= powers.wall_seconds + 0.01
-    assert StepSummary.from_json(json.loads(json.dumps(powers.to_json()))) == powers
+    assert decode(StepSummary, encode(powers), "summary") == powers
 
 
 def test_too_many_quarantined_keys_fail_the_step(toys: Toys) -> None:
