@@ -218,6 +218,6 @@ def fit_colours(cache: ImageCache, examples: Sequence[CropExample], strength: fl
     if not strength:
         return None
     rng = np.random.default_rng(0)
-    names = sorted({(example.unit, example.key) for example in examples})[:_COLOUR_IMAGES]
+    names = list(dict.fromkeys((example.unit, example.key) for example in examples))[:_COLOUR_IMAGES]
     pixels = [rng.choice(cache.get(*name)[0].reshape(-1, 3), _COLOUR_PIXELS) for name in names]
     return ColourJitter.fit(np.concatenate(pixels), strength)

@@ -98,7 +98,7 @@ class EpochOrder:
         self._shards: dict[str, list[CropExample]] = {}
         for example in examples:
             self._shards.setdefault(example.unit, []).append(example)
-        self._units = sorted(self._shards)
+        self._units = list(self._shards)  # in the order of the manifest, whatever the shards are called
         self._group = group
         self._seed = seed
         self.size = len(examples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,14 @@ def test_an_epoch_takes_every_example_once_and_shards_in_groups() -> None:
     assert len({example.unit for example in first[:6]}) == 2
     assert EpochOrder(list(reversed(examples)), 2, 5).size == 60
     assert EpochOrder(examples, 2, 6).take(0, 60) != first
+
+
+def test_the_order_does_not_depend_on_what_shards_are_called() -> None:
+    """Shards are named by digests, and come in the order of the manifest."""
+    called = {name: [CropExample(f"{name}{n // 4}", f"k{n}", "a", (0, 0, 1, 1)) for n in range(24)] for name in "ab"}
+    called["b"] = [replace(example, unit=f"{9 - int(example.unit[1:])}") for example in called["b"]]
+    orders = [[example.key for example in EpochOrder(found, 2, 5).take(0, 48)] for found in called.values()]
+    assert orders[0] == orders[1]
 
 
 @settings(max_examples=30)
