@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +21,10 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 _Known: TypeAlias = Mapping[tuple[str, str], tuple[str, JSON]]
 
+logger = logging.getLogger(__name__)
+
 _READERS = 16
+_TOLD_EVERY_SECONDS = 10.0
 _BATCH = 4096  # a pool remembers every task that it is given
 
 
@@ -100,10 +105,15 @@ class Contents:
         def summary(file: SeenFile) -> JSON:
             return summarise(self._read(file))
 
+        told, done = time.monotonic(), 0
         for batch in _batches(list(new)):
             with ThreadPoolExecutor(min(_READERS, len(batch))) as pool:
                 for key, value in zip(batch, pool.map(summary, [new[key] for key in batch]), strict=True):
                     memory.used[key] = new[key].stamp, value
+                    done += 1
+                    if time.monotonic() - told > _TOLD_EVERY_SECONDS:
+                        told = time.monotonic()
+                        logger.warning("looking at files that are new or changed: %d of %d read", done, len(new))
         return [memory.used[key][1] for key in keys]
 
     def digests(self, files: Sequence[SeenFile]) -> list[str]:

@@ -130,3 +130,15 @@ def test_a_cut_table_is_told() -> None:
     half = len(data) // 2
     with pytest.raises(ArtifactError, match="the memory"):
         Contents.decode(data[: half - 200] + bytes(400) + data[half + 200 :], "the memory")
+
+
+def test_a_long_look_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("pipelines.datasets.contents._TOLD_EVERY_SECONDS", -1.0)
+    disk = Disk({"a": b"1", "b": b"22"})
+    contents = Contents()
+    contents.digests(disk.seen("a", "b"))
+    told = [record.message for record in caplog.records]
+    assert told == [f"looking at files that are new or changed: {done} of 2 read" for done in (1, 2)]
+    caplog.clear()
+    again(contents).digests(disk.seen("a", "b"))
+    assert caplog.records == []
