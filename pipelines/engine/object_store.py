@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRIES = 8
+_LARGE = (".parquet", ".tar", ".safetensors", ".pth")
+"""Suffixes of objects that may be worth reading in parts."""
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 30.0
 
@@ -50,8 +52,8 @@ class ObjectStore(Store):
 
     def read(self, name: str) -> bytes:
         """See `Store.read`."""
-        # s3fs asks for the size first, to read big objects in parts: for the many commits that would be a second trip.
-        options = {"max_concurrency": 1} if name.endswith(".json") else {}
+        # s3fs asks for the size first, to read big objects in parts: for many small ones that would be a second trip.
+        options = {} if name.endswith(_LARGE) else {"max_concurrency": 1}
 
         def get() -> bytes:
             try:
