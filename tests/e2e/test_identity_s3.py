@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.s3
 
 
 @pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts the requests of each kind that go out."""
     from aiobotocore.client import AioBaseClient
 
@@ -32,7 +32,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         return await real(client, operation, arguments)
 
     monkeypatch.setattr(AioBaseClient, "_make_api_call", counted)
-    yield made
+    return made
 
 
 def test_looking_again_takes_a_handful_of_requests(drawn: Path, s3: str, requests: Counter[str]) -> None:
