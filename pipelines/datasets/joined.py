@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
@@ -31,6 +31,10 @@ class JoinedDataset(DatasetConfig):
         tuple[Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset)], ...], Field(min_length=1)
     ]
     categories: tuple[str, ...] | None = None
+
+    def place(self) -> Any:
+        """Return where the parts lie."""
+        return [self.kind, [part.place() for part in self.parts]]
 
     def open(self) -> Joined:
         """See `DatasetConfig.open`; raise `ConfigError` also for a split that two parts have."""

@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.artifacts.manifest import Manifest, Shard, name_annotations, name_images
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.protocol import DataSet, Item
-from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.looks import Look, Past, PastLook
 from sppnet.errors import ArtifactError
 
 CONTENTS = "contents.parquet"
@@ -27,23 +27,22 @@ Cut = Mapping[str, Sequence[Sequence[str]]]
 """By split, the keys of its shards."""
 
 
-def known_contents(before: PastLook | None) -> Contents:
-    """Return what files held at the last look; nothing without one. Raises `ArtifactError` if it is corrupt."""
-    if before is None:
+def known_contents(past: Past) -> Contents:
+    """Return what files held at the last look for the same, else at the last one; raise `ArtifactError` for damage."""
+    if not past.looks:
         return Contents()
+    before = past.looks[0]
     return Contents.decode(before.read(CONTENTS), f"{before.store.uri}/{before.name}/{CONTENTS}")
 
 
-def look_of_files(digests: Mapping[str, Any], contents: Contents, before: PastLook | None) -> Look:
+def look_of_files(digests: Mapping[str, Any], contents: Contents) -> Look:
     """Return the look of a step that reads files outside the workspace whole.
 
     Args:
         digests: What its artifact's fingerprint follows: digests that `contents` gave.
         contents: What the files hold, known from the look before or read anew.
-        before: The look before.
     """
-    changed = before is None or before.look.digests != digests or contents.read_count > 0
-    return Look(digests=digests, objects={CONTENTS: contents.encode()}, changed=changed)
+    return Look(digests=digests, objects={CONTENTS: contents.encode()}, reread=contents.read_count > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +104,16 @@ def cut_items(items: Sequence[Item], size: int, before: Sequence[Sequence[str]] 
     """Cut a split's images into shards.
 
     Images of one group are one shard. Of the others, those that were together in a shard before still are, in its
-    order; the rest are cut into shards of `size`, in theirs. A shard of which nothing is left is none.
+    order; the rest are cut into shards of `size`, in theirs. A shard of which nothing is left is none. Where less than
+    half of what was cut before is left, all is cut anew: it is another data set, or a small part of it, and would be
+    left with scraps of shards.
     """
     groups: dict[str, list[Item]] = {}
     for item in items:
         groups.setdefault(item.group, []).append(item)
     alone = {item.key: item for item in groups.pop("", [])}
+    if 2 * sum(key in alone for keys in before for key in keys) < sum(map(len, before)):
+        before = ()
     kept = [tuple(alone.pop(key) for key in keys if key in alone) for keys in before]
     rest = list(alone.values())
     new = [tuple(rest[start : start + size]) for start in range(0, len(rest), size)]
@@ -121,6 +124,14 @@ def _shard(items: Sequence[Item], categories: Sequence[str]) -> Shard:
     images = name_images((item.key, item.image) for item in items)
     annotations = name_annotations(images, [item.label for item in items], categories)
     return Shard(images, annotations, tuple(item.key for item in items), items[0].group)
+
+
+def known_cut(past: Past) -> Cut:
+    """Return how splits were cut at the last look that had them; raise `ArtifactError` for damage."""
+    found: dict[str, Sequence[Sequence[str]]] = {}
+    for before in past.looks:
+        found |= cut_of(Manifest.read(before.store, before.look.manifest))
+    return found
 
 
 def cut_of(manifest: Manifest) -> Cut:

@@ -126,6 +126,10 @@ class DatasetConfig(BaseModel, ABC):
     kind: str
     root: str
 
+    def place(self) -> Any:
+        """Return where the data set lies, as JSON values: whatever is asked of it there, its shards are cut alike."""
+        return [self.kind, self.root]
+
     @abstractmethod
     def open(self) -> DataSet:
         """Open the data set; raise `ConfigError` for a root that names no store."""

@@ -1,8 +1,9 @@
 """What steps found outside the workspace: data sets and files, as they were when they were last looked at.
 
-A look is kept in the workspace (`looks/<what>/<when>-<id>/look.json`, with objects that the next look builds on beside
-it). So a run that finds nothing changed reads nothing again, and what a finished run left can be used after its data
-set has gone. A look is written once; the newest one counts.
+A look is kept in the workspace (`looks/<place>/<when>-<config>-<id>/look.json`, with objects that the next look builds
+on beside it). So a run that finds nothing changed reads nothing again, and what a finished run left can be used after
+its data set has gone. Looks at one place build on one another, also where they look for something else: other splits
+of a data set, say. A look is written once; the newest one counts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Look:
             and of its `annotations`.
         objects: By name, what the next look builds on.
         shared: By name in the workspace, what steps read of it, such as a manifest.
-        changed: Whether there is anything in it that the look before did not have.
+        reread: Whether files were read again, so that the next look does well to build on this one.
     """
 
     digests: Mapping[str, Any] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class Look:
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     objects: Mapping[str, bytes] = field(default_factory=dict)
     shared: Mapping[str, bytes] = field(default_factory=dict)
-    changed: bool = True
+    reread: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,30 @@ class PastLook:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What is known when a step looks.
+
+    Attributes:
+        same: The newest look for the same at the same place; None if there is none.
+        newest: The newest look at that place, whatever it was for.
+    """
+
+    same: PastLook | None = None
+    newest: PastLook | None = None
+
+    @property
+    def looks(self) -> tuple[PastLook, ...]:
+        """Those that there are, each once, the newest last."""
+        found = (self.newest,) if self.same is self.newest else (self.same, self.newest)
+        return tuple(look for look in found if look is not None)
+
+
+@dataclass(frozen=True, slots=True)
 class _Record:
     """A look as it is stored."""
 
     stage: str
+    place: Mapping[str, Any]
     outside: Mapping[str, Any]
     digests: Mapping[str, Any]
     manifest: str
@@ -84,36 +105,49 @@ class LookBook:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def last(self, stage: str, outside: Mapping[str, Any]) -> PastLook | None:
-        """Return the newest look of a stage at what `outside` names, if there is one.
+    def past(self, stage: str, place: Mapping[str, Any], outside: Mapping[str, Any]) -> Past:
+        """Return the newest looks of a stage at a place.
+
+        Args:
+            stage: The stage's name.
+            place: Where it looks.
+            outside: What it looks for.
 
         Raises:
-            ArtifactError: Its record is corrupt.
+            ArtifactError: A record is corrupt.
         """
-        folder = _folder(stage, outside)
-        records = [entry.name for entry in self._store.list(folder) if entry.name.endswith(f"/{_RECORD}")]
-        if not records:
-            return None
-        name = max(records)
+        listed = self._store.list(_folder(stage, place))
+        names = sorted(entry.name for entry in listed if entry.name.endswith(f"/{_RECORD}"))
+        if not names:
+            return Past()
+        newest = self._read(names[-1])
+        same = [name for name in names if f"-{_digest(outside)}-" in name.rsplit("/", 2)[1]]
+        return Past(newest if same[-1:] == names[-1:] else self._read(same[-1]) if same else None, newest)
+
+    def _read(self, name: str) -> PastLook:
         try:
             record = decode(_Record, self._store.read(name), f"{self._store.uri}/{name}")
         except ArtifactError as error:
             raise ArtifactError(f"{error}; remove it and run again") from error
-        look = Look(record.digests, record.manifest, record.splits, changed=False)
+        look = Look(record.digests, record.manifest, record.splits, reread=False)
         return PastLook(self._store, name.removesuffix(f"/{_RECORD}"), look)
 
-    def record(self, stage: str, outside: Mapping[str, Any], look: Look) -> None:
+    def record(self, stage: str, place: Mapping[str, Any], outside: Mapping[str, Any], look: Look) -> None:
         """Keep a look, its record last: a look that is cut off by a kill is none."""
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
         when = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
-        name = f"{_folder(stage, outside)}/{when}.{rest:09d}-{uuid.uuid4().hex[:6]}"
+        name = f"{_folder(stage, place)}/{when}.{rest:09d}-{_digest(outside)}-{uuid.uuid4().hex[:6]}"
         for shared, data in look.shared.items():
             self._store.create(shared, data)
         for part, data in look.objects.items():
             self._store.put(f"{name}/{part}", data)
-        record = _Record(stage, outside, look.digests, look.manifest, look.splits)
+        record = _Record(stage, place, outside, look.digests, look.manifest, look.splits)
         self._store.put(f"{name}/{_RECORD}", encode(record))
 
 
-def _folder(stage: str, outside: Mapping[str, Any]) -> str:
-    return f"{FOLDER}/{stage}-{fingerprint({'outside': dict(outside)})}"
+def _folder(stage: str, place: Mapping[str, Any]) -> str:
+    return f"{FOLDER}/{stage}-{_digest(place)}"
+
+
+def _digest(names: Mapping[str, Any]) -> str:
+    return fingerprint({"outside": dict(names)})

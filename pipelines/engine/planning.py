@@ -28,7 +28,7 @@ class PlannedStep:
         spec: What workers need to build its stage.
         preimage: What the artifact's fingerprint is the hash of.
         look: What it found outside the workspace.
-        before: The look before, if there is one.
+        before: The look before for the same, if there is one.
     """
 
     name: str
@@ -40,9 +40,13 @@ class PlannedStep:
 
     def record(self, book: LookBook) -> None:
         """Keep what was found outside the workspace, unless that is known."""
-        outside = stage_type(self.config.stage).outside(self.config)
-        if outside is not None and self.look.changed:
-            book.record(self.config.stage, outside, self.look)
+        kind = stage_type(self.config.stage)
+        outside, before = kind.outside(self.config), self.before
+        if outside is None:
+            return
+        now = (self.look.digests, self.look.manifest)
+        if before is None or self.look.reread or (before.look.digests, before.look.manifest) != now:
+            book.record(self.config.stage, kind.place(self.config), outside, self.look)
 
 
 def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = None) -> list[PlannedStep]:
@@ -98,10 +102,10 @@ def _look(
     outside = kind.outside(config)
     if outside is None:
         return None, Look()
-    before = book.last(kind.name, outside)
-    if before is not None and not fresh:
-        return before, before.look
-    return before, kind.look(config, workspace.store, before)
+    past = book.past(kind.name, kind.place(config), outside)
+    if past.same is not None and not fresh:
+        return past.same, past.same.look
+    return past.same, kind.look(config, workspace.store, past)
 
 
 def _identity(images: PlannedStep, split: str, annotated: bool) -> dict[str, str]:

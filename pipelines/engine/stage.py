@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.looks import Look, Past, PastLook
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ConfigError
@@ -193,13 +193,18 @@ class Stage(ABC, Generic[C]):
         return None
 
     @classmethod
-    def look(cls, config: C, store: Store, before: PastLook | None) -> Look:
+    def place(cls, config: C) -> Mapping[str, Any]:
+        """Name where that lies: looks at one place build on one another, whatever they look for."""
+        return cls.outside(config) or {}
+
+    @classmethod
+    def look(cls, config: C, store: Store, past: Past) -> Look:
         """Look at what `outside` names.
 
         Args:
             config: The step's config.
-            store: The workspace's store, for what others are to read of it.
-            before: The look before; files that have not changed since need not be read again.
+            store: The workspace's store.
+            past: The looks before; files that have not changed since need not be read again.
 
         Raises:
             ConfigError: It is not there, or is something else.

@@ -14,7 +14,7 @@ from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.window_files import FoundBoxes, digest_window_files, read_window_files
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.looks import Look, Past
 from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
@@ -74,10 +74,10 @@ class ImportWindows(ShardStage[ImportWindowsConfig]):
         return {"paths": list(config.paths)}
 
     @classmethod
-    def look(cls, config: ImportWindowsConfig, store: Store, before: PastLook | None) -> Look:
+    def look(cls, config: ImportWindowsConfig, store: Store, past: Past) -> Look:
         """Look at the files: their content, not their paths, is in the fingerprint."""
-        contents = known_contents(before)
-        return look_of_files({"files": digest_window_files(config.paths, contents)}, contents, before)
+        contents = known_contents(past)
+        return look_of_files({"files": digest_window_files(config.paths, contents)}, contents)
 
     def prepare(self) -> None:
         """Record once which images the files know, and warn of those that are not in the data set."""

@@ -21,16 +21,16 @@ from pipelines.datasets.looking import (
     CONTENTS,
     ITEMS,
     SeenDataSet,
-    cut_of,
     decode_items,
     describe_changes,
     known_contents,
+    known_cut,
     look_at,
     seen_before,
 )
 from pipelines.datasets.protocol import DatasetConfig, Place
 from pipelines.engine.fingerprint import content_digest
-from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.looks import Look, Past, PastLook
 from pipelines.engine.stage import COVERAGE, RUNTIME, Phase, Stage, StageConfig, StageSpec
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Commit, Output, Quarantined
@@ -73,14 +73,18 @@ class Ingest(Stage[IngestConfig]):
     @classmethod
     def outside(cls, config: IngestConfig) -> Mapping[str, Any]:
         """Name the data set."""
-        return {"dataset": config.dataset.model_dump(mode="json"), "shard_size": config.shard_size}
+        return {"dataset": config.dataset.model_dump(mode="json"), **cls.place(config)}
 
     @classmethod
-    def look(cls, config: IngestConfig, store: Store, before: PastLook | None) -> Look:
+    def place(cls, config: IngestConfig) -> Mapping[str, Any]:
+        """Name where the data set lies, and how it is cut: its shards stay, whatever else is asked of it."""
+        return {"place": config.dataset.place(), "shard_size": config.shard_size}
+
+    @classmethod
+    def look(cls, config: IngestConfig, store: Store, past: Past) -> Look:
         """Look at the data set; see `pipelines.datasets.looking`."""
-        contents = known_contents(before)
-        cut = cut_of(Manifest.read(store, before.look.manifest)) if before is not None else {}
-        seen = look_at(config.dataset.open(), contents, config.shard_size, cut)
+        contents = known_contents(past)
+        seen = look_at(config.dataset.open(), contents, config.shard_size, known_cut(past))
         manifest = seen.manifest
         manifest.hold(store)
         return Look(
@@ -88,7 +92,7 @@ class Ingest(Stage[IngestConfig]):
             splits={split: manifest.identity(split) for split in manifest.splits},
             objects={CONTENTS: contents.encode(), ITEMS: seen.encode()},
             shared={manifest.object_name: manifest.body},
-            changed=before is None or before.look.manifest != manifest.digest or contents.read_count > 0,
+            reread=contents.read_count > 0,
         )
 
     @classmethod

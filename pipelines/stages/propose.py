@@ -14,7 +14,7 @@ from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.outside_files import read_outside, seen_outside
-from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.looks import Look, Past
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
@@ -141,11 +141,11 @@ class Propose(ShardStage[ProposeConfig]):
         return None if model is None or "edge-boxes" not in config.methods else {"model": model}
 
     @classmethod
-    def look(cls, config: ProposeConfig, store: Store, before: PastLook | None) -> Look:
+    def look(cls, config: ProposeConfig, store: Store, past: Past) -> Look:
         """Look at the model: its content, not its path, is in the fingerprint."""
-        contents = known_contents(before)
+        contents = known_contents(past)
         (digest,) = contents.digests([seen_outside(str(config.edge_boxes.model), _MODEL)])
-        return look_of_files({"edge_model": digest}, contents, before)
+        return look_of_files({"edge_model": digest}, contents)
 
     @cached_property
     def _edges(self) -> EdgeDetector:

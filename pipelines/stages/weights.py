@@ -20,7 +20,7 @@ from pipelines.artifacts.networks import (
 )
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.outside_files import read_outside, seen_outside
-from pipelines.engine.looks import Look, PastLook
+from pipelines.engine.looks import Look, Past
 from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
@@ -118,11 +118,11 @@ class ImportWeights(Stage[ImportWeightsConfig]):
         return {"path": source} if isinstance(source, str) else None
 
     @classmethod
-    def look(cls, config: ImportWeightsConfig, store: Store, before: PastLook | None) -> Look:
+    def look(cls, config: ImportWeightsConfig, store: Store, past: Past) -> Look:
         """Look at the file of weights: its content, not its path, is in the fingerprint."""
-        contents = known_contents(before)
+        contents = known_contents(past)
         (digest,) = contents.digests([seen_outside(str(config.source()), _WHAT)])
-        return look_of_files({"weights": digest}, contents, before)
+        return look_of_files({"weights": digest}, contents)
 
     @classmethod
     def check(cls, config: ImportWeightsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:

@@ -148,6 +148,22 @@ def test_a_split_that_is_ingested_too_leaves_the_others(mine: Chain) -> None:
     assert {name: n for name, n in run_and_count(mine).items() if n} == {}
 
 
+def test_a_data_set_that_has_grown_keeps_its_shards_whatever_else_is_asked_of_it(mine: Chain) -> None:
+    """Another split, another category: neither cuts anew, though from nothing the shards would be others."""
+    add_image(mine.data, "train", "new", np.full((100, 130, 3), 120, np.uint8), place=0)
+    run_and_count(mine)
+    grown = again(mine).manifest.units("train")
+    lists = mine.data / "ImageSets" / "Main"
+    (lists / "few.txt").write_text("val_00000\nval_00003\n")
+    categories = [*(mine.data / "categories.txt").read_text().split(), "unicorn"]
+    dataset = {"root": str(mine.data), "splits": ["train", "val", "few"], "categories": categories}
+    mine.steps["images"]["dataset"] = dataset
+    made = run_and_count(mine)
+    assert again(mine).manifest.units("train") == grown
+    assert (made["windows"], made["maps"], made["plain"]) == (0, 0, made["full"])
+    assert made["images"] == 1 + SHARDS + 1 + 1  # the new split's shard, and everybody's annotations
+
+
 def test_two_data_sets_that_hold_the_same_shard_share_what_is_made_of_it(mine: Chain, tmp_path: Path) -> None:
     """Another folder, other splits, other labels and other settings of its training: the maps are there."""
     other = tmp_path / "other"

@@ -75,11 +75,16 @@ def test_the_newest_look_counts_and_its_objects_are_kept(toys: Toys, outside: Pa
     for text in ("one", "two", "three"):
         outside.write_text(text)
         toys.run(LocalExecutor())
-    last = LookBook(store).last("numbers", {"file": str(outside)})
+    place = {"file": str(outside)}
+    past = LookBook(store).past("numbers", place, place)
+    last = past.same
     assert last is not None
+    assert past.looks == (last,)
     assert last.read("file.txt").decode() == last.look.digests["file"] == toys.engine().steps[0].look.digests["file"]
-    assert LookBook(store).last("numbers", {"file": "another"}) is None
-    assert LookBook(store).last("powers", {"file": str(outside)}) is None
+    other = LookBook(store).past("numbers", place, {"file": "another thing in that place"})
+    assert (other.same, other.newest) == (None, last)
+    assert LookBook(store).past("numbers", {"file": "another place"}, place).looks == ()
+    assert LookBook(store).past("powers", place, place).looks == ()
 
 
 def test_a_corrupt_look_is_told(toys: Toys, outside: Path) -> None:

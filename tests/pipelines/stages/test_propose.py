@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.engine.looks import Past
 from pipelines.engine.workspace import Workspace
 from pipelines.stages.propose import Propose, ProposeConfig
 from sppnet.errors import ConfigError
@@ -147,7 +148,7 @@ def test_a_model_counts_by_its_content(tmp_path: Path) -> None:
     def digests(model: Path) -> Mapping[str, Any]:
         config = edge_config(model)
         assert Propose.outside(config) == {"model": str(model)}
-        return Propose.look(config, store, None).digests
+        return Propose.look(config, store, Past()).digests
 
     one, other = tmp_path / "one.yml", tmp_path / "other.yml"
     one.write_bytes(b"trees")

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from pipelines.artifacts.networks import encode_network, has_head, read_backbone, read_network
+from pipelines.engine.looks import Past
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
 from pipelines.stages.weights import ImportWeights, ImportWeightsConfig
@@ -204,7 +205,7 @@ def test_content_not_path_is_in_the_fingerprint(tmp_path: Path) -> None:
 
     def digests(config: ImportWeightsConfig) -> Mapping[str, Any]:
         assert ImportWeights.outside(config) == {"path": config.path}
-        return ImportWeights.look(config, store, None).digests
+        return ImportWeights.look(config, store, Past()).digests
 
     assert digests(configs[0]) == digests(configs[1]) != {}
     assert configs[0].semantic() == configs[1].semantic()
