@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ class StepSummary:
         rows: Rows in its data objects.
         bytes: Bytes of its data objects.
         seconds: Worker seconds, summed over units.
-        wall_seconds: From the first unit's start to the last unit's commit, as the commits tell.
+        wall_seconds: In which at least one unit was at work, as the commits tell.
         metrics: Figures that its units reported, summed.
     """
 
@@ -120,7 +121,7 @@ def summarise(step: str, stage: str, artifact: Artifact, phases: Sequence[Phase]
         rows=sum(commit.rows for commit in commits),
         bytes=sum(commit.size for commit in commits),
         seconds=round(sum(commit.seconds for commit in commits), 3),
-        wall_seconds=_wall_seconds(commits),
+        wall_seconds=wall_seconds(commits),
         metrics=_summed(commits),
     )
     file.write(summary)
@@ -136,10 +137,13 @@ def accounting_units(phases: Sequence[Phase]) -> set[str]:
     return set(latest.values())
 
 
-def _wall_seconds(commits: Sequence[Commit]) -> float:
-    ends = [commit.created for commit in commits]
-    starts = [commit.created - commit.seconds for commit in commits]
-    return round(max(ends, default=0) - min(starts, default=0), 3)
+def wall_seconds(commits: Sequence[Commit]) -> float:
+    """Return the seconds in which at least one of the units was at work: weeks may lie between two of them."""
+    total, end = 0.0, -math.inf
+    for start, stop in sorted((commit.created - commit.seconds, commit.created) for commit in commits):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return round(total, 3)
 
 
 def _summed(commits: Sequence[Commit]) -> dict[str, float]:

@@ -9,9 +9,9 @@ import pytest
 
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.executor import UnitFailure
-from pipelines.engine.ledger import StepSummary, check_quarantine
+from pipelines.engine.ledger import StepSummary, check_quarantine, wall_seconds
 from pipelines.engine.store import LocalStore, open_store
-from pipelines.engine.workspace import Quarantined
+from pipelines.engine.workspace import Commit, Quarantined
 from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError, TooManyQuarantinedError
 from tests.support.toy_fixtures import Toys
@@ -229,9 +229,15 @@ def test_a_unit_that_is_made_again_is_summed_up_again(toys: Toys) -> None:
     assert recorder.done == [("raise", UNITS[1])]
     fresh = artifact.commits([*UNITS[:3], "sum/0_1_2"])
     assert recorder.summaries[1].seconds == round(sum(commit.seconds for commit in fresh), 3)
-    assert recorder.summaries[1].wall_seconds == round(
-        max(c.created for c in fresh) - min(c.created - c.seconds for c in fresh), 3
-    )
+    assert recorder.summaries[1].wall_seconds == wall_seconds(fresh)
+
+
+def test_the_time_between_two_runs_is_no_work() -> None:
+    def commit(seconds: float, created: float) -> Commit:
+        return Commit("u", "a", None, 0, None, 0, 1, (), seconds, {}, "h", created, {})
+
+    assert wall_seconds([]) == 0
+    assert wall_seconds([commit(10, 10), commit(7, 12), commit(2, 9), commit(1, 604_801)]) == 13
 
 
 def test_status_before_during_and_after(toys: Toys) -> None:
