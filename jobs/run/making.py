@@ -12,6 +12,7 @@ from rich.console import Console
 
 from jobs.run.ending import Ending
 from jobs.run.events import EventLog
+from jobs.run.explain import outside_changes
 from jobs.run.history import RunFolder, start_run
 from jobs.run.observers import Accounts, Observers
 from jobs.run.progress import ProgressObserver
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pipelines.engine.runner import Engine
 
 logger = logging.getLogger(__name__)
+
+_CHANGES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ def make_missing(engine: Engine, make_executor: Callable[[], Executor], console:
     """
     engine.workspace.check_writable()
     record = _Record(engine, start_run(engine))
+    _tell_changes(engine, console)
     progress = ProgressObserver(console)
     executor = DeferredExecutor(make_executor)
     try:
@@ -66,6 +70,16 @@ def make_missing(engine: Engine, make_executor: Callable[[], Executor], console:
         progress.close()
         executor.close()
     return record.finish()
+
+
+def _tell_changes(engine: Engine, console: Console) -> None:
+    """Say what has changed outside the workspace since the last run: it is why units are made again."""
+    for step in engine.steps:
+        changes = outside_changes(engine, step)
+        for change in changes[:_CHANGES_SHOWN]:
+            console.print(f"{step.name}: changed since the last run: {change}")
+        if len(changes) > _CHANGES_SHOWN:
+            console.print(f"{step.name}: changed since the last run: {len(changes) - _CHANGES_SHOWN} more shards")
 
 
 class _Record:

@@ -233,6 +233,11 @@ def test_explain_says_in_words_what_has_changed_and_what_it_costs(mine: Chain, c
     assert rows["svms"]["missing"] == rows["svms"]["units"]
     # Nothing was recorded by asking.
     assert {row["step"]: row for row in commands("explain", commands.recipe)["steps"]} == rows
+    ran = sppnet("run", commands.recipe, "--workspace", mine.root, "--local")
+    told = [line for line in ran.lines if "changed since the last run" in line]
+    assert told == [f"images: changed since the last run: {change}" for change in rows["images"]["changes"]]
+    again_told = sppnet("run", commands.recipe, "--workspace", mine.root, "--local")
+    assert not any("changed" in line for line in again_told.lines)
 
 
 def test_a_finished_run_is_usable_without_its_data_set(mine: Chain, commands, tmp_path: Path) -> None:
