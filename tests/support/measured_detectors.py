@@ -32,7 +32,7 @@ def make_steps(data: Path, weights: Path) -> dict[str, dict[str, Any]]:
     tuned = {"stage": "finetune", **read, "categories": list(CATEGORIES), "scales": [240]}
     names = ("pool5", "fc7", "rcnn", "both", "second")
     return {
-        "images": {"stage": "ingest", "dataset": {"root": str(data)}},
+        "images": {"stage": "ingest", "dataset": {"root": str(data)}, "shard_size": 5},
         "windows": {"stage": "propose", "images": "images"},
         "few": {"stage": "propose", "images": "images", "max_windows": 9},
         "net": network,
@@ -58,7 +58,7 @@ def make_steps(data: Path, weights: Path) -> dict[str, dict[str, Any]]:
 def publish(chain: Chain, step: str, folder: str, seconds: float, **parts: float) -> None:
     """Commits of two shards of different sizes that took so many seconds an image, and of them so many for parts."""
     for number, images in enumerate(IMAGES):
-        unit = f"{folder}/{number:06d}"
+        unit = chain.unit(f"{folder}/{number:06d}")
         told = {f"{name}_seconds": value * images for name, value in parts.items()}
         chain.artifact(step).publish(unit, Output(None, "", 0, images, metrics=told), seconds * images)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.report.read.detection import DetectorAccount, DetectorScore
+from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.svm_config import TrainSvmsConfig
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.runner import Engine
@@ -15,7 +16,7 @@ from pipelines.shards.reading import map_unit
 from pipelines.stages.combine import CombineConfig
 from pipelines.stages.crops import CropsConfig
 from pipelines.stages.score import ScoreConfig
-from sppnet.errors import ArtifactError
+from sppnet.errors import ArtifactError, ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class DetectorReader:
         self._workspace = engine.workspace
         self._steps = {step.name: step for step in engine.steps}
         self._notes = notes
-        self._seconds: dict[tuple[str, str, str | None], float | None] = {}
+        self._seconds: dict[tuple[str, tuple[str, ...], str | None], float | None] = {}
         self._committed: dict[str, set[str]] = {}
 
     def account(self, row: DetectorScore, split: str) -> DetectorAccount | None:
@@ -65,18 +66,27 @@ class DetectorReader:
         if step is None or step.spec.artifact != row.detections:
             return None
         parts = list(self._parts(step, regressed=row.regressed))
+        shards = self._shards(step, split)
         return DetectorAccount(
             features=_distinct(self._features(part.svms) for part in parts),
             scales=tuple(sorted({scale for part in parts for scale in part.scales})),
             windows=_distinct(part.score.windows for part in parts),
             backbones=_distinct(_config(part.maps).backbone for part in parts),
             sources=_distinct("crops" if part.of_crops else "maps" for part in parts),
-            convolution=self._convolution(parts, split),
-            scoring=self._mean_seconds(row.detections, split),
-            pooling=self._mean_seconds(row.detections, split, "features_seconds"),
-            svm=self._mean_seconds(row.detections, split, "svm_seconds"),
+            convolution=self._convolution(parts, shards),
+            scoring=self._mean_seconds(row.detections, shards),
+            pooling=self._mean_seconds(row.detections, shards, "features_seconds"),
+            svm=self._mean_seconds(row.detections, shards, "svm_seconds"),
             regresses=any(part.score.regressors is not None for part in parts),
         )
+
+    def _shards(self, step: PlannedStep, split: str) -> tuple[str, ...]:
+        """Return the units of a split's shards; none where that can't be told."""
+        try:
+            return Manifest.read(self._workspace.store, step.spec.manifest).units(split)
+        except (ArtifactError, ConfigError) as error:
+            self._notes.append(f"The shards of {split} can't be told: {error}")
+            return ()
 
     def _parts(self, step: PlannedStep, *, regressed: bool) -> Iterator[_Part]:
         """Find the detectors of a step that scores, or of all those that a step combines."""
@@ -98,19 +108,22 @@ class DetectorReader:
         tuned = isinstance(self._steps[svms.head].config, FinetuneConfig)
         return f"{svms.features}, {'fine-tuned' if tuned else 'as pre-trained'}"
 
-    def _convolution(self, parts: Sequence[_Part], split: str) -> float | None:
+    def _convolution(self, parts: Sequence[_Part], shards: tuple[str, ...]) -> float | None:
         """Sum seconds an image of all distinct maps that detectors read; None if some are not known, or none read."""
         read = {(part.maps.spec.artifact, scale) for part in parts if not part.of_crops for scale in part.scales}
-        found = [self._mean_seconds(artifact, map_unit(scale, split)) for artifact, scale in sorted(read)]
+        found = [
+            self._mean_seconds(artifact, tuple(map_unit(scale, shard) for shard in shards))
+            for artifact, scale in sorted(read)
+        ]
         known = [seconds for seconds in found if seconds is not None]
         return sum(known) if known and len(known) == len(found) else None
 
-    def _mean_seconds(self, artifact: str, folder: str, part: str | None = None) -> float | None:
-        """Take worker seconds an image of the units in an artifact's folder, or of a part that their figures tell.
+    def _mean_seconds(self, artifact: str, units: tuple[str, ...], part: str | None = None) -> float | None:
+        """Take worker seconds an image of some units of an artifact, or of a part that their figures tell.
 
         None without any unit, or where one does not tell that part.
         """
-        key = (artifact, folder, part)
+        key = (artifact, units, part)
         if key not in self._seconds:
             try:
                 self._seconds[key] = self._measured(*key)
@@ -119,12 +132,11 @@ class DetectorReader:
                 self._seconds[key] = None
         return self._seconds[key]
 
-    def _measured(self, artifact: str, folder: str, part: str | None) -> float | None:
+    def _measured(self, artifact: str, units: tuple[str, ...], part: str | None) -> float | None:
         found = self._workspace.artifact(artifact)
         if artifact not in self._committed:
             self._committed[artifact] = found.committed()
-        units = sorted(unit for unit in self._committed[artifact] if unit.startswith(f"{folder}/"))
-        commits = found.commits(units)
+        commits = found.commits([unit for unit in units if unit in self._committed[artifact]])
         images = sum(commit.done for commit in commits)
         if not images or (part is not None and any(part not in commit.metrics for commit in commits)):
             return None

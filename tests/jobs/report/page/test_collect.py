@@ -141,3 +141,12 @@ def test_lost_results_are_told(transferred: Chain, tmp_path):
     report = collect(copy.engine)
     assert (report.classes, report.filters) == ((), ())
     assert [note.split(" can't be ")[0] for note in report.notes] == ["Step transfer", "The filters of step strongest"]
+
+
+def test_a_run_of_detectors_tells_what_an_image_costs(chain: Chain):
+    """From the commits of the evaluated split's shards, whatever the shards are called."""
+    report = collect(chain.engine)
+    for row in report.evaluations[0].rows:
+        account = row.account
+        assert account is not None
+        assert min(account.convolution, account.scoring, account.pooling, account.svm) > 0

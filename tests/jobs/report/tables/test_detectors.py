@@ -96,8 +96,8 @@ def test_the_table_is_on_the_page_and_escaped():
 
 
 def test_shared_maps_are_read_once_and_a_broken_commit_is_told_once(measured: Chain):
-    folder = measured.root / measured.artifact("maps").name / "_commits" / "s0240" / "val"
-    (folder / "000001.json").write_text("{}")
+    commits = measured.root / measured.artifact("maps").name / "_commits"
+    (commits / f"{measured.unit('s0240/val/000001')}.json").write_text("{}")
     report = collect(measured.engine)
     times = {row.name: row.times for row in detector_table(report.evaluations[0]).rows}
     assert times["pool5"] == (formatting.NONE, "100", *UNTOLD, formatting.NONE)
