@@ -86,7 +86,7 @@ def explain(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell why each step would run: what differs from the artifacts that the workspace holds."""
+    """Tell why steps would run again: what has changed in the recipe and in the data set, and what that will cost."""
     with command("explain", as_json) as result:
         from jobs.run.explain import explain_steps
 

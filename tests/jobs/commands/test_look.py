@@ -36,8 +36,9 @@ def test_status_and_explain_of_a_complete_run(chain: Chain, tmp_path: Path) -> N
     assert (status.code, status.json["complete"]) == (0, True)
     assert {row["step"] for row in status.json["steps"]} == set(chain.steps)
     explained = sppnet("explain", recipe, "--workspace", chain.root, "--set", "svms.rounds=1")
-    states = {row["step"]: row["state"] for row in explained.json["steps"]}
-    assert (states["maps"], states["svms"]) == ("complete", "nothing of it is there: 12 units to make")
+    rows = {row["step"]: row for row in explained.json["steps"]}
+    assert rows["maps"]["state"] == "complete"
+    assert rows["svms"]["state"].startswith("nothing of it is there: 12 units to make, about ")
     assert "    config.rounds: was 2, is 1" in explained.lines
 
 
