@@ -16,6 +16,8 @@ from pipelines.finetuning.task import FinetuneTask
 from pipelines.shards.windowed import ShardInputs
 from pipelines.stages.finetune import Finetune
 from pipelines.training.config import Rate
+from pipelines.training.loop import train_unit
+from pipelines.training.workers import LocalWorker
 from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec
 
 LEVELS = (3, 1)
@@ -63,7 +65,12 @@ class StoppedError(Exception):
     """Stands for a process that ends."""
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def train(spec: StageSpec) -> None:
+    train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+
+
+def train_until(spec: StageSpec, step: int) -> None:
+    """Train as `train` does, in a process that ends at a step."""
     loss = FinetuneTask.loss
 
     def failing(self: FinetuneTask, model: Any, at: int) -> torch.Tensor:
@@ -71,4 +78,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             raise StoppedError
         return loss(self, model, at)
 
-    monkeypatch.setattr(FinetuneTask, "loss", failing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FinetuneTask, "loss", failing)
+        with pytest.raises(StoppedError):
+            train(spec)

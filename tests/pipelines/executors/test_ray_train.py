@@ -20,41 +20,30 @@ from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.ray_core import RayExecutor
-from pipelines.finetuning.config import FinetuneConfig
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import Rate
 from pipelines.training.loop import train_unit
 from pipelines.training.workers import LocalWorker
 from sppnet.errors import ConfigError, IncompleteError
+from tests.support import tiny_finetune
 from tests.support.gloo_pair import PairWorker, leave_group
-from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace
+from tests.support.tiny_workspace import make_workspace
 from tests.support.waiting import PATIENCE, wait_for_step
 
 pytestmark = pytest.mark.ray
 
 STEPS = 5000  # seconds of work, so that a kill comes long before the end
-INPUTS = {"images": "images-tiny", "windows": "windows-tiny", "maps": "maps-tiny"}
 
 
 def finetune_spec(workspace: Workspace, name: str, **changes: Any) -> StageSpec:
     fields: dict[str, Any] = {
-        "stage": "finetune",
-        "images": "images",
-        "windows": "windows",
-        "maps": "maps",
-        "categories": CATEGORIES,
-        "scales": SCALES,
-        "levels": (3, 1),
-        "hidden": (32, 32),
         "schedule": (Rate(lr=0.01, steps=STEPS),),
-        "batch": 32,
-        "holdout": 0.2,
         "chunk": 50,
         "checkpoint_every": 50,
         "log_every": 50,
         "measure_every": 500,
     }
-    return make_spec(workspace, FinetuneConfig(**{**fields, **changes}), name, **INPUTS)
+    return tiny_finetune.finetune_spec(workspace, name, **{**fields, **changes})
 
 
 @pytest.fixture(scope="module")

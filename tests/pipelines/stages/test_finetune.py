@@ -20,14 +20,13 @@ from pipelines.finetuning.plans import ChunkPlanner, label_image
 from pipelines.shards.reading import IngestedImages
 from pipelines.stages.finetune import Finetune
 from pipelines.training.config import Rate
-from pipelines.training.loop import train_unit
 from pipelines.training.workers import LocalWorker
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
-from tests.support.tiny_finetune import LEVELS, StoppedError, finetune_spec, make_config, make_planner, stop_at
+from tests.support.tiny_finetune import LEVELS, finetune_spec, make_config, make_planner, train, train_until
 from tests.support.tiny_workspace import CATEGORIES, CHANNELS, SCALES, make_annotation, make_workspace, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,7 +42,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(scope="module")
 def trained(workspace: Workspace) -> StageSpec:
     spec = finetune_spec(workspace)
-    train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+    train(spec)
     return spec
 
 
@@ -173,11 +172,8 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
 ) -> None:
     spec = finetune_spec(workspace, "head-stopped" + "-".join(map(str, stops)))
     for step in stops:
-        with pytest.MonkeyPatch.context() as patch:
-            stop_at(patch, step)
-            with pytest.raises(StoppedError):
-                train_unit(spec, "model", LocalWorker(torch.device("cpu")))
-    train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+        train_until(spec, step)
+    train(spec)
     assert workspace.artifact(spec.artifact).read("model") == workspace.artifact(trained.artifact).read("model")
 
 
@@ -186,7 +182,7 @@ def test_another_seed_and_bfloat16_give_other_weights(workspace: Workspace, trai
     heads = []
     for number, changes in enumerate(({}, {"seed": 4}, {"precision": "bfloat16"}, {"workers": 2})):
         spec = finetune_spec(workspace, f"head-short{number}", schedule=short, **changes)
-        train_unit(spec, "model", LocalWorker(torch.device("cpu")))
+        train(spec)
         heads.append(read_head(workspace.artifact(spec.artifact)).state_dict()["layers.fc6.weight"])
     assert heads[0].dtype == heads[2].dtype == torch.float32
     assert not torch.equal(heads[0], heads[1])

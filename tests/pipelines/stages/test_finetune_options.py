@@ -25,14 +25,13 @@ from pipelines.shards.windowed import ShardInputs
 from pipelines.stages.extract import ExtractConfig
 from pipelines.stages.finetune import Finetune
 from pipelines.training.config import Rate
-from pipelines.training.loop import train_unit
 from pipelines.training.workers import LocalWorker
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
-from tests.support.tiny_finetune import LEVELS, StoppedError, finetune_spec, make_planner, stop_at
+from tests.support.tiny_finetune import LEVELS, finetune_spec, make_planner, train, train_until
 from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,16 +87,13 @@ def test_half_of_the_windows_are_pooled_from_mirrored_images(flipped: Workspace)
 def test_it_learns_from_flips_and_goes_on_after_an_interruption(flipped: Workspace) -> None:
     short = {"schedule": (Rate(lr=0.05, steps=30),), "flips": True}
     whole, stopped = (finetune_spec(flipped, f"head-flips{n}", **short) for n in (0, 1))
-    train_unit(whole, "model", LocalWorker(torch.device("cpu")))
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, 27)
-        with pytest.raises(StoppedError):
-            train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
-    train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
+    train(whole)
+    train_until(stopped, 27)
+    train(stopped)
     data = flipped.artifact(whole.artifact).read("model")
     assert flipped.artifact(stopped.artifact).read("model") == data
     plain = finetune_spec(flipped, "head-unflipped", **{**short, "flips": False})
-    train_unit(plain, "model", LocalWorker(torch.device("cpu")))
+    train(plain)
     assert flipped.artifact(plain.artifact).read("model") != data
 
 
@@ -234,16 +230,13 @@ def test_it_learns_from_splits_of_positives_and_goes_on_after_an_interruption(tm
     workspace = make_workspace(tmp_path, images=12, shard_size=4, more=12)
     fields = {"schedule": SHORT, "positive_splits": ("more",)}
     whole, stopped = (finetune_spec(workspace, f"head-more{n}", **fields) for n in (0, 1))
-    train_unit(whole, "model", LocalWorker(torch.device("cpu")))
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, 27)
-        with pytest.raises(StoppedError):
-            train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
-    train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
+    train(whole)
+    train_until(stopped, 27)
+    train(stopped)
     data = workspace.artifact(whole.artifact).read("model")
     assert workspace.artifact(stopped.artifact).read("model") == data
     alone = finetune_spec(workspace, "head-alone", schedule=SHORT)
-    train_unit(alone, "model", LocalWorker(torch.device("cpu")))
+    train(alone)
     assert workspace.artifact(alone.artifact).read("model") != data
 
 
@@ -251,7 +244,7 @@ def test_the_best_head_is_published_and_its_curve_tells_which(flipped: Workspace
     # A rate that ruins the weights at the end: the last measurement is not the best.
     fields = {"schedule": (Rate(lr=0.05, steps=40), Rate(lr=2.0, steps=20)), "measure_every": 10, "keep": "best"}
     whole, stopped = (finetune_spec(flipped, f"head-best{n}", **fields) for n in (0, 1))
-    train_unit(whole, "model", LocalWorker(torch.device("cpu")))
+    train(whole)
     head = read_trained_head(flipped.artifact(whole.artifact))
     errors = {point["step"]: point["held_out_error"] for point in head.curve if "held_out_error" in point}
     kept = [point for point in head.curve if "kept" in point]
@@ -266,10 +259,7 @@ def test_the_best_head_is_published_and_its_curve_tells_which(flipped: Workspace
         wrong = head.head(vectors.float()).argmax(dim=1) != labels
     assert float(wrong.float().mean()) == pytest.approx(kept[0]["held_out_error"], abs=0.02)
 
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, 58)  # the kept weights are those of a step before the last checkpoint
-        with pytest.raises(StoppedError):
-            train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
-    train_unit(stopped, "model", LocalWorker(torch.device("cpu")))
+    train_until(stopped, 58)  # the kept weights are those of a step before the last checkpoint
+    train(stopped)
     data = flipped.artifact(whole.artifact).read("model")
     assert flipped.artifact(stopped.artifact).read("model") == data
