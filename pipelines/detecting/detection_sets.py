@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,13 +123,13 @@ class DetectionSet:
     def best(self, limit: int | None = None, without: Collection[str] = ()) -> Iterator[DetectionTable]:
         """Return the detections, a category at a time, by falling score: its best `limit` over the split, or all.
 
-        One pass over the shards; about twice `limit` detections a category are in memory.
+        One pass over the shards; an eighth more than `limit` detections a category are in memory.
 
         Args:
             limit: How many of a category.
             without: Images whose detections don't count.
         """
-        kept = TopPerSet(limit or sys.maxsize // 4, len(self.categories), 8)
+        kept = TopPerSet(limit, len(self.categories), 8)
         left_out = [number for number, key in enumerate(self.keys) if key in without]
         for table in self.tables():
             judged = table.select(~np.isin(table.image, left_out))

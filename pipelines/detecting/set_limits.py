@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipelines.detecting.best_rows import SLACK
+from sppnet.top_rows import SLACK
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sppnet.arrays import Bools, Float32s, Integers
+from sppnet.arrays import Array, Float32s, Integers
 from sppnet.errors import ConfigError, DataError
+from sppnet.top_rows import TopRows
 
 
 @dataclass(frozen=True)
@@ -32,48 +33,25 @@ class Ranked:
     def __len__(self) -> int:
         return len(self.images)
 
-    def select(self, rows: Integers | Bools) -> Ranked:
-        """Return the detections at an index array or mask."""
-        return Ranked(self.images[rows], self.scores[rows], self.values[rows])
-
-    def order(self) -> Integers:
-        """Return indices by falling score; among equal scores by image, then by the values, column by column."""
-        order = np.lexsort((self.images, -self.scores))
-        scores, images = self.scores[order], self.images[order]
-        if not ((scores[1:] == scores[:-1]) & (images[1:] == images[:-1])).any():
-            return order  # almost always, and many times faster
-        return np.lexsort((*self.values.T[::-1], self.images, -self.scores))
-
-    @classmethod
-    def joined(cls, parts: list[Ranked]) -> Ranked:
-        """Put parts behind one another."""
-        return cls(
-            np.concatenate([part.images for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.values for part in parts]),
-        )
-
 
 class TopPerSet:
     """Keeps the best `limit` detections of each category, fed part by part.
 
-    The result does not depend on how the detections were cut into parts or on the parts' order. At most twice
-    `limit` detections a category, and one part, are in memory.
+    The result does not depend on how the detections were cut into parts or on the parts' order. Among equal scores
+    the image comes first that has the lower number, then the values decide, column by column.
 
     Args:
-        limit: detections to keep of each category.
+        limit: detections to keep of each category; None keeps all.
         categories: how many categories there are.
         columns: length of the values that travel with a detection.
     """
 
-    def __init__(self, limit: int, categories: int, columns: int) -> None:
-        if limit < 1:
+    def __init__(self, limit: int | None, categories: int, columns: int) -> None:
+        if limit is not None and limit < 1:
             raise ConfigError(f"top-per-set: {limit} detections of a category can't be kept")
-        self.limit = limit
-        none = Ranked(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, columns), np.float32))
-        self._parts: list[list[Ranked]] = [[none] for _ in range(categories)]
-        self._held = np.zeros(categories, dtype=np.int64)
-        self._floor = np.full(categories, -np.inf, dtype=np.float32)
+        self._none = Ranked(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, columns), np.float32))
+        self._tops = [TopRows(limit, ties=("images", "values")) for _ in range(categories)]
+        self._bars = np.full(categories, -np.inf)
 
     def add(
         self,
@@ -95,33 +73,19 @@ class TopPerSet:
         """
         if np.isnan(scores).any():
             raise DataError("nan-scores", f"{int(np.isnan(scores).sum())} of {len(scores)} scores")
-        open_rows = np.flatnonzero(scores >= self._floor[category])
+        open_rows = np.flatnonzero(scores >= self._bars[category])
         order = open_rows[np.argsort(category[open_rows], kind="stable")]
         ends = np.flatnonzero(np.diff(category[order], append=-1)) + 1
         for rows in np.split(order, ends)[:-1]:
-            own = Ranked(images[rows].astype(np.int64), scores[rows].astype(np.float32), values[rows])
-            self._put(int(category[rows[0]]), own)
-
-    def _put(self, category: int, part: Ranked) -> None:
-        self._parts[category].append(part)
-        self._held[category] += len(part)
-        if self._held[category] > 2 * self.limit:
-            kept = self._best(Ranked.joined(self._parts[category]))
-            self._parts[category] = [kept]
-            self._held[category] = len(kept)
-            self._floor[category] = kept.scores.min()
-
-    def _best(self, found: Ranked) -> Ranked:
-        """Return the best `limit`, unordered; only those tied with the last of them need to be ordered."""
-        if len(found) <= self.limit:
-            return found
-        last = np.partition(found.scores, len(found) - self.limit)[len(found) - self.limit]
-        above = np.flatnonzero(found.scores > last)
-        tied = np.flatnonzero(found.scores == last)
-        chosen = tied[found.select(tied).order()[: self.limit - len(above)]]
-        return found.select(np.concatenate([above, chosen]))
+            number = int(category[rows[0]])
+            columns: dict[str, Array] = {"images": images[rows].astype(np.int64), "values": values[rows]}
+            self._tops[number].add(columns, scores[rows].astype(np.float32))
+            self._bars[number] = self._tops[number].bar
 
     def result(self, category: int) -> Ranked:
-        """Return the best detections of a category, in the order of `Ranked.order`."""
-        best = self._best(Ranked.joined(self._parts[category]))
-        return best.select(best.order())
+        """Return the best detections of a category by falling score."""
+        top = self._tops[category]
+        if not len(top):
+            return self._none
+        places = top.best_first()
+        return Ranked(*(top.column(name)[places] for name in ("images", "priorities", "values")))

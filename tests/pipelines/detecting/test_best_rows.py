@@ -38,7 +38,7 @@ def best(numbers: list[int], limit: int | None) -> list[int]:
 @given(st.permutations(range(60)), st.one_of(st.none(), st.integers(1, 70)), st.lists(st.integers(1, 25), max_size=6))
 def test_order_and_parts_do_not_matter(numbers: list[int], limit: int | None, sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.detecting.best_rows._LEAST_SLACK", 2)
+        patch.setattr("sppnet.top_rows._LEAST_SPARE", 2)
         top, start = TopExamples("car", limit), 0
         for size in [*sizes, len(numbers)]:
             part = list(numbers[start : start + size])
@@ -64,7 +64,7 @@ def test_memory_is_an_eighth_more_than_the_limit() -> None:
         numbers = list(range(start, start + 500))
         part = make_examples("car", "a", numbers, numbers, np.zeros((500, 4)), np.zeros((500, 8), np.float16))
         top.add(part, np.array(numbers, np.float64))
-        assert all(len(values) == 4500 for values in top._columns.values())
+        assert all(len(values) == 4500 for values in top._rows._columns.values())
     assert top.take().windows.tolist() == list(range(19_999, 15_999, -1))
 
 
