@@ -124,12 +124,14 @@ def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
     leave_group()
 
 
-def train_workers() -> list[int]:
-    """Process ids of Ray Train's workers among our own descendants, the oldest first."""
+def train_workers(driver: int) -> list[int]:
+    """Process ids of the Ray Train workers of our own Ray, not of the other driver's; the oldest first."""
     found: list[tuple[float, int]] = []
     for child in psutil.Process().children(recursive=True):
         try:
             name, born = child.cmdline()[:1], child.create_time()
+            if driver in {parent.pid for parent in child.parents()}:
+                continue
         except psutil.Error:  # gone, or going
             continue
         if name and "RayTrainWorker" in name[0]:
@@ -137,7 +139,9 @@ def train_workers() -> list[int]:
     return [pid for _, pid in sorted(found)]
 
 
-def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExecutor, tmp_path: Path) -> None:
+def test_a_killed_worker_changes_nothing(
+    workspace: Workspace, executor: RayExecutor, killed_driver: KilledDriver, tmp_path: Path
+) -> None:
     reference = finetune_spec(workspace, "head-pair", workers=2)
     context = torch.multiprocessing.get_context("spawn")
     ranks = [context.Process(target=run_rank, args=(r, reference, str(tmp_path / "meet"))) for r in range(2)]
@@ -149,7 +153,7 @@ def test_a_killed_worker_changes_nothing(workspace: Workspace, executor: RayExec
 
     def kill_a_worker() -> None:
         wait_for_step(spec, 200)
-        workers = train_workers()
+        workers = train_workers(killed_driver.driver.pid)
         os.kill(workers[-1], signal.SIGKILL)  # those of the test before may not have ended yet
         killed.append((len(workers[-2:]), "model" in workspace.artifact(spec.artifact).committed()))
 
