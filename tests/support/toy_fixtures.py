@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+UNITS = tuple(f"all/{i:06d}" for i in range(6))
+
 
 class Recorder:
     """An observer that remembers."""
