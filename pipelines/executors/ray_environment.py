@@ -15,6 +15,14 @@ from sppnet.errors import ConfigError
 _PROBE_SECONDS = 5.0
 # Ray's sockets lie about 65 characters below its folder, and a unix socket's path may have 107.
 _LONGEST_FOLDER = 40
+KEEPALIVE_TIME = "RAY_grpc_client_keepalive_time_ms"
+"""Sets how often a process of Ray asks the other end of an idle connection whether it is still there."""
+KEEPALIVE_TIMEOUT = "RAY_grpc_client_keepalive_timeout_ms"
+# A server of Ray allows a ping every 60 s, or more often where it was itself started with a smaller interval; it hangs
+# up on a client that pings more often ("too_many_pings"). All of a local Ray has our interval; a cluster that someone
+# else started may have Ray's own, five minutes.
+_LOCAL_KEEPALIVE_MS = (10_000, 5_000)
+_JOINED_KEEPALIVE_MS = (65_000, 20_000)
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -61,13 +69,14 @@ def is_loopback(address: str) -> bool:
 
 def set_up(local: bool) -> None:
     """Set what Ray reads from the environment; what is set already stays."""
+    pings, patience = _LOCAL_KEEPALIVE_MS if local else _JOINED_KEEPALIVE_MS
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         # `uv run` would have every worker build its environment anew.
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         # Without keepalive, a task on a node that is cut off never fails.
-        "RAY_grpc_client_keepalive_time_ms": "10000",
-        "RAY_grpc_client_keepalive_timeout_ms": "5000",
+        KEEPALIVE_TIME: str(pings),
+        KEEPALIVE_TIMEOUT: str(patience),
     }
     if local:
         # The switch that keeps every port of a local Ray on loopback; its name tells where it is the default.

@@ -107,6 +107,8 @@ def test_a_cluster_that_is_joined_keeps_its_token_and_its_network(clean: pytest.
     ray_environment.set_up(local=False)
     assert "RAY_AUTH_TOKEN" not in os.environ
     assert "RAY_AUTH_MODE" not in os.environ
+    assert set_variables()["RAY_grpc_client_keepalive_time_ms"] == "65000"  # a server allows a ping a minute
+    assert set_variables()["RAY_grpc_client_keepalive_timeout_ms"] == "20000"
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
 
 
