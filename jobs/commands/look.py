@@ -9,6 +9,7 @@ from rich.table import Table
 
 from jobs.commands.options import (
     DEFAULT_WORKSPACE,
+    GpusOption,
     JsonOption,
     RecipeArgument,
     SetOption,
@@ -40,6 +41,7 @@ def plan(
     workers: Annotated[int, typer.Option(min=1, help="Workers side by side.")] = 1,
     price: Annotated[float, typer.Option(min=0, help="Of a worker hour.")] = 0.0,
     budget: Annotated[float | None, typer.Option(min=0, help="Fail if the plan costs more.")] = None,
+    gpus: GpusOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,7 +53,7 @@ def plan(
         from jobs.plan.table import plan_table as table
         from pipelines.engine.recipe import load_recipe
 
-        loaded = load_recipe(find_recipe(recipe), overrides or ())
+        loaded = load_recipe(find_recipe(recipe), overrides or (), gpus)
         counts = parse_images(images) if images else listed_images(loaded)
         corpus = Corpus(counts, parse_size(size), windows)
         costs, used = make_plan(loaded, corpus, choose_rates(macs, read, rate or ()))
@@ -67,6 +69,7 @@ def plan(
 def status(
     recipe: RecipeArgument,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    gpus: GpusOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,7 +77,7 @@ def status(
     with command("status", as_json) as result:
         from jobs.run.status import status_table
 
-        engine = open_engine(recipe, workspace, overrides)
+        engine = open_engine(recipe, workspace, overrides, gpus=gpus)
         table, fields = status_table(engine)
         make_console().print(table)
         result.fields.update(fields)

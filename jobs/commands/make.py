@@ -11,6 +11,7 @@ from jobs.commands.options import (
     DEFAULT_WORKSPACE,
     AddressOption,
     CpusOption,
+    GpusOption,
     JsonOption,
     LocalOption,
     RecipeArgument,
@@ -35,13 +36,14 @@ def run(
     local: LocalOption = False,
     address: AddressOption = None,
     cpus: CpusOption = None,
+    gpus: GpusOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Make everything of a recipe that is missing, then the report. Run it again after any failure: it goes on."""
     with command("run", as_json, verbose) as result:
-        engine = open_engine(recipe, workspace, overrides, fresh=True)
+        engine = open_engine(recipe, workspace, overrides, gpus=gpus, fresh=True)
         _run(engine, lambda: make_executor(local, address, cpus), result)
 
 
@@ -50,6 +52,7 @@ def demo(
     local: LocalOption = False,
     address: AddressOption = None,
     cpus: CpusOption = None,
+    gpus: GpusOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -61,9 +64,8 @@ def demo(
         # A remote workspace holds the artifacts; the drawn photographs stay on this machine's disk.
         folder = Path("demo-data" if "://" in workspace else workspace).resolve() / "demo-data"
         draw_dataset(folder)
-        engine = open_engine(
-            "demo", workspace, [f"images.dataset.root={json.dumps(str(folder))}", *(overrides or [])], fresh=True
-        )
+        drawn = f"images.dataset.root={json.dumps(str(folder))}"
+        engine = open_engine("demo", workspace, [drawn, *(overrides or [])], gpus=gpus, fresh=True)
         _run(engine, lambda: make_executor(local, address, cpus), result)
 
 

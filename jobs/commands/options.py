@@ -34,6 +34,15 @@ AddressOption = Annotated[
     str | None, typer.Option("--address", help="host:port of a Ray cluster; default: a local Ray of its own.")
 ]
 CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPUs of the local Ray; default: all.")]
+GpusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        metavar="N|auto",
+        help="GPUs of each unit that computes on them, a fraction is allowed; 0 for none. Default: the recipe's, which "
+        "is auto: one where there are any.",
+    ),
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 
 DEFAULT_WORKSPACE = "./workspace"
@@ -78,13 +87,16 @@ def command(name: str, as_json: bool, verbose: bool = False) -> Iterator[Result]
         raise typer.Exit(ending.exit_code)
 
 
-def open_engine(recipe: str, workspace: str, overrides: list[str] | None, *, fresh: bool = False) -> Engine:
+def open_engine(
+    recipe: str, workspace: str, overrides: list[str] | None, *, gpus: str | None = None, fresh: bool = False
+) -> Engine:
     """Open a recipe, with its overrides, in a workspace.
 
     Args:
         recipe: A built-in recipe's name, or a file.
         workspace: Folder or URI.
         overrides: `step.field=value`.
+        gpus: GPUs of every unit that computes on them; None for what the recipe says.
         fresh: Whether data sets and files outside the workspace are looked at anew; else what was found last counts,
             so that they need not be there any more.
     """
@@ -92,7 +104,7 @@ def open_engine(recipe: str, workspace: str, overrides: list[str] | None, *, fre
     from pipelines.engine.runner import Engine
     from pipelines.engine.workspace import Workspace
 
-    loaded = load_recipe(find_recipe(recipe), overrides or ())
+    loaded = load_recipe(find_recipe(recipe), overrides or (), gpus)
     return Engine(loaded, Workspace.open(workspace), None if fresh else ())
 
 

@@ -24,6 +24,7 @@ class StepCost:
     Attributes:
         step: Its name in the recipe.
         stage: Its stage.
+        asks_for: What a unit of it asks of a machine, in words.
         counted: Whether the plan has formulas for the stage; all else is 0 if not.
         units: Units of work (shards, shards x scales, categories).
         images: Images it looks at, once per pass.
@@ -36,6 +37,7 @@ class StepCost:
 
     step: str
     stage: str
+    asks_for: str = ""
     counted: bool = True
     units: int = 0
     images: int = 0
@@ -87,13 +89,15 @@ class Planner:
             "recall": self._recall,
             "evaluate": lambda name, _: _Counted(detecting.evaluate_work(self._shapes, name)),
         }
+        asks_for = config.needs(name).describe()
         if config.stage not in counting:
-            return StepCost(name, config.stage, counted=False)
+            return StepCost(name, config.stage, asks_for, counted=False)
         found = counting[config.stage](name, config)
         work, parts = found.work, found.work.seconds(self.rates)
         return StepCost(
             name,
             config.stage,
+            asks_for,
             units=found.units,
             images=found.images,
             macs=work.macs,

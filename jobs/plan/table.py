@@ -39,7 +39,16 @@ def plan_fields(costs: Sequence[StepCost], workers: int, price: float) -> dict[s
 def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
     """Make a table of one row a step."""
     table = Table(
-        "step", "stage", "units", "images", "GMAC", "reads", "stores", "worker hours", title=f"rates: {rates.where}"
+        "step",
+        "stage",
+        "asks for",
+        "units",
+        "images",
+        "GMAC",
+        "reads",
+        "stores",
+        "worker hours",
+        title=f"rates: {rates.where}",
     )
     for cost in costs:
         cells = (
@@ -50,7 +59,7 @@ def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
             _bytes(cost.written),
         )
         hours = f"{cost.seconds / _HOUR:.3g}" if cost.seconds else ""
-        table.add_row(cost.step, cost.stage, *cells, hours if cost.counted else "not counted")
+        table.add_row(cost.step, cost.stage, cost.asks_for, *cells, hours if cost.counted else "not counted")
     return table
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.runner import Observer
+from pipelines.engine.schedule import Observer
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit
 
@@ -19,22 +19,22 @@ class Observers:
         self._observers = observers
 
     def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
-        """See `pipelines.engine.runner.Observer`."""
+        """See `pipelines.engine.schedule.Observer`."""
         for observer in self._observers:
             observer.step_started(step, phases, missing, total)
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
-        """See `pipelines.engine.runner.Observer`."""
+        """See `pipelines.engine.schedule.Observer`."""
         for observer in self._observers:
             observer.unit_done(step, phase, commit)
 
     def unit_failed(self, step: PlannedStep, phase: Phase, failure: UnitFailure) -> None:
-        """See `pipelines.engine.runner.Observer`."""
+        """See `pipelines.engine.schedule.Observer`."""
         for observer in self._observers:
             observer.unit_failed(step, phase, failure)
 
     def step_done(self, step: PlannedStep, summary: StepSummary, seconds: float) -> None:
-        """See `pipelines.engine.runner.Observer`."""
+        """See `pipelines.engine.schedule.Observer`."""
         for observer in self._observers:
             observer.step_done(step, summary, seconds)
 

@@ -16,14 +16,21 @@ _FAILURES_SHOWN = 3
 def status_table(engine: Engine) -> tuple[Table, dict[str, Any]]:
     """Tell the status of every step, as a table for a person and as the same in plain values."""
     failures = last_failures(engine)
-    table = Table("step", "artifact", "units", "keys", "done", "quarantined", "rate", "last failure")
+    table = Table("step", "artifact", "asks for", "units", "keys", "done", "quarantined", "rate", "last failure")
     rows = []
     for status in engine.status():
         row = _row(status, failures.get(status.step.name, {}))
         rows.append(row)
         units = f"{row['committed']}/{'?' if row['total'] is None else row['total']}"
         rate = f"{row['keys_per_second']:.1f} keys/s" if row["keys_per_second"] else ""
-        cells = [row["step"], row["artifact"], units, *(_shown(row[k]) for k in ("keys", "done", "quarantined")), rate]
+        cells = [
+            row["step"],
+            row["artifact"],
+            row["asks_for"],
+            units,
+            *(_shown(row[k]) for k in ("keys", "done", "quarantined")),
+            rate,
+        ]
         table.add_row(*cells, "; ".join(f"{u}: {r}" for u, r in list(row["failures"].items())[:_FAILURES_SHOWN]))
     complete = all(row["total"] is not None and row["committed"] == row["total"] for row in rows)
     return table, {"run": engine.recipe.name, "complete": complete, "steps": rows}
@@ -39,6 +46,7 @@ def _row(status: StepStatus, failures: dict[str, str]) -> dict[str, Any]:
     return {
         "step": status.step.name,
         "artifact": status.step.spec.artifact,
+        "asks_for": status.step.config.needs(status.step.name).describe(),
         "committed": status.committed,
         "total": status.total,
         "keys": summary.keys if summary else None,

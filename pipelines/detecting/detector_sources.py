@@ -49,6 +49,12 @@ class DetectorSource:
         """The detector, read once; `ConfigError` if the maps are of another backbone than it was trained on."""
         return read_detector(self.svms, self.regressors, self.maps)
 
+    @cached_property
+    def scales(self) -> tuple[int, ...]:
+        """All scales whose maps the detector reads."""
+        more = FeatureInfo.read(self.regressors).scales if self.regressors else ()
+        return tuple(sorted({*self.info.scales, *more}))
+
     @property
     def features_name(self) -> tuple[object, ...]:
         """Equal for detectors whose windows have the same features."""

@@ -23,7 +23,7 @@ from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.engine.stopwatch import Stopwatch
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork
-from pipelines.shards.map_sources import ByScale, MapSource, map_source
+from pipelines.shards.map_sources import ByScale, MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.windowed import WindowedImage, read_windows, set_aside
 from sppnet.detection.ensemble import ScoredWindows, choose_windows
@@ -100,12 +100,18 @@ class ShardScorer:
         figures = {"images": work.done, "windows": windows, **watch.figures()}
         return work.output(encode_detection_table(table), ".parquet", len(table), figures)
 
+    def reads(self, unit: str) -> list[tuple[str, str]]:
+        """Name the artifacts and their units that a shard's scores are made from, detectors apart."""
+        windows = [(name, unit) for name in dict.fromkeys(source.windows.name for source in self._sources)]
+        maps = [read for source in self._map_sources().values() for read in source.reads(unit)]
+        return [(self._images.name, unit), *windows, *((artifact.name, read) for artifact, read in maps)]
+
     def _open(self, unit: str) -> tuple[Iterator[_SeenImage], tuple[Quarantined, ...]]:
         """Open a shard: its images, each as every detector sees it, and the keys set aside before, for any detector."""
         windows = {source.windows.name: source.windows for source in self._sources}
         maps = self._map_sources()
         commits = {name: artifact.commit(unit) for name, artifact in windows.items()}
-        commits_of_maps = {name: source.commits(unit) for name, source in maps.items()}
+        commits_of_maps = {name: commits_of(source, unit) for name, source in maps.items()}
         aside = set_aside(chain(commits.values(), *commits_of_maps.values()))
 
         def seen() -> Iterator[_SeenImage]:
@@ -123,7 +129,7 @@ class ShardScorer:
         """Return by artifact where maps are read, once for all detectors, at the scales that any of them needs."""
         scales: dict[str, set[int]] = {}
         for source in self._sources:
-            scales.setdefault(source.maps.name, set()).update(source.detector.scales)
+            scales.setdefault(source.maps.name, set()).update(source.scales)
         artifacts = {source.maps.name: source.maps for source in self._sources}
         return {
             name: map_source(self._images, artifacts[name], tuple(sorted(own)), flips=False, flipped=False)

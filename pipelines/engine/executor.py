@@ -1,12 +1,12 @@
-"""Where units run: what the executors in `pipelines.executors` have in common."""
+"""Where units run: what the executors in `pipelines.executors` have in common, and what they are given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.stage import Needs, Phase, StageSpec
 from pipelines.engine.workspace import Commit
 from sppnet.errors import SppError
 
@@ -28,16 +28,64 @@ class UnitFailure:
     corrupt: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenPhase:
+    """A phase of a step whose units are handed out; each is itself alone.
+
+    Attributes:
+        spec: The step.
+        phase: Its phase.
+    """
+
+    spec: StageSpec
+    phase: Phase
+
+
+class Job(NamedTuple):
+    """A unit that is handed out."""
+
+    phase: OpenPhase
+    unit: str
+
+
+Outcome: TypeAlias = Commit | UnitFailure
+
+
+class WorkQueue(Protocol):
+    """The units that are ready to be made, of any number of steps; more become ready as others are made."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a unit to take now."""
+
+    def take(self, room: Callable[[OpenPhase], bool], feeding: Callable[[OpenPhase], bool] | None = None) -> Job | None:
+        """Take the most urgent unit that is ready; None if there is none.
+
+        Args:
+            room: Whether a unit of a phase may be taken now.
+            feeding: Phases that starve: units that make one of theirs ready are the most urgent ones.
+        """
+
+    def open_phases(self) -> Sequence[OpenPhase]:
+        """Return the phases that have units left to be handed out, ready or not."""
+
+    def needs(self) -> Sequence[Needs]:
+        """Return what the steps ask for that are not complete."""
+
+
 class Executor(Protocol):
-    """Runs phases of units."""
+    """Makes units."""
 
     name: str
 
-    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """Run the units in any order and yield each one's commit or failure as it ends.
+    def run(self, queue: WorkQueue) -> Generator[tuple[Job, Outcome], None, None]:
+        """Make units until none is ready and none is at work; yield each one's commit or failure as it ends.
+
+        Closing the iterator ends what is at work.
 
         Raises:
-            ConfigError: A unit met an error that no other attempt and no other unit can escape.
+            ConfigError: A unit met an error that no other attempt and no other unit can escape, or a step asks for
+                more than there is.
         """
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
@@ -58,7 +106,7 @@ class DeferredExecutor:
     """Makes another executor when there is first something to run: a complete run starts no Ray and joins no cluster.
 
     Args:
-        make: Makes the executor; what it raises comes out of the first `run_units` or `train`.
+        make: Makes the executor; what it raises comes out of the first `run` or `train`.
     """
 
     name = "deferred"
@@ -73,9 +121,10 @@ class DeferredExecutor:
             self._made = self._make()
         return self._made
 
-    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """See `Executor.run_units`."""
-        return self._executor.run_units(spec, phase, units)
+    def run(self, queue: WorkQueue) -> Generator[tuple[Job, Outcome], None, None]:
+        """See `Executor.run`."""
+        if queue.ready:
+            yield from self._executor.run(queue)
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
         """See `Executor.train`."""

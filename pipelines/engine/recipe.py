@@ -62,12 +62,14 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Iterable[str] = (), gpus: str | None = None) -> Recipe:
     """Read and check a recipe.
 
     Args:
         path: The YAML file.
         overrides: `step.field=value`, `seed=value` or `name=value`; values are YAML.
+        gpus: GPUs of every unit that computes on them, a number or `auto`, in place of what the recipe says; an
+            override of one step holds all the same.
 
     Raises:
         ConfigError: One line that names the file, the key's path and the nearest right key.
@@ -84,9 +86,19 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         raise ConfigError(f"recipe {path}{line}: not YAML ({getattr(error, 'problem', error)})") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"recipe {path}: expected a mapping with the keys {', '.join(_TOP_LEVEL)}")
+    if gpus is not None:
+        _set_gpus(raw.get("steps"), gpus)
     for override in overrides:
         _apply_override(raw, override)
     return parse_recipe(raw, str(path))
+
+
+def _set_gpus(steps: Any, gpus: str) -> None:
+    """Set the GPUs of all steps that have such a field; what is wrong with a step is said when it is parsed."""
+    for fields in steps.values() if isinstance(steps, dict) else ():
+        stage = fields.get("stage") if isinstance(fields, dict) else None
+        if stage in stage_names() and "gpus" in stage_type(stage).config_type.model_fields:
+            fields["gpus"] = gpus
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:

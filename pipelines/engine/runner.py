@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 
-from pipelines.engine.executor import Executor, UnitFailure
-from pipelines.engine.ledger import StepSummary, SummaryFile, check_quarantine, summarise, units_of
+from pipelines.engine.executor import Executor
+from pipelines.engine.ledger import StepSummary, summarise, units_of
 from pipelines.engine.looks import LookBook
 from pipelines.engine.planning import PlannedStep, plan
 from pipelines.engine.recipe import Recipe
-from pipelines.engine.stage import Phase, Stage
+from pipelines.engine.schedule import Observer, Schedule
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Commit, Workspace
-from sppnet.errors import ArtifactError, IncompleteError
-
-logger = logging.getLogger(__name__)
-
-_FAILURES_SHOWN = 5
-
-
-class Observer(Protocol):
-    """Is told what happens during a run: progress bars, logs, events."""
-
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
-        """Note that a step begins; `missing` of its `total` units are to be made."""
-
-    def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
-        """Note that a unit was committed."""
-
-    def unit_failed(self, step: PlannedStep, phase: Phase, failure: UnitFailure) -> None:
-        """Note that a unit was given up."""
-
-    def step_done(self, step: PlannedStep, summary: StepSummary, seconds: float) -> None:
-        """Note that a step is complete; `seconds` is what it took now, near 0 if it was complete before."""
+from pipelines.engine.workspace import Workspace
+from sppnet.errors import ArtifactError
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +54,11 @@ class Engine:
         self.steps = plan(recipe, workspace, fresh)
 
     def run(self, executor: Executor, observer: Observer) -> list[StepSummary]:
-        """Make everything that is missing, step by step.
+        """Make everything that is missing, units of different steps at once as soon as what they read is there.
 
         Raises:
-            IncompleteError: Units of a step failed; the message names them. Finished units stay.
+            IncompleteError: Units failed; the message names them. Finished units stay, and all that could be made
+                without those was made, except for trainings.
             ArtifactError: Like it, where what a unit reads is missing or corrupt.
             TooManyQuarantinedError: A step set aside more keys than its `max_quarantined` allows.
         """
@@ -88,56 +67,18 @@ class Engine:
         book = LookBook(self.workspace.store)
         for step in self.steps:
             step.record(book)
-        return [self._run_step(step, executor, observer) for step in self.steps]
-
-    def _run_step(self, step: PlannedStep, executor: Executor, observer: Observer) -> StepSummary:
-        start = time.perf_counter()
-        stage = build_stage(step.spec)
-        stage.artifact.describe(step.preimage)
-        stage.prepare()
-        phases = stage.phases()
-        committed = stage.artifact.committed()
-        units = units_of(phases)
-        missing = sum(unit not in committed for unit in units)
-        if missing:
-            SummaryFile(stage.artifact, phases).forget()
-        observer.step_started(step, phases, missing, len(units))
-        for phase in phases:
-            to_do = [unit for unit in phase.units if unit not in committed]
-            if phase.workers:
-                for unit in to_do:
-                    observer.unit_done(step, phase, executor.train(step.spec, phase, unit))
-            elif to_do:
-                self._run_units(step, stage, phase, to_do, executor, observer)
-        summary = summarise(step.name, step.config.stage, stage.artifact, phases)
-        check_quarantine(summary, step.config.max_quarantined)
-        observer.step_done(step, summary, time.perf_counter() - start)
-        return summary
-
-    def _run_units(
-        self,
-        step: PlannedStep,
-        stage: Stage[Any],
-        phase: Phase,
-        units: Sequence[str],
-        executor: Executor,
-        observer: Observer,
-    ) -> None:
-        failures = []
-        for outcome in executor.run_units(step.spec, phase, units):
-            if isinstance(outcome, UnitFailure):
-                failures.append(replace(outcome, unit=stage.title(outcome.unit)))
-                observer.unit_failed(step, phase, failures[-1])
-            else:
-                observer.unit_done(step, phase, outcome)
-        if failures:
-            shown = "; ".join(f"{f.unit}: {f.reason} ({f.tries} tries)" for f in failures[:_FAILURES_SHOWN])
-            more = f"; and {len(failures) - _FAILURES_SHOWN} more" if len(failures) > _FAILURES_SHOWN else ""
-            error = ArtifactError if any(failure.corrupt for failure in failures) else IncompleteError
-            raise error(
-                f"step {step.name}: {len(failures)} of {len(phase.units)} units failed: {shown}{more}. "
-                "Finished units are kept; mend the cause and run again"
-            )
+        schedule = Schedule(self.steps, observer)
+        schedule.open()
+        while True:
+            with closing(executor.run(schedule)) as outcomes:
+                for job, outcome in outcomes:
+                    schedule.settle(job, outcome)
+            training = schedule.training()
+            if training is None:
+                break
+            schedule.settle(training, executor.train(training.phase.spec, training.phase.phase, training.unit))
+        schedule.check()
+        return schedule.summaries()
 
     def status(self) -> Iterator[StepStatus]:
         """Tell what exists of each step, from one listing a step."""

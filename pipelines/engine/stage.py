@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +32,45 @@ COVERAGE = _Role("coverage")
 """Marks a field that says which units exist; it is not in the fingerprint."""
 RUNTIME = _Role("runtime")
 """Marks a field that changes speed or place, never the result; it is not in the fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one unit needs of a machine.
+
+    Attributes:
+        cpus: Logical CPUs.
+        gpus: GPUs, a fraction is allowed; `auto`: one where there are any.
+        memory_bytes: Expected peak memory, 0 if unknown.
+        deadline_seconds: After this long a unit counts as lost and is issued again.
+    """
+
+    cpus: float = 1
+    gpus: float | Literal["auto"] = 0
+    memory_bytes: int = 0
+    deadline_seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a step asks for.
+
+    Attributes:
+        step: The step's name.
+        resources: What one unit needs, or each worker of a training.
+        workers: How many workers of a training must run side by side; 0 where units are independent.
+    """
+
+    step: str
+    resources: Resources = field(default_factory=Resources)
+    workers: int = 0
+
+    def describe(self) -> str:
+        """Say in a few words what is asked for."""
+        wanted = self.resources
+        gpus = "" if wanted.gpus == 0 else " + GPU if any" if wanted.gpus == "auto" else f" + {wanted.gpus:g} GPU"
+        each = f"{wanted.cpus:g} CPU{gpus}"
+        return f"{self.workers} x ({each})" if self.workers > 1 else each
 
 
 class StageConfig(BaseModel):
@@ -70,27 +109,14 @@ class StageConfig(BaseModel):
             found[name] = () if value is None else (value,) if isinstance(value, str) else tuple(value)
         return found
 
+    def needs(self, step: str) -> Needs:
+        """Return the most that a unit of the step asks of a machine, as far as the config tells."""
+        return Needs(step)
+
     def semantic(self) -> dict[str, Any]:
         """Return the part that changes the result, as JSON values."""
         skip = self.fields_with(COVERAGE) | self.fields_with(RUNTIME) | set(self.input_fields()) | {"stage"}
         return cast(dict[str, Any], json.loads(self.model_dump_json(exclude=skip)))
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one unit needs of a machine.
-
-    Attributes:
-        cpus: Logical CPUs.
-        gpus: GPUs, a fraction is allowed.
-        memory_bytes: Expected peak memory, 0 if unknown.
-        deadline_seconds: After this long a unit counts as lost and is issued again.
-    """
-
-    cpus: float = 1
-    gpus: float = 0
-    memory_bytes: int = 0
-    deadline_seconds: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +177,8 @@ class Stage(ABC, Generic[C]):
         schema: Raised when the artifact's layout or meaning changes.
         seeded: Whether the run's seed changes the result.
         annotated: Whether the annotations of the splits that it takes whole change the result.
+        streamed: Input fields of whose artifacts a unit reads only what `reads` names; the others are read whole, so
+            that the step begins when they are complete.
         config_type: The class of its config.
     """
 
@@ -159,6 +187,7 @@ class Stage(ABC, Generic[C]):
     schema: ClassVar[int] = 1
     seeded: ClassVar[bool] = False
     annotated: ClassVar[bool] = True
+    streamed: ClassVar[frozenset[str]] = frozenset()
     config_type: ClassVar[type[StageConfig]]
 
     def __init__(self, config: C, spec: StageSpec) -> None:
@@ -232,6 +261,10 @@ class Stage(ABC, Generic[C]):
     def title(self, unit: str) -> str:
         """Return what people call a unit."""
         return unit
+
+    def reads(self, unit: str) -> Iterable[tuple[str, str]]:
+        """Return the artifacts and their units that a unit reads, of the inputs that are `streamed`."""
+        return ()
 
     @abstractmethod
     def phases(self) -> list[Phase]:

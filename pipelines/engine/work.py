@@ -19,7 +19,8 @@ def build_stage(spec: StageSpec) -> Stage[Any]:
     return kind(kind.config_type.model_validate(raw), spec)
 
 
-@lru_cache(maxsize=4)
+# Units of several steps come by turns: each step's model must be there when the next of its units comes.
+@lru_cache(maxsize=8)
 def cached_stage(spec: StageSpec) -> Stage[Any]:
     """Build a stage once per process, so that its model is loaded once however many units follow."""
     return build_stage(spec)

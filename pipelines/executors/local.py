@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator
 
-from pipelines.engine.executor import UnitFailure, one_line
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_line
+from pipelines.engine.machine import gpus_for
+from pipelines.engine.stage import Needs, Phase, StageSpec
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Commit
 from pipelines.training.loop import train_unit
@@ -21,23 +22,42 @@ class LocalExecutor:
 
     name = "local"
 
-    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """Run the units in order; see `Executor.run_units`."""
-        for unit in units:
-            try:
-                yield run_unit(spec, unit)
-            except ConfigError:
-                raise
-            except SppError as error:
-                yield UnitFailure(unit, one_line(error), 1, corrupt=isinstance(error, ArtifactError))
-            except Exception as error:  # the worker boundary: one bad unit must not stop the others
-                logger.exception("unit failed step=%s unit=%s", spec.step, unit)
-                yield UnitFailure(unit, one_line(error), 1)
+    def run(self, queue: WorkQueue) -> Generator[tuple[Job, Outcome], None, None]:
+        """Run units one by one; see `Executor.run`."""
+        for needs in queue.needs():
+            _check(needs)
+        while (job := queue.take(lambda _: True)) is not None:
+            yield job, self._outcome(job)
+
+    def _outcome(self, job: Job) -> Outcome:
+        spec, unit = job.phase.spec, job.unit
+        try:
+            with gpus_for(job.phase.phase.resources):
+                return run_unit(spec, unit)
+        except ConfigError:
+            raise
+        except SppError as error:
+            return UnitFailure(unit, one_line(error), 1, corrupt=isinstance(error, ArtifactError))
+        except Exception as error:  # the worker boundary: one bad unit must not stop the others
+            logger.exception("unit failed step=%s unit=%s", spec.step, unit)
+            return UnitFailure(unit, one_line(error), 1)
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
         """Train with one worker in this process."""
-        train_unit(spec, unit, LocalWorker())
+        with gpus_for(phase.resources):
+            train_unit(spec, unit, LocalWorker())
         return build_stage(spec).artifact.commit(unit)
 
     def close(self) -> None:
         """Do nothing: it holds nothing."""
+
+
+def _check(needs: Needs) -> None:
+    """Raise `ConfigError` for GPUs that this machine does not have; one is all that a process takes."""
+    wanted = needs.resources.gpus
+    if wanted in ("auto", 0):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(f"step {needs.step}: needs {wanted:g} GPUs, this machine has none; give --gpus 0")

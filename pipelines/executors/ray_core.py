@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.engine.executor import UnitFailure, one_line
+from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_line
 from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_environment
-from pipelines.executors.ray_tasks import PhaseRun, TaskMetrics, import_ray
+from pipelines.executors.capacity import Capacity, Growth
+from pipelines.executors.ray_metrics import TaskMetrics
+from pipelines.executors.ray_tasks import TaskPool
+from pipelines.executors.ray_work import import_ray
 from pipelines.executors.retries import RetryLimits
 from sppnet.errors import ConfigError, IncompleteError
 
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _NAMESPACE = "sppnet"
 _START_TRIES = 2
+_UNBOUNDED = 1_000_000
 
 
 def _is_connected() -> bool:
@@ -62,7 +66,7 @@ class RayExecutor:
         self.limits = limits or RetryLimits()
         self._runtime_env = runtime_env or {}
         self._folder: Path | None = None
-        self._keep_folder = self._warned = False
+        self._keep_folder = False
         joined = ray_environment.resolve_address(address)
         self._owned = not _is_connected()
         if not self._owned:
@@ -120,24 +124,29 @@ class RayExecutor:
             "runtime_env": {**python, **self._runtime_env, "env_vars": variables},
         }
 
-    def run_units(self, spec: StageSpec, phase: Phase, units: Sequence[str]) -> Iterator[Commit | UnitFailure]:
-        """Run the units as tasks; see `Executor.run_units`. Closing the iterator cancels what is in flight."""
-        if "://" not in spec.workspace and not self._warned and len(import_ray().nodes()) > 1:
-            self._warned = True
-            logger.warning("workspace %s is a folder: every node must have it at that path", spec.workspace)
-        run = PhaseRun(spec, phase, units, limits=self.limits, metrics=self.metrics, local=self.local)
+    def run(self, queue: WorkQueue) -> Generator[tuple[Job, Outcome], None, None]:
+        """Run units as tasks; see `Executor.run`. Closing the iterator cancels what is in flight."""
+        pool = TaskPool(queue, self.capacity, limits=self.limits, metrics=self.metrics)
         try:
-            for outcome in run.outcomes():
+            for job, outcome in pool.outcomes():
                 self._keep_folder |= isinstance(outcome, UnitFailure)
-                yield outcome
+                yield job, outcome
         finally:
-            run.cancel()
+            pool.cancel()
+
+    def capacity(self) -> Capacity:
+        """Look at what the cluster has now, and at what its autoscaler may add."""
+        ray = import_ray()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if self.local:
+            return Capacity(nodes, where="this machine", local=True)
+        return Capacity(nodes, _growth(), where=f"the cluster at {ray.get_runtime_context().gcs_address}")
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
         """Train on Ray Train; see `Executor.train`."""
         from pipelines.executors.ray_train import train_on_ray
 
-        train_on_ray(spec, phase, unit, local=self.local)
+        train_on_ray(spec, phase, unit, capacity=self.capacity(), limits=self.limits)
         return build_stage(spec).artifact.commit(unit)
 
     def close(self) -> None:
@@ -150,3 +159,16 @@ class RayExecutor:
             logger.warning("units failed: the workers' logs are kept in %s", self._folder)
         else:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _growth() -> list[Growth]:
+    """Return what an autoscaler has told the cluster that it may add; nothing where there is none."""
+    from ray._private.state import state
+
+    config = state.get_cluster_config()
+    groups = config.node_group_configs if config else ()
+    return [
+        Growth(dict(group.resources), group.max_count if group.max_count >= 0 else _UNBOUNDED)
+        for group in groups
+        if group.max_count
+    ]

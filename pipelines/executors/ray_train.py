@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
 
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.executor import one_line
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.stage import Needs, Phase, StageSpec
 from pipelines.engine.store import arrow_location
 from pipelines.engine.workspace import Artifact, Workspace
+from pipelines.executors.capacity import Capacity, amounts_of
+from pipelines.executors.retries import RetryLimits
 from pipelines.training.checkpoints import FOLDER, Checkpoints
 from pipelines.training.loop import train_unit
 from sppnet import errors
-from sppnet.errors import ArtifactError, ConfigError, DataError, IncompleteError, SppError
+from sppnet.errors import ArtifactError, DataError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
 
@@ -74,35 +78,57 @@ class RayWorker:
         return float(shared[0])
 
 
-def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, local: bool = False) -> None:
+def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, capacity: Capacity, limits: RetryLimits) -> None:
     """Train a unit on `phase.workers` workers of the connected Ray cluster until it is committed.
 
     A dead worker is replaced up to five times, a preempted one without limit, and the group goes on from the latest
-    checkpoint.
+    checkpoint. Where Ray Train itself is lost (its controller was killed, its node is gone, the connection was cut),
+    it is started again, as often as a unit is tried that fails for such reasons.
 
     Args:
         spec: The stage.
         phase: Its training phase.
         unit: The phase's unit.
-        local: Whether Ray is this machine only, which will not grow: workers then share the CPUs that it has.
+        capacity: What the cluster has.
+        limits: How often training is begun.
 
     Raises:
         SppError: What a worker raised, unchanged.
-        ConfigError: `local`, and the machine has fewer GPUs than the workers need.
+        ConfigError: The workers need more than there is.
         IncompleteError: The workers could not be started or kept alive.
     """
+    capacity.check(Needs(spec.step, phase.resources, phase.workers))
+    artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
+    resources = _worker_resources(phase, capacity)
+    for failures in count(1):
+        error = _attempt(spec, phase, unit, resources)
+        if unit in artifact.committed():
+            return
+        if not _is_lost(error) or failures >= limits.tries("infrastructure"):
+            break
+        wait = limits.wait(failures)
+        logger.warning("step %s: training was lost (%s), begun again in %.1f s", spec.step, _first_line(error), wait)
+        time.sleep(wait)
+    why = _first_line(error) if error else "the workers ended without a result"
+    tried = f" ({failures} tries)" if failures > 1 else ""
+    raise IncompleteError(
+        f"step {spec.step}: training stopped: {why}{tried}; checkpoints are kept, run again to go on"
+    ) from error
+
+
+def _attempt(spec: StageSpec, phase: Phase, unit: str, resources: Mapping[str, float]) -> Exception | None:
+    """Train until the workers end. Return what Ray raised; raise what a worker recorded."""
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import ScalingConfig
 
     artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
     attempt = uuid.uuid4().hex[:12]
     name = f"{spec.artifact}-{attempt}"
-    resources = _worker_resources(spec, phase, local=local)
     trainer = TorchTrainer(
         train_loop_per_worker=_train_loop,
         train_loop_config={"spec": spec, "unit": unit, "attempt": attempt, "cpus": resources["CPU"]},
         scaling_config=ScalingConfig(
-            num_workers=phase.workers, use_gpu="GPU" in resources, resources_per_worker=resources
+            num_workers=phase.workers, use_gpu="GPU" in resources, resources_per_worker=dict(resources)
         ),
         run_config=_run_config(spec.workspace, name),
     )
@@ -113,30 +139,23 @@ def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, local: bool = Fals
         _clean(artifact, attempt, name)
     if raised is not None:
         raise raised from error
-    if error is not None or unit not in artifact.committed():
-        why = _first_line(error) if error else "the workers ended without a result"
-        raise IncompleteError(
-            f"step {spec.step}: training stopped: {why}; checkpoints are kept, run again to go on"
-        ) from error
+    return error
 
 
-def _worker_resources(spec: StageSpec, phase: Phase, *, local: bool) -> dict[str, float]:
+def _is_lost(error: Exception | None) -> TypeGuard[Exception]:
+    """Tell whether it is Ray Train itself that was lost: a worker's loss it has dealt with in its own way."""
+    from ray.exceptions import RayError, RayTaskError
+
+    return isinstance(error, RayError) and not isinstance(error, RayTaskError)
+
+
+def _worker_resources(phase: Phase, capacity: Capacity) -> dict[str, float]:
     """Return what each worker reserves: what the phase asks for, or its share of a machine that has less."""
-    import ray
-
-    wanted, workers = phase.resources, phase.workers
-    have: dict[str, float] = cast(Any, ray).cluster_resources()
-    cpus, gpus = wanted.cpus, wanted.gpus
-    if local and gpus * workers > have.get("GPU", 0):
-        raise ConfigError(
-            f"step {spec.step}: {workers} workers need {gpus * workers:g} GPUs, this machine has "
-            f"{have.get('GPU', 0):g}; set {spec.step}.gpus=0 or join a cluster that has them"
-        )
-    if local:
-        cpus = min(cpus, have.get("CPU", 1.0) / workers)
-    elif cpus * workers > have.get("CPU", 0) or gpus * workers > have.get("GPU", 0):
-        logger.warning("step=%s waits for nodes for %d workers with %s", spec.step, workers, wanted)
-    return {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
+    settled = capacity.settle(phase.resources)
+    amounts = amounts_of(replace(settled, memory_bytes=0))
+    if capacity.local:
+        amounts["CPU"] = min(settled.cpus, capacity.total("CPU") / phase.workers)
+    return amounts
 
 
 def _run_config(workspace: str, name: str) -> Any:

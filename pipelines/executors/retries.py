@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.engine.backoff import backoff_seconds
-from pipelines.engine.executor import UnitFailure
+from pipelines.engine.executor import Job, UnitFailure
 
 Kind = Literal["infrastructure", "application", "artifact"]
 
@@ -53,19 +53,23 @@ class _Account:
 class UnitBook:
     """Which units are open, which wait for their next try, and how often each has failed.
 
-    A unit is *waiting* (it will be due at some time), or *out* (somebody tries it), or closed.
+    A unit is *out* (somebody tries it), *waiting* (it will be due at some time), or closed.
+
+    Args:
+        limits: How often a unit is tried.
     """
 
-    def __init__(self, units: Iterable[str], limits: RetryLimits) -> None:
+    def __init__(self, limits: RetryLimits) -> None:
         self._limits = limits
-        self._accounts: dict[str, _Account] = {}
-        self._queue: list[tuple[float, int, str]] = []
+        self._accounts: dict[Job, _Account] = {}
+        self._queue: list[tuple[float, int, Job]] = []
         self._pushed = 0
-        for unit in units:
-            self._accounts[unit] = _Account()
-            self._push(unit, 0.0)
 
-    def _push(self, unit: str, due: float) -> None:
+    def begin(self, job: Job) -> None:
+        """Open the account of a unit that is out for the first time."""
+        self._accounts[job] = _Account()
+
+    def _push(self, unit: Job, due: float) -> None:
         self._accounts[unit].waiting = True
         heapq.heappush(self._queue, (due, self._pushed, unit))
         self._pushed += 1
@@ -75,21 +79,20 @@ class UnitBook:
         """How many units are neither done nor given up."""
         return len(self._accounts)
 
-    def is_open(self, unit: str) -> bool:
+    def is_open(self, unit: Job) -> bool:
         """Tell whether a unit is neither done nor given up."""
         return unit in self._accounts
 
-    def is_waiting(self, unit: str) -> bool:
+    def is_waiting(self, unit: Job) -> bool:
         """Tell whether a try of the unit is still to come."""
         return unit in self._accounts and self._accounts[unit].waiting
 
-    def take_due(self, now: float, most: int) -> Iterator[str]:
-        """Yield up to `most` units whose time has come; they are out from then on."""
-        while most > 0 and self._queue and self._queue[0][0] <= now:
+    def take_due(self, now: float) -> Iterator[Job]:
+        """Yield the units whose time has come; they are out from then on."""
+        while self._queue and self._queue[0][0] <= now:
             _, _, unit = heapq.heappop(self._queue)
             if self.is_waiting(unit):
                 self._accounts[unit].waiting = False
-                most -= 1
                 yield unit
 
     def next_due(self) -> float | None:
@@ -98,25 +101,27 @@ class UnitBook:
             heapq.heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
-    def count_failure(self, unit: str, kind: Kind, reason: str) -> None:
+    def count_failure(self, unit: Job, kind: Kind, reason: str) -> None:
         """Note that a try failed."""
         account = self._accounts[unit]
         account.failures[kind] += 1
         account.reason = reason
 
-    def exhausted(self, unit: str) -> UnitFailure | None:
+    def exhausted(self, unit: Job) -> UnitFailure | None:
         """Return the failure to report if a unit has no tries left."""
         account = self._accounts[unit]
         if all(count < self._limits.tries(kind) for kind, count in account.failures.items()):
             return None
-        return UnitFailure(unit, account.reason, account.failures.total(), corrupt=account.failures["artifact"] > 0)
+        return UnitFailure(
+            unit.unit, account.reason, account.failures.total(), corrupt=account.failures["artifact"] > 0
+        )
 
-    def retry(self, unit: str, now: float, *, at_once: bool = False) -> None:
+    def retry(self, unit: Job, now: float, *, at_once: bool = False) -> None:
         """Put a unit back, after a wait that grows with its failures."""
         if not self._accounts[unit].waiting:
             failures = self._accounts[unit].failures.total()
             self._push(unit, now if at_once or not failures else now + self._limits.wait(failures))
 
-    def close(self, unit: str) -> None:
+    def close(self, unit: Job) -> None:
         """Take a unit out: it is done or given up."""
         del self._accounts[unit]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.machine import DeviceName, GpuFields
-from pipelines.engine.stage import RUNTIME
+from pipelines.engine.stage import RUNTIME, Resources
 from pipelines.shards.reading import decode_record
 from sppnet.arrays import Pixels
 from sppnet.errors import DataError
@@ -30,6 +31,11 @@ class ConvolvingConfig(GpuFields):
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Annotated[DeviceName, RUNTIME] = "auto"
     ahead: Annotated[int, RUNTIME, Field(ge=1)] = 4
+
+    def resources(self, memory_bytes: int = 0) -> Resources:
+        """Return what a unit needs, see `CpuFields.resources`; one that computes on CPUs takes no GPU."""
+        found = super().resources(memory_bytes)
+        return replace(found, gpus=0) if self.device == "cpu" else found
 
 
 def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> Pixels:

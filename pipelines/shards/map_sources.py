@@ -33,17 +33,17 @@ class StoredMaps:
     flips: bool = False
     flipped: bool = False
 
-    def commits(self, shard: str) -> list[Commit]:
-        """Read the commits of a shard's maps: at each scale, then of those that only have to be there."""
+    def reads(self, shard: str) -> list[tuple[Artifact, str]]:
+        """Name the units of a shard's maps: at each scale, then those that only have to be there."""
         ways = (self.flipped, not self.flipped) if self.flips else (self.flipped,)
-        return [self.maps.commit(map_unit(scale, shard, flipped=way)) for way in ways for scale in self.scales]
+        return [(self.maps, map_unit(scale, shard, flipped=way)) for way in ways for scale in self.scales]
 
     def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], ByScale]:
         """Open a shard's maps.
 
         Args:
             shard: Its name.
-            commits: What `commits` gave.
+            commits: Those of the units that `reads` names.
             aside: Keys to pass over.
 
         Returns:
@@ -79,9 +79,9 @@ class ImagePixels:
     images: Artifact
     sizes: tuple[int, ...]
 
-    def commits(self, shard: str) -> list[Commit]:
-        """Read the commits behind a shard's pixels."""
-        return [self.images.commit(shard)]
+    def reads(self, shard: str) -> list[tuple[Artifact, str]]:
+        """Name the units behind a shard's pixels."""
+        return [(self.images, shard)]
 
     def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], ByScale]:
         """Open a shard's images; see `StoredMaps.open`."""
@@ -96,6 +96,11 @@ class ImagePixels:
 
 
 MapSource: TypeAlias = StoredMaps | ImagePixels
+
+
+def commits_of(source: MapSource, shard: str) -> list[Commit]:
+    """Read the commits of what a source reads of a shard."""
+    return [artifact.commit(unit) for artifact, unit in source.reads(shard)]
 
 
 def map_source(images: Artifact, maps: Artifact, scales: tuple[int, ...], *, flips: bool, flipped: bool) -> MapSource:

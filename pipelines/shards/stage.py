@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.stage import Stage, StageConfig, require_subset
@@ -51,6 +51,24 @@ class ShardStage(Stage[C]):
             earlier: Keys that earlier stages set aside.
         """
         return ShardWork(self.name, shard, self.manifest.keys(shard), earlier)
+
+
+class PerShardStage(ShardStage[C]):
+    """A stage whose units are shards, alone or at a scale: one is made as soon as what it reads of its shard is there.
+
+    What is made of a shard by other steps is named in `streamed` and `reads` of the subclass.
+    """
+
+    streamed: ClassVar[frozenset[str]] = frozenset({"images"})
+
+    def reads(self, unit: str) -> Iterable[tuple[str, str]]:
+        """Return the shard's images."""
+        return [(self.images.artifact.name, shard_of(unit))]
+
+
+def shard_of(unit: str) -> str:
+    """Return the shard that a unit named `<shard>` or `<something>/<shard>` is of."""
+    return unit.rpartition("/")[2]
 
 
 def require_ingested(splits: tuple[str, ...], inputs: Inputs) -> None:

@@ -9,7 +9,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows
 from pipelines.engine.workspace import Artifact, Commit, Quarantined
 from pipelines.shards.keys import first_entries
-from pipelines.shards.map_sources import ByScale, MapSource, map_source
+from pipelines.shards.map_sources import ByScale, MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead
 from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError
@@ -114,7 +114,7 @@ class ShardInputs:
         return map_source(self.images, self.maps, self.scales, flips=self.flips, flipped=self.flipped)
 
     def _commits(self, unit: str) -> tuple[Commit, list[Commit]]:
-        return self.windows.commit(unit), self._source.commits(unit)
+        return self.windows.commit(unit), commits_of(self._source, unit)
 
     def _join(
         self, unit: str, aside: frozenset[str], windows: Commit, maps: Sequence[Commit]

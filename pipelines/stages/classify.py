@@ -20,7 +20,7 @@ from pipelines.engine.workspace import Output
 from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import ScaleField, read_images
-from pipelines.shards.stage import ShardStage, require_ingested
+from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.arrays import Float32s
 from sppnet.classification.classifier import PreparedImage, ViewClassifier
 from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
@@ -115,7 +115,7 @@ class _Outputs:
     values: Float32s
 
 
-class Classify(ShardStage[ClassifyConfig]):
+class Classify(PerShardStage[ClassifyConfig]):
     """Writes one Parquet file a shard, one row an image and view set."""
 
     name: ClassVar[str] = "classify"

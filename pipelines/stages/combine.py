@@ -7,7 +7,7 @@ A step with `splits: []` scores nothing of its own and can be combined all the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,7 +18,7 @@ from pipelines.detecting.scoring import Rules, ShardScorer
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.stage import ShardStage, require_same_images
+from pipelines.shards.stage import PerShardStage, require_same_images
 from sppnet.errors import ConfigError
 
 
@@ -43,12 +43,13 @@ class CombineConfig(GpuFields):
     per_image: Annotated[int, Field(ge=1)] = 100
 
 
-class Combine(ShardStage[CombineConfig]):
+class Combine(PerShardStage[CombineConfig]):
     """Writes one Parquet file a shard, one row a detection, like `score`."""
 
     name: ClassVar[str] = "combine"
     makes: ClassVar[str] = "detections"
     config_type: ClassVar[type[StageConfig]] = CombineConfig
+    streamed: ClassVar[frozenset[str]] = frozenset({"images", "detections"})
 
     @classmethod
     def check(cls, config: CombineConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
@@ -86,6 +87,10 @@ class Combine(ShardStage[CombineConfig]):
                         f"step {self.spec.step}: detections: '{self.config.detections[0]}' and '{step}' "
                         f"detect different categories: {named}"
                     )
+
+    def reads(self, unit: str) -> Iterable[tuple[str, str]]:
+        """Return the shard's images, and its windows and maps for every detector; their own detections are not read."""
+        return self._scorer.reads(unit)
 
     def phases(self) -> list[Phase]:
         """Return one phase; a unit is a shard."""

@@ -15,7 +15,7 @@ from pipelines.artifacts.backbone_info import CROPS, BackboneInfo, CropsInfo
 from pipelines.artifacts.networks import read_backbone
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
-from pipelines.shards.stage import ShardStage, require_ingested
+from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.detection.rcnn_crops import CONTEXT, SIZE
 from sppnet.errors import ConfigError
 from sppnet.networks.network import Precision
@@ -48,7 +48,7 @@ class CropsConfig(StageConfig):
         return (self.size,)
 
 
-class Crops(ShardStage[CropsConfig]):
+class Crops(PerShardStage[CropsConfig]):
     """Records the backbone and how windows are warped; has no units."""
 
     name: ClassVar[str] = "crops"

@@ -19,7 +19,7 @@ from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.reading import ScaleField, map_unit, parse_map_unit, read_images
-from pipelines.shards.stage import ShardStage, require_ingested
+from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.errors import DataError
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
@@ -48,7 +48,7 @@ class ExtractConfig(ConvolvingConfig):
     dtype: Literal["float16", "float32"] = "float16"
 
 
-class Extract(ShardStage[ExtractConfig]):
+class Extract(PerShardStage[ExtractConfig]):
     """Writes one Parquet file per scale and shard, one row a map."""
 
     name: ClassVar[str] = "extract"

@@ -19,7 +19,7 @@ from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import read_images
-from pipelines.shards.stage import ShardStage, require_ingested
+from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.errors import DataError
 from sppnet.proposals.windows import BoxConvention, fit_windows
 
@@ -56,7 +56,7 @@ class ImportWindowsConfig(StageConfig):
     max_windows: Annotated[int, Field(ge=1)] | None = None
 
 
-class ImportWindows(ShardStage[ImportWindowsConfig]):
+class ImportWindows(PerShardStage[ImportWindowsConfig]):
     """Writes one Parquet file a shard, one row an image, as `propose` does."""
 
     name: ClassVar[str] = "import-windows"

@@ -19,7 +19,7 @@ from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
-from pipelines.shards.stage import ShardStage, require_ingested
+from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.arrays import Array, Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edge_boxes import edge_boxes
@@ -118,7 +118,7 @@ class ProposeConfig(StageConfig):
         return found
 
 
-class Propose(ShardStage[ProposeConfig]):
+class Propose(PerShardStage[ProposeConfig]):
     """Writes one Parquet file a shard, one row an image."""
 
     name: ClassVar[str] = "propose"

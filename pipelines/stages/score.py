@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from pipelines.detecting.scoring import Rules, ShardScorer
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
-from pipelines.shards.stage import ShardStage
+from pipelines.shards.stage import PerShardStage
 
 
 class ScoreConfig(GpuFields):
@@ -44,12 +44,13 @@ class ScoreConfig(GpuFields):
     per_image: Annotated[int, Field(ge=1)] = 100
 
 
-class Score(ShardStage[ScoreConfig]):
+class Score(PerShardStage[ScoreConfig]):
     """Writes one Parquet file a shard, one row a detection."""
 
     name: ClassVar[str] = "score"
     makes: ClassVar[str] = "detections"
     config_type: ClassVar[type[StageConfig]] = ScoreConfig
+    streamed: ClassVar[frozenset[str]] = frozenset({"images", "windows", "maps"})
 
     @classmethod
     def check(cls, config: ScoreConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
@@ -66,6 +67,10 @@ class Score(ShardStage[ScoreConfig]):
         )
         rules = Rules(config.threshold, config.nms_iou, config.per_image)
         return ShardScorer(self.input("images"), (source,), rules)
+
+    def reads(self, unit: str) -> Iterable[tuple[str, str]]:
+        """Return the shard's images, windows and maps."""
+        return self._scorer.reads(unit)
 
     def phases(self) -> list[Phase]:
         """Return one phase; a unit is a shard."""

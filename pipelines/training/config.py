@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import RUNTIME
+from pipelines.engine.stage import RUNTIME, Needs
 from sppnet.errors import ConfigError
 
 
@@ -87,6 +87,10 @@ class TrainingConfig(GpuFields):
         """Raise `ConfigError` where something is to be decided on a held-out part that is empty."""
         if self.keep == "best" and not holdout:
             raise ConfigError("keep: best needs a held-out part: set holdout above 0")
+
+    def needs(self, step: str) -> Needs:
+        """See `StageConfig.needs`."""
+        return Needs(step, self.resources(), self.workers)
 
     @property
     def steps(self) -> int:

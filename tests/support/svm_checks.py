@@ -11,7 +11,6 @@ from pipelines.artifacts.detectors import read_svms
 from pipelines.artifacts.examples import Examples
 from pipelines.detecting.gathering import SHARED
 from pipelines.detecting.training_shards import TrainingShards
-from pipelines.executors.local import LocalExecutor
 from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix
 from sppnet.detection.mining import name_fraction
@@ -98,13 +97,6 @@ def check_svm(chain: Chain, number: int, category: str, positives: np.ndarray, n
     metrics = chain.artifact("svms").commit(f"solve-{number}/{category}").metrics
     right = int((scaled[: len(positives)] @ weights + bias > 0).sum())
     assert metrics == {"positives": len(positives), "positives_found": right, "negatives": len(negatives)}
-
-
-class Backwards(LocalExecutor):
-    """Runs the units of a phase in reverse."""
-
-    def run_units(self, spec, phase, units):
-        return super().run_units(spec, phase, units[::-1])
 
 
 def data_of(chain: Chain, name: str) -> dict[str, bytes]:

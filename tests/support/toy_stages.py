@@ -27,7 +27,11 @@ def register() -> None:
     """Makes the toy stages known in this process."""
     from pipelines.engine.registry import STAGES
 
-    STAGES.update(numbers="tests.support.toy_stages:Numbers", powers="tests.support.toy_stages:Powers")
+    STAGES.update(
+        numbers="tests.support.toy_stages:Numbers",
+        powers="tests.support.toy_stages:Powers",
+        halves="tests.support.toy_stages:Halves",
+    )
 
 
 class NumbersConfig(StageConfig):
@@ -114,6 +118,36 @@ class Powers(Stage[PowersConfig]):
             quarantined=tuple(Quarantined(str(n), "refused", f"{n} is refused", "powers") for n in refused),
             metrics={"kept": len(kept), "threads": os.environ.get("OMP_NUM_THREADS", "")},
         )
+
+
+class HalvesConfig(StageConfig):
+    numbers: Annotated[str, Input(("numbers", "halves"))]
+    total: Annotated[str | None, Input(("powers",))] = None
+    divisor: float = 2
+    shards: Annotated[tuple[int, ...], COVERAGE] = (0, 1, 2)
+    marks: Annotated[str, RUNTIME] = ""
+    gpus: Annotated[float, RUNTIME] = 0.0
+
+
+class Halves(Stage[HalvesConfig]):
+    """Every number divided, shard by shard; `total` is read whole."""
+
+    name = "halves"
+    makes = "halves"
+    streamed = frozenset({"numbers"})
+    config_type = HalvesConfig
+
+    def reads(self, unit: str) -> list[tuple[str, str]]:
+        return [(self.input("numbers").name, unit)]
+
+    def phases(self) -> list[Phase]:
+        units = tuple(f"all/{number:06d}" for number in self.config.shards)
+        return [Phase("halve", units, Resources(gpus=self.config.gpus))]
+
+    def run(self, unit: str) -> Output:
+        Marks(self.config.marks).obey(unit)
+        numbers = [number / self.config.divisor for number in json.loads(self.input("numbers").read(unit))]
+        return Output(json.dumps(numbers).encode(), ".json", rows=len(numbers), done=len(numbers))
 
 
 class Marks:

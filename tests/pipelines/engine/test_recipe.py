@@ -57,6 +57,20 @@ def test_a_recipe_with_its_defaults_reads_back_the_same(path: Path) -> None:
     assert "pause: 0.0" in recipe.to_yaml()
 
 
+def test_gpus_are_set_for_all_steps_that_take_them_and_one_override_holds(path: Path) -> None:
+    path.write_text(TEXT + "  more:\n    stage: halves\n    numbers: count\n    gpus: 4\n")
+
+    def gpus(**options: Any) -> dict[str, Any]:
+        steps = load_recipe(path, **options).steps
+        return {name: step.gpus for name, step in steps.items() if hasattr(step, "gpus")}
+
+    assert gpus() == {"raise": 0, "more": 4}
+    assert gpus(gpus="0.5") == {"raise": 0.5, "more": 0.5}
+    assert gpus(gpus="0", overrides=["more.gpus=2"]) == {"raise": 0, "more": 2}
+    with pytest.raises(ConfigError, match=r"steps\.(raise|more)\.gpus: .*got 'two'"):
+        gpus(gpus="two")
+
+
 def test_configs_cant_be_changed(path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_recipe(path).steps["raise"].power = 4
@@ -104,7 +118,7 @@ def test_a_step_without_stage_lists_the_stages(path: Path) -> None:
     path.write_text(TEXT.replace("    stage: numbers\n", ""))
     message = refusal(path)
     assert message.startswith("R: steps.count: needs 'stage', one of ingest, ")
-    assert message.endswith("numbers, powers")
+    assert message.endswith("numbers, powers, halves")
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n", "3"])

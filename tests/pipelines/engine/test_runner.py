@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -192,8 +191,8 @@ def test_a_failed_unit_keeps_the_finished_ones(toys: Toys) -> None:
 
 def test_many_failures_are_told_in_one_line(toys: Toys) -> None:
     class Failing(LocalExecutor):
-        def run_units(self, spec: Any, phase: Any, units: Any) -> Iterator[UnitFailure]:
-            yield from (UnitFailure(unit, "no", 2) for unit in units)
+        def _outcome(self, job: Any) -> UnitFailure:
+            return UnitFailure(job.unit, "no", 2)
 
     with pytest.raises(IncompleteError) as caught:
         toys.run(Failing(), shards=8)

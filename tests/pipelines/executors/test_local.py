@@ -10,6 +10,7 @@ from pipelines.engine.workspace import Commit
 from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ConfigError
 from tests.support.toy_fixtures import Toys
+from tests.support.unit_list import run_units
 
 UNITS = tuple(f"all/{i:06d}" for i in range(3))
 
@@ -17,7 +18,7 @@ UNITS = tuple(f"all/{i:06d}" for i in range(3))
 def run(toys: Toys, **fields: object) -> list[Commit | UnitFailure]:
     toys.run(LocalExecutor(), wanted=[])  # what the units read; and the sum of no shards
     spec = toys.engine(**fields).steps[1].spec
-    return list(LocalExecutor().run_units(spec, build_stage(spec).phases()[0], UNITS))
+    return list(run_units(LocalExecutor(), spec, build_stage(spec).phases()[0], UNITS))
 
 
 def test_units_are_committed_in_order(toys: Toys) -> None:

@@ -14,6 +14,7 @@ from pipelines.executors.local import LocalExecutor
 from pipelines.executors.ray_core import RayExecutor
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.toy_fixtures import UNITS, Toys
+from tests.support.unit_list import run_units
 from tests.support.waiting import is_alive, wait_for
 
 pytestmark = pytest.mark.ray
@@ -50,8 +51,8 @@ def test_gpus_that_are_not_there_are_a_config_error(toys: Toys, ray_executor: Ra
     with pytest.raises(ConfigError) as caught:
         toys.run(ray_executor, gpus=0.5)
     assert str(caught.value) == (
-        "step raise: phase raise needs 0.5 GPUs a unit, this machine has 0; "
-        "set raise.gpus=0 or join a cluster that has them"
+        "step raise: a unit asks for 1 CPU and 0.5 GPUs, this machine has 2 CPUs and 0 GPUs; "
+        "give --gpus 0, or join a cluster that has them"
     )
 
 
@@ -132,7 +133,7 @@ def test_a_phase_that_is_left_takes_its_tasks_back(toys: Toys, ray_executor: Ray
     toys.run(LocalExecutor(), shards=6, wanted=[])
     toys.marks.set("slow", UNITS[0], 600)
     step = toys.engine(6).steps[1]
-    outcomes = ray_executor.run_units(step.spec, build_stage(step.spec).phases()[0], UNITS)
+    outcomes = run_units(ray_executor, step.spec, build_stage(step.spec).phases()[0], UNITS)
     assert next(outcomes).unit != UNITS[0]
     wait_for(lambda: toys.marks.tries(UNITS[0]))
     outcomes.close()
@@ -170,7 +171,7 @@ def test_a_commit_whose_task_died_after_it_is_found(
 
     def commit_and_kill() -> None:
         wait_for(lambda: toys.marks.tries(UNITS[0]))
-        (other,) = LocalExecutor().run_units(step.spec, phase, [UNITS[0]])  # its mark is used up: it is quick
+        (other,) = run_units(LocalExecutor(), step.spec, phase, [UNITS[0]])  # its mark is used up: it is quick
         assert other.unit == UNITS[0]
         for path in list(toys.marks.folder.glob("began-*")):
             if int(path.read_text()) != os.getpid():
@@ -178,7 +179,7 @@ def test_a_commit_whose_task_died_after_it_is_found(
 
     helper = threading.Thread(target=commit_and_kill)
     helper.start()
-    (outcome,) = ray_executor.run_units(step.spec, phase, [UNITS[0]])
+    (outcome,) = run_units(ray_executor, step.spec, phase, [UNITS[0]])
     helper.join()
     assert outcome == toys.powers(3).commit(UNITS[0])
     assert toys.marks.tries(UNITS[0]) == 2  # the killed one and the helper's

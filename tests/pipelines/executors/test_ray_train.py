@@ -20,6 +20,7 @@ from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.ray_core import RayExecutor
+from pipelines.executors.retries import RetryLimits
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import Rate
 from pipelines.training.loop import train_unit
@@ -124,17 +125,17 @@ def run_rank(rank: int, spec: StageSpec, rendezvous: str) -> None:
     leave_group()
 
 
-def train_workers(driver: int) -> list[int]:
-    """Process ids of the Ray Train workers of our own Ray, not of the other driver's; the oldest first."""
+def ray_processes(name: str, driver: int) -> list[int]:
+    """Process ids of our own Ray that are called so, not of the other driver's; the oldest first."""
     found: list[tuple[float, int]] = []
     for child in psutil.Process().children(recursive=True):
         try:
-            name, born = child.cmdline()[:1], child.create_time()
+            called, born = child.cmdline()[:1], child.create_time()
             if driver in {parent.pid for parent in child.parents()}:
                 continue
         except psutil.Error:  # gone, or going
             continue
-        if name and "RayTrainWorker" in name[0]:
+        if called and name in called[0]:
             found.append((born, child.pid))
     return [pid for _, pid in sorted(found)]
 
@@ -153,7 +154,7 @@ def test_a_killed_worker_changes_nothing(
 
     def kill_a_worker() -> None:
         wait_for_step(spec, 200)
-        workers = train_workers(killed_driver.driver.pid)
+        workers = ray_processes("RayTrainWorker", killed_driver.driver.pid)
         os.kill(workers[-1], signal.SIGKILL)  # those of the test before may not have ended yet
         killed.append((len(workers[-2:]), "model" in workspace.artifact(spec.artifact).committed()))
 
@@ -168,6 +169,53 @@ def test_a_killed_worker_changes_nothing(
     assert found == workspace.artifact("head-pair").read("model")
     assert workspace.store.list(f"{spec.artifact}/checkpoints") == []
     assert not [entry for entry in workspace.store.list("runs") if spec.artifact in entry.name]
+
+
+def test_a_killed_controller_is_begun_again(
+    workspace: Workspace, executor: RayExecutor, killed_driver: KilledDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the memory monitor kills it, or a node that goes: `fit` itself is lost, not a worker of it."""
+    spec = finetune_spec(workspace, "head-controller")
+    stopped_at: list[int] = []
+
+    def kill_the_controller() -> None:
+        wait_for_step(spec, 200)
+        os.kill(ray_processes("TrainController", killed_driver.driver.pid)[-1], signal.SIGKILL)
+        stopped_at.extend(Checkpoints(workspace.artifact(spec.artifact)).steps()[-1:])
+
+    killer = threading.Thread(target=kill_the_controller)
+    killer.start()
+    found = train(executor, spec)
+    killer.join()
+    assert stopped_at[0] < STEPS
+    (line,) = [record.message for record in caplog.records if "training was lost" in record.message]
+    assert line.startswith("step finetune: training was lost (ActorDiedError: ")
+    alone = finetune_spec(workspace, "head-undisturbed")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train_unit(alone, "model", LocalWorker(torch.device("cpu")))
+    torch.set_num_threads(threads)
+    assert found == workspace.artifact(alone.artifact).read("model")
+
+
+def test_a_controller_that_is_lost_every_time_is_given_up(
+    workspace: Workspace, executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.exceptions import ActorUnavailableError
+
+    tried: list[str] = []
+
+    def lost(trainer: Any, artifact: Any) -> Exception:
+        tried.append(artifact.name)
+        return ActorUnavailableError("RpcError: Too many pings", None)
+
+    monkeypatch.setattr("pipelines.executors.ray_train._fit", lost)
+    monkeypatch.setattr(executor, "limits", RetryLimits(infrastructure=3, first_wait=0.01))
+    with pytest.raises(IncompleteError) as caught:
+        train(executor, finetune_spec(workspace, "head-lost"))
+    assert tried == ["head-lost"] * 3
+    assert str(caught.value).startswith("step finetune: training stopped: ActorUnavailableError: ")
+    assert str(caught.value).endswith("Too many pings (3 tries); checkpoints are kept, run again to go on")
 
 
 def test_a_killed_driver_changes_nothing(workspace: Workspace, killed_driver: KilledDriver) -> None:
@@ -195,5 +243,5 @@ def test_a_workers_error_comes_out_as_it_was(workspace: Workspace, executor: Ray
 
 
 def test_gpus_that_the_machine_does_not_have_are_refused_at_once(workspace: Workspace, executor: RayExecutor) -> None:
-    with pytest.raises(ConfigError, match="3 workers need 3 GPUs, this machine has 0"):
+    with pytest.raises(ConfigError, match="3 workers ask for 1 CPU and 1 GPU each, this machine has 4 CPUs and 0 GPU"):
         train(executor, finetune_spec(workspace, "head-gpus", gpus=1, workers=3))

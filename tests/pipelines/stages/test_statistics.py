@@ -20,6 +20,7 @@ from sppnet.errors import ArtifactError, ConfigError
 from sppnet.images.statistics import PixelSums
 from sppnet.networks.weights import read_metadata, read_safetensors
 from tests.support.tiny_workspace import SIZE, make_spec, make_workspace
+from tests.support.unit_list import run_units
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,6 @@ def test_the_config_is_checked() -> None:
 def test_the_executor_runs_its_phases_in_turn(workspace: Workspace) -> None:
     spec = make_spec(workspace, make_config(size=32), "statistics-run", images="images-tiny")
     stage, executor = build_stage(spec), LocalExecutor()
-    done = [commit.unit for phase in stage.phases() for commit in executor.run_units(spec, phase, phase.units)]
+    done = [commit.unit for phase in stage.phases() for commit in run_units(executor, spec, phase, phase.units)]
     assert done == [f"sums/train/{number:06d}" for number in range(4)] + ["statistics"]
     assert [phase.keyed for phase in stage.phases()] == [True, False]

@@ -10,7 +10,6 @@ import pytest
 from pipelines.artifacts.detectors import FeatureInfo, read_detector
 from pipelines.artifacts.examples import Examples
 from pipelines.detecting.training_shards import TrainingShards
-from pipelines.executors.local import LocalExecutor
 from sppnet.boxes import iou_matrix, paired_iou
 from sppnet.detection.mining import name_fraction
 from sppnet.detection.regression import BoxRegressors, train_regressor
@@ -20,6 +19,7 @@ from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.seeds import derive_seed
 from tests.support.chain import CATEGORIES, SCALES, Chain, Silent, accounts, equal_bytes
 from tests.support.stored_rows import decode_examples, regressed
+from tests.support.unit_list import Backwards
 
 STEPS = ("images", "windows", "network", "maps", "regressors")
 
@@ -147,13 +147,6 @@ def test_what_it_is_trained_on_is_kept(chain) -> None:
 def test_every_key_is_done_or_quarantined(chain) -> None:
     found = list(accounts(chain, "regressors"))
     assert [have for _, have, _ in found] == [want for _, _, want in found] == [5, 5, 4]
-
-
-class Backwards(LocalExecutor):
-    """Runs the units of a phase in reverse."""
-
-    def run_units(self, spec, phase, units):
-        return super().run_units(spec, phase, units[::-1])
 
 
 def test_the_order_of_units_does_not_matter(chain, tmp_path) -> None:

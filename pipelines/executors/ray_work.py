@@ -1,0 +1,23 @@
+"""What a task does on a worker: it makes a unit, and counts what that took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipelines.engine.stage import StageSpec
+from pipelines.engine.work import run_unit
+from pipelines.engine.workspace import Commit
+
+
+def import_ray() -> Any:
+    """Import Ray, once its environment is set; untyped, as most of its functions are."""
+    import ray
+
+    return ray
+
+
+def work(spec: StageSpec, unit: str) -> Iterator[Commit | None]:
+    """Make a unit. The first item says that the task has started, which a queued one has not; then the commit."""
+    yield None
+    yield run_unit(spec, unit)
