@@ -95,8 +95,10 @@ def test_each_library_has_its_place(module: str, places: set[str]) -> None:
 def test_ray_is_met_in_few_places() -> None:
     """Ray's core where tasks are, Ray Train in its own module; `doctor` looks at the installed version."""
     assert importers("ray") == {
-        "pipelines/executors/ray_tasks.py",
+        "pipelines/executors/ray_core.py",
+        "pipelines/executors/ray_metrics.py",
         "pipelines/executors/ray_train.py",
+        "pipelines/executors/ray_work.py",
         "jobs/doctor.py",
     }
 

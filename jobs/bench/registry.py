@@ -10,6 +10,7 @@ from typing import Any
 from sppnet.errors import ConfigError
 
 _MEASURES = {
+    "driver": "jobs.bench.driver:run",
     "mine": "jobs.bench.mine:run",
     "pool": "jobs.bench.pool:run",
     "pretrain": "jobs.bench.pretrain:run",

@@ -8,6 +8,7 @@ import os
 import uuid
 from pathlib import Path
 
+from pipelines.engine.activity import busy, moved
 from pipelines.engine.store_base import Entry, Store
 from sppnet.errors import ArtifactError, ConfigError
 
@@ -32,22 +33,25 @@ class LocalStore(Store):
     def read_range(self, name: str, start: int, size: int) -> bytes:
         """See `Store.read_range`."""
         try:
-            with self._path(name).open("rb") as file:
+            with busy("read"), self._path(name).open("rb") as file:
                 file.seek(start)
-                return file.read(size)
+                data = file.read(size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise ArtifactError(f"{self.uri}/{name} does not exist") from None
         except OSError as error:
             raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
+        moved("read", len(data))
+        return data
 
     def _write_aside(self, path: Path, data: bytes) -> Path:
         aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("xb") as file:
+            with busy("write"), aside.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            moved("write", len(data))
         except OSError as error:
             with contextlib.suppress(OSError):
                 aside.unlink()

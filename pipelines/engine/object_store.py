@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pipelines.engine.activity import busy, moved
 from pipelines.engine.backoff import backoff_seconds
 from pipelines.engine.store_base import Entry, Store, StoreUnreachableError
 from sppnet.errors import ArtifactError, ConfigError, SppError
@@ -63,7 +64,7 @@ class ObjectStore(Store):
                     raise
                 raise ArtifactError(f"{self.uri}/{name} does not exist") from None
 
-        return _retried(get, f"read {self.uri}/{name}")
+        return _reading(get, f"read {self.uri}/{name}")
 
     def read_range(self, name: str, start: int, size: int) -> bytes:
         """See `Store.read_range`."""
@@ -76,11 +77,13 @@ class ObjectStore(Store):
                     raise
                 raise ArtifactError(f"{self.uri}/{name} does not exist") from None
 
-        return _retried(get, f"read {self.uri}/{name}") if size else b""
+        return _reading(get, f"read {self.uri}/{name}") if size else b""
 
     def put(self, name: str, data: bytes) -> None:
         """See `Store.put`."""
-        _retried(lambda: self._files.pipe_file(self._full(name), data), f"write {self.uri}/{name}")
+        with busy("write"):
+            _retried(lambda: self._files.pipe_file(self._full(name), data), f"write {self.uri}/{name}")
+        moved("write", len(data))
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Store.create`."""
@@ -178,6 +181,14 @@ def _is_refusal(error: BaseException) -> bool:
     # By name: botocore is there only where s3fs is.
     misconfigured = type(error).__name__ in _MISCONFIGURED
     return misconfigured or isinstance(error, PermissionError) or _error_code(error) in _REFUSALS
+
+
+def _reading(get: Callable[[], bytes], what: str) -> bytes:
+    """Read like `_retried`, and count what was read."""
+    with busy("read"):
+        data = _retried(get, what)
+    moved("read", len(data))
+    return data
 
 
 def _retried(action: Callable[[], T], what: str) -> T:

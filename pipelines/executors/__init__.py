@@ -1,1 +1,4 @@
-"""Where units run on a cluster."""
+"""Where units run on a cluster.
+
+Tests: `ray_work` is what the tasks of `test_ray_tasks.py` do.
+"""

@@ -16,9 +16,10 @@ from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_environment
 from pipelines.executors.capacity import Capacity, Growth
 from pipelines.executors.ray_metrics import TaskMetrics
-from pipelines.executors.ray_tasks import TaskPool
+from pipelines.executors.ray_tasks import RayTasks
 from pipelines.executors.ray_work import import_ray
 from pipelines.executors.retries import RetryLimits
+from pipelines.executors.task_pool import TaskPool
 from sppnet.errors import ConfigError, IncompleteError
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class RayExecutor:
 
     def run(self, queue: WorkQueue) -> Generator[tuple[Job, Outcome], None, None]:
         """Run units as tasks; see `Executor.run`. Closing the iterator cancels what is in flight."""
-        pool = TaskPool(queue, self.capacity, limits=self.limits, metrics=self.metrics)
+        pool = TaskPool(queue, RayTasks(self.capacity), limits=self.limits, metrics=self.metrics)
         try:
             for job, outcome in pool.outcomes():
                 self._keep_folder |= isinstance(outcome, UnitFailure)

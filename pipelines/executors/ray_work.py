@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+from pipelines.engine.activity import Activity
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import run_unit
 from pipelines.engine.workspace import Commit
@@ -20,4 +22,17 @@ def import_ray() -> Any:
 def work(spec: StageSpec, unit: str) -> Iterator[Commit | None]:
     """Make a unit. The first item says that the task has started, which a queued one has not; then the commit."""
     yield None
-    yield run_unit(spec, unit)
+    activity = Activity()
+    try:
+        commit = run_unit(spec, unit)
+    finally:
+        _worker_metrics().count(spec.step, activity)
+    yield commit
+
+
+@cache
+def _worker_metrics() -> Any:
+    """Return this process's counters: Ray exports them from the node that it runs on."""
+    from pipelines.executors.ray_metrics import WorkerMetrics
+
+    return WorkerMetrics()

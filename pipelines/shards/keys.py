@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 
+from pipelines.engine.activity import busy
 from pipelines.engine.workspace import Output, Quarantined
 from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.errors import ArtifactError, DataError
@@ -97,6 +98,8 @@ class ShardWork:
         """
         wanted = (item for item in items if item.key not in self._aside)
         for item, prepared in prepared_ahead(wanted, prepare, ahead):
+            with busy("decode_wait"):
+                wait([prepared])
             yield from self._attempt(item, work, prepared)
 
     def _attempt(self, item: Keyed, work: Callable[..., R], *prepared: Future[Any]) -> Iterator[R]:
