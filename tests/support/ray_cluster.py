@@ -1,4 +1,4 @@
-"""A real Ray cluster for tests: a head and nodes as processes of `ray start`, each with an address of its own on loopback.
+"""A real Ray cluster for tests: a head and nodes as processes of `ray start`, each at its own loopback address.
 
 Nothing of this project starts it: it is what somebody else's `ray start` or KubeRay would have made. It asks for a
 token, its nodes share no folder, and ports, folders and token are its own, so that several can stand side by side.
@@ -206,8 +206,8 @@ class RayCluster:
 
     def ask(self, path: str) -> Any:
         """What the dashboard answers to a path, as JSON."""
-        request = urllib.request.Request(self.jobs + path, headers={"Authorization": f"Bearer {self.token}"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        request = urllib.request.Request(self.jobs + path, headers={"Authorization": f"Bearer {self.token}"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
             return json.load(answer)
 
     def _takes_jobs(self) -> bool:
