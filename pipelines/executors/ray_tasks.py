@@ -21,6 +21,7 @@ from pipelines.engine.work import run_unit
 from pipelines.engine.workspace import Commit, Workspace
 from pipelines.executors import ray_environment
 from pipelines.executors.retries import Kind, RetryLimits, UnitBook
+from pipelines.executors.versions import check_version
 from sppnet.errors import ArtifactError, ConfigError, SppError
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def import_ray() -> Any:
 def _work(spec: StageSpec, unit: str) -> Iterator[Commit | None]:
     """Work on a worker. The first item says that the task has started, which a queued one has not; then the commit."""
     yield None
+    check_version()
     yield run_unit(spec, unit)
 
 

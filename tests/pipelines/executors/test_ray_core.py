@@ -60,7 +60,7 @@ def test_a_local_ray_listens_on_loopback_only(ray_executor: RayExecutor) -> None
     ("arguments", "message"),
     [
         ({"address": "127.0.0.1:1"}, "no Ray at 127.0.0.1:1: Connection refused"),
-        ({"address": "ray://127.0.0.1:10001"}, "give the head's host:port"),
+        ({"address": "ray://127.0.0.1:10001"}, "give its head's host:port"),
         ({"address": "127.0.0.1:6379", "num_cpus": 2}, "num_cpus=2 is for a local Ray"),
         ({"num_cpus": 0}, "num_cpus=0: a local Ray needs at least 1"),
     ],
