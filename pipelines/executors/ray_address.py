@@ -42,19 +42,20 @@ def is_loopback(address: str) -> bool:
     return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
 
 
-def check_listening(host: str, port: int, address: str) -> None:
+def check_listening(host: str, port: int, address: str, hint: str) -> None:
     """Raise `ConfigError` at once if nobody listens at a port; Ray itself would try for two minutes.
 
     Args:
         host: Name or IP address.
         port: TCP port.
         address: What the person gave, for the message.
+        hint: What to do, for the message.
     """
     try:
         socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
     except OSError as error:
         why = error.strerror or str(error)
-        raise ConfigError(f"no Ray at {address}: {why}; start it with `ray start --head` or give no address") from None
+        raise ConfigError(f"no Ray at {address}: {why}; {hint}") from None
 
 
 def check_cluster(address: str) -> None:
@@ -71,7 +72,7 @@ def check_cluster(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(f"Ray address {address}: expected host:port or 'auto'")
-    check_listening(host.strip("[]"), int(port), address)
+    check_listening(host.strip("[]"), int(port), address, "start it with `ray start --head` or give no address")
     token = auth_token()
     there = _ask_for_versions(address, token)
     _check_same_ray(address, there, {"ray_version": version("ray"), "python_version": platform.python_version()})

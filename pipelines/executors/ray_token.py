@@ -44,9 +44,7 @@ def _read(path: Path) -> str:
 def refused(address: str, token: str | None) -> ConfigError:
     """Make the error for a cluster that does not let in who showed `token`."""
     if token is not None:
-        return ConfigError(
-            f"Ray at {address} refuses the token: it is not the cluster's; set {_WAYS} to that of its head"
-        )
+        return ConfigError(f"Ray at {address} refuses the token: it is not that of its head; set {_WAYS}")
     if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
         return ConfigError(
             f"Ray at {address} asks for a token, but RAY_AUTH_MODE is disabled here: set it to token, and {_WAYS}"

@@ -14,9 +14,14 @@ _UNKNOWN = "0+unknown"
 """What a checkout that is not installed is."""
 
 
+def run_version() -> dict[str, str]:
+    """Return the environment variable that tells this process's version to all that will work for it."""
+    return {VARIABLE: __version__}
+
+
 def told_version() -> dict[str, str]:
-    """Return the environment variable by which processes that work for this one know its version."""
-    return {VARIABLE: os.environ.get(VARIABLE, __version__)}
+    """Return what a driver adds to its workers' environment; nothing if who submitted it has done so."""
+    return {} if VARIABLE in os.environ else run_version()
 
 
 def check_version() -> None:

@@ -156,7 +156,7 @@ WAYS = "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH for a file that holds it"
         ),
         (
             {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "wrong"},
-            f"refuses the token: it is not the cluster's; set {WAYS} to that of its head",
+            f"refuses the token: it is not that of its head; set {WAYS}",
         ),
     ],
 )

@@ -14,7 +14,8 @@ def test_what_a_process_tells_is_the_version_of_who_began(clean: pytest.MonkeyPa
     clean.setattr(versions, "__version__", "1.2.3")
     assert versions.told_version() == {"SPPNET_RUN_VERSION": "1.2.3"}
     clean.setenv("SPPNET_RUN_VERSION", "1.2.4")
-    assert versions.told_version() == {"SPPNET_RUN_VERSION": "1.2.4"}
+    assert versions.told_version() == {}  # Ray lets a driver set no variable that its job has set
+    assert versions.run_version() == {"SPPNET_RUN_VERSION": "1.2.3"}
     with pytest.raises(ConfigError) as caught:
         versions.check_version()
     assert str(caught.value) == (
