@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import apply, export, look, make, measure, runs
+from jobs.commands import apply, export, look, make, measure, runs, submit
 
 app = typer.Typer(
     name="sppnet",
@@ -22,6 +22,7 @@ app = typer.Typer(
 for _function in (
     make.run,
     make.demo,
+    submit.submit,
     look.plan,
     look.status,
     look.explain,

@@ -13,7 +13,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: before any librar
     for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
 
-pytest_plugins = tuple(f"tests.support.{name}" for name in ("chain", "in_process", "s3_server", "toy_fixtures"))
+pytest_plugins = tuple(
+    f"tests.support.{name}" for name in ("chain", "in_process", "s3_server", "ray_cluster", "toy_fixtures")
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -53,7 +53,7 @@ class ClassifyRequest:
     """
 
     corpus: str
-    recipe: Path | None = None
+    recipe: Path | str | None = None
     overrides: Sequence[str] = ()
     step: str | None = None
     weights: str | None = None

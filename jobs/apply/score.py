@@ -40,7 +40,7 @@ class ScoreRequest:
     """
 
     corpus: str
-    recipe: Path
+    recipe: Path | str
     overrides: Sequence[str] = ()
     detector: str | None = None
     max_quarantined: float = 0.5

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A .yaml file, or a built-in recipe's name.")]
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A .yaml file, its URI, or a built-in recipe's name.")
+]
 WorkspaceOption = Annotated[
     str, typer.Option("--workspace", "-w", help="Root of all artifacts: a folder or s3://bucket/prefix.")
 ]

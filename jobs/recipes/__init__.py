@@ -15,15 +15,15 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def find_recipe(name: str) -> Path:
-    """Return the file of a recipe given by path or by built-in name.
+def find_recipe(name: str) -> Path | str:
+    """Return the file of a recipe given by path or by built-in name; one given by URI is returned as it is.
 
     Raises:
         ConfigError: There is neither.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        return path
+        return name if "://" in name else path
     built_in = _FOLDER / f"{name}.yaml"
     if built_in.is_file():
         return built_in

@@ -36,6 +36,10 @@ class JoinedDataset(DatasetConfig):
         """Return where the parts lie."""
         return [self.kind, [part.place() for part in self.parts]]
 
+    def roots(self) -> tuple[str, ...]:
+        """Return those of the parts."""
+        return tuple(dict.fromkeys(root for part in self.parts for root in part.roots()))
+
     def open(self) -> Joined:
         """See `DatasetConfig.open`; raise `ConfigError` also for a split that two parts have."""
         return Joined([part.open() for part in self.parts], self.categories)

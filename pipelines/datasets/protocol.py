@@ -130,6 +130,10 @@ class DatasetConfig(BaseModel, ABC):
         """Return where the data set lies, as JSON values: whatever is asked of it there, its shards are cut alike."""
         return [self.kind, self.root]
 
+    def roots(self) -> tuple[str, ...]:
+        """Return the folders and object-store prefixes that have to be there where it is read."""
+        return (self.root,) if self.root else ()
+
     @abstractmethod
     def open(self) -> DataSet:
         """Open the data set; raise `ConfigError` for a root that names no store."""

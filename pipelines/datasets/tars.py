@@ -59,6 +59,13 @@ class TarsDataset(DatasetConfig):
     categories: tuple[str, ...] | None = None
     categories_file: str | None = None
 
+    def roots(self) -> tuple[str, ...]:
+        """Return the root, if a path is relative to it, and the paths that are not."""
+        given = [path for paths in self.splits.values() for path in paths]
+        alone = [path for path in given if "://" in path or path.startswith("/")]
+        root = [self.root or "."] if len(alone) < len(given) else []
+        return tuple(dict.fromkeys((*root, *alone)))
+
     def open(self) -> Tars:
         """See `DatasetConfig.open`."""
         return Tars(self)

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from pipelines.engine.registry import stage_names, stage_type
 from pipelines.engine.stage import StageConfig
-from sppnet.errors import ConfigError
+from pipelines.engine.store import open_store
+from sppnet.errors import ArtifactError, ConfigError
 
 VERSION = 1
 _TOP_LEVEL = ("version", "name", "seed", "steps")
@@ -62,11 +63,11 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_recipe(path: Path, overrides: Iterable[str] = (), gpus: str | None = None) -> Recipe:
+def load_recipe(path: Path | str, overrides: Iterable[str] = (), gpus: str | None = None) -> Recipe:
     """Read and check a recipe.
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or its URI, such as `s3://bucket/recipe.yaml`.
         overrides: `step.field=value`, `seed=value` or `name=value`; values are YAML.
         gpus: GPUs of every unit that computes on them, a number or `auto`, in place of what the recipe says; an
             override of one step holds all the same.
@@ -74,10 +75,7 @@ def load_recipe(path: Path, overrides: Iterable[str] = (), gpus: str | None = No
     Raises:
         ConfigError: One line that names the file, the key's path and the nearest right key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"recipe {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    text = _read_text(path)
     try:
         raw = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
@@ -99,6 +97,18 @@ def _set_gpus(steps: Any, gpus: str) -> None:
         stage = fields.get("stage") if isinstance(fields, dict) else None
         if stage in stage_names() and "gpus" in stage_type(stage).config_type.model_fields:
             fields["gpus"] = gpus
+
+
+def _read_text(path: Path | str) -> str:
+    try:
+        if isinstance(path, str) and "://" in path:
+            folder, _, name = path.rpartition("/")
+            return open_store(folder).read(name).decode("utf-8")
+        return Path(path).read_text(encoding="utf-8")
+    except ArtifactError as error:
+        raise ConfigError(f"recipe {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:

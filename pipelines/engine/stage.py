@@ -32,6 +32,9 @@ COVERAGE = _Role("coverage")
 """Marks a field that says which units exist; it is not in the fingerprint."""
 RUNTIME = _Role("runtime")
 """Marks a field that changes speed or place, never the result; it is not in the fingerprint."""
+FILES = _Role("files")
+"""Marks a field of paths or URIs, one or several, of files or folders of them that are read whole and whose content is
+in the fingerprint: a copy of them anywhere does as well. It is RUNTIME too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_
 from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Commit
-from pipelines.executors import ray_environment
+from pipelines.executors import ray_address, ray_environment
 from pipelines.executors.capacity import Capacity, Growth
 from pipelines.executors.ray_metrics import TaskMetrics
 from pipelines.executors.ray_tasks import RayTasks
 from pipelines.executors.ray_work import import_ray
 from pipelines.executors.retries import RetryLimits
 from pipelines.executors.task_pool import TaskPool
+from pipelines.executors.versions import check_version, told_version
 from sppnet.errors import ConfigError, IncompleteError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class RayExecutor:
         self._runtime_env = runtime_env or {}
         self._folder: Path | None = None
         self._keep_folder = False
-        joined = ray_environment.resolve_address(address)
+        joined = ray_address.resolve_address(address)
         self._owned = not _is_connected()
         if not self._owned:
             logger.info("ray is connected already: its cluster is used, and left as it is")
@@ -103,11 +104,12 @@ class RayExecutor:
         logger.info("ray started local cpus=%s", ray.cluster_resources().get("CPU"))
 
     def _join(self, address: str) -> None:
-        ray_environment.probe(address)
+        check_version()
+        ray_address.check_cluster(address)
         ray_environment.set_up(local=False)
         ray = import_ray()
         try:
-            ray.init(address, **self._common_options(local=ray_environment.is_loopback(address)))
+            ray.init(address, **self._common_options(local=ray_address.is_loopback(address)))
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise ConfigError(
                 f"can't join Ray at {address}: {one_line(error)}; check the address, RAY_AUTH_TOKEN and the versions"
@@ -116,7 +118,7 @@ class RayExecutor:
 
     def _common_options(self, *, local: bool) -> dict[str, Any]:
         """Return what starts and joins alike; `local`: all workers are on this machine, with this interpreter."""
-        variables = ray_environment.worker_variables() | dict(self._runtime_env.get("env_vars", {}))
+        variables = ray_environment.worker_variables() | told_version() | dict(self._runtime_env.get("env_vars", {}))
         python = ray_environment.worker_python() if local else {}
         return {
             "namespace": _NAMESPACE,

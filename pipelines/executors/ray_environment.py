@@ -1,18 +1,14 @@
-"""What must be in the environment before Ray is imported, and where Ray is: all that needs no Ray to find out."""
+"""What must be in the environment before Ray is imported, and in that of its workers."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shlex
-import socket
 import sys
 import tempfile
 from pathlib import Path
 
-from sppnet.errors import ConfigError
-
-_PROBE_SECONDS = 5.0
 # Ray's sockets lie about 65 characters below its folder, and a unix socket's path may have 107.
 _LONGEST_FOLDER = 40
 KEEPALIVE_TIME = "RAY_grpc_client_keepalive_time_ms"
@@ -30,41 +26,6 @@ _THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "OPENCV_FOR_THREADS_NUM",
 )
-
-
-def resolve_address(address: str | None) -> str | None:
-    """Tell which cluster to join: `address`, or `RAY_ADDRESS` as Ray sets it for jobs, or None for a local Ray.
-
-    Raises:
-        ConfigError: The address is of a kind that can't be joined.
-    """
-    found = address or os.environ.get("RAY_ADDRESS") or None
-    if found is None or found == "local":
-        return None
-    if "://" in found:
-        raise ConfigError(
-            f"Ray address {found}: give the head's host:port (6379 is usual), or submit the run as a Ray job"
-        )
-    return found
-
-
-def probe(address: str) -> None:
-    """Raise `ConfigError` at once if nobody listens at `host:port`; Ray itself would try for two minutes."""
-    if address == "auto":
-        return
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(f"Ray address {address}: expected host:port or 'auto'")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise ConfigError(f"no Ray at {address}: {why}; start it with `ray start --head` or give no address") from None
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether a cluster's address is of this machine alone."""
-    return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
 
 
 def set_up(local: bool) -> None:

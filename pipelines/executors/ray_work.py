@@ -10,6 +10,7 @@ from pipelines.engine.activity import Activity
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import run_unit
 from pipelines.engine.workspace import Commit
+from pipelines.executors.versions import check_version
 
 
 def import_ray() -> Any:
@@ -22,6 +23,7 @@ def import_ray() -> Any:
 def work(spec: StageSpec, unit: str) -> Iterator[Commit | None]:
     """Make a unit. The first item says that the task has started, which a queued one has not; then the commit."""
     yield None
+    check_version()
     activity = Activity()
     try:
         commit = run_unit(spec, unit)

@@ -15,7 +15,7 @@ from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.window_files import FoundBoxes, digest_window_files, read_window_files
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.looks import Look, Past
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
+from pipelines.engine.stage import COVERAGE, FILES, RUNTIME, Input, Phase, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import read_images
@@ -48,7 +48,7 @@ class ImportWindowsConfig(StageConfig):
 
     stage: Literal["import-windows"]
     images: Annotated[str, Input(("images",))]
-    paths: Annotated[tuple[str, ...], RUNTIME, Field(min_length=1)]
+    paths: Annotated[tuple[str, ...], RUNTIME, FILES, Field(min_length=1)]
     convention: BoxConvention
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
     outside: Literal["quarantine", "clip"] = "quarantine"

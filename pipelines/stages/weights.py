@@ -21,7 +21,7 @@ from pipelines.artifacts.networks import (
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.outside_files import read_outside, seen_outside
 from pipelines.engine.looks import Look, Past
-from pipelines.engine.stage import RUNTIME, Phase, Stage, StageConfig
+from pipelines.engine.stage import FILES, RUNTIME, Phase, Stage, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.training.network_config import BackboneFields, LevelsField
@@ -70,7 +70,7 @@ class ImportWeightsConfig(BackboneFields):
     """
 
     stage: Literal["weights"]
-    path: Annotated[str | None, RUNTIME] = None
+    path: Annotated[str | None, RUNTIME, FILES] = None
     torchvision: Annotated[str | None, RUNTIME, Field(min_length=1)] = None
     head: HeadFields | None = None
 

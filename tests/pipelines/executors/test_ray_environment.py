@@ -1,89 +1,17 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from pipelines.executors import ray_environment
-from sppnet.errors import ConfigError
-
-RAY_NAMES = (
-    "RAY_USAGE_STATS_ENABLED",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
-    "RAY_grpc_client_keepalive_time_ms",
-    "RAY_grpc_client_keepalive_timeout_ms",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
-    "RAY_AUTH_MODE",
-    "RAY_AUTH_TOKEN",
-    "RAY_AUTH_TOKEN_PATH",
-    "RAY_ADDRESS",
-    "RAY_JOB_CONFIG_JSON_ENV_VAR",
-    "PYTHONPATH",
-)
-
-
-@pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No setting of Ray's in the environment; what a test adds goes with it."""
-    for name in RAY_NAMES:
-        monkeypatch.setenv(name, "")  # so that monkeypatch removes it again in the end
-        monkeypatch.delenv(name)
-    return monkeypatch
+from tests.pipelines.executors.conftest import RAY_NAMES
 
 
 def set_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in RAY_NAMES if name in os.environ}
-
-
-def test_no_address_is_a_local_ray_unless_a_job_says_otherwise(clean: pytest.MonkeyPatch) -> None:
-    assert ray_environment.resolve_address(None) is None
-    assert ray_environment.resolve_address("local") is None
-    clean.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert ray_environment.resolve_address(None) == "10.0.0.1:6379"
-    assert ray_environment.resolve_address("local") is None
-    assert ray_environment.resolve_address("head:6379") == "head:6379"
-
-
-@pytest.mark.parametrize("address", ["http://head:8265", "ray://head:10001"])
-def test_addresses_of_other_services_are_told_apart(clean: pytest.MonkeyPatch, address: str) -> None:
-    clean.setenv("RAY_ADDRESS", address)
-    for given in (address, None):
-        with pytest.raises(ConfigError) as caught:
-            ray_environment.resolve_address(given)
-        assert str(caught.value) == (
-            f"Ray address {address}: give the head's host:port (6379 is usual), or submit the run as a Ray job"
-        )
-
-
-def test_a_dead_address_is_found_before_ray_is_asked() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(ConfigError) as caught:
-        ray_environment.probe(address)
-    assert str(caught.value) == (
-        f"no Ray at {address}: Connection refused; start it with `ray start --head` or give no address"
-    )
-
-
-def test_a_listening_address_passes() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        ray_environment.probe(f"127.0.0.1:{server.getsockname()[1]}")
-    ray_environment.probe("auto")
-
-
-@pytest.mark.parametrize("address", ["head", "head:", "head:x", "head:0", "head:65536", ":"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match=r"^Ray address .*: expected host:port or 'auto'$"):
-        ray_environment.probe(address)
-
-
-def test_an_unknown_host_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^no Ray at no-such-host\.invalid:6379: "):
-        ray_environment.probe("no-such-host.invalid:6379")
 
 
 def test_a_local_ray_is_quiet_on_loopback_and_locked(clean: pytest.MonkeyPatch) -> None:
@@ -174,18 +102,3 @@ def test_an_interpreter_with_a_space_in_its_path_is_quoted(
 ) -> None:
     monkeypatch.setattr("sys.executable", executable)
     assert ray_environment.worker_python() == wanted
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("127.0.0.1:6379", True),
-        ("localhost:6379", True),
-        ("[::1]:6379", True),
-        ("10.0.0.7:6379", False),
-        ("head:6379", False),
-        ("auto", False),
-    ],
-)
-def test_only_a_cluster_on_loopback_is_surely_of_this_machine(address: str, expected: bool) -> None:
-    assert ray_environment.is_loopback(address) is expected
