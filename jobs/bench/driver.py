@@ -1,7 +1,7 @@
 """The driver of a run on a large cluster: what a unit costs it, and what overlapping steps save.
 
 The cluster is simulated (`jobs.bench.simulated_cluster`): its tasks take simulated time, so that hours of a hundred
-machines pass in a minute. All else is real: the schedule, the pool of tasks, the commits (in memory), their listings.
+machines pass in a minute. All else is real: the schedule, the pool of tasks, the commits, their listings.
 The peer is the same run with one step after another.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import random
+import tempfile
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from unittest.mock import patch
 
@@ -21,7 +22,7 @@ import psutil
 
 from jobs.bench.simulated_cluster import SimulatedCluster
 from pipelines.engine.executor import Job, OpenPhase, Outcome
-from pipelines.engine.object_store import ObjectStore
+from pipelines.engine.local_store import LocalStore
 from pipelines.engine.planning import PlannedStep, plan
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.registry import STAGES
@@ -35,6 +36,7 @@ _NODES = {"gpu": {"CPU": 16.0, "GPU": 8.0}, "cpu": {"CPU": 16.0}}
 _SECONDS: Mapping[str, float] = {"images": 5.0, "windows": 60.0, "maps": 30.0, "detections": 15.0}
 """What a unit of each step takes, about: a shard of 100 images on one GPU, or one CPU."""
 _DEADLINE = 600.0
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # a folder in memory, where there is one
 _SLOW = 4.0
 
 
@@ -159,8 +161,8 @@ def _measure(
     process = psutil.Process()
     memory = process.memory_info().rss
     names = {stage.name: f"{stage.__module__}:{stage.__name__}" for stage in (_Shards, _StepByStep)}
-    with patch.dict(STAGES, names), _counted_listings() as listings:
-        workspace = Workspace.open(f"memory://bench-driver-{uuid.uuid4().hex}")
+    with patch.dict(STAGES, names), _counted_listings() as listings, tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        workspace = Workspace.open(folder)
         start = time.process_time()
         schedule = Schedule(plan(parse_recipe(_recipe(kind, shards), "bench driver"), workspace), quiet)
         schedule.open()
@@ -199,13 +201,13 @@ def _recipe(kind: type[_Shards], shards: int) -> dict[str, Any]:
 
 @contextmanager
 def _counted_listings() -> Iterator[list[Literal[1]]]:
-    """Count the listings of object stores."""
+    """Count the store's listings."""
     made: list[Literal[1]] = []
-    real = ObjectStore.list
+    real = LocalStore.list
 
-    def counted(store: ObjectStore, prefix: str = "") -> Any:
+    def counted(store: LocalStore, prefix: str = "") -> Any:
         made.append(1)
         return real(store, prefix)
 
-    with patch.object(ObjectStore, "list", counted):
+    with patch.object(LocalStore, "list", counted):
         yield made
