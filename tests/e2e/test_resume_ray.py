@@ -46,7 +46,7 @@ def test_extract_goes_on_after_a_worker_and_the_driver_were_killed(
 
     def killed_one() -> bool:
         """A worker that dies between its commit and its end has failed no unit: then another one has to die."""
-        for worker in run.workers("ray::_work")[:1]:
+        for worker in run.workers("ray::maps:extract")[:1]:
             worker.kill()
         end = time.monotonic() + 2
         while time.monotonic() < end and "unit try failed step=maps" not in run.errors:

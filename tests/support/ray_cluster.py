@@ -71,7 +71,7 @@ class RayNode:
         return [one for one in self._family.values() if one.is_running()]
 
     def workers(self, title: str) -> list[psutil.Process]:
-        """Its worker processes that are at a task or actor of that name now, such as `ray::_work`."""
+        """Its worker processes that are at a task or actor of that name now, such as `ray::maps:extract`."""
         return [one for one in self.family() if title in _title(one)]
 
     def kill(self) -> None:

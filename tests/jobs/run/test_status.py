@@ -17,7 +17,8 @@ def test_before_the_first_run_nothing_is_known(toys: Toys) -> None:
         ("count", 0, 3),
         ("raise", 0, 4),
     ]
-    assert list(table.columns[2].cells) == ["0/3", "0/4"]
+    assert list(table.columns[2].cells) == ["1 CPU", "1 CPU"]
+    assert list(table.columns[3].cells) == ["0/3", "0/4"]
     assert last_failures(toys.engine()) == {}
 
 
@@ -28,7 +29,7 @@ def test_a_complete_run(toys: Toys) -> None:
     row = fields["steps"][1]
     assert (row["keys"], row["done"], row["quarantined"], row["reasons"]) == (12, 9, 3, {"refused": 3})
     assert row["failures"] == {}
-    assert [list(column.cells)[1] for column in table.columns[2:6]] == ["4/4", "12", "9", "3"]
+    assert [list(column.cells)[1] for column in table.columns[3:7]] == ["4/4", "12", "9", "3"]
 
 
 def test_failures_are_those_of_this_runs_newest_attempt(toys: Toys) -> None:

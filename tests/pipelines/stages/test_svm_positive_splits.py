@@ -12,7 +12,6 @@ from tests.support.chain import CATEGORIES, Chain, Silent, accounts, equal_bytes
 from tests.support.stored_rows import decode_examples
 from tests.support.svm_checks import (
     STEPS,
-    Backwards,
     assemble,
     check_going_on,
     check_svm,
@@ -21,6 +20,7 @@ from tests.support.svm_checks import (
     rows,
     windowed,
 )
+from tests.support.unit_list import Backwards
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from tests.support.chain import CATEGORIES, Silent, accounts, equal_bytes
 from tests.support.stored_rows import decode_examples
 from tests.support.svm_checks import (
     STEPS,
-    Backwards,
     assemble,
     boxes_of,
     check_going_on,
@@ -26,6 +25,7 @@ from tests.support.svm_checks import (
     rows,
     windowed,
 )
+from tests.support.unit_list import Backwards
 
 
 @pytest.fixture(scope="module")
