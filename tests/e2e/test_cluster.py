@@ -6,13 +6,19 @@ and share nothing but an S3 server.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from pipelines.engine.workspace import Workspace
 from pipelines.training.checkpoints import Checkpoints
-from tests.support.ray_cluster import RayCluster, RayNode
+from sppnet.errors import ConfigError
+from tests.support.ray_cluster import ROOT, RayCluster, RayNode
 from tests.support.s3_server import S3Server
 from tests.support.small_demo import (
     HEAD_STEPS,
@@ -24,6 +30,8 @@ from tests.support.small_demo import (
     overrides,
     small_engine,
 )
+from tests.support.toy_fixtures import Toys
+from tests.support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -97,3 +105,54 @@ def test_the_chain_as_a_job_that_loses_a_node_in_extract_in_training_and_in_mini
         body = workspace.store.read(entry.name).decode(errors="replace")
         assert not [secret for secret in secrets if secret in body], entry.name
     assert "head: done, 1 units" in job.errors
+
+
+def toy(cluster: RayCluster, toys: Toys, **fields: object) -> subprocess.CompletedProcess[str]:
+    """Runs the toy recipe on a cluster, in a process of its own."""
+    arguments = {
+        "workspace": toys.workspace,
+        "marks": str(toys.marks.folder),
+        "executor": "ray",
+        "address": cluster.address,
+        "fields": fields,
+    }
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "support" / "toy_driver.py"), json.dumps(arguments)],
+        env=os.environ | cluster.client_environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_units_get_gpus_of_their_own_and_a_node_that_joins_late_gets_work(
+    toys: Toys, make_cluster: Callable[..., RayCluster]
+) -> None:
+    """The nodes only say that they have GPUs: what a unit sees of them is what Ray gave it."""
+    cluster = make_cluster()
+    cluster.start_head()
+    cluster.start_node(cpus=2, options=("--num-gpus=2",))
+
+    refused = toy(cluster, toys, shards=3, gpus=3)
+    assert refused.returncode == ConfigError.exit_code
+    assert refused.stdout.splitlines()[-1] == (
+        f"ConfigError: step raise: a unit asks for 1 CPU and 3 GPUs, the cluster at {cluster.address} has 3 CPUs and "
+        "2 GPUs on 2 nodes; give --gpus 0, or join a cluster that has them"
+    )
+
+    toys.marks.set("slow", "all/000000", 5)  # so that the others run beside it
+    done = toy(cluster, toys, shards=6, gpus="auto", power=3)
+    assert done.stdout.splitlines()[-1] == "made 13", done.stderr
+    seen = [toys.powers(6, power=3).commit(f"all/{number:06d}").metrics["gpu"] for number in range(6)]
+    assert set(seen) == {"0", "1"}
+    without = toy(cluster, toys, shards=6, gpus=0, power=4)
+    assert without.stdout.splitlines()[-1] == "made 7", without.stderr
+    assert {toys.powers(6, power=4).commit(f"all/{n:06d}").metrics["gpu"] for n in range(6)} == {""}
+
+    late = threading.Thread(target=cluster.start_node, kwargs={"cpus": 2})
+    late.start()  # joins after some seconds, in which the three CPUs that are there have work for half a minute
+    joined = toy(cluster, toys, shards=24, gpus=0, power=5, pause=4.0)
+    late.join()
+    assert joined.stdout.splitlines()[-1].startswith("made "), joined.stderr
+    assert {one.pid for one in cluster.nodes[1].family()} & set(toys.marks.pids())

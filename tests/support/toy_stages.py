@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.looks import Look
+from pipelines.engine.machine import GpuCount
 from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
 from pipelines.engine.workspace import Output, Quarantined
 from sppnet.errors import ArtifactError, ConfigError
@@ -77,7 +78,7 @@ class PowersConfig(StageConfig):
     marks: Annotated[str, RUNTIME] = ""
     pause: Annotated[float, RUNTIME] = 0.0
     cpus: Annotated[float, RUNTIME] = 1.0
-    gpus: Annotated[float, RUNTIME] = 0.0
+    gpus: Annotated[GpuCount, RUNTIME] = 0.0
     deadline: Annotated[float, RUNTIME] = 600.0
 
 
@@ -116,7 +117,11 @@ class Powers(Stage[PowersConfig]):
             rows=len(kept),
             done=len(kept),
             quarantined=tuple(Quarantined(str(n), "refused", f"{n} is refused", "powers") for n in refused),
-            metrics={"kept": len(kept), "threads": os.environ.get("OMP_NUM_THREADS", "")},
+            metrics={
+                "kept": len(kept),
+                "threads": os.environ.get("OMP_NUM_THREADS", ""),
+                "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            },
         )
 
 
