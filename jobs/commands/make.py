@@ -59,7 +59,7 @@ def demo(
 ) -> None:
     """Draw the embedded data set beside a local workspace and run the whole detection chain on it."""
     with command("demo", as_json, verbose) as result:
-        from jobs.demo.scenes import draw_dataset
+        from pipelines.drawing.scenes import draw_dataset
 
         # A remote workspace holds the artifacts; the drawn photographs stay on this machine's disk.
         folder = Path("demo-data" if "://" in workspace else workspace).resolve() / "demo-data"

@@ -14,11 +14,11 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs.demo.scenes import draw_dataset
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation, decode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.voc import format_voc_xml
+from pipelines.drawing.scenes import draw_dataset
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.recipe import parse_recipe

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import psutil
 
-from jobs.demo.scenes import draw_dataset
 from pipelines.artifacts.manifest import Manifest
+from pipelines.drawing.scenes import draw_dataset
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jobs.demo.drawing import Canvas, shade
-from jobs.demo.shapes_made import MADE
-from jobs.demo.shapes_nature import NATURE
-from jobs.demo.textures import Rng, colour, near
+from pipelines.drawing.shapes_made import MADE
+from pipelines.drawing.shapes_nature import NATURE
+from pipelines.drawing.sprites import Canvas, shade
+from pipelines.drawing.textures import Rng, colour, near
 
 SUBCATEGORIES: dict[str, dict[str, Callable[[Rng], Canvas]]] = dict(sorted((MADE | NATURE).items()))
 """How each subcategory of each category is drawn."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.demo.textures import background, colour, flat, near, noise
+from pipelines.drawing.textures import background, colour, flat, near, noise
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 80), (97, 50), (1, 90), (240, 320)])

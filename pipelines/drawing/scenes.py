@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.demo.drawing import SIDE, Sprite, draw_sprite
-from jobs.demo.shapes import DISTRACTORS, SUBCATEGORIES
-from jobs.demo.textures import Rng, background, noise
 from pipelines.artifacts.annotations import Box, ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.voc import format_voc_xml
+from pipelines.drawing.shapes import DISTRACTORS, SUBCATEGORIES
+from pipelines.drawing.sprites import SIDE, Sprite, draw_sprite
+from pipelines.drawing.textures import Rng, background, noise
 from sppnet.arrays import Bools, Float32s, Pixels
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed

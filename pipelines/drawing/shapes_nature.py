@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jobs.demo.drawing import Canvas, Point, shade, smooth
-from jobs.demo.textures import Colour, Rng, colour, near
+from pipelines.drawing.sprites import Canvas, Point, shade, smooth
+from pipelines.drawing.textures import Colour, Rng, colour, near
 
 _DARK: Colour = (25, 25, 30)
 

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from jobs.demo import scenes
-from jobs.demo.scenes import CATEGORIES, draw_dataset, draw_image
-from jobs.demo.shapes import SUBCATEGORIES
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.voc import VocFolder
+from pipelines.drawing import scenes
+from pipelines.drawing.scenes import CATEGORIES, draw_dataset, draw_image
+from pipelines.drawing.shapes import SUBCATEGORIES
 from sppnet.errors import ConfigError
 from sppnet.seeds import derive_seed
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.demo.drawing import SIDE, draw_sprite
-from jobs.demo.shapes import DISTRACTORS, SUBCATEGORIES
+from pipelines.drawing.shapes import DISTRACTORS, SUBCATEGORIES
+from pipelines.drawing.sprites import SIDE, draw_sprite
 
 KINDS = [(category, name) for category, kinds in SUBCATEGORIES.items() for name in kinds]
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from jobs.demo.textures import Colour, Rng, noise
+from pipelines.drawing.textures import Colour, Rng, noise
 from sppnet.arrays import Pixels
 
 SIDE = 288

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.demo.drawing import SIDE, Canvas, draw_sprite, mirrored, shade, smooth
+from pipelines.drawing.sprites import SIDE, Canvas, draw_sprite, mirrored, shade, smooth
 
 
 def test_box_fills_its_pixels() -> None:
