@@ -140,7 +140,7 @@ def _sampled(data: DataSet, places: Sequence[Place]) -> Iterator[tuple[int, int]
     for group in chosen:
         for place in group[:: -(-len(group) * len(chosen) // _SAMPLED_IMAGES)]:
             try:
-                image, _ = data.image(place)
+                image = data.image(place).data
                 width, height = probe_size(image)
             except DataError:  # ingest will set it aside
                 continue

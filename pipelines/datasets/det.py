@@ -31,7 +31,7 @@ from pipelines.datasets.det_split import balanced_halves
 from pipelines.datasets.file_names import find_files, read_file
 from pipelines.datasets.folder_files import Folder, Reader, remembered
 from pipelines.datasets.keys import check_split, mixed
-from pipelines.datasets.protocol import DatasetConfig, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
@@ -149,13 +149,13 @@ class Det:
         """Return the categories' words."""
         return self._keeping.hierarchy.names
 
-    def image(self, place: Place) -> tuple[bytes, str]:
+    def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
         stems = image_stems(self._config.layout, self._images_of(place.split), place.key)
         for stem in stems:
             data = self._folder.find(f"{stem}.{EXTENSION}")
             if data is not None:
-                return data, EXTENSION.lower()
+                return ImageFile(data, EXTENSION.lower())
         raise DataError("missing-image", f"{place.key}: no {stems[-1]}.{EXTENSION}")
 
     def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import ParamSpec, Protocol, cast
 
 from pipelines.datasets.contents import SeenFile
+from pipelines.datasets.protocol import ImageFile
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
 _DECODED = ("jpg", "JPEG", "jpeg", "png", "JPG", "PNG", "webp", "bmp", "WEBP", "BMP")
@@ -90,8 +91,8 @@ class Folder:
             raise ConfigError(f"no {what}: {self.where(name)} does not exist")
         return data
 
-    def image(self, stem: str, key: str) -> tuple[bytes, str]:
-        """Return the bytes of the image `<stem>.<any extension>`, and that extension in lower case.
+    def image(self, stem: str, key: str) -> ImageFile:
+        """Read the image `<stem>.<any extension>`.
 
         Raises:
             DataError: `missing-image`.
@@ -99,7 +100,7 @@ class Folder:
         for extension in IMAGE_EXTENSIONS:
             data = self.find(f"{stem}.{extension}")
             if data is not None:
-                return data, extension.lower()
+                return ImageFile(data, extension.lower())
         raise DataError("missing-image", f"{key}: none of {stem}.({'|'.join(IMAGE_EXTENSIONS)})")
 
     def files(self, prefix: str = "") -> dict[str, SeenFile]:

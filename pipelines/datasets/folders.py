@@ -22,7 +22,7 @@ from pipelines.datasets.keys import (
     parse_list,
     path_of,
 )
-from pipelines.datasets.protocol import DatasetConfig, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.engine.store import LocalStore, open_store
 from sppnet.errors import ConfigError, DataError
 
@@ -154,7 +154,7 @@ class ClassFolders:
         """Return those of the table of classes."""
         return self._classes.names if self._classes else {}
 
-    def image(self, place: Place) -> tuple[bytes, str]:
+    def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
         return self._folder.image(self._stem(place), place.key)
 

@@ -11,7 +11,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.keys import check_split, checked_categories
 from pipelines.datasets.kinds import parse_dataset
-from pipelines.datasets.protocol import DataSet, DatasetConfig, Item, Place
+from pipelines.datasets.protocol import DataSet, DatasetConfig, ImageFile, Item, Place
 from sppnet.errors import ConfigError
 
 
@@ -95,7 +95,7 @@ class Joined:
         """Return those of all parts; of several for one category the first."""
         return {code: name for part in reversed(self._parts) for code, name in part.names().items()}
 
-    def image(self, place: Place) -> tuple[bytes, str]:
+    def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
         return self._part(place.split).image(place)
 

@@ -10,7 +10,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Reader
 from pipelines.datasets.keys import check_keys, check_split, key_of, path_of
-from pipelines.datasets.protocol import DatasetConfig, Item, Place, label_of
+from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
@@ -68,7 +68,7 @@ class PlainImages:
         """Return none, as there are no categories."""
         return {}
 
-    def image(self, place: Place) -> tuple[bytes, str]:
+    def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
         return self._folder.image(path_of(place.key), place.key)
 

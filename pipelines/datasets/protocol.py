@@ -20,7 +20,7 @@ class Item:
 
     Attributes:
         key: The image's key.
-        image: SHA-256 of the image file's bytes in hexadecimal; None where there is no image file.
+        image: `ImageFile.digest` of the image; None where there is no image file.
         label: Digest of all that the annotation is made from: the annotation file or the tables' rows, and the options
             that change it. Of images with equal bytes and keys, equal labels mean equal annotations. It never tells
             where the data set lies.
@@ -47,6 +47,26 @@ class Place:
     split: str
     group: str
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image file as its data set gives it.
+
+    Attributes:
+        data: Its bytes, untouched.
+        extension: Lower case, without the dot.
+        made_from: Of an image that is made here and not read: the digest of all that it is made from; else None.
+    """
+
+    data: bytes
+    extension: str
+    made_from: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """What the image is known by: the SHA-256 of its bytes in hexadecimal, or of what it is made from."""
+        return content_digest(self.data) if self.made_from is None else self.made_from
 
 
 class DataSet(Protocol):
@@ -87,11 +107,8 @@ class DataSet(Protocol):
     def names(self) -> Mapping[str, str]:
         """Return words for people by category, where categories are codes such as wnids; or nothing."""
 
-    def image(self, place: Place) -> tuple[bytes, str]:
+    def image(self, place: Place) -> ImageFile:
         """Read an image file.
-
-        Returns:
-            Its bytes, untouched; its extension, lower case, without the dot.
 
         Raises:
             DataError: `missing-image`, `several-images`.

@@ -13,7 +13,7 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import JSON, Contents
 from pipelines.datasets.file_names import FoundFile, find_files, read_file, read_given
 from pipelines.datasets.keys import check_keys, check_split, checked_categories, parse_categories
-from pipelines.datasets.protocol import DatasetConfig, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.datasets.tar_samples import (
     SUMMARY,
     Members,
@@ -125,14 +125,14 @@ class Tars:
         """Return none: categories are words."""
         return {}
 
-    def image(self, place: Place) -> tuple[bytes, str]:
+    def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
         members = self._members(place)
         images = images_of(members)
         if len(images) != 1:
             reason = "several-images" if images else "missing-image"
             raise DataError(reason, f"{place.key}: the sample has the members {', '.join(members) or 'none'}")
-        return members[images[0]], images[0].lower()
+        return ImageFile(members[images[0]], images[0].lower())
 
     def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
         """See `DataSet`; an object that has a label only covers the image.

@@ -12,7 +12,7 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Reader, image_among, remembered
 from pipelines.datasets.keys import check_keys, parse_categories, parse_list
-from pipelines.datasets.protocol import DatasetConfig, Item, Place, label_of
+from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
@@ -230,7 +230,7 @@ class VocFolder:
         """Return none: VOC's categories are words."""
         return {}
 
-    def image(self, place: Place) -> tuple[bytes, str]:
+    def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
         return self._folder.image(_image_stem(place.key), place.key)
 

@@ -29,7 +29,6 @@ from pipelines.datasets.looking import (
     seen_before,
 )
 from pipelines.datasets.protocol import DatasetConfig, Place
-from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.looks import Look, Past, PastLook
 from pipelines.engine.stage import COVERAGE, RUNTIME, Phase, Stage, StageConfig, StageSpec
 from pipelines.engine.store import Store
@@ -133,14 +132,14 @@ class Ingest(Stage[IngestConfig]):
         for place in self._places(shard):
             digests.append(None)
             try:
-                data, extension = self._dataset.image(place)
-                digests[-1] = content_digest(data)
+                found = self._dataset.image(place)
+                digests[-1] = found.digest
                 # A full decode: a truncated image must be found here, not by every later stage.
-                image = decode_image(data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
+                image = decode_image(found.data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
             except DataError as error:
                 quarantined.append(Quarantined(place.key, error.reason, error.detail, self.name))
                 continue
-            records.append(ImageRecord(place.key, extension, data, image.shape[1], image.shape[0]))
+            records.append(ImageRecord(place.key, found.extension, found.data, image.shape[1], image.shape[0]))
         self._check_unchanged(unit, name_images(zip(shard.keys, digests, strict=True)), shard)
         return Output(
             data=encode_images(records),

@@ -41,11 +41,11 @@ def read_all(data: DataSet, split: str) -> tuple[list[Read], dict[str, str]]:
     for item in data.items(split, contents):
         place = place_of(split, item)
         try:
-            image, extension = data.image(place)
-            height, width = decode_image(image, min_side=16).shape[:2]
+            image = data.image(place)
+            height, width = decode_image(image.data, min_side=16).shape[:2]
             annotation = data.annotation(place, width, height).checked(categories)
             annotation.check_size(width, height)
-            records.append(Read(item.key, extension, image, annotation))
+            records.append(Read(item.key, image.extension, image.data, annotation))
         except DataError as error:
             reasons[item.key] = error.reason
     return records, reasons
@@ -69,11 +69,11 @@ def check_items(opened: Callable[[], DataSet]) -> None:
         for item, place in zip(items, places, strict=True):
             assert worker.label(place) == item.label
             try:
-                image, _ = worker.image(place)
+                image = worker.image(place)
             except DataError:
                 assert item.image is None
             else:
-                assert item.image == hashlib.sha256(image).hexdigest()
+                assert item.image == image.digest == (image.made_from or hashlib.sha256(image.data).hexdigest())
     again = Contents.decode(first.encode(), "here")
     reader = opened()
     assert {split: list(reader.items(split, again)) for split in reader.splits} == listed

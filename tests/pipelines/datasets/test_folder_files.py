@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.datasets.folder_files import IMAGE_EXTENSIONS, Folder, image_among, is_image, remembered
+from pipelines.datasets.protocol import ImageFile
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 
@@ -32,8 +33,7 @@ def test_listing_and_reading_find_the_same_image(folder: Folder) -> None:
     for stem in ("a/x", "b/z"):
         file = image_among(images, stem)
         assert file is not None
-        data, extension = folder.image(stem, "key")
-        assert (data, extension) == (file.read(), file.place.rpartition(".")[2].lower())
+        assert folder.image(stem, "key") == ImageFile(file.read(), file.place.rpartition(".")[2].lower())
     assert image_among(images, "a/y") is None
     with pytest.raises(DataError, match=r"missing-image: key: none of a/y\.\(jpg"):
         folder.image("a/y", "key")

@@ -58,10 +58,10 @@ def test_splits_and_classes(root: Path) -> None:
 
 def test_an_image_shows_its_class_all_over(root: Path) -> None:
     data = opened(root)
-    image, extension = data.image(Place("train", "", "dog/dog_train_1"))
-    assert image == (root / "train/dog/dog_train_1.png").read_bytes()
+    image = data.image(Place("train", "", "dog/dog_train_1"))
+    assert image.data == (root / "train/dog/dog_train_1.png").read_bytes()
     (thing,) = objects(data, "train", "dog/dog_train_1")
-    assert (extension, thing.category, thing.box, thing.subcategory) == ("png", "dog", (0, 0, 40, 30), None)
+    assert (image.extension, thing.category, thing.box, thing.subcategory) == ("png", "dog", (0, 0, 40, 30), None)
 
 
 def test_shards_mix_the_classes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
-from pipelines.datasets.protocol import Place
+from pipelines.datasets.protocol import ImageFile, Place
 from pipelines.datasets.tars import Tars, TarsDataset
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
@@ -69,7 +69,7 @@ def test_numbers_are_categories_of_the_list(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", ("x.jpg", image()), ("x.cls", b"1\n"), ("y.cls", b"2"), ("y.jpg", image()))
     data = opened(tmp_path, categories=["cat", "dog"])
     assert places(data) == {"a.tar": ["x", "y"]}
-    assert data.image(Place("train", "a.tar", "x")) == (image(), "jpg")
+    assert data.image(Place("train", "a.tar", "x")) == ImageFile(image(), "jpg")
     assert annotation(data, "x") == ImageAnnotation("x", 40, 30, (ObjectAnnotation("dog", (0, 0, 40, 30)),))
     assert reason(data, "y") == "unknown-category"
     check_items(lambda: opened(tmp_path, categories=["cat", "dog"]))
@@ -131,7 +131,7 @@ def test_a_tar_is_a_group_and_a_key_comes_once(tmp_path: Path) -> None:
         write_tar(tmp_path / f"deep/{name}.tar", (f"{name}.jpg", image()), (f"{name}.cls", b"0"))
     fields = {"splits": {"train": ["deep/{b,a}.tar"]}}
     assert places(opened(tmp_path, **fields)) == {"deep/b.tar": ["b"], "deep/a.tar": ["a"]}
-    assert opened(tmp_path, **fields).image(Place("train", "deep/b.tar", "b"))[1] == "jpg"
+    assert opened(tmp_path, **fields).image(Place("train", "deep/b.tar", "b")).extension == "jpg"
     check_items(lambda: opened(tmp_path, **fields))
     whole = {"splits": {"train": [f"{tmp_path}/deep/*.tar"]}}  # wherever the root is
     assert places(opened(tmp_path / "none", **whole)) == {f"{tmp_path}/deep/{name}.tar": [name] for name in "ab"}

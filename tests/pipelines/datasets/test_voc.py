@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
-from pipelines.datasets.protocol import Place
+from pipelines.datasets.protocol import ImageFile, Place
 from pipelines.datasets.voc import VOC_CATEGORIES, VocDataset, VocFolder, format_voc_xml, parse_voc_xml
 from pipelines.engine.store import open_store
 from sppnet.errors import ArtifactError, ConfigError, DataError
@@ -161,8 +161,8 @@ def test_bad_splits_name_the_path(folder: Path, text: str | None, word: str) -> 
 
 def test_an_image_is_found_by_any_extension(folder: Path) -> None:
     voc = VocFolder(Folder(folder))
-    assert voc.image(Place("train", "", "a")) == (b"bytes of a", "jpg")
-    assert [voc.image(Place("train", "", key))[1] for key in "abc"] == ["jpg", "jpeg", "png"]
+    assert voc.image(Place("train", "", "a")) == ImageFile(b"bytes of a", "jpg")
+    assert [voc.image(Place("train", "", key)).extension for key in "abc"] == ["jpg", "jpeg", "png"]
     annotation = voc.annotation(Place("train", "", "a"), 1, 2)
     assert (annotation.objects[0].box, annotation.width, annotation.height) == ((0, 0, 10, 20), 100, 80)
     assert voc.annotation(Place("train", "", "c"), 1, 2).objects == ()

@@ -51,9 +51,9 @@ def test_is_a_voc_folder(drawn: Path) -> None:
     ]
     subcategories = {name for kinds in SUBCATEGORIES.values() for name in kinds}
     for place in places:
-        data, extension = voc.image(place)
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        assert extension == "jpg"
+        image = voc.image(place)
+        pixels = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)
+        assert image.extension == "jpg"
         annotation = voc.annotation(place, 1, 1).checked(frozenset(CATEGORIES))
         annotation.check_size(pixels.shape[1], pixels.shape[0])
         assert {thing.subcategory for thing in annotation.objects} <= subcategories
