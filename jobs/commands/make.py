@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.commands.options import (
@@ -57,15 +55,9 @@ def demo(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Draw the embedded data set beside a local workspace and run the whole detection chain on it."""
+    """Run the recipe `demo`: the whole detection chain, on a data set that its first step draws."""
     with command("demo", as_json, verbose) as result:
-        from pipelines.drawing.scenes import draw_dataset
-
-        # A remote workspace holds the artifacts; the drawn photographs stay on this machine's disk.
-        folder = Path("demo-data" if "://" in workspace else workspace).resolve() / "demo-data"
-        draw_dataset(folder)
-        drawn = f"images.dataset.root={json.dumps(str(folder))}"
-        engine = open_engine("demo", workspace, [drawn, *(overrides or [])], gpus=gpus, fresh=True)
+        engine = open_engine("demo", workspace, overrides, gpus=gpus, fresh=True)
         _run(engine, lambda: make_executor(local, address, cpus), result)
 
 

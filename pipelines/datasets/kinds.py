@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {
     "images": "pipelines.datasets.plain:ImagesDataset",
     "tars": "pipelines.datasets.tars:TarsDataset",
     "det": "pipelines.datasets.det:DetDataset",
+    "drawn": "pipelines.datasets.drawn:DrawnDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }
 """Where the config of each kind is."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 from xml.etree.ElementTree import Element, ParseError
-from xml.sax.saxutils import escape
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents, SeenFile
@@ -80,32 +79,6 @@ def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotat
         )
     except (ParseError, DefusedXmlException, ValueError, OverflowError) as error:
         raise DataError("bad-annotation", f"{key}: {error}") from error
-
-
-def format_voc_xml(annotation: ImageAnnotation, extension: str = "jpg") -> str:
-    """Write VOC's XML, 1-based and inclusive, with ILSVRC's `<subcategory>`: what `parse_voc_xml` reads."""
-    lines = [
-        "<annotation>",
-        f"\t<filename>{escape(annotation.key)}.{extension}</filename>",
-        f"\t<size><width>{annotation.width}</width><height>{annotation.height}</height><depth>3</depth></size>",
-    ]
-    for thing in annotation.objects:
-        corners = (thing.box[0] + 1, thing.box[1] + 1, thing.box[2], thing.box[3])
-        tags = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
-        lines += [
-            "\t<object>",
-            f"\t\t<name>{escape(thing.category)}</name>",
-            *([f"\t\t<subcategory>{escape(thing.subcategory)}</subcategory>"] if thing.subcategory else []),
-            f"\t\t<truncated>{int(thing.truncated)}</truncated>",
-            f"\t\t<difficult>{int(thing.difficult)}</difficult>",
-            "\t\t<bndbox>" + "".join(f"<{tag}>{_plain(value)}</{tag}>" for tag, value in tags) + "</bndbox>",
-            "\t</object>",
-        ]
-    return "\n".join([*lines, "</annotation>"]) + "\n"
-
-
-def _plain(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 def _parse_object(item: Element, first_pixel: int) -> ObjectAnnotation:

@@ -1,37 +1,23 @@
-"""The drawn data set: photograph-like scenes with exact boxes, as a VOC folder, from nothing but a seed.
-
-Each image depends on the seed, its split and its number alone, so a larger data set begins with the smaller one.
-"""
+"""Photograph-like scenes with exact boxes, from nothing but a seed."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.artifacts.annotations import Box, ImageAnnotation, ObjectAnnotation
-from pipelines.datasets.voc import format_voc_xml
 from pipelines.drawing.shapes import DISTRACTORS, SUBCATEGORIES
 from pipelines.drawing.sprites import SIDE, Sprite, draw_sprite
 from pipelines.drawing.textures import Rng, background, noise
 from sppnet.arrays import Bools, Float32s, Pixels
-from sppnet.errors import ConfigError
-from sppnet.seeds import derive_seed
 
 CATEGORIES: tuple[str, ...] = tuple(SUBCATEGORIES)
 
-_VERSION = 1
-"""Of the drawing: a change here makes other pictures, so a folder of another version is not taken for done."""
-_MARKER = "demo.json"
-
+VERSION = 1
+"""Of the drawing: images are known by what they are drawn from, so a change of what a seed gives needs another."""
 
 # How an object of each category may be turned (degrees, either way) and its longest side as a share of the image.
 _TURN = {"bottle": 100.0, "butterfly": 180.0, "car": 14.0, "fish": 50.0, "flower": 40.0, "house": 7.0}
@@ -52,85 +38,40 @@ class _Placed:
     subcategory: str | None = None
 
 
-def draw_dataset(
-    root: Path, *, seed: int = 0, train: int = 400, val: int = 120, size: tuple[int, int] = (280, 380)
-) -> None:
-    """Draw the data set: `JPEGImages`, `Annotations`, `ImageSets/Main/{train,val}.txt` and `categories.txt`.
-
-    The folder appears whole or not at all. A folder that holds this very data set is left as it is.
-
-    Args:
-        root: The folder to make.
-        seed: Of every random choice.
-        train: Images of the split `train`.
-        val: Images of the split `val`.
-        size: Least and largest width of an image, pixels.
-
-    Raises:
-        ConfigError: `root` holds something else, or a number is out of range.
-    """
-    if min(train, val) < 1 or not 64 <= size[0] <= size[1]:
-        raise ConfigError(
-            f"demo: train and val must be at least 1 and 64 <= size[0] <= size[1], got {train} {val} {size}"
-        )
-    made_of = {"version": _VERSION, "seed": seed, "train": train, "val": val, "size": list(size)}
-    if _is_done(root, made_of):
-        return
-    aside = root.parent / f".{root.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        _write(aside, seed, {"train": train, "val": val}, size)
-        (aside / _MARKER).write_text(_marker_text(made_of))
-        aside.rename(root)
-    except OSError as error:
-        if not _is_done(root, made_of):  # else another process was faster
-            raise ConfigError(f"demo: can't write {root}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _is_done(root: Path, made_of: dict[str, Any]) -> bool:
-    """Tell whether `root` is this data set; raise `ConfigError` if it is anything else but an empty folder."""
-    marker = root / _MARKER
-    if marker.is_file() and marker.read_text() == _marker_text(made_of):
-        return True
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ConfigError(f"demo: {root} holds something else; choose another folder or remove it")
-    return False
-
-
-def _marker_text(made_of: dict[str, Any]) -> str:
-    return json.dumps(made_of) + "\n"
-
-
-def _write(folder: Path, seed: int, splits: dict[str, int], size: tuple[int, int]) -> None:
-    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (folder / name).mkdir(parents=True)
-    (folder / "categories.txt").write_text("".join(f"{name}\n" for name in CATEGORIES))
-    for split, count in splits.items():
-        keys = [f"{split}_{number:05d}" for number in range(count)]
-        seeds = [derive_seed(seed, "demo", split, number) for number in range(count)]
-        # Nearly all of the drawing runs outside the interpreter's lock.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for data, annotation in pool.map(lambda key, own: draw_image(key, own, size), keys, seeds):
-                (folder / "JPEGImages" / f"{annotation.key}.jpg").write_bytes(data)
-                (folder / "Annotations" / f"{annotation.key}.xml").write_text(format_voc_xml(annotation))
-        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{key}\n" for key in keys))
-
-
-def draw_image(key: str, seed: int, size: tuple[int, int] = (280, 380)) -> tuple[bytes, ImageAnnotation]:
+def draw_image(seed: int, size: tuple[int, int]) -> bytes:
     """Draw one scene.
 
     Args:
-        key: Of the image, for its annotation.
         seed: Of every random choice.
         size: Least and largest width, pixels.
 
     Returns:
-        The JPEG file's bytes and the annotation: boxes of what can be seen of each object.
+        A JPEG file's bytes.
     """
     import cv2
 
     rng = np.random.default_rng(seed)
+    scene, _ = _compose(rng, size)
+    picture = _photograph(rng, scene)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(82, 95))]
+    _, data = cv2.imencode(".jpg", picture[:, :, ::-1], quality)
+    return data.tobytes()
+
+
+def annotate_image(key: str, seed: int, size: tuple[int, int]) -> ImageAnnotation:
+    """Return the boxes of what can be seen of each object in the scene that `draw_image` draws.
+
+    Args:
+        key: Of the image.
+        seed: See `draw_image`.
+        size: See `draw_image`.
+    """
+    scene, objects = _compose(np.random.default_rng(seed), size)
+    return ImageAnnotation(key, scene.shape[1], scene.shape[0], objects)
+
+
+def _compose(rng: Rng, size: tuple[int, int]) -> tuple[Float32s, tuple[ObjectAnnotation, ...]]:
+    """Lay things on a background: float32 `[h, w, 3]`, and what can be seen of the objects."""
     width = int(rng.integers(size[0], size[1] + 1))
     height = round(width * rng.uniform(0.66, 0.82))
     if rng.uniform() < 0.2:
@@ -140,11 +81,8 @@ def draw_image(key: str, seed: int, size: tuple[int, int] = (280, 380)) -> tuple
     owner = np.full((height, width), -1, np.int16)
     for number, thing in enumerate(things):
         _lay(scene, owner, thing, number, rng.uniform(0.15, 0.5))
-    objects = [_annotate(thing, owner == number) for number, thing in enumerate(things)]
-    picture = _photograph(rng, scene)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(82, 95))]
-    _, data = cv2.imencode(".jpg", picture[:, :, ::-1], quality)
-    return data.tobytes(), ImageAnnotation(key, width, height, tuple(thing for thing in objects if thing))
+    objects = (_annotate(thing, owner == number) for number, thing in enumerate(things))
+    return scene, tuple(thing for thing in objects if thing)
 
 
 def _arrange(rng: Rng, height: int, width: int) -> list[_Placed]:

@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: the small data set, the run that nothing disturbs, and commands as processes."""
+"""Fixtures of the end-to-end tests: the run that nothing disturbs, and commands as processes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.small_demo import SCALES, SLOW_SCALE, Command, Undisturbed, draw_small, overrides
-
-
-@pytest.fixture(scope="session")
-def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drawn data set with its broken image: read it, don't change it."""
-    return draw_small(tmp_path_factory.mktemp("small") / "data")
+from tests.support.small_demo import SCALES, SLOW_SCALE, Command, Undisturbed, overrides
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +35,12 @@ def start(tmp_path: Path, scratch: Path) -> Iterator[Callable[..., Command]]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(small_data: Path, scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+def undisturbed(scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
     """`sppnet demo --local` on the small data set, once a session."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    options = overrides(small_data, (*SCALES, SLOW_SCALE))
+    options = overrides((*SCALES, SLOW_SCALE))
     command = Command.start(folder, scratch, "demo", "--local", "--workspace", str(folder / "workspace"), *options)
     try:
-        yield Undisturbed(folder / "workspace", small_data, command.finish(), command)
+        yield Undisturbed(folder / "workspace", command.finish(), command)
     finally:
         command.end()

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.tim
 
 
 def test_the_chain_on_ray_and_s3(undisturbed: Undisturbed, s3: str, start: Callable[..., Command]) -> None:
-    options = ["--verbose", *overrides(undisturbed.data)]
+    options = ["--verbose", *overrides()]
     first = start("run", "demo", "--cpus", "2", "--workspace", s3, *options)
     result = first.finish()
     assert result["steps"] == undisturbed.result["steps"]
@@ -51,6 +51,6 @@ def test_the_chain_on_ray_and_s3(undisturbed: Undisturbed, s3: str, start: Calla
     assert "ray started local" in first.errors
     assert "ray started" not in again.errors
 
-    status = start("status", "demo", "--workspace", s3, *overrides(undisturbed.data)).finish()
+    status = start("status", "demo", "--workspace", s3, *overrides()).finish()
     assert status["complete"]
-    check_ledger(small_engine(undisturbed.data, s3), status)
+    check_ledger(small_engine(s3), status)

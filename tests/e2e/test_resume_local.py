@@ -26,8 +26,8 @@ DOWNSTREAM_OF_HEAD = ("head", "svms-fc7", "fc7", "metrics")
 
 
 @pytest.fixture
-def options(undisturbed: Undisturbed) -> list[str]:
-    return overrides(undisturbed.data, (*SCALES, SLOW_SCALE))
+def options() -> list[str]:
+    return overrides((*SCALES, SLOW_SCALE))
 
 
 def test_killed_in_extract(

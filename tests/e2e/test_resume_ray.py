@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def options(undisturbed: Undisturbed) -> list[str]:
-    return ["--cpus", "2", "--verbose", *overrides(undisturbed.data, (*SCALES, SLOW_SCALE))]
+def options() -> list[str]:
+    return ["--cpus", "2", "--verbose", *overrides((*SCALES, SLOW_SCALE))]
 
 
 def test_extract_goes_on_after_a_worker_and_the_driver_were_killed(

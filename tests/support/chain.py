@@ -17,8 +17,7 @@ from PIL import Image
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation, decode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
-from pipelines.datasets.voc import format_voc_xml
-from pipelines.drawing.scenes import draw_dataset
+from pipelines.datasets.drawn import DrawnDataset
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.recipe import parse_recipe
@@ -30,6 +29,7 @@ from pipelines.executors.local import LocalExecutor
 from pipelines.shards.reading import IngestedImages
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.weights import write_safetensors
+from tests.support.voc_folder import format_voc_xml, write_drawn
 
 SCALES = (160, 240)
 CATEGORIES = ("bottle", "car", "house")
@@ -196,7 +196,7 @@ def equal_bytes(a: np.ndarray, b: np.ndarray) -> bool:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small drawn data set in VOC's layout: read it, don't change it."""
     root = tmp_path_factory.mktemp("drawn") / "data"
-    draw_dataset(root, seed=3, train=TRAIN, val=VAL, size=(150, 190))
+    write_drawn(root, DrawnDataset(seed=3, splits={"train": TRAIN, "val": VAL}, size=(150, 190)))
     return root
 
 

@@ -12,12 +12,12 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.detections import DetectionRow
 from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.artifacts.manifest import Manifest
-from pipelines.datasets.voc import format_voc_xml
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Output, Workspace
 from tests.support.stored_rows import encode_detections
+from tests.support.voc_folder import format_voc_xml
 
 SIZE = (120, 90)
 CAT, DOG = (10.0, 10.0, 50.0, 50.0), (60.0, 10.0, 100.0, 50.0)

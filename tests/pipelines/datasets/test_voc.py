@@ -9,10 +9,11 @@ import pytest
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.protocol import ImageFile, Place
-from pipelines.datasets.voc import VOC_CATEGORIES, VocDataset, VocFolder, format_voc_xml, parse_voc_xml
+from pipelines.datasets.voc import VOC_CATEGORIES, VocDataset, VocFolder, parse_voc_xml
 from pipelines.engine.store import open_store
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
+from tests.support.voc_folder import format_voc_xml
 
 
 @dataclass
