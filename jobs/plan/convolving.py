@@ -25,11 +25,12 @@ def ingested_splits(shapes: Shapes, step: str) -> tuple[str, ...]:
 
 
 def ingest_work(shapes: Shapes, step: str) -> Work:
-    """Count decoding every image once, to check it, and storing it as it came."""
+    """Count decoding every image once, to check it, and storing it as it came; also drawing it, if it is drawn."""
     corpus, rates, splits = shapes.corpus, shapes.rates, ingested_splits(shapes, step)
     images = corpus.count(step, *splits)
     stored = corpus.encoded_bytes(rates, step, *splits) + images * rates.record_bytes
-    return Work.of(stored, records=images, decode=corpus.pixels(step, *splits))
+    drawn = images if shapes.config(step).dataset.kind == "drawn" else 0
+    return Work.of(stored, records=images, decode=corpus.pixels(step, *splits), drawing=drawn)
 
 
 def propose_work(shapes: Shapes, step: str) -> Work:

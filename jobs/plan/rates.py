@@ -23,6 +23,7 @@ class Rates:
         float32: Speed of multiply-accumulates in float32, as a part of `macs`.
         decode: Pixels a second of encoded images.
         records: Images a second that are read, checked and packed, decoding apart.
+        drawing: Images a second that are drawn, and once more for their annotations.
         resize: Pixels a second of images resized and normalised for the network, at their new size.
         encode: Raw bytes a second of maps compressed and stored.
         selective_search: Images a second of 500 x 375 pixels.
@@ -75,6 +76,7 @@ class Rates:
     float32: float = 0.25  # fc6 of 2,000 windows: 2.2 s against 0.55 s
     decode: float = 2.5e8  # 32 photographs in 23 ms
     records: float = 2500.0  # 11,205 images of 64 x 64 pixels in 4.9 s
+    drawing: float = 12.0  # 520 images of the recipe `demo` in 42 s
     resize: float = 2e8  # 1.9e8 at scale 688, 3.8e8 at 1200, without decoding
     encode: float = 1.9e8  # a shard at scale 1200
     selective_search: float = 7.0  # 942 images in 135 s

@@ -16,3 +16,8 @@ def voc07() -> Recipe:
 @pytest.fixture(scope="module")
 def claims() -> Recipe:
     return load_recipe(find_recipe("claims-detection"), ())
+
+
+@pytest.fixture(scope="module")
+def demo() -> Recipe:
+    return load_recipe(find_recipe("demo"), ())

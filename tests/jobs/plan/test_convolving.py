@@ -24,6 +24,11 @@ def test_pre_training_is_counted_from_its_config(claims: Recipe) -> None:
     assert found.units == math.ceil(9130 / 256) + 1
 
 
+def test_images_that_are_drawn_cost_their_drawing(voc07: Recipe, demo: Recipe) -> None:
+    assert steps(demo, train=400, val=120)["images"].parts["drawing"] == pytest.approx(520 / RATES.drawing)
+    assert "drawing" not in steps(voc07, **PHOTOGRAPHS)["images"].parts
+
+
 def test_fine_tuning_has_no_gradient_below_fc6(voc07: Recipe) -> None:
     found = steps(voc07, train=482, val=460)["head"]
     assert found.macs == 2000 * 128 * (3 * head_macs((25_600, 1024, 1024, 6)) - 25_600 * 1024)

@@ -43,3 +43,12 @@ def test_images_are_counted_from_the_data_sets_lists(shared: Path) -> None:
     for images in found.values():
         assert images.mean_bytes == pytest.approx(sum(sizes) / len(sizes), rel=0.25)
         assert images.mean_pixels == pytest.approx(500 * 375, rel=0.2)
+
+
+def test_a_drawn_data_set_knows_its_images() -> None:
+    found = listed_images(load_recipe(find_recipe("demo")))
+    assert {name: images.count for name, images in found.items()} == {"images.train": 400, "images.val": 120}
+    for images in found.values():
+        assert images.mean_pixels == pytest.approx(330 * 330 * 0.74, rel=0.15)
+        assert images.mean_bytes is not None
+        assert images.mean_pixels / 8 < images.mean_bytes < images.mean_pixels

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.plan.corpus import ImageSet
-from jobs.plan.rates import NAMES, read_rates
+from jobs.plan.rates import NAMES, Rates, read_rates
 from pipelines.engine.recipe import Recipe
 from sppnet.errors import ConfigError
 from tests.support.measured_runs import PHOTOGRAPHS, TINY
@@ -37,13 +37,14 @@ def test_rates_that_can_not_be_read(text: str, message: str) -> None:
         read_rates([text], RATES)
 
 
-def test_every_rate_is_used(claims: Recipe) -> None:
+def test_every_rate_is_used(claims: Recipe, demo: Recipe) -> None:
     """A rate that changes nothing is a constant without a formula."""
     images = PHOTOGRAPHS | TINY | {"images.val": ImageSet(460)}  # one split whose bytes are not known
-    usual = steps(claims, **images)
+
+    def costs(rates: Rates) -> list[tuple[float, float]]:
+        found = [*steps(claims, rates, **images).values(), *steps(demo, rates, train=400, val=120).values()]
+        return [(cost.seconds, cost.written) for cost in found]
+
+    usual = costs(RATES)
     for name in NAMES:
-        changed = replace(RATES, **{name: getattr(RATES, name) / 2})
-        found = steps(claims, changed, **images)
-        assert [c.seconds for c in found.values()] != [c.seconds for c in usual.values()] or [
-            c.written for c in found.values()
-        ] != [c.written for c in usual.values()], name
+        assert costs(replace(RATES, **{name: getattr(RATES, name) / 2})) != usual, name
