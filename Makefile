@@ -22,7 +22,7 @@ setup: .venv/.ready  ## virtual environment with pinned dependencies
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch .venv/.ready
 
-demo: setup  ## the whole detection chain on the embedded data set, into ./workspace
+demo: setup  ## the whole detection chain on a drawn data set, into ./workspace
 	.venv/bin/python -m jobs demo --workspace "$(WORKSPACE)"
 
 test: quick heavy  ## all tests: the quick ones, then the heavy ones

@@ -1,1 +1,1 @@
-"""What a person starts: the command, the recipes, the demo, the benchmarks and the report."""
+"""What a person starts: the command, the recipes, the benchmarks and the report."""
