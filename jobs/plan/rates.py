@@ -76,7 +76,7 @@ class Rates:
     float32: float = 0.25  # fc6 of 2,000 windows: 2.2 s against 0.55 s
     decode: float = 2.5e8  # 32 photographs in 23 ms
     records: float = 2500.0  # 11,205 images of 64 x 64 pixels in 4.9 s
-    drawing: float = 12.0  # 520 images of the recipe `demo` in 42 s
+    drawing: float = 10.5  # 60 images of the recipe `demo` in 5.7 s beside another load
     resize: float = 2e8  # 1.9e8 at scale 688, 3.8e8 at 1200, without decoding
     encode: float = 1.9e8  # a shard at scale 1200
     selective_search: float = 7.0  # 942 images in 135 s
