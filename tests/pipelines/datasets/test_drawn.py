@@ -46,6 +46,7 @@ def test_listing_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = Contents()
     assert len(SMALL.open().items("train", contents)) == 6
     assert contents.read_count == 0
+    assert SMALL.roots() == ()  # no folder has to be anywhere
 
 
 def test_it_is_the_folder_that_holds_its_files(tmp_path: Path) -> None:
