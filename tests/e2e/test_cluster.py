@@ -69,8 +69,8 @@ def test_the_chain_as_a_job_that_loses_a_node_in_extract_in_training_and_in_mini
     nodes = Nodes(cluster)
     for name, value in cluster.client_environment.items():
         monkeypatch.setenv(name, value)
-    options = [*overrides(undisturbed.data), *WORKERS, "--verbose"]
-    engine = small_engine(undisturbed.data, s3)
+    options = [*overrides(), *WORKERS, "--verbose"]
+    engine = small_engine(s3)
     workspace = Workspace.open(s3)
     maps, head = (workspace.artifact(artifact_of(engine, step)) for step in ("maps", "head"))
 
@@ -86,11 +86,11 @@ def test_the_chain_as_a_job_that_loses_a_node_in_extract_in_training_and_in_mini
     assert at_kill < HEAD_STEPS
     job.wait_until(lambda: (checkpoints.steps() or [HEAD_STEPS])[-1] > at_kill)
 
-    nodes.replace(job.wait_until(lambda: nodes.at("ray::svms-pool5:gather") or nodes.at("ray::svms-pool5:mine-1")))
+    nodes.replace(job.wait_until(lambda: nodes.at("ray::svms-fc7:gather") or nodes.at("ray::svms-fc7:mine-1")))
     result = job.finish()
 
     assert result["state"] == "succeeded"
-    status = start("status", "demo", "--workspace", s3, *overrides(undisturbed.data), *WORKERS).finish()
+    status = start("status", "demo", "--workspace", s3, *overrides(), *WORKERS).finish()
     assert status["complete"]
     check_ledger(engine, status)
     # All but what two workers train together is to the byte what one process wrote on the disk.
