@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipelines.engine.recipe import load_recipe, parse_recipe
+from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 from tests.support.toy_fixtures import Toys
 
@@ -202,3 +203,14 @@ def test_a_set_value_that_is_no_yaml_is_one_line(path: Path) -> None:
     assert refusal(path, "raise.shards=[0,") == (
         "--set raise.shards=[0,: the value is not YAML (expected the node content, but found '<stream end>')"
     )
+
+
+@pytest.mark.s3
+def test_a_recipe_is_read_from_a_store_by_its_uri(path: Path, toys: Toys, s3: str) -> None:
+    open_store(s3).put("some/toy.yaml", path.read_bytes())
+    uri = f"{s3}/some/toy.yaml"
+    recipe = load_recipe(uri, ["seed=8"])
+    assert (recipe.name, recipe.seed, recipe.source) == ("toy", 8, uri)
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(f"{s3}/none.yaml")
+    assert str(caught.value) == f"recipe {s3}/none.yaml does not exist"
