@@ -11,6 +11,7 @@ import typer
 
 from jobs.commands.options import (
     DEFAULT_WORKSPACE,
+    GpusOption,
     JsonOption,
     RecipeArgument,
     Result,
@@ -43,6 +44,7 @@ def submit(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Don't follow the job: print its id, and end.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the run's job, if one is running.")] = False,
+    gpus: GpusOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -55,7 +57,7 @@ def submit(
         if stop and no_wait:
             raise ConfigError("--stop waits for the job's end: leave out --no-wait")
         options = ("--verbose",) if verbose else ()
-        request = Request(recipe, workspace, tuple(overrides or ()), options, wait=not no_wait, stop=stop)
+        request = Request(recipe, workspace, tuple(overrides or ()), gpus, options, wait=not no_wait, stop=stop)
         asyncio.run(_submit(url, request, result))
 
 
@@ -67,6 +69,7 @@ class Request:
         recipe: A file, its URI, or a built-in recipe's name.
         workspace: Folder or URI.
         overrides: `step.field=value`.
+        gpus: GPUs of every unit that computes on them; None for what the recipe says.
         options: More options of the job's `sppnet run`.
         wait: Whether to follow the job.
         stop: Whether to stop it instead.
@@ -75,6 +78,7 @@ class Request:
     recipe: str
     workspace: str
     overrides: tuple[str, ...]
+    gpus: str | None
     options: tuple[str, ...]
     wait: bool
     stop: bool
@@ -87,7 +91,7 @@ def _prepare(request: Request, console: Console) -> tuple[RunJob, Baggage, Store
     from pipelines.engine.recipe import load_recipe
     from pipelines.engine.store import open_store
 
-    loaded = load_recipe(find_recipe(request.recipe), request.overrides)
+    loaded = load_recipe(find_recipe(request.recipe), request.overrides, request.gpus)
     workspace = request.workspace
     if "://" not in workspace:
         workspace = str(Path(workspace).expanduser().resolve())
