@@ -97,9 +97,10 @@ def test_ray_is_met_in_few_places() -> None:
     assert importers("ray") == {
         "pipelines/executors/ray_core.py",
         "pipelines/executors/ray_metrics.py",
+        "pipelines/executors/ray_nodes.py",
         "pipelines/executors/ray_train.py",
         "pipelines/executors/ray_work.py",
-        "jobs/doctor.py",
+        "jobs/doctor/machine.py",
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -19,6 +19,9 @@ from jobs.commands.options import (
 )
 from jobs.recipes import find_recipe
 from jobs.run.console import make_console
+
+if TYPE_CHECKING:
+    from jobs.doctor.check import Check
 
 
 def plan(
@@ -121,19 +124,31 @@ def report(
 
 def doctor(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    address: Annotated[
+        str | None, typer.Option(help="host:port of a Ray cluster: look at each of its nodes instead of this machine.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check versions, devices, storage rights, shared memory, disk and Ray, and say what to mend."""
     with command("doctor", as_json) as result:
-        from jobs.doctor import examine
         from sppnet.errors import ConfigError
 
-        checks = examine(workspace)
+        checks = _examine(workspace, address)
         table = Table("check", "state", "finding")
         for check in checks:
             table.add_row(check.name, check.state, check.finding)
         make_console().print(table)
         result.fields["checks"] = [check.to_json() for check in checks]
-        failed = [check.name for check in checks if check.state == "fail"]
+        failed = list(dict.fromkeys(check.name for check in checks if check.state == "fail"))
         if failed:
             raise ConfigError(f"doctor: {', '.join(failed)} failed; see the findings above")
+
+
+def _examine(workspace: str, address: str | None) -> list[Check]:
+    if address is None:
+        from jobs.doctor.machine import examine
+
+        return examine(workspace)
+    from jobs.doctor.cluster import examine_cluster
+
+    return examine_cluster(address, workspace)

@@ -1,4 +1,4 @@
-"""`sppnet doctor`: what of this machine would make a run fail, found before the run does."""
+"""What of this machine would make a run fail."""
 
 from __future__ import annotations
 
@@ -8,38 +8,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
 
+from jobs.doctor.check import Check, run_checks
 from sppnet.errors import SppError
-
-State = Literal["ok", "warn", "fail"]
 
 _PAIRS = {"2.11": "0.26", "2.12": "0.27", "2.13": "0.28", "2.14": "0.29"}
 _GIB = 2**30
 _LITTLE_SHARED_MEMORY = 2 * _GIB
 _LITTLE_DISK = 5 * _GIB
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding.
-
-    Attributes:
-        name: What was looked at.
-        state: `ok`, `warn` (slower or risky) or `fail` (a run can't work).
-        finding: What was found, and what to do.
-    """
-
-    name: str
-    state: State
-    finding: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def examine(workspace: str) -> list[Check]:
@@ -49,19 +27,13 @@ def examine(workspace: str) -> list[Check]:
         ("packages", _packages),
         ("torch pair", _torch_pair),
         ("devices", _devices),
-        ("memory", _memory),
-        ("shared memory", _shared_memory),
-        ("spill disk", _spill_disk),
+        ("memory", memory),
+        ("shared memory", shared_memory),
+        ("spill disk", spill_disk),
         ("ray", _ray),
         ("workspace", lambda: _workspace(workspace)),
     ]
-    found = []
-    for name, check in checks:
-        try:
-            found.append(check())
-        except Exception as error:  # noqa: BLE001  # boundary: a broken installation fails in any way, and that is the finding
-            found.append(Check(name, "fail", f"{type(error).__name__}: {error}"))
-    return found
+    return run_checks(checks)
 
 
 def _python() -> Check:
@@ -119,15 +91,17 @@ def _devices() -> Check:
     return Check("devices", "ok", f"{cpus} CPUs, {len(names)} GPUs: {', '.join(names)}")
 
 
-def _memory() -> Check:
+def memory() -> Check:
+    """Look at what is free of the machine's memory."""
     import psutil
 
-    memory = psutil.virtual_memory()
-    text = f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
-    return Check("memory", "ok" if memory.available > 4 * _GIB else "warn", text)
+    found = psutil.virtual_memory()
+    text = f"{found.available / _GIB:.1f} of {found.total / _GIB:.1f} GiB free"
+    return Check("memory", "ok" if found.available > 4 * _GIB else "warn", text)
 
 
-def _shared_memory() -> Check:
+def shared_memory() -> Check:
+    """Look at what is free of the memory in which Ray keeps its objects."""
     folder = Path("/dev/shm")  # noqa: S108
     if not folder.is_dir():
         return Check("shared memory", "warn", "no /dev/shm: Ray will keep its object store on disk, which is slow")
@@ -138,8 +112,13 @@ def _shared_memory() -> Check:
     return Check("shared memory", "ok", text)
 
 
-def _spill_disk() -> Check:
-    folder = tempfile.gettempdir()
+def spill_disk(folder: str | None = None) -> Check:
+    """Look at what is free of the disk to which Ray moves what its memory can't hold.
+
+    Args:
+        folder: Where it keeps its files; None for the machine's folder of temporary files.
+    """
+    folder = folder or tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     text = f"{free / _GIB:.1f} GiB free in {folder}"
     return Check("spill disk", "ok" if free > _LITTLE_DISK else "warn", text)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobs import doctor
-from jobs.doctor import Check, examine
+from jobs.doctor import machine as doctor
+from jobs.doctor.check import Check
+from jobs.doctor.machine import examine
 
 NAMES = [
     "python",
