@@ -42,27 +42,28 @@ def examine_cluster(address: str, workspace: str) -> list[Check]:
     left = [probe]
     try:
         findings = _leave(store, probe)
-        answers = ask_nodes(look_here, {"workspace": store.uri, "probe": probe})
+        answers = ask_nodes(look_here, {"workspace": store.uri, "probe": "" if findings else probe})
         left += [one.answer["left"] for one in answers if one.error is None and one.answer["left"]]
-        return sum_up([*findings, *judge(answers, store, dict(os.environ))])
+        return sum_up([*findings, *judge(answers, store, dict(os.environ), reached=not findings)])
     finally:
         _clear(store, left)
         executor.close()
 
 
-def judge(answers: Sequence[NodeAnswer], store: Store, here: Mapping[str, str]) -> Findings:
+def judge(answers: Sequence[NodeAnswer], store: Store, here: Mapping[str, str], *, reached: bool = True) -> Findings:
     """Hold what the nodes said against one another, and against this process.
 
     Args:
         answers: What `look_here` returned on each.
         store: The workspace's, to find what the nodes left in it.
         here: The environment of this process.
+        reached: Whether this process could write there itself; else what the nodes left is not looked for.
     """
     nodes = {one.ip: Node.parse(one.answer) for one in answers if one.error is None}
     offered = {one.ip: one.gpus for one in answers}
     own = [(ip, check) for ip, node in nodes.items() for check in node.checks]
     pings = _pings({_HERE: here, **{ip: node.settings for ip, node in nodes.items()}})
-    found = (_answering(answers), _versions(nodes), _gpus(nodes, offered), _storage(nodes, store), own, pings)
+    found = (_answering(answers), _versions(nodes), _gpus(nodes, offered), _storage(nodes, store, reached), own, pings)
     return [finding for findings in (*found, _tokens(nodes)) for finding in findings]
 
 
@@ -139,9 +140,9 @@ def _gpus(nodes: dict[str, Node], offered: dict[str, float]) -> Iterator[tuple[s
             yield ip, Check("GPUs", "ok", ", ".join(node.gpus) if seen else "none")
 
 
-def _storage(nodes: dict[str, Node], store: Store) -> Iterator[tuple[str, Check]]:
+def _storage(nodes: dict[str, Node], store: Store, reached: bool) -> Iterator[tuple[str, Check]]:
     for ip, node in nodes.items():
-        problem = node.storage or _not_found(store, node.left)
+        problem = node.storage or (_not_found(store, node.left) if reached else "")
         if not problem:
             yield ip, Check("storage", "ok", f"{store.uri}: a worker reads and writes it")
         elif "://" in store.uri:

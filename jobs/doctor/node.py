@@ -25,6 +25,7 @@ SETTINGS = (
     KEEPALIVE_TIMEOUT,
 )
 """The environment variables of the process that `ray start` made, that matter to others."""
+_RAYLET = "raylet"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _STORAGE_SECONDS = 30.0
 _GPU_SECONDS = 45.0
@@ -75,17 +76,13 @@ def look_here(asked: dict[str, str]) -> dict[str, Any]:
     """Look at the node on which this process works.
 
     Args:
-        asked: The URI of the `workspace`, and the object `probe` that the driver left in it.
+        asked: The URI of the `workspace`, and the object `probe` that the driver left in it; empty if it could not.
 
     Returns:
         A `Node` as plain values.
     """
-    import psutil
-
-    raylet = psutil.Process(os.getppid())
-    environment = raylet.environ()
+    environment, folder = _raylet()
     storage, left = _look_at_storage(asked["workspace"], asked["probe"])
-    folder = _session_folder(raylet.cmdline())
     checks = [("memory", memory), ("shared memory", shared_memory), ("spill disk", lambda: spill_disk(folder))]
     found = Node(
         versions=own_versions(),
@@ -98,12 +95,14 @@ def look_here(asked: dict[str, str]) -> dict[str, Any]:
     return asdict(found)
 
 
-def _session_folder(command: list[str]) -> str | None:
-    """Return where a raylet keeps its files, from its command line; None if it does not say."""
-    for part in command:
-        if part.startswith("--session_dir="):
-            return part.partition("=")[2]
-    return None
+def _raylet() -> tuple[dict[str, str], str | None]:
+    """Return what the process that manages the node was started with, and where it keeps its files, if it says so."""
+    import psutil
+
+    own = psutil.Process()
+    found = next((parent for parent in own.parents() if parent.name() == _RAYLET), own)
+    folders = (part.partition("=")[2] for part in found.cmdline() if part.startswith("--session_dir="))
+    return found.environ(), next(folders, None)
 
 
 def _gpus(visible: str | None) -> list[str]:
@@ -135,8 +134,10 @@ def _look_at_storage(workspace: str, probe: str) -> tuple[str, str]:
         left = f"{probe}-{uuid.uuid4().hex[:8]}"
         try:
             store = open_store(workspace)
-            store.read(probe)
+            if probe:
+                store.read(probe)  # first: to write would make a folder that is not there
             store.put(left, b"")
+            store.read(left)
         except Exception as error:  # noqa: BLE001  # boundary: whatever fails is the finding
             found = (one_line(error), "")
         else:

@@ -114,6 +114,11 @@ def test_a_folder_that_is_another_one_on_a_node_is_told(store: Store) -> None:
     ]
 
 
+def test_what_this_process_can_not_reach_is_no_nodes_fault(store: Store) -> None:
+    findings = judge([answer("10.0.0.4", left="gone")], store, WELL, reached=False)
+    assert [check.state for _, check in findings if check.name == "storage"] == ["ok"]
+
+
 def test_pings_that_somebody_forbids_are_told(store: Store) -> None:
     """A server allows what it does itself, and one a minute in any case."""
     plain = answer("10.0.0.3", settings={"RAY_AUTH_MODE": "token"})

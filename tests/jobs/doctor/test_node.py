@@ -16,9 +16,10 @@ from sppnet.errors import ConfigError
 
 
 class Raylet:
-    """The process above a worker."""
+    """The process above a worker, or above a shell that started it."""
 
-    def __init__(self, _: int) -> None: ...
+    def name(self) -> str:
+        return "raylet"
 
     def environ(self) -> dict[str, str]:
         return {"RAY_AUTH_MODE": "token", "AWS_SECRET_ACCESS_KEY": "secret", "RAY_AUTH_TOKEN": "secret"}
@@ -27,9 +28,16 @@ class Raylet:
         return ["raylet", f"--session_dir={Path.cwd()}", "--x"]
 
 
+class Worker:
+    """This process."""
+
+    def parents(self) -> list[Any]:
+        return [type("Shell", (), {"name": lambda self: "sh"})(), Raylet()]
+
+
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    monkeypatch.setattr(psutil, "Process", Raylet)
+    monkeypatch.setattr(psutil, "Process", Worker)
     monkeypatch.setattr(node, "_gpus", lambda visible: [str(visible)])
     monkeypatch.setattr(node, "_STORAGE_SECONDS", 5.0)
     return lambda probe: look_here({"workspace": str(tmp_path / "ws"), "probe": probe})
@@ -55,6 +63,12 @@ def test_a_workspace_that_is_not_the_drivers_is_told(look: Any, tmp_path: Path) 
     found = Node.parse(look("runs/.probe-1"))
     assert found.storage == f"{tmp_path}/ws/runs/.probe-1 does not exist"
     assert found.left == ""
+
+
+def test_a_node_looks_also_where_the_driver_could_leave_nothing(look: Any, tmp_path: Path) -> None:
+    found = Node.parse(look(""))
+    assert found.storage == ""
+    assert open_store(str(tmp_path / "ws")).read(found.left) == b""
 
 
 def test_a_store_that_breaks_is_told(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:

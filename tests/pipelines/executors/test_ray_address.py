@@ -130,6 +130,12 @@ def test_a_head_of_other_versions_is_refused(
     )
 
 
+def test_a_cluster_with_certificates_is_left_to_ray(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("RAY_USE_TLS", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ray_address.check_cluster(f"127.0.0.1:{silent.getsockname()[1]}")
+
+
 def test_something_else_that_listens_is_refused(serve: Callable[..., str]) -> None:
     hint = "give the port of `ray start --head --port`, 6379 is usual"
     grpc_of_another = serve(status=grpc.StatusCode.UNIMPLEMENTED)

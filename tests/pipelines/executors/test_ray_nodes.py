@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_each_node_answers_for_itself_or_is_named(make_cluster: Callable[..., Ra
         ("127.0.0.3", 2, "a", None),
         ("127.0.0.4", 0, "b", None),
     ]
+    assert {one["answer"] for one in ask(shared, "variable", "SPPNET_RUN_VERSION")} == {version("sppnet")}
     late = ask(shared, "sleep", 600)
     assert [one["answer"] for one in late] == ["awake", "awake", None]
     assert late[2]["error"] == "no answer within 20 s"

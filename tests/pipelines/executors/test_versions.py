@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import pytest
 
 from pipelines.executors import versions
+from pipelines.executors.ray_work import work
 from sppnet.errors import ConfigError
 
 
@@ -33,3 +35,12 @@ def test_the_same_version_passes_and_so_does_a_checkout(
     if wanted:
         clean.setenv("SPPNET_RUN_VERSION", wanted)
     versions.check_version()
+
+
+def test_a_worker_of_another_version_makes_nothing(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("SPPNET_RUN_VERSION", "0.0.1")
+    spec: Any = None  # it is not looked at
+    working = work(spec, "unit")
+    assert next(working) is None
+    with pytest.raises(ConfigError, match=r"^the run is made with sppnet 0\.0\.1, but "):
+        next(working)
