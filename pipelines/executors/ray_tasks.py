@@ -104,8 +104,8 @@ def _judge(error: BaseException, spec: StageSpec) -> Exception:
     if "failed to import on the worker" in text or isinstance(cause, ModuleNotFoundError):
         missing = text.strip().splitlines()[-1]
         return ConfigError(
-            f"step {spec.step}: a worker can't import the code ({missing}); install sppnet on every node, "
-            "or submit the run as a Ray job with its working_dir"
+            f"step {spec.step}: a worker can't import the code ({missing}); install sppnet on every node; "
+            "sppnet doctor --address tells which lacks it"
         )
     if isinstance(cause, _PASSING):
         return TaskFailedError("infrastructure", one_line(cause))

@@ -141,6 +141,12 @@ def test_local_data_sets_are_told(dataset: dict[str, Any], roots: list[str]) -> 
     assert list(local_roots(images(**dataset))) == [("images", root) for root in roots]
 
 
+def test_a_drawn_data_set_needs_no_folder() -> None:
+    demo = load_recipe(find_recipe("demo"))
+    assert list(local_roots(demo)) == []
+    assert pack(demo, "s3://b/w").files == {}
+
+
 @pytest.mark.parametrize("dataset", [{"root": "data/VOC"}, {"kind": "tars", "splits": {"a": ["x.tar"]}}])
 def test_a_relative_data_set_is_refused(dataset: dict[str, Any]) -> None:
     with pytest.raises(
