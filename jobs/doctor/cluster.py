@@ -13,6 +13,7 @@ from pipelines.engine.store import Store, open_store
 from pipelines.executors.ray_core import RayExecutor
 from pipelines.executors.ray_environment import KEEPALIVE_TIME, KEEPALIVE_TIMEOUT
 from pipelines.executors.ray_nodes import NodeAnswer, ask_nodes
+from pipelines.executors.ray_workspace import storage_hint
 from sppnet.errors import SppError
 
 _RAYS_PING_MS = 300_000
@@ -145,12 +146,9 @@ def _storage(nodes: dict[str, Node], store: Store, reached: bool) -> Iterator[tu
         problem = node.storage or (_not_found(store, node.left) if reached else "")
         if not problem:
             yield ip, Check("storage", "ok", f"{store.uri}: a worker reads and writes it")
-        elif "://" in store.uri:
-            hint = "give the nodes credentials and the endpoint in their own environment"
-            yield ip, Check("storage", "fail", f"a worker's own rights do not do: {problem}; {hint}")
         else:
-            hint = "a folder must be the same one on every node: use s3://bucket/prefix, or mount it everywhere"
-            yield ip, Check("storage", "fail", f"{problem}; {hint}")
+            rights = "a worker's own rights do not do: " if "://" in store.uri else ""
+            yield ip, Check("storage", "fail", f"{rights}{problem}; {storage_hint(store.uri)}")
 
 
 def _not_found(store: Store, left: str) -> str:

@@ -18,6 +18,7 @@ from pipelines.executors.capacity import Capacity, Growth
 from pipelines.executors.ray_metrics import TaskMetrics
 from pipelines.executors.ray_tasks import RayTasks
 from pipelines.executors.ray_work import import_ray
+from pipelines.executors.ray_workspace import check_workspace
 from pipelines.executors.retries import RetryLimits
 from pipelines.executors.task_pool import TaskPool
 from pipelines.executors.versions import check_version, told_version
@@ -80,6 +81,8 @@ class RayExecutor:
         else:
             self._join(joined)
         self.local = self._owned and joined is None
+        self._joined = self._owned and joined is not None
+        self._checked: set[str] = set()
         self.metrics = TaskMetrics()
 
     def _start(self, num_cpus: int | None, dashboard: bool) -> None:
@@ -129,6 +132,8 @@ class RayExecutor:
 
     def run(self, queue: WorkQueue) -> Generator[tuple[Job, Outcome], None, None]:
         """Run units as tasks; see `Executor.run`. Closing the iterator cancels what is in flight."""
+        for phase in queue.open_phases()[:1]:
+            self._check_workspace(phase.spec.workspace)
         pool = TaskPool(queue, RayTasks(self.capacity), limits=self.limits, metrics=self.metrics)
         try:
             for job, outcome in pool.outcomes():
@@ -136,6 +141,12 @@ class RayExecutor:
                 yield job, outcome
         finally:
             pool.cancel()
+
+    def _check_workspace(self, uri: str) -> None:
+        """Check once that every node of a cluster that was joined can use the workspace."""
+        if self._joined and uri not in self._checked:
+            check_workspace(uri)
+            self._checked.add(uri)
 
     def capacity(self) -> Capacity:
         """Look at what the cluster has now, and at what its autoscaler may add."""
@@ -149,6 +160,7 @@ class RayExecutor:
         """Train on Ray Train; see `Executor.train`."""
         from pipelines.executors.ray_train import train_on_ray
 
+        self._check_workspace(spec.workspace)
         train_on_ray(spec, phase, unit, capacity=self.capacity(), limits=self.limits)
         return build_stage(spec).artifact.commit(unit)
 

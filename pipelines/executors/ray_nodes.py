@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pipelines.engine.executor import one_line
@@ -21,12 +22,14 @@ class NodeAnswer:
 
     Attributes:
         ip: Its address.
-        gpus: GPUs that it offers to tasks.
+        cpus: CPUs that it offers to tasks.
+        gpus: GPUs, likewise.
         answer: What the function returned; None if it did not.
         error: Why it did not, in one line; None if it did.
     """
 
     ip: str
+    cpus: float
     gpus: float
     answer: Any = None
     error: str | None = None
@@ -57,13 +60,14 @@ def ask_nodes(function: Callable[[A], Any], argument: A, seconds: float = _ANSWE
 
 def _answer(node: dict[str, Any], reference: Any, seconds: float) -> NodeAnswer:
     ray = import_ray()
-    ip, gpus = str(node["NodeManagerAddress"]), float(node["Resources"].get("GPU", 0))
+    cpus, gpus = (float(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
+    said = partial(NodeAnswer, str(node["NodeManagerAddress"]), cpus, gpus)
     try:
-        return NodeAnswer(ip, gpus, ray.get(reference, timeout=0))
+        return said(ray.get(reference, timeout=0))
     except ray.exceptions.GetTimeoutError:
         ray.cancel(reference, force=True)
-        return NodeAnswer(ip, gpus, error=f"no answer within {seconds:g} s")
+        return said(error=f"no answer within {seconds:g} s")
     except ray.exceptions.RayTaskError as error:
-        return NodeAnswer(ip, gpus, error=str(error.cause or error).strip().splitlines()[-1])
+        return said(error=str(error.cause or error).strip().splitlines()[-1])
     except ray.exceptions.RayError as error:
-        return NodeAnswer(ip, gpus, error=one_line(error))
+        return said(error=one_line(error))

@@ -126,11 +126,11 @@ def toy(cluster: RayCluster, toys: Toys, **fields: object) -> subprocess.Complet
     )
 
 
-def test_units_get_gpus_of_their_own_and_a_node_that_joins_late_gets_work(
-    toys: Toys, make_cluster: Callable[..., RayCluster]
+def test_gpus_of_their_own_a_node_that_joins_late_and_one_without_rights(
+    toys: Toys, s3: str, s3_server: S3Server, make_cluster: Callable[..., RayCluster]
 ) -> None:
     """The nodes only say that they have GPUs: what a unit sees of them is what Ray gave it."""
-    cluster = make_cluster()
+    cluster = make_cluster(s3_server.environment)
     cluster.start_head()
     cluster.start_node(cpus=2, options=("--num-gpus=2",))
 
@@ -156,3 +156,12 @@ def test_units_get_gpus_of_their_own_and_a_node_that_joins_late_gets_work(
     late.join()
     assert joined.stdout.splitlines()[-1].startswith("made "), joined.stderr
     assert {one.pid for one in cluster.nodes[1].family()} & set(toys.marks.pids())
+
+    cluster.start_node(environment={"AWS_SECRET_ACCESS_KEY": "of another store"})
+    toys.workspace = s3
+    without_rights = toy(cluster, toys, shards=3)
+    assert without_rights.returncode == ConfigError.exit_code
+    line = without_rights.stdout.splitlines()[-1]
+    assert line.startswith(f"ConfigError: node 127.0.0.5 can't use the workspace {s3}: can't read {s3}/runs/.probe-")
+    assert line.endswith("; give the nodes credentials and the endpoint in their own environment")
+    assert "of another store" not in line

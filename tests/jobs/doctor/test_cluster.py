@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Store:
 
 def answer(ip: str, offered: float = 0, **more: Any) -> NodeAnswer:
     fields: dict[str, Any] = {"versions": own_versions(), "left": "left", "settings": WELL, **more}
-    return NodeAnswer(ip, offered, asdict(Node(**fields)))
+    return NodeAnswer(ip, 4, offered, asdict(Node(**fields)))
 
 
 def findings(store: Store, *answers: NodeAnswer, here: dict[str, str] = WELL) -> dict[str, list[Check]]:
@@ -67,7 +67,7 @@ def only_bad(found: dict[str, list[Check]]) -> list[Check]:
 
 
 def test_a_node_that_can_not_run_the_code_is_named(store: Store) -> None:
-    silent = NodeAnswer("10.0.0.3", 0, error="ModuleNotFoundError: No module named 'jobs'")
+    silent = NodeAnswer("10.0.0.3", 4, 0, error="ModuleNotFoundError: No module named 'jobs'")
     assert only_bad(findings(store, silent)) == [
         Check(
             "node",
