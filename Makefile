@@ -41,9 +41,11 @@ lint: setup  ## format, lint and strict types
 hooks: setup  ## the checks of `make lint` at every commit
 	.venv/bin/python -m pre_commit install
 
-lock:  ## resolve pyproject.toml's ranges into requirements.lock, keeping what is locked (needs uv)
-	uv pip compile --python-version 3.11 --no-annotate --no-header --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --extra pipeline --extra dev pyproject.toml -o requirements.lock
+LOCK = uv pip compile --python-version 3.11 --no-annotate --no-header --generate-hashes --no-emit-index-url --no-emit-find-links
+
+lock:  ## resolve pyproject.toml's ranges into both lock files, keeping what is locked (needs uv)
+	$(LOCK) --extra pipeline --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra pipeline --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
 
 clean:  ## remove the virtual environment and the demo's workspace
 	rm -rf .venv workspace

@@ -1,4 +1,4 @@
-"""What `kubectl kustomize` makes of a folder, for the few of its features that `infra/kuberay` uses; others are refused."""
+"""What `kubectl kustomize` makes of a folder, for the features that `infra/kuberay` uses; others are refused."""
 
 from __future__ import annotations
 
