@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.engine.activity import KINDS
 from tests.support.kuberay_manifests import KUBERAY, own_overlay, pods
 from tests.support.kubernetes_rules import selects
 from tests.support.kustomize import one
@@ -17,14 +18,6 @@ from tests.support.source_tree import NAMES, ROOT
 BOARD: dict[str, Any] = json.loads((ROOT / "infra" / "grafana" / "sppnet.json").read_text())
 RULES: dict[str, Any] = yaml.safe_load((KUBERAY / "components" / "monitoring" / "rules.yaml").read_text())
 DEFINED = re.compile(r"(Counter|Gauge)\(\s*\"(sppnet_\w+)\"")
-ANNOUNCED = {
-    "sppnet_images_done": "Counter",
-    "sppnet_keys_quarantined": "Counter",
-    "sppnet_bytes_read": "Counter",
-    "sppnet_bytes_written": "Counter",
-    "sppnet_seconds": "Counter",
-}
-"""What the executors are about to count, until they do."""
 OF_RAY = {
     "ray_node_cpu_count",
     "ray_node_cpu_utilization",
@@ -39,8 +32,8 @@ def exported() -> set[str]:
     """Our metrics as Prometheus sees them: Ray puts `ray_` before, and `_total` after those that only grow."""
     text = "\n".join((ROOT / name).read_text() for name in NAMES if name.startswith("pipelines/"))
     found = {name: kind for kind, name in DEFINED.findall(text)}
-    assert {"sppnet_units_done", "sppnet_units_in_flight"} <= set(found)
-    return {f"ray_{name}_total" if kind == "Counter" else f"ray_{name}" for name, kind in (ANNOUNCED | found).items()}
+    assert len(found) == 9
+    return {f"ray_{name}_total" if kind == "Counter" else f"ray_{name}" for name, kind in found.items()}
 
 
 def board_expressions() -> list[str]:
@@ -78,6 +71,11 @@ def test_only_what_grows_is_asked_for_its_rate() -> None:
             assert name.endswith("_total"), text
         for name in re.findall(r"ray_sppnet_\w+_total", text):
             assert re.search(rf"(?:rate|increase)\({name}\b", text), text
+
+
+def test_the_activities_are_those_that_workers_count() -> None:
+    texts = "\n".join(board_expressions())
+    assert set(re.findall(r'activity="(\w+)"', texts)) <= {"unit", *KINDS}
 
 
 def test_panels_do_not_overlap_and_every_query_can_be_narrowed() -> None:
