@@ -105,7 +105,8 @@ def test_pods_reach_names_s3_and_the_api_but_not_the_machines_own_credentials(na
     assert all(selects(among["to"][0]["podSelector"], pod.labels) for pod in pods(overlay(name)))
     assert sorted((each["protocol"], each["port"]) for each in names["ports"]) == [("TCP", 53), ("UDP", 53)]
     assert [each["port"] for each in outside["ports"]] == [443, 6443]
-    assert outside["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
+    kept_out = {peer["ipBlock"]["cidr"]: peer["ipBlock"]["except"] for peer in outside["to"]}
+    assert kept_out == {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fd00:ec2::254/128", "fe80::/10"]}
 
 
 @every_overlay
