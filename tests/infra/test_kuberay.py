@@ -27,7 +27,8 @@ from tests.support.kustomize import one
 
 PORTS = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
 KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "10000", "RAY_grpc_client_keepalive_timeout_ms": "5000"}
-OPERATOR = {"app.kubernetes.io/name": "kuberay-operator"}
+BY_HELM = {"app.kubernetes.io/name": "kuberay-operator"}
+BY_KUSTOMIZE = {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/component": "kuberay-operator"}
 PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 EVERY_POD = [pytest.param(pod, id=f"{name}-{pod.name}") for name in OVERLAYS for pod in pods(overlay(name))]
 RAY_PODS = [param for param in EVERY_POD if param.values[0].is_ray]
@@ -79,11 +80,12 @@ def test_who_submits_reaches_the_dashboard_and_strangers_do_not(name: str) -> No
     for pod in pods(overlay(name)):
         assert may_reach(policies(name), pod.labels, head.labels, 8265)
         assert may_reach(policies(name), pod.labels, head.labels, 6379) or not pod.is_ray
-    assert may_reach(policies(name), OPERATOR, head.labels, 8265, same_namespace=False)
+    for operator in (BY_HELM, BY_KUSTOMIZE):
+        assert may_reach(policies(name), operator, head.labels, 8265, same_namespace=False)
+        assert not may_reach(policies(name), operator, head.labels, 6379, same_namespace=False)
     for port in (8265, 6379, 10001, 8080, 52365):
         assert not may_reach(policies(name), {"app": "stranger"}, head.labels, port)
         assert not may_reach(policies(name), head.labels, head.labels, port, same_namespace=False)
-    assert not may_reach(policies(name), OPERATOR, head.labels, 6379, same_namespace=False)
     assert not may_reach(policies(name), PROMETHEUS, head.labels, 8265, same_namespace=False)
 
 
