@@ -10,8 +10,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -31,7 +31,7 @@ from tests.support.small_demo import (
     small_engine,
 )
 from tests.support.toy_fixtures import Toys
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -150,12 +150,12 @@ def test_gpus_of_their_own_a_node_that_joins_late_and_one_without_rights(
     assert without.stdout.splitlines()[-1] == "made 7", without.stderr
     assert {toys.powers(6, power=4).commit(f"all/{n:06d}").metrics["gpu"] for n in range(6)} == {""}
 
-    late = threading.Thread(target=cluster.start_node, kwargs={"cpus": 2})
-    late.start()  # joins after some seconds, in which the three CPUs that are there have work for half a minute
-    joined = toy(cluster, toys, shards=24, gpus=0, power=5, pause=4.0)
-    late.join()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(toy, cluster, toys, shards=40, gpus=0, power=5, pause=4.0)
+        late = cluster.start_node(cpus=2)  # in some seconds; the three CPUs that are there have work for a minute
+        wait_for(lambda: {one.pid for one in late.family()} & set(toys.marks.pids()))
+        joined = running.result()
     assert joined.stdout.splitlines()[-1].startswith("made "), joined.stderr
-    assert {one.pid for one in cluster.nodes[1].family()} & set(toys.marks.pids())
 
     cluster.start_node(environment={"AWS_SECRET_ACCESS_KEY": "of another store"})
     toys.workspace = s3
