@@ -17,6 +17,7 @@ from pipelines.executors import ray_address, ray_environment
 from pipelines.executors.capacity import Capacity, Growth
 from pipelines.executors.ray_metrics import TaskMetrics
 from pipelines.executors.ray_tasks import RayTasks
+from pipelines.executors.ray_watch import HeadWatch
 from pipelines.executors.ray_work import import_ray
 from pipelines.executors.ray_workspace import check_workspace
 from pipelines.executors.retries import RetryLimits
@@ -83,6 +84,8 @@ class RayExecutor:
         self.local = self._owned and joined is None
         self._joined = self._owned and joined is not None
         self._checked: set[str] = set()
+        self._watch = HeadWatch(import_ray().get_runtime_context().gcs_address) if self._joined else None
+        self._capacity: Capacity | None = None
         self.metrics = TaskMetrics()
 
     def _start(self, num_cpus: int | None, dashboard: bool) -> None:
@@ -140,7 +143,8 @@ class RayExecutor:
                 self._keep_folder |= isinstance(outcome, UnitFailure)
                 yield job, outcome
         finally:
-            pool.cancel()
+            if not (self._watch and self._watch.lost):
+                pool.cancel()
 
     def _check_workspace(self, uri: str) -> None:
         """Check once that every node of a cluster that was joined can use the workspace."""
@@ -150,6 +154,11 @@ class RayExecutor:
 
     def capacity(self) -> Capacity:
         """Look at what the cluster has now, and at what its autoscaler may add."""
+        if self._capacity is None or not (self._watch and self._watch.is_silent):
+            self._capacity = self._look()
+        return self._capacity
+
+    def _look(self) -> Capacity:
         ray = import_ray()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.local:
@@ -166,6 +175,8 @@ class RayExecutor:
 
     def close(self) -> None:
         """Leave the cluster; a local Ray ends, and its logs are kept only if units failed."""
+        if self._watch is not None:
+            self._watch.close()
         if self._owned:
             import_ray().shutdown()
         if self._folder is None:

@@ -17,7 +17,7 @@ import pytest
 
 from pipelines.engine.workspace import Workspace
 from pipelines.training.checkpoints import Checkpoints
-from sppnet.errors import ConfigError
+from sppnet.errors import ConfigError, IncompleteError
 from tests.support.ray_cluster import ROOT, RayCluster, RayNode
 from tests.support.s3_server import S3Server
 from tests.support.small_demo import (
@@ -126,7 +126,7 @@ def toy(cluster: RayCluster, toys: Toys, **fields: object) -> subprocess.Complet
     )
 
 
-def test_gpus_of_their_own_a_node_that_joins_late_and_one_without_rights(
+def test_gpus_of_their_own_a_late_node_one_without_rights_and_a_head_that_is_lost(
     toys: Toys, s3: str, s3_server: S3Server, make_cluster: Callable[..., RayCluster]
 ) -> None:
     """The nodes only say that they have GPUs: what a unit sees of them is what Ray gave it."""
@@ -165,3 +165,17 @@ def test_gpus_of_their_own_a_node_that_joins_late_and_one_without_rights(
     assert line.startswith(f"ConfigError: node 127.0.0.5 can't use the workspace {s3}: can't read {s3}/runs/.probe-")
     assert line.endswith("; give the nodes credentials and the endpoint in their own environment")
     assert "of another store" not in line
+    cluster.nodes[-1].kill()
+    wait_for(lambda: "127.0.0.5" not in cluster.alive())
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(toy, cluster, toys, shards=100, pause=3.0, power=6)
+        wait_for(lambda: len(toys.powers(100, power=6).committed()) > 2)
+        assert cluster.head is not None
+        cluster.head.kill()
+        lost = running.result()
+    assert lost.returncode == IncompleteError.exit_code
+    assert lost.stdout.splitlines()[-1] == (
+        f"IncompleteError: the cluster at {cluster.address} has not answered for 30 s; finished units are kept, run "
+        "again when it is back"
+    )

@@ -1,0 +1,63 @@
+"""A head that goes away; what a real one's driver does then is seen in `tests/e2e/test_cluster.py`."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from pipelines.executors.ray_watch import HeadWatch
+from sppnet.errors import IncompleteError
+from tests.support.waiting import PATIENCE, wait_for
+
+
+def listening(port: int = 0) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))
+
+
+def test_a_head_that_is_lost_ends_whatever_is_waited_for() -> None:
+    before = signal.getsignal(signal.SIGUSR2)
+    head = listening()
+    address = f"127.0.0.1:{head.getsockname()[1]}"
+    watch = HeadWatch(address, patience=0.2, every=0.02)
+    head.close()
+    with pytest.raises(IncompleteError) as caught:
+        time.sleep(PATIENCE)
+    assert str(caught.value) == (
+        f"the cluster at {address} has not answered for 0.2 s; finished units are kept, run again when it is back"
+    )
+    assert watch.lost
+    watch.close()
+    assert signal.getsignal(signal.SIGUSR2) == before
+
+
+def test_a_head_that_comes_back_in_time_is_not_lost() -> None:
+    head = listening()
+    port = head.getsockname()[1]
+    watch = HeadWatch(f"127.0.0.1:{port}", patience=PATIENCE, every=0.02)
+    assert not watch.is_silent
+    head.close()
+    wait_for(lambda: watch.is_silent)
+    head = listening(port)
+    wait_for(lambda: not watch.is_silent)
+    watch.close()
+    head.close()
+    assert not watch.lost
+
+
+def test_off_the_main_thread_it_only_tells() -> None:
+    found: list[bool] = []
+
+    def watch_there() -> None:
+        watch = HeadWatch("127.0.0.1:1", patience=0.05, every=0.02)
+        wait_for(lambda: watch.lost)
+        found.append(watch.lost)
+        watch.close()
+
+    thread = threading.Thread(target=watch_there)
+    thread.start()
+    thread.join()
+    assert found == [True]
