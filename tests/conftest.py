@@ -14,7 +14,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: before any librar
         os.environ.setdefault(_name, "1")
 
 pytest_plugins = tuple(
-    f"tests.support.{name}" for name in ("chain", "in_process", "s3_server", "ray_cluster", "toy_fixtures")
+    f"tests.support.{name}"
+    for name in ("chain", "in_process", "job_dashboard", "s3_server", "ray_cluster", "toy_fixtures")
 )
 
 ROOT = Path(__file__).resolve().parent.parent

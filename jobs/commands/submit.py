@@ -120,7 +120,7 @@ async def _submit(url: str, request: Request, result: Result) -> None:
             if count:
                 console.print(f"uploaded {count} files, {size / 1e6:.1f} MB, to {store.uri}")
             attempt = await ensure_running(server, run)
-            console.print(_announcement(attempt, url))
+            console.print(_announcement(attempt, url, request.wait))
             result.fields.update(job=attempt.id, attempt=attempt.number, state="running")
             if request.wait:
                 await _follow(server, attempt, result, console)
@@ -130,9 +130,9 @@ async def _submit(url: str, request: Request, result: Result) -> None:
         raise IncompleteError(f"the cluster at {url} does not answer ({error}); submit again") from error
 
 
-def _announcement(attempt: Attempt, url: str) -> str:
+def _announcement(attempt: Attempt, url: str, wait: bool) -> str:
     if not attempt.started:
-        return f"job {attempt.id} is running already at {url}: following it"
+        return f"job {attempt.id} is running already at {url}{': following it' if wait else ''}"
     before = f"; attempt {attempt.number - 1} {attempt.before}, this one goes on" if attempt.before else ""
     return f"job {attempt.id} submitted to {url}{before}"
 

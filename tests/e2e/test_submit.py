@@ -23,7 +23,11 @@ from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(600)]
 
-MADE = ("images", "windows", "network", "maps")
+MADE = ("images", "network", "maps")
+SCALES = "maps.scales=[160, 240, 1200]"
+"""Enough units to be interrupted in."""
+UNITS = 3 * 10
+"""Of maps: at three scales, of 14 images for training and 6 to judge, two a shard."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ class Submitted:
     errors: str = ""
 
     def finish(self) -> Submitted:
-        self.out, self.errors = self.process.communicate(timeout=PATIENCE)
+        self.out, self.errors = self.process.communicate(timeout=2 * PATIENCE)
         self.code = self.process.returncode
         assert "Traceback" not in self.errors
         return self
@@ -178,11 +182,11 @@ def test_a_run_is_made_by_a_job_and_a_finished_one_costs_nothing(place: Place, s
 
 
 def test_a_second_submit_follows_a_killed_driver_is_told_and_the_next_attempt_goes_on(place: Place) -> None:
-    first = place.submit("--no-wait").finish()
+    first = place.submit("--no-wait", "--set", SCALES).finish()
     assert first.code == 0, first.errors
     job = first.json["job"]
-    followers = [place.submit(), place.submit()]
-    wait_for(lambda: len(place.made("windows")) >= 2)
+    followers = [place.submit("--set", SCALES), place.submit("--set", SCALES)]
+    wait_for(lambda: len(place.made("maps")) >= 2)
     driver = wait_for(lambda: place.details(job)["driver_info"])
     os.kill(int(driver["pid"]), signal.SIGKILL)
     for follower in followers:
@@ -193,8 +197,12 @@ def test_a_second_submit_follows_a_killed_driver_is_told_and_the_next_attempt_go
         assert f"job {job} is running already at {place.cluster.jobs}: following it" in follower.errors
     before = attempts(place.workspace)
     assert len(before) > 2
+    assert len(place.made("maps")) < UNITS
 
-    both = [place.submit(), place.submit()]  # one starts the next attempt, and the other one follows it
+    both = [
+        place.submit("--set", SCALES),
+        place.submit("--set", SCALES),
+    ]  # one starts the next attempt, and the other one follows it
     for submitted in both:
         submitted.finish()
         assert submitted.code == 0, submitted.errors

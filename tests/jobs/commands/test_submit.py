@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.recipes import find_recipe
+from pipelines.engine.recipe import load_recipe
+from tests.support.chain import Chain, write_recipe
 from tests.support.in_process import sppnet
+from tests.support.job_dashboard import Dashboard
 
 
 @pytest.mark.parametrize(
@@ -41,3 +46,26 @@ def test_the_address_may_come_from_rays_own_variable(tmp_path: Path, monkeypatch
 
 def test_a_recipe_may_be_a_uri() -> None:
     assert find_recipe("s3://bucket/some/recipe.yaml") == "s3://bucket/some/recipe.yaml"
+
+
+def test_a_recipe_with_local_files_is_submitted_once(dashboard: Dashboard, chain: Chain, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", {name: chain.steps[name] for name in ("images", "network", "maps")})
+    workspace = tmp_path / "ws"
+    arguments = ("submit", recipe, "--address", dashboard.url, "--workspace", workspace, "--no-wait")
+    first = sppnet(*arguments, "--gpus", "0", "--verbose")
+    assert (first.code, first.json["attempt"], first.json["state"]) == (0, 1, "running")
+    told = " ".join(first.lines)
+    assert f"workspace {workspace} is a folder: the head and every node must have it at that path" in told
+    assert f"images: the data set's folder {chain.data} does not travel: every node must have it at that path" in told
+    assert f"job {first.json['job']} submitted to {dashboard.url}" in told
+    (body,) = dashboard.bodies
+    _, command, uploaded, *options = shlex.split(body["entrypoint"])
+    assert (command, options) == ("run", ["--workspace", str(workspace), "--json", "--verbose"])
+    away: Any = load_recipe(uploaded).steps
+    assert (away["maps"].gpus, Path(away["network"].path).parent.parent) == (0, workspace / "uploads")
+
+    again = sppnet(*arguments, "--gpus", "0")
+    assert again.json["job"] == first.json["job"]
+    assert len(dashboard.bodies) == 1
+    stopped = sppnet(*arguments[:-1], "--gpus", "0", "--stop")
+    assert (stopped.code, stopped.json["job"], stopped.json["state"]) == (0, first.json["job"], "stopped")

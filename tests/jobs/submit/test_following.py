@@ -12,7 +12,7 @@ from jobs.submit import following
 from jobs.submit.following import Log, check_ending, follow, wait_for_end
 from jobs.submit.server import Job, JobServer
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError, SppError, TooManyQuarantinedError
-from tests.jobs.submit.conftest import Dashboard
+from tests.support.job_dashboard import Dashboard
 
 END = '{"command": "run", "exit_code": 0, "report": "s3://b/report.html"}'
 

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.submit.job import Attempt, RunJob, ensure_running, running
 from jobs.submit.server import JobServer
-from tests.jobs.submit.conftest import Dashboard
+from tests.support.job_dashboard import Dashboard
 
 RUN = RunJob("voc07", "s3://b/w/uploads/ab/recipe.yaml", "s3://b/w it's", ("--verbose",))
 

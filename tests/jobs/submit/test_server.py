@@ -12,7 +12,7 @@ import pytest
 
 from jobs.submit.server import Job, JobServer, UnansweredError, dashboard_url
 from sppnet.errors import ConfigError, IncompleteError, SppError
-from tests.jobs.submit.conftest import Dashboard
+from tests.support.job_dashboard import Dashboard
 
 T = TypeVar("T")
 
