@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,16 +88,14 @@ def _prepare(request: Request, console: Console) -> tuple[RunJob, Baggage, Store
     from jobs.submit.baggage import local_roots, pack
     from jobs.submit.job import RunJob
     from pipelines.engine.recipe import load_recipe
-    from pipelines.engine.store import open_store
+    from pipelines.engine.store import LocalStore, open_for_others
 
     loaded = load_recipe(find_recipe(request.recipe), request.overrides, request.gpus)
-    workspace = request.workspace
-    if "://" not in workspace:
-        workspace = str(Path(workspace).expanduser().resolve())
-        console.print(f"workspace {workspace} is a folder: the head and every node must have it at that path")
+    store = open_for_others(request.workspace)
+    if isinstance(store, LocalStore):
+        console.print(f"workspace {store.uri} is a folder: the head and every node must have it at that path")
     for step, root in local_roots(loaded):
         console.print(f"{step}: the data set's folder {root} does not travel: every node must have it at that path")
-    store = open_store(workspace)
     baggage = pack(loaded, store.uri)
     run = RunJob(loaded.name, f"{store.uri}/{baggage.name}", store.uri, request.options)
     return run, baggage, store

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from jobs.doctor.check import Check
 from jobs.doctor.node import Node, look_here, own_versions
-from pipelines.engine.store import Store, open_store
+from pipelines.engine.store import Store, open_for_others
 from pipelines.executors.ray_core import RayExecutor
 from pipelines.executors.ray_environment import KEEPALIVE_TIME, KEEPALIVE_TIMEOUT
 from pipelines.executors.ray_nodes import NodeAnswer, ask_nodes
@@ -35,10 +34,10 @@ def examine_cluster(address: str, workspace: str) -> list[Check]:
         workspace: The workspace, which every node must reach with its own rights.
 
     Raises:
-        ConfigError: The cluster can't be joined.
+        ConfigError: The cluster can't be joined, or the workspace is none.
     """
+    store = open_for_others(workspace)
     executor = RayExecutor(address)
-    store = open_store(workspace if "://" in workspace else str(Path(workspace).expanduser().resolve()))
     probe = f"runs/.probe-{uuid.uuid4().hex}"
     left = [probe]
     try:

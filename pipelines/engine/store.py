@@ -6,6 +6,7 @@ publishes all of it or nothing, and is never overwritten; `create` is the create
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pipelines.engine.local_store import LocalStore
@@ -13,7 +14,16 @@ from pipelines.engine.object_store import ObjectStore
 from pipelines.engine.store_base import Entry, Store, StoreUnreachableError
 from sppnet.errors import ConfigError
 
-__all__ = ["Entry", "LocalStore", "ObjectStore", "Store", "StoreUnreachableError", "arrow_location", "open_store"]
+__all__ = [
+    "Entry",
+    "LocalStore",
+    "ObjectStore",
+    "Store",
+    "StoreUnreachableError",
+    "arrow_location",
+    "open_for_others",
+    "open_store",
+]
 
 
 def arrow_location(uri: str) -> tuple[str, Any]:
@@ -46,3 +56,13 @@ def open_store(uri: str) -> Store:
     if not uri.split("://", 1)[1].strip("/"):
         raise ConfigError(f"workspace {uri}: names no bucket; give s3://bucket/prefix")
     return ObjectStore(uri)
+
+
+def open_for_others(uri: str) -> Store:
+    """Open a store by a name that other processes know it by too: a local folder by its absolute path.
+
+    Raises:
+        ConfigError: See `open_store`.
+    """
+    store = open_store(uri)
+    return open_store(str(Path(store.uri).expanduser().resolve())) if isinstance(store, LocalStore) else store

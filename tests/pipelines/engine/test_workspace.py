@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.engine.store import open_for_others
 from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined, Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
@@ -225,3 +226,9 @@ def test_the_first_format_had_no_mark(tmp_path: Path) -> None:
     assert workspace.artifact_names() == ["maps-c0ffee123456"]
     with pytest.raises(ArtifactError, match=r"has format 1, this sppnet reads format 2"):
         workspace.check_version()
+
+
+def test_others_know_a_folder_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_for_others("some/../ws").uri == str(tmp_path / "ws")
+    assert open_for_others("s3://bucket/prefix/").uri == "s3://bucket/prefix"
