@@ -14,6 +14,7 @@ import typer
 from jobs.recipes import find_recipe
 from jobs.run.console import set_up_logging
 from jobs.run.ending import DEFECT, Ending
+from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
@@ -112,6 +113,8 @@ def open_engine(
 
 def make_executor(local: bool, address: str | None, cpus: int | None) -> Executor:
     """Make the executor that the options `--local`, `--address` and `--cpus` ask for."""
+    if local and address:
+        raise ConfigError("--local runs without Ray, --address joins one: give one of them")
     if local:
         from pipelines.executors.local import LocalExecutor
 

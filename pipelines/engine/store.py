@@ -6,6 +6,7 @@ publishes all of it or nothing, and is never overwritten; `create` is the create
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,20 @@ __all__ = [
     "Store",
     "StoreUnreachableError",
     "arrow_location",
+    "is_remote",
     "open_for_others",
     "open_store",
 ]
+
+_ONE_SLASH = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/(?!/)(?P<path>.*)")
+
+
+def is_remote(uri: str) -> bool:
+    """Tell whether a place is an object store's, not a path; raise `ConfigError` for a URI with a single slash."""
+    slip = _ONE_SLASH.fullmatch(uri)
+    if slip:
+        raise ConfigError(f"{uri}: two slashes are needed: {slip['scheme']}://{slip['path']}")
+    return "://" in uri and not uri.startswith("file://")
 
 
 def arrow_location(uri: str) -> tuple[str, Any]:
@@ -45,14 +57,12 @@ def open_store(uri: str) -> Store:
     """Open a local folder or an object-store prefix such as `s3://bucket/prefix`.
 
     Raises:
-        ConfigError: The URI is empty, or names a scheme without a file system, or no bucket.
+        ConfigError: The URI is empty, has a single slash, or names a scheme without a file system, or no bucket.
     """
     if not uri:
         raise ConfigError("the workspace is empty: give a folder or s3://bucket/prefix")
-    if uri.startswith("file://"):
-        uri = uri.removeprefix("file://")
-    if "://" not in uri:
-        return LocalStore(uri)
+    if not is_remote(uri):
+        return LocalStore(uri.removeprefix("file://"))
     if not uri.split("://", 1)[1].strip("/"):
         raise ConfigError(f"workspace {uri}: names no bucket; give s3://bucket/prefix")
     return ObjectStore(uri)

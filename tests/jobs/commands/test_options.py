@@ -57,3 +57,8 @@ def test_a_recipe_is_opened_with_its_overrides(chain: Chain, tmp_path) -> None:
 
 def test_local_is_this_process() -> None:
     assert isinstance(make_executor(local=True, address=None, cpus=None), LocalExecutor)
+
+
+def test_local_and_an_address_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="^--local runs without Ray, --address joins one: give one of them$"):
+        make_executor(local=True, address="127.0.0.1:6379", cpus=None)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engine.store import LocalStore, ObjectStore, Store, StoreUnreachableError, open_store
+from pipelines.engine.store import LocalStore, ObjectStore, Store, StoreUnreachableError, is_remote, open_store
 from sppnet.errors import ArtifactError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -276,11 +276,17 @@ def test_file_uris_are_folders(tmp_path: Path) -> None:
             "nosuch://bucket/x",
             r"workspace nosuch://bucket/x: no file system for nosuch:// \(Protocol not known: nosuch\)",
         ),
+        ("s3:/bucket/x", "s3:/bucket/x: two slashes are needed: s3://bucket/x"),
     ],
 )
 def test_uris_that_name_no_store(uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}$"):
         open_store(uri)
+
+
+def test_a_path_may_have_colons(tmp_path: Path) -> None:
+    for path, remote in ((f"{tmp_path}/a:/b", False), ("a:b", False), ("file:///a", False), ("s3://a/b", True)):
+        assert is_remote(path) is remote
 
 
 # -- the object store alone
