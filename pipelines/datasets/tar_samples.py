@@ -1,24 +1,29 @@
-"""What the samples of a webdataset tar say: their images, labels and annotations."""
+"""What the samples of webdataset tars say: their images, labels and annotations."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.image_tars import read_samples
-from pipelines.datasets.contents import JSON
+from pipelines.datasets.contents import JSON, Contents
+from pipelines.datasets.file_names import FoundFile
 from pipelines.datasets.folder_files import IMAGE_EXTENSIONS
 from pipelines.datasets.keys import safe_key
+from pipelines.datasets.protocol import ImageFile
 from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import DataError
 
 Members: TypeAlias = Mapping[str, bytes]
 """A sample's members by extension."""
 
-SUMMARY = "tar"
-"""The kind of summary that `summarise` makes."""
+_SUMMARY = "tar"
+"""The kind of summary that `_summarise` makes."""
+_READERS = 2  # tars are read whole
 
 
 class Sample(NamedTuple):
@@ -42,7 +47,46 @@ def read_members(tar: bytes, where: str) -> dict[str, dict[str, bytes]]:
     return {safe_key(name): members for name, members in read_samples(tar, where).items()}
 
 
-def summarise(tar: bytes, where: str) -> JSON:
+def remembered_samples(tars: Sequence[FoundFile], contents: Contents) -> list[list[Sample]]:
+    """Return the samples of each tar, reading only tars that are new or changed; a few at a time are in memory.
+
+    Raises:
+        ArtifactError: A tar is broken.
+        ConfigError: A member comes twice.
+    """
+
+    def of(tar: FoundFile) -> list[Sample]:
+        (rows,) = contents.of([tar.seen()], partial(_summarise, where=tar.uri), _SUMMARY)
+        return [Sample(*row) for row in cast(list[Any], rows)]
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(of, tars))
+
+
+def samples_of(tars: Sequence[FoundFile]) -> list[dict[str, list[str]]]:
+    """Read each tar's samples: the extensions of their members by key; raise like `remembered_samples`."""
+
+    def of(tar: FoundFile) -> dict[str, list[str]]:
+        return {key: list(members) for key, members in read_members(tar.read(), tar.uri).items()}
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(of, tars))
+
+
+def image_of(key: str, members: Members) -> ImageFile:
+    """Return a sample's image.
+
+    Raises:
+        DataError: `missing-image`, `several-images`.
+    """
+    images = images_of(members)
+    if len(images) != 1:
+        reason = "several-images" if images else "missing-image"
+        raise DataError(reason, f"{key}: the sample has the members {', '.join(members) or 'none'}")
+    return ImageFile(members[images[0]], images[0].lower())
+
+
+def _summarise(tar: bytes, where: str) -> JSON:
     """Summarise a tar: the rows of `Sample` in its order; raise like `read_samples`."""
     rows: list[JSON] = []
     for key, members in read_members(tar, where).items():
@@ -57,8 +101,8 @@ def _sample(key: str, members: Members) -> Sample:
     return Sample(key, image, *understand(members))
 
 
-def images_of(members: Members) -> list[str]:
-    """Return the extensions of a sample's images."""
+def images_of(members: Iterable[str]) -> list[str]:
+    """Return the extensions of a sample's images, of those of its members."""
     return [extension for extension in members if extension in IMAGE_EXTENSIONS]
 
 

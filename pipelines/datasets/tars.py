@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator
@@ -15,19 +14,16 @@ from pipelines.datasets.file_names import FoundFile, find_files, read_file, read
 from pipelines.datasets.keys import check_keys, check_split, checked_categories, parse_categories
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.datasets.tar_samples import (
-    SUMMARY,
     Members,
-    Sample,
     class_of,
-    images_of,
+    image_of,
     own_json,
     read_members,
-    summarise,
+    remembered_samples,
+    samples_of,
     understand,
 )
 from sppnet.errors import ConfigError, DataError
-
-_READERS = 2  # tars are read whole
 
 
 def _as_lists(value: Any) -> Any:
@@ -92,7 +88,7 @@ class Tars:
         """
         check_split(split, self.splits)
         tars = self._tars[split]
-        found = self._remembered(tars, contents)
+        found = remembered_samples(tars, contents)
         self._check(split, [[sample.key for sample in samples] for samples in found])
         return [
             Item(sample.key, sample.image, self._label(sample.said), tar.given)
@@ -104,8 +100,7 @@ class Tars:
         """See `DataSet`; the tars are read, two at a time."""
         check_split(split, self.splits)
         tars = self._tars[split]
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(_keys, tars))
+        found = [list(samples) for samples in samples_of(tars)]
         self._check(split, found)
         return [Place(split, tar.given, key) for tar, keys in zip(tars, found, strict=True) for key in keys]
 
@@ -118,7 +113,7 @@ class Tars:
         if self._given is not None:
             return self._given
         tars = list(dict.fromkeys(tar for tars in self._tars.values() for tar in tars))
-        samples = (sample for samples in self._remembered(tars, contents) for sample in samples)
+        samples = (sample for samples in remembered_samples(tars, contents) for sample in samples)
         return tuple(sorted({label for sample in samples for label in sample.labels}, key=_rank))
 
     def names(self) -> Mapping[str, str]:
@@ -127,12 +122,7 @@ class Tars:
 
     def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
-        members = self._members(place)
-        images = images_of(members)
-        if len(images) != 1:
-            reason = "several-images" if images else "missing-image"
-            raise DataError(reason, f"{place.key}: the sample has the members {', '.join(members) or 'none'}")
-        return ImageFile(members[images[0]], images[0].lower())
+        return image_of(place.key, self._members(place))
 
     def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
         """See `DataSet`; an object that has a label only covers the image.
@@ -180,16 +170,6 @@ class Tars:
     def _read(self, group: str) -> dict[str, dict[str, bytes]]:
         return read_members(read_given(group, self._config.root), group)
 
-    def _remembered(self, tars: Sequence[FoundFile], contents: Contents) -> list[list[Sample]]:
-        """Return the samples of each tar; a few tars at a time are in memory."""
-
-        def of(tar: FoundFile) -> list[Sample]:
-            (rows,) = contents.of([tar.seen()], partial(summarise, where=tar.uri), SUMMARY)
-            return [Sample(*row) for row in cast(list[Any], rows)]
-
-        with ThreadPoolExecutor(_READERS) as pool:
-            return list(pool.map(of, tars))
-
     def _check(self, split: str, found: Sequence[Sequence[str]]) -> None:
         for tar, keys in zip(self._tars[split], found, strict=True):
             if not keys:
@@ -206,10 +186,6 @@ class Tars:
     @cached_property
     def _tars(self) -> dict[str, tuple[FoundFile, ...]]:
         return {split: find_files(patterns, self._config.root) for split, patterns in self._config.splits.items()}
-
-
-def _keys(tar: FoundFile) -> list[str]:
-    return list(read_members(tar.read(), tar.uri))
 
 
 def _rank(label: str) -> tuple[bool, int, str]:

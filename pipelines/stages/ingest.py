@@ -46,6 +46,7 @@ class IngestConfig(StageConfig):
     Attributes:
         dataset: Where the images are. What they are is told by their content, not by their place.
         shard_size: Images of a new shard. Shards of that size that were cut before keep their images.
+        annotations: Whether annotations are ingested too. Images that are only to be scored need none.
         max_pixels: Larger images are quarantined as `too-large` before they are decoded.
         min_side: Images with a shorter side, in pixels, are quarantined as `too-small`.
     """
@@ -53,6 +54,7 @@ class IngestConfig(StageConfig):
     stage: Literal["ingest"]
     dataset: Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset), RUNTIME]
     shard_size: Annotated[int, COVERAGE, Field(ge=1)] = 32
+    annotations: Annotated[bool, COVERAGE] = True
     max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
     min_side: Annotated[int, Field(ge=1)] = 16
 
@@ -114,12 +116,14 @@ class Ingest(Stage[IngestConfig]):
         return self.manifest.title(unit)
 
     def phases(self) -> list[Phase]:
-        """Return images, then annotations, which account for the keys: a unit of each is a shard of a split."""
-        units = (unit for split in self.manifest.splits for unit in self.manifest.units(split))
-        return [
-            Phase("images", tuple(dict.fromkeys(units)), keyed=False),
-            Phase("annotations", tuple(self._annotated)),
-        ]
+        """Return images, then annotations, which account for the keys: a unit of each is a shard of a split.
+
+        Without annotations the images account for them.
+        """
+        units = tuple(dict.fromkeys(unit for split in self.manifest.splits for unit in self.manifest.units(split)))
+        if not self.config.annotations:
+            return [Phase("images", units)]
+        return [Phase("images", units, keyed=False), Phase("annotations", tuple(self._annotated))]
 
     def run(self, unit: str) -> Output:
         """Read, check and pack a shard's images, or its annotations."""

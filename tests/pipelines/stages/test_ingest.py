@@ -122,6 +122,17 @@ def test_an_unusable_annotation_leaves_its_image(copied, tmp_path) -> None:
     assert "train_00001" not in made.annotations(unit)
 
 
+def test_without_annotations_only_images_count(copied, tmp_path) -> None:
+    (copied / "Annotations" / "val_00001.xml").write_text("<annotation><size>")
+    whole = only_ingest(copied, tmp_path / "w", max_quarantined=1)
+    bare = only_ingest(copied, tmp_path / "w", annotations=False)
+    assert bare.artifact("images").name == whole.artifact("images").name
+    summary = bare.run()["images"]
+    assert (summary.units, summary.keys, summary.done, summary.own_quarantined) == (5, 18, 18, 0)
+    assert bare.artifact("images").committed() == set(bare.shards())
+    assert whole.run()["images"].own_quarantined == 1
+
+
 @pytest.mark.parametrize(("box", "reason"), [((30, 10, 20, 40), "bad-box"), ((10, 10, 300, 40), "box-outside-image")])
 def test_bad_boxes_are_quarantined(copied, tmp_path, box, reason) -> None:
     add_image(copied, "val", "odd", np.zeros((60, 80, 3), np.uint8), [ObjectAnnotation("car", box)])
