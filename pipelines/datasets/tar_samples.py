@@ -21,7 +21,7 @@ from sppnet.errors import DataError
 Members: TypeAlias = Mapping[str, bytes]
 """A sample's members by extension."""
 
-_SUMMARY = "tar"
+_SUMMARY = "samples"
 """The kind of summary that `_summarise` makes."""
 _READERS = 2  # tars are read whole
 
@@ -31,12 +31,14 @@ class Sample(NamedTuple):
 
     Attributes:
         key: Its key.
+        images: How many images it has.
         image: SHA-256 of its image; None where there is none, or where there are several.
         said: What it says of its objects, see `understand`.
         labels: The categories that it names.
     """
 
     key: str
+    images: int
     image: str | None
     said: dict[str, JSON]
     labels: list[str]
@@ -91,14 +93,14 @@ def _summarise(tar: bytes, where: str) -> JSON:
     rows: list[JSON] = []
     for key, members in read_members(tar, where).items():
         sample = _sample(key, members)
-        rows.append([sample.key, sample.image, sample.said, [*sample.labels]])
+        rows.append([sample.key, sample.images, sample.image, sample.said, [*sample.labels]])
     return rows
 
 
 def _sample(key: str, members: Members) -> Sample:
     images = images_of(members)
     image = content_digest(members[images[0]]) if len(images) == 1 else None
-    return Sample(key, image, *understand(members))
+    return Sample(key, len(images), image, *understand(members))
 
 
 def images_of(members: Iterable[str]) -> list[str]:

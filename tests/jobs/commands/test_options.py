@@ -60,5 +60,5 @@ def test_local_is_this_process() -> None:
 
 
 def test_local_and_an_address_exclude_each_other() -> None:
-    with pytest.raises(ConfigError, match="^--local runs without Ray, --address joins one: give one of them$"):
+    with pytest.raises(ConfigError, match=r"^--local runs without Ray, --address joins one: give one of them$"):
         make_executor(local=True, address="127.0.0.1:6379", cpus=None)

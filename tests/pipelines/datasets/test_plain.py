@@ -12,12 +12,14 @@ from PIL import Image
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.plain import ImagesDataset, PlainImages
 from pipelines.datasets.protocol import Place
-from sppnet.errors import ConfigError, DataError
+from pipelines.engine.store import open_store
+from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
+from tests.support.made_tars import jpeg, write_tar
 
 
-def opened(root: Path, **fields: str) -> PlainImages:
-    return ImagesDataset(kind="images", root=str(root), **fields).open()
+def opened(root: Path | str, **fields: object) -> PlainImages:
+    return ImagesDataset.model_validate({"kind": "images", "root": str(root), **fields}).open()
 
 
 @pytest.fixture
@@ -58,7 +60,81 @@ def test_what_is_refused(root: Path) -> None:
     (root / "b.png").write_bytes(b"text")
     assert read_all(opened(root), "all")[1] == {"b": "not-an-image"}
     (root / "b.jpg").write_bytes(b"x")
-    with pytest.raises(ConfigError, match="lists 'b' twice"):
+    with pytest.raises(ConfigError, match=r"lists 'b' twice: b.jpg and b.png$"):
         opened(root).items("all", Contents())
     with pytest.raises(ConfigError, match=r"no images in .*/nowhere"):
         opened(root / "nowhere").items("all", Contents())
+
+
+LABELLED = [
+    *[("a.jpg", jpeg()), ("a.cls", b"no number"), ("b.jpg", jpeg(1)), ("b.json", b"{"), ("b.txt", b"cat")],
+    *[("c.png", jpeg(2)), ("c.json", b'{"objects": 3}'), ("c.seg.png", jpeg(9)), ("labels.json", b"{}")],
+    *[("two.jpg", jpeg()), ("two.png", jpeg())],
+]
+
+
+def test_labels_in_tars_are_passed_over(tmp_path: Path) -> None:
+    """Broken ones too; members without an image are no sample, two images are one too many."""
+    write_tar(tmp_path / "t-0.tar", *LABELLED)
+    write_tar(tmp_path / "t-1.tar", ("d.jpg", jpeg(3)), ("d.cls", b"7"))
+    write_tar(tmp_path / "t-2.tar", ("readme.txt", b"no images"))
+    data = opened(tmp_path)
+    keys = [(item.key, item.group) for item in data.items("all", Contents())]
+    assert keys == [("a", "t-0.tar"), ("b", "t-0.tar"), ("c", "t-0.tar"), ("two", "t-0.tar"), ("d", "t-1.tar")]
+    records, reasons = read_all(data, "all")
+    assert [(r.key, r.extension, r.annotation.objects) for r in records] == [
+        *[("a", "jpg", ()), ("b", "jpg", ()), ("c", "png", ()), ("d", "jpg", ())]
+    ]
+    assert reasons == {"two": "several-images"}
+    assert data.categories(Contents()) == ()
+    check_items(lambda: opened(tmp_path))
+    labels = [("d.jpg", jpeg(3)), ("d.json", b'{"objects": []}')]
+    assert changes(lambda: opened(tmp_path), lambda: write_tar(tmp_path / "t-1.tar", *labels)) == ([], [], 1)
+
+
+def test_folders_tars_and_lists_together(root: Path) -> None:
+    write_tar(root / "t.tar", ("s.jpg", jpeg()))
+    (root / "list.txt").write_text("holiday.2024/deep/c.webp\nt.tar\n")
+    data = opened(root, paths=["b.png", "@list.txt"])
+    assert [(p.key, p.group) for p in data.places("all")] == [
+        *[("b", ""), ("holiday%2E2024/deep/c", ""), ("s", "t.tar")]
+    ]
+    assert data.count("all") == 3
+    check_items(lambda: opened(root, paths=["b.png", "@list.txt"]))
+
+
+def test_files_of_one_name_in_two_folders(root: Path) -> None:
+    for folder in "xy":
+        (root / folder).mkdir()
+        (root / folder / "b.png").write_bytes((root / "b.png").read_bytes())
+    data = opened(root, paths=["x", "y/*.png"])
+    assert [place.key for place in data.places("all")] == ["x/b", "y/b"]
+    check_items(lambda: opened(root, paths=["x", "y/*.png"]))
+
+
+def test_images_that_have_no_folder_in_common(root: Path) -> None:
+    open_store("memory://plain-far/away").put("b.jpg", jpeg())
+    paths = [str(root / "b.png"), "memory://plain-far/away"]
+    data = opened("", paths=paths)
+    keys = [place.key for place in data.places("all")]
+    assert keys == [f"file{root}/b".replace(".", "%2E"), "memory/plain-far/away/b"]
+    assert data.image(Place("all", "", keys[0])) == ((root / "b.png").read_bytes(), "png")
+    check_items(lambda: opened("", paths=paths))
+
+
+def test_tars_that_are_refused(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", ("x.jpg", jpeg()))
+    write_tar(tmp_path / "b.tar", ("x.jpg", jpeg()))
+    with pytest.raises(ConfigError, match=r"lists 'x' twice: in a.tar and in b.tar$"):
+        opened(tmp_path).items("all", Contents())
+    (tmp_path / "x.jpg").write_bytes(jpeg())
+    with pytest.raises(ConfigError, match=r"lists 'x' twice: in a file of its own and in a.tar$"):
+        opened(tmp_path, paths=["x.jpg", "a.tar"]).places("all")
+    write_tar(tmp_path / "b.tar", ("x.txt", b""))
+    with pytest.raises(ConfigError, match=r"^no images in b.tar$"):
+        opened(tmp_path, paths=["b.tar"]).items("all", Contents())
+    (tmp_path / "b.tar").write_bytes(b"no tar")
+    with pytest.raises(ArtifactError, match=r"b.tar: "):
+        opened(tmp_path, paths=["b.tar"]).items("all", Contents())
+    with pytest.raises(ValueError, match="give root, or paths"):
+        opened("")

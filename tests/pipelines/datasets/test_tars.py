@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
@@ -18,22 +14,8 @@ from pipelines.datasets.protocol import ImageFile, Place
 from pipelines.datasets.tars import Tars, TarsDataset
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
-
-
-def image(grey: int = 90, size: tuple[int, int] = (40, 30)) -> bytes:
-    sink = io.BytesIO()
-    Image.fromarray(np.full((size[1], size[0], 3), grey, np.uint8)).save(sink, "JPEG")
-    return sink.getvalue()
-
-
-def write_tar(path: Path, *members: tuple[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
+from tests.support.made_tars import jpeg as image
+from tests.support.made_tars import write_tar
 
 
 def opened(root: Path, **fields: object) -> Tars:
