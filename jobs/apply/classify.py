@@ -7,32 +7,40 @@ resumes, it retries, and it accounts for every image. What it made is then writt
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.apply.corpus import (
-    INFO,
     OWN,
+    CommandRun,
     Steps,
     add_corpus,
     choose_step,
-    claim,
-    own_engine,
+    own_run,
     splits_of,
     steps_of,
-    write_ledger,
 )
+from jobs.apply.out_folder import INFO, OutFolder
+from jobs.apply.shard_files import ShardFile, ShardFiles, files_of
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.scores import ScoresInfo, ScoresRow, decode_scores, encode_plain_scores, write_plain_scores
 from pipelines.engine.recipe import Recipe, load_recipe
 from pipelines.engine.store import open_store
+from pipelines.engine.work import build_stage
+from pipelines.outputs.export import aside, publish
+from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine.planning import PlannedStep
-    from pipelines.engine.runner import Engine
+    from pipelines.engine.workspace import Commit
 
 _NAME = "classify"
+_AHEAD = 4
+"""Shards that are read or being read at a time for a merged file."""
+MERGED_FILE = "scores_{split}.parquet"
 OWN_NETWORK, OWN_SCORES = OWN + "network", OWN + "scores"
 
 
@@ -41,28 +49,30 @@ class ClassifyRequest:
     """What `sppnet classify` is asked for.
 
     Attributes:
-        corpus: A folder or prefix of images, webdataset tars (globs and `{000..123}`), or `step:_NAME`, a step of the
-            recipe that ingests.
+        corpus: Folders and prefixes of images, images, webdataset tars, globs, `@` lists; or `step:NAME`, a step of
+            the recipe that ingests.
         recipe: File of the recipe whose network is used; None with `weights`.
         overrides: Of the recipe's values.
         step: The recipe's step that makes the network; None if only one does.
         weights: File of a backbone's weights; None with `recipe`.
         backbone: What the weights are of: `architecture`, `width` and other fields of stage `weights`.
         fields: Fields of stage `classify`: `output`, `views`, `size` and others.
+        gpus: GPUs of every unit that computes on them; None for what the recipe says.
         max_quarantined: Fraction of the images that may be set aside before the command fails.
     """
 
-    corpus: str
+    corpus: Sequence[str]
     recipe: Path | str | None = None
     overrides: Sequence[str] = ()
     step: str | None = None
     weights: str | None = None
     backbone: dict[str, Any]
     fields: dict[str, Any]
+    gpus: str | None = None
     max_quarantined: float = 0.5
 
 
-def classify_engine(request: ClassifyRequest, workspace: str) -> Engine:
+def classify_run(request: ClassifyRequest, workspace: str) -> CommandRun:
     """Build the command's run: the steps of its own, on top of those of the recipe that are there already.
 
     Raises:
@@ -71,13 +81,14 @@ def classify_engine(request: ClassifyRequest, workspace: str) -> Engine:
     """
     if (request.recipe is None) == (request.weights is None):
         raise ConfigError("classify: give the network by --recipe (and --step), or by --weights (and --architecture)")
-    base = load_recipe(request.recipe, request.overrides) if request.recipe else None
+    base = load_recipe(request.recipe, request.overrides, request.gpus) if request.recipe else None
     steps = steps_of(base)
     network = _network_step(request, base, steps)
-    images = add_corpus(request.corpus, base, steps, request.max_quarantined)
+    images = add_corpus(request.corpus, base, steps, request.max_quarantined, open_store(workspace))
     read = {"stage": "classify", "images": images, "network": network, "splits": splits_of(steps, images)}
-    steps[OWN_SCORES] = {**read, **request.fields, "max_quarantined": request.max_quarantined}
-    return own_engine(_NAME, steps, base, images, () if base is None else (network,), workspace)
+    gpus = {} if request.gpus is None else {"gpus": request.gpus}
+    steps[OWN_SCORES] = {**read, **request.fields, **gpus, "max_quarantined": request.max_quarantined}
+    return own_run(_NAME, steps, base, images, () if base is None else (network,), workspace)
 
 
 def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -> str:
@@ -92,36 +103,72 @@ def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -
     return choose_step(base, "network", request.step, "--step")
 
 
-def write_score_files(engine: Engine, out: str) -> dict[str, Any]:
-    """Write a complete run's rows, what they mean, and its ledger to a folder or prefix.
+class ScoreFiles:
+    """The files of a run's class scores or features.
 
-    `<split>/<shard>.parquet` has the columns key, views, label (of the highest score) and values; `output.json` the
-    labels and view sets; `ledger.jsonl` a line for each image that was set aside.
+    `<split>/<shard>.parquet` have the columns key, views, label (of the highest score) and values; `output.json` tells
+    labels and view sets; `ledger.jsonl` has a line for each image that was set aside.
 
-    Returns:
-        Counts of `images`, `rows` and `quarantined` with its `reasons`, and the `files`.
+    Args:
+        run: The command's run.
+        out: A folder, or an object-store prefix.
+        merge: Whether one file of all rows is written at the end, beside those of the shards.
 
     Raises:
         ConfigError: `out` holds the results of something else, or can't be written.
-    """
-    from pipelines.artifacts.scores import ScoresInfo, decode_scores, encode_plain_scores
-    from pipelines.engine.work import build_stage
 
-    planned: PlannedStep = next(step for step in engine.steps if step.name == OWN_SCORES)
-    stage, target = build_stage(planned.spec), open_store(out)
-    artifact = stage.artifact
-    claim(target, out, json.loads(artifact.store.read(f"{artifact.name}/{INFO}")), artifact.name)
-    info = ScoresInfo.read(artifact)
-    units = [unit for phase in stage.phases() for unit in phase.units]
-    commits = artifact.commits(units)
-    rows = 0
-    for commit in commits:
-        found = decode_scores(artifact.read_commit(commit), f"{artifact.name}/{commit.unit}")
-        target.put(f"{stage.title(commit.unit)}.parquet", encode_plain_scores(found, info.labels))
-        rows += len(found)
-    return {
-        "images": sum(commit.done for commit in commits),
-        "rows": rows,
-        **write_ledger(target, commits, stage.title),
-        "files": len(units) + 2,
-    }
+    Attributes:
+        shards: Writes a file for each shard; an observer of the run.
+    """
+
+    def __init__(self, run: CommandRun, out: str, *, merge: bool) -> None:
+        planned = run.planned[OWN_SCORES]
+        config: Any = planned.config
+        self._stage, self._splits, self._merge = build_stage(planned.spec), config.splits, merge
+        self._artifact = self._stage.artifact
+        self._manifest = Manifest.read(run.engine.workspace.store, planned.spec.manifest)
+        identity = {"artifact": planned.spec.artifact, "corpus": run.corpus}
+        self._folder = OutFolder(out, run.engine.workspace.store, identity)
+        files = list(files_of(self._splits, self._manifest.units, lambda split, unit: unit, ".parquet"))
+        self.shards = ShardFiles(OWN_SCORES, self._stage, self._folder, files, encode=self._encode, before=self._begin)
+
+    def finish(self) -> dict[str, Any]:
+        """Write what is missing of a complete run, and its ledger.
+
+        Returns:
+            Counts of `images`, `rows` and `quarantined` with its `reasons`, the shards' `files`, how many of them were
+            `written` now, and the `merged` files.
+        """
+        account = self.shards.finish()
+        return {
+            "images": account.images,
+            "rows": account.rows,
+            **self._folder.write_ledger(account.aside),
+            "files": self.shards.count,
+            "written": self.shards.written,
+            "merged": [name for split in self._splits for name in self._merged(split)] if self._merge else [],
+        }
+
+    @cached_property
+    def _info(self) -> ScoresInfo:
+        return ScoresInfo.read(self._artifact)
+
+    def _encode(self, file: ShardFile, commit: Commit) -> bytes:
+        return encode_plain_scores(self._rows(commit.unit, self._artifact.read_commit(commit)), self._info.labels)
+
+    def _rows(self, unit: str, data: bytes) -> list[ScoresRow]:
+        return decode_scores(data, f"{self._artifact.name}/{unit}")
+
+    def _merged(self, split: str) -> Iterator[str]:
+        """Write a split's rows as one file, a shard in memory at a time."""
+        with aside(self._folder.store) as folder:
+            path = folder / MERGED_FILE.format(split=split)
+            shards = prepared_ahead(self._manifest.units(split), self._artifact.read, _AHEAD)
+            with path.open("wb") as sink:
+                write_plain_scores((self._rows(unit, data.result()) for unit, data in shards), self._info.labels, sink)
+            yield from publish([path], self._folder.store)
+
+    def _begin(self) -> None:
+        """Say what the rows hold, before the first of them is there."""
+        recorded: dict[str, Any] = json.loads(self._artifact.store.read(f"{self._artifact.name}/{INFO}"))
+        self._folder.claim(recorded)

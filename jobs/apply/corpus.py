@@ -7,27 +7,27 @@ for every image. The recipe's own steps are read, never made: a command must not
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from pipelines.datasets.corpus_files import LIST, absolute, common_root
+from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.planning import PlannedStep
 from pipelines.engine.recipe import VERSION, Recipe, parse_recipe
 from pipelines.engine.registry import stage_type
 from pipelines.engine.runner import Engine
+from pipelines.engine.store import Store
 from pipelines.engine.workspace import Workspace
-from sppnet.errors import ArtifactError, ConfigError
-
-if TYPE_CHECKING:
-    from pipelines.engine.store import Store
-    from pipelines.engine.workspace import Commit
+from sppnet.errors import ConfigError
 
 OWN = "command."
 OWN_IMAGES = OWN + "images"
 STEP_PREFIX = "step:"
-INFO = "output.json"
-LEDGER = "ledger.jsonl"
+_PATTERN = re.compile(r"[*?\[{]")
+_MANY = 100
+"""More paths than a shell's glob gives travel as a list in the workspace: each unit's spec carries the config."""
 
 Steps = dict[str, dict[str, Any]]
 """Fields of steps by name, as a recipe has them."""
@@ -64,28 +64,55 @@ def choose_step(base: Recipe | None, kind: str, given: str | None, option: str) 
     return given or found[0]
 
 
-def add_corpus(corpus: str, base: Recipe | None, steps: Steps, max_quarantined: float) -> str:
+def add_corpus(
+    corpus: Sequence[str], base: Recipe | None, steps: Steps, max_quarantined: float, workspace: Store
+) -> str:
     """Return the name of the step that ingests a corpus; add it to `steps` unless it is one of the recipe's.
 
+    Only images are ingested: labels and annotations are passed over.
+
     Args:
-        corpus: A folder or prefix of images, webdataset tars (globs and `{000..123}`), or `step:NAME`.
+        corpus: Files, folders, tars, globs and lists, see `pipelines.datasets.corpus_files.find_corpus`; or
+            `step:NAME` alone.
         base: The recipe.
         steps: Its steps.
         max_quarantined: Fraction of the images that may be set aside.
+        workspace: Where a list is kept that is too long for a config.
 
     Raises:
-        ConfigError: `step:NAME` names no step that ingests.
+        ConfigError: `step:NAME` names no step that ingests, or does not stand alone; a path that can't be one.
     """
-    if corpus.startswith(STEP_PREFIX):
-        name, found = corpus.removeprefix(STEP_PREFIX), making(base, "images")
-        if name not in found:
-            raise ConfigError(f"corpus {corpus}: no such step ingests; these do: {', '.join(found) or 'none'}")
-        return name
-    dataset: dict[str, Any] = {"kind": "images", "root": corpus}
-    if ".tar" in corpus.rsplit("/", 1)[-1]:
-        dataset = {"kind": "tars", "splits": {"all": [corpus]}, "labelled": False}
-    steps[OWN_IMAGES] = {"stage": "ingest", "dataset": dataset, "max_quarantined": max_quarantined}
-    return OWN_IMAGES
+    common = {"annotations": False, "max_quarantined": max_quarantined}
+    named = next((path for path in corpus if path.startswith(STEP_PREFIX)), None)
+    if named is None:
+        steps[OWN_IMAGES] = {"stage": "ingest", "dataset": _dataset(corpus, workspace), **common}
+        return OWN_IMAGES
+    name, found = named.removeprefix(STEP_PREFIX), making(base, "images")
+    if len(corpus) > 1:
+        raise ConfigError(f"corpus {named}: a step of the recipe stands alone; give the other images another time")
+    if name not in found:
+        raise ConfigError(f"corpus {named}: no such step ingests; these do: {', '.join(found) or 'none'}")
+    steps[name] |= common
+    return name
+
+
+def _dataset(corpus: Sequence[str], workspace: Store) -> dict[str, Any]:
+    """Describe a data set of images that are named as they are typed."""
+    paths = [_typed(path) for path in corpus]
+    root = common_root(paths)
+    if paths == [root]:
+        return {"kind": "images", "root": root}
+    if len(paths) > _MANY and not any(_PATTERN.search(path) or path.startswith(LIST) for path in paths):
+        lines = "".join(f"{path}\n" for path in paths).encode()
+        name = f"lists/{content_digest(lines)[:20]}.txt"
+        workspace.create(name, lines)
+        paths = [f"{LIST}{workspace.uri}/{name}"]
+    return {"kind": "images", "root": root, "paths": paths}
+
+
+def _typed(path: str) -> str:
+    """Return a path as it was typed here as one that holds everywhere."""
+    return LIST + absolute(path.removeprefix(LIST)) if path.startswith(LIST) else absolute(path)
 
 
 def splits_of(steps: Steps, images: str) -> list[str]:
@@ -94,9 +121,30 @@ def splits_of(steps: Steps, images: str) -> list[str]:
     return list(config.dataset.open().splits)
 
 
-def own_engine(
+@dataclass(frozen=True, slots=True)
+class CommandRun:
+    """The run of a command.
+
+    Attributes:
+        engine: Makes the command's own steps, and the one that ingests the corpus.
+        planned: These, and the recipe's that they are made from, by name.
+        images: Name of the step that ingests the corpus.
+    """
+
+    engine: Engine
+    planned: Mapping[str, PlannedStep]
+    images: str
+
+    @property
+    def corpus(self) -> Any:
+        """Where the corpus lies, as JSON values."""
+        config: Any = self.planned[self.images].config
+        return config.dataset.place()
+
+
+def own_run(
     name: str, steps: Steps, base: Recipe | None, images: str, read: Sequence[str], workspace: str
-) -> Engine:
+) -> CommandRun:
     """Build the command's run: its own steps, and the step that ingests the corpus.
 
     Args:
@@ -108,22 +156,23 @@ def own_engine(
         workspace: Root of all artifacts.
 
     Raises:
-        ConfigError: A step does not fit its inputs, or one that is read has not been run to its end.
+        ConfigError: A step does not fit its inputs, or one that is read has not been run to its end; there are no
+            images.
     """
     raw = {"version": VERSION, "name": name, "seed": base.seed if base else 0, "steps": _needed(steps, base, images)}
     parsed = parse_recipe(raw, f"sppnet {name}")
     # The corpus is looked at anew; what the recipe was made from need not be there any more.
     engine = Engine(parsed, Workspace.open(workspace), [step for step in parsed.steps if step.startswith(OWN)])
-    planned = engine.steps
-    engine.steps = [step for step in planned if step.name in read]
+    planned = {step.name: step for step in engine.steps}
+    engine.steps = [planned[step] for step in planned if step in read]
     for status in engine.status():
         if status.committed != status.total:
             raise ConfigError(
                 f"step {status.step.name} has not been run in {engine.workspace.store.uri} to its end; "
                 "run the recipe first"
             )
-    engine.steps = [step for step in planned if step.name.startswith(OWN) or step.name == images]
-    return engine
+    engine.steps = [step for step in planned.values() if step.name.startswith(OWN) or step.name == images]
+    return CommandRun(engine, planned, images)
 
 
 def _needed(steps: Steps, base: Recipe | None, images: str) -> Steps:
@@ -147,23 +196,3 @@ def _needed(steps: Steps, base: Recipe | None, images: str) -> Steps:
 def _named(fields: Mapping[str, Any], inputs: Iterable[str]) -> list[str]:
     values = [fields.get(name) or () for name in inputs]
     return [target for value in values for target in ([value] if isinstance(value, str) else value)]
-
-
-def claim(target: Store, out: str, info: Mapping[str, Any], artifact: str) -> None:
-    """Mark a folder as that of one artifact; raise `ConfigError` if it holds another's results."""
-    body = json.dumps({"artifact": artifact, **info}, sort_keys=True, indent=1).encode()
-    if target.create(INFO, body):
-        return
-    try:
-        same = json.loads(target.read(INFO)).get("artifact") == artifact
-    except (ArtifactError, ValueError, AttributeError):
-        same = False
-    if not same:
-        raise ConfigError(f"--out {out}: holds the results of another command, model or corpus; give another folder")
-
-
-def write_ledger(target: Store, commits: Iterable[Commit], title: Callable[[str], str]) -> dict[str, Any]:
-    """Write `ledger.jsonl`, a line for each image that was set aside; return counts: `quarantined` and `reasons`."""
-    lines = [{"shard": title(commit.unit), **asdict(entry)} for commit in commits for entry in commit.quarantined]
-    target.put(LEDGER, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode())
-    return {"quarantined": len(lines), "reasons": dict(Counter(line["reason"] for line in lines))}

@@ -11,6 +11,7 @@ from jobs.commands.options import (
     DEFAULT_WORKSPACE,
     AddressOption,
     CpusOption,
+    GpusOption,
     JsonOption,
     LocalOption,
     SetOption,
@@ -22,12 +23,25 @@ from jobs.commands.options import (
 from jobs.recipes import find_recipe
 from jobs.run.console import make_console
 
+CorpusArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CORPUS...",
+        help="Folders and s3:// prefixes of images or tars, single files, globs (quoted; ** for any folders), "
+        "{000..123}, @FILE with one of these a line; or step:NAME of the recipe. Labels are passed over.",
+    ),
+]
+OutOption = Annotated[
+    str,
+    typer.Option("--out", "-o", help="Folder or s3://bucket/prefix; a shard's file appears there when it is done."),
+]
+MergeOption = Annotated[bool, typer.Option("--merge", help="Write one file of everything too, when all is done.")]
+QuarantinedOption = Annotated[float, typer.Option(min=0, max=1, help="Fraction of images that may fail.")]
+
 
 def classify(
-    corpus: Annotated[
-        str, typer.Argument(metavar="CORPUS", help="Folder of images, tars, or step:NAME of the recipe.")
-    ],
-    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix for the results.")],
+    corpus: CorpusArgument,
+    out: OutOption,
     recipe: Annotated[str | None, typer.Option(help="Recipe whose trained network is used.")] = None,
     step: Annotated[str | None, typer.Option(help="Its step that makes the network, if there are several.")] = None,
     weights: Annotated[str | None, typer.Option(help="Weights of a backbone instead: pool5 features only.")] = None,
@@ -39,18 +53,20 @@ def classify(
     size: Annotated[int | None, typer.Option(min=1, help="Side of a view in pixels; default: as trained.")] = None,
     scale: Annotated[int | None, typer.Option(min=1, help="Short side of the image; default: 8/7 of the size.")] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    max_quarantined: Annotated[float, typer.Option(min=0, max=1, help="Fraction of images that may fail.")] = 0.5,
+    merge: MergeOption = False,
+    max_quarantined: QuarantinedOption = 0.5,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     local: LocalOption = False,
     address: AddressOption = None,
     cpus: CpusOption = None,
+    gpus: GpusOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Write class scores or features of any images, with a trained network, as Parquet. Run it again: it goes on."""
     with command("classify", as_json, verbose) as result:
-        from jobs.apply.classify import ClassifyRequest, classify_engine, write_score_files
+        from jobs.apply.classify import ClassifyRequest, ScoreFiles, classify_run
         from jobs.run.making import make_missing
 
         request = ClassifyRequest(
@@ -61,21 +77,22 @@ def classify(
             weights=weights,
             backbone={"architecture": architecture} if architecture else {},
             fields={"output": output, "views": views or ["full"], "size": size, "scale": scale, "precision": precision},
+            gpus=gpus,
             max_quarantined=max_quarantined,
         )
-        engine = classify_engine(request, workspace)
-        make_missing(engine, lambda: make_executor(local, address, cpus), make_console())
-        result.fields.update(out=out, **write_score_files(engine, out))
+        run = classify_run(request, workspace)
+        files = ScoreFiles(run, out, merge=merge)
+        with files.shards as shards:
+            make_missing(run.engine, lambda: make_executor(local, address, cpus), make_console(), shards)
+            result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
 
 
 def score(
-    corpus: Annotated[
-        str, typer.Argument(metavar="CORPUS", help="Folder of images, tars, or step:NAME of the recipe.")
-    ],
+    corpus: CorpusArgument,
     recipe: Annotated[str, typer.Option(help="Recipe whose trained detector is used.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder or s3://bucket/prefix for the results.")],
+    out: OutOption,
     detector: Annotated[
         str | None, typer.Option(help="Its step that scores or combines, if there are several.")
     ] = None,
@@ -84,18 +101,20 @@ def score(
     threshold: ThresholdOption = None,
     top_per_set: TopPerSetOption = None,
     numbers: NumbersOption = None,
-    max_quarantined: Annotated[float, typer.Option(min=0, max=1, help="Fraction of images that may fail.")] = 0.5,
+    merge: MergeOption = False,
+    max_quarantined: QuarantinedOption = 0.5,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     local: LocalOption = False,
     address: AddressOption = None,
     cpus: CpusOption = None,
+    gpus: GpusOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Write what a trained detector finds in any images. Run it again after any failure: it goes on."""
     with command("score", as_json, verbose) as result:
-        from jobs.apply.score import ScoreRequest, score_engine, write_detection_files
+        from jobs.apply.score import DetectionFiles, ScoreRequest, score_run
         from jobs.exports.detections import export_options
         from jobs.run.making import make_missing
 
@@ -105,11 +124,14 @@ def score(
             recipe=find_recipe(recipe),
             overrides=overrides or (),
             detector=detector,
+            gpus=gpus,
             max_quarantined=max_quarantined,
         )
-        engine = score_engine(request, workspace)
-        make_missing(engine, lambda: make_executor(local, address, cpus), make_console())
-        result.fields.update(out=out, **write_detection_files(engine, out, options))
+        run = score_run(request, workspace)
+        files = DetectionFiles(run, options, out, merge=merge)
+        with files.shards as shards:
+            make_missing(run.engine, lambda: make_executor(local, address, cpus), make_console(), shards)
+            result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(
             f"{found['detections']} detections in {found['images']} images, {found['quarantined']} set aside: {out}"

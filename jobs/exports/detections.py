@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from jobs.exports.detectors import detector_facts
 from jobs.exports.steps import step_making
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.engine.planning import PlannedStep
     from pipelines.engine.runner import Engine
-    from pipelines.outputs.export import ExportOptions
     from pipelines.outputs.ids import Numbers
+    from pipelines.outputs.plan import ExportOptions
 
 _KINDS = ("detections",)
 
@@ -24,7 +26,7 @@ def export_options(
     """Check options as they are typed, before anything is run.
 
     Args:
-        file_format: One of `pipelines.outputs.export.FORMATS`.
+        file_format: One of `pipelines.outputs.plan.FORMATS`.
         boxes: `windows`, `regressed`, or `best`.
         threshold: Only detections with a higher score.
         top_per_set: A number, or `5/image`.
@@ -34,7 +36,7 @@ def export_options(
         ConfigError: One of them is something else, or the file can't be read.
     """
     from pipelines.detecting.detection_sets import parse_top_per_set
-    from pipelines.outputs.export import ExportOptions, check_format
+    from pipelines.outputs.plan import ExportOptions, check_format
 
     parse_top_per_set(top_per_set, 1)
     return ExportOptions(
@@ -66,7 +68,10 @@ def export_detections(
         ArtifactError: A shard is missing or corrupt.
     """
     from pipelines.detecting.detection_sets import DetectionSet
+    from pipelines.engine.store import open_store
     from pipelines.outputs.export import export
+    from pipelines.outputs.ids import image_numbers
+    from pipelines.outputs.plan import plan_export
     from pipelines.shards.reading import IngestedImages
 
     planned = step_making(engine, step, _KINDS)
@@ -74,7 +79,12 @@ def export_detections(
     images = IngestedImages.of(engine.workspace, planned.spec)
     chosen = _split(planned, split)
     detected = DetectionSet(engine.workspace.artifact(planned.spec.artifact), images.manifest, chosen)
-    written = export(detected, images, replace(options, nms_iou=config.nms_iou), out)
+    detected.check_scored()
+    facts = detector_facts({step.name: step for step in engine.steps}, step, engine.workspace)
+    known = partial(image_numbers, images, chosen)
+    options = replace(options, nms_iou=config.nms_iou)
+    plan = plan_export(options, facts, images.manifest, chosen, known=known, count=False)
+    written = export(detected, plan, open_store(out))
     return {
         "step": step,
         "format": options.format,

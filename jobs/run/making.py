@@ -24,6 +24,7 @@ from sppnet.errors import SppError
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
     from pipelines.engine.runner import Engine
+    from pipelines.engine.schedule import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +46,16 @@ class MadeRun:
     seconds: float
 
 
-def make_missing(engine: Engine, make_executor: Callable[[], Executor], console: Console) -> MadeRun:
+def make_missing(
+    engine: Engine, make_executor: Callable[[], Executor], console: Console, *observers: Observer
+) -> MadeRun:
     """Make the units that are missing, and record that in the run's folder.
 
     Args:
         engine: The run.
         make_executor: Makes the executor, if there is anything to run.
         console: Where progress is shown.
+        observers: Are told what happens too. What they raise ends the run.
 
     Raises:
         SppError: As `Engine.run` does; the failure is in the run's events and its summary too.
@@ -62,7 +66,7 @@ def make_missing(engine: Engine, make_executor: Callable[[], Executor], console:
     progress = ProgressObserver(console)
     executor = DeferredExecutor(make_executor)
     try:
-        engine.run(executor, Observers(progress, record.events, record.accounts))
+        engine.run(executor, Observers(progress, record.events, record.accounts, *observers))
     except BaseException as error:
         record.fail(error)
         raise

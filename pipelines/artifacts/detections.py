@@ -115,15 +115,20 @@ def _arrow(table: DetectionTable) -> pa.Table:
     ends = np.concatenate([[0], np.cumsum(4 * moved)]).astype(np.int32)
     values = pa.array(np.ascontiguousarray(table.regressed[moved]).ravel())
     columns = {
-        "key": pa.DictionaryArray.from_arrays(table.image, pa.array(table.keys, pa.string())).dictionary_decode(),
-        "category": pa.DictionaryArray.from_arrays(
-            table.category, pa.array(table.categories, pa.string())
-        ).dictionary_decode(),
+        "key": _named(table.image, table.keys),
+        "category": _named(table.category, table.categories),
         "score": table.scores,
         **{corner: np.ascontiguousarray(table.boxes[:, i]) for i, corner in enumerate(_CORNERS)},
         "regressed": pa.ListArray.from_arrays(pa.array(ends), values, mask=pa.array(~moved)),
     }
     return pa.table(columns, schema=DETECTIONS)
+
+
+def _named(codes: npt.NDArray[np.int32], names: tuple[str, ...]) -> pa.Array:
+    """Return names by their numbers, without touching the others: a split may have millions of keys."""
+    used, places = np.unique(codes, return_inverse=True)
+    known = pa.array([names[code] for code in used.tolist()], pa.string())
+    return pa.DictionaryArray.from_arrays(places.astype(np.int32), known).dictionary_decode()
 
 
 def decode_detections(data: bytes, where: str) -> list[DetectionRow]:

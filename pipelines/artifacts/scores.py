@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.artifacts.parquet import open_tables, write_tables
+from pipelines.artifacts.parquet import open_tables, stream_tables, write_tables
 from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Floats
@@ -116,10 +118,22 @@ def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str]) -> byt
         rows: Outputs of one type.
         labels: What scores stand for, in order; empty for features, whose `label` is null.
     """
+    table = _plain(rows, labels)
+    return write_tables([table], table.schema)
+
+
+def write_plain_scores(parts: Iterable[Sequence[ScoresRow]], labels: Sequence[str], sink: IO[bytes]) -> None:
+    """Write many outputs as one file, a part in memory at a time; see `encode_plain_scores`."""
+    tables = (_plain(rows, labels) for rows in parts if rows)
+    first = next(tables, _plain([], labels))
+    stream_tables(chain([first], tables), first.schema, sink)
+
+
+def _plain(rows: Sequence[ScoresRow], labels: Sequence[str]) -> pa.Table:
     dtype = pa.from_numpy_dtype(rows[0].values.dtype) if rows else pa.float32()
     sizes = np.cumsum([0, *(row.values.size for row in rows)], dtype=np.int32)
     flat = np.concatenate([row.values for row in rows]) if rows else np.zeros(0, np.float32)
-    table = pa.table(
+    return pa.table(
         {
             "key": pa.array([row.key for row in rows], pa.string()),
             "views": pa.array([row.views for row in rows], pa.string()),
@@ -127,4 +141,3 @@ def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str]) -> byt
             "values": pa.ListArray.from_arrays(sizes, pa.array(flat, dtype)),
         }
     )
-    return write_tables([table], table.schema)

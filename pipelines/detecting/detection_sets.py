@@ -14,13 +14,17 @@ from pydantic import Field
 from pipelines.artifacts.detections import DetectionTable, decode_detection_table
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detector_sources import DetectorSource
-from pipelines.engine.workspace import Artifact
+from pipelines.engine.workspace import Artifact, Commit
+from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.boxes import nms_by_category
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.best_of_set import TopPerSet
 
 Boxes = Literal["windows", "regressed"]
 """Which boxes of detections: the windows that were scored, or those after box regression where there are any."""
+
+_AHEAD = 4
+"""Shards that are read or being read at a time."""
 
 PER_IMAGE = re.compile(r"([1-9][0-9]*)/image")
 TopPerSetField = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=f"^{PER_IMAGE.pattern}$")] | None
@@ -96,29 +100,36 @@ class DetectionSet:
             )
 
     def tables(self) -> Iterator[DetectionTable]:
-        """Return the detections, a shard at a time, in terms of `keys` and `categories`.
+        """Return the detections, a shard at a time, in terms of `keys` and `categories`; shards are read ahead.
 
         Raises:
             ArtifactError: A shard is missing or corrupt, or names an image that is not its own.
         """
+        for unit, data in prepared_ahead(self.units, self.artifact.read, _AHEAD):
+            yield self._table(unit, data.result())
+
+    def table(self, commit: Commit) -> DetectionTable:
+        """Return the detections of a shard whose commit is at hand, like `tables`."""
+        return self._table(commit.unit, self.artifact.read_commit(commit))
+
+    def _table(self, unit: str, data: bytes) -> DetectionTable:
         images, categories = self._numbers
-        for unit in self.units:
-            where = f"{self.artifact.name}/{unit}"
-            table = decode_detection_table(self.artifact.read(unit), where)
-            own = set(self.manifest.keys(unit))
-            for what, names, known in (("image", table.keys, own), ("category", table.categories, categories)):
-                for name in names:
-                    if name not in known:
-                        raise ArtifactError(f"{where}: {what} {name!r} does not belong to it")
-            yield DetectionTable(
-                self.keys,
-                self.categories,
-                np.array([images[key] for key in table.keys], np.int32)[table.image],
-                np.array([categories[name] for name in table.categories], np.int32)[table.category],
-                table.scores,
-                table.boxes,
-                table.regressed,
-            )
+        where = f"{self.artifact.name}/{unit}"
+        table = decode_detection_table(data, where)
+        own = set(self.manifest.keys(unit))
+        for what, names, known in (("image", table.keys, own), ("category", table.categories, categories)):
+            for name in names:
+                if name not in known:
+                    raise ArtifactError(f"{where}: {what} {name!r} does not belong to it")
+        return DetectionTable(
+            self.keys,
+            self.categories,
+            np.array([images[key] for key in table.keys], np.int32)[table.image],
+            np.array([categories[name] for name in table.categories], np.int32)[table.category],
+            table.scores,
+            table.boxes,
+            table.regressed,
+        )
 
     def best(self, limit: int | None = None, without: Collection[str] = ()) -> Iterator[DetectionTable]:
         """Return the detections, a category at a time, by falling score: its best `limit` over the split, or all.

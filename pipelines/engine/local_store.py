@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -67,6 +68,20 @@ class LocalStore(Store):
         except OSError as error:
             aside.unlink()
             raise _storage_error(f"{path}", error) from error
+
+    def put_file(self, name: str, path: Path) -> None:
+        """See `Store.put_file`."""
+        target = self._path(name)
+        beside = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, beside)  # from another file system it is copied
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise _storage_error(f"{target}", error) from error
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Store.create`."""

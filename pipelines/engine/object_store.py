@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.engine.activity import busy, moved
@@ -84,6 +85,10 @@ class ObjectStore(Store):
         with busy("write"):
             _retried(lambda: self._files.pipe_file(self._full(name), data), f"write {self.uri}/{name}")
         moved("write", len(data))
+
+    def put_file(self, name: str, path: Path) -> None:
+        """See `Store.put_file`."""
+        _retried(lambda: self._files.put_file(str(path), self._full(name)), f"write {self.uri}/{name}")
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Store.create`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 from sppnet.errors import IncompleteError
 
@@ -45,6 +46,10 @@ class Store(ABC):
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
         """Publish an object under a name that is used once."""
+
+    @abstractmethod
+    def put_file(self, name: str, path: Path) -> None:
+        """Publish a file of this machine under a name, however large it is; the file may be gone after."""
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +11,38 @@ from pipelines.artifacts.detections import DetectionTable
 from pipelines.outputs.ids import Numbers
 
 FILE = "coco_{split}.json"
-NUMBERS_FILE = "coco_{split}_numbers.json"
 
 
 def write_coco(tables: Iterable[DetectionTable], numbers: Numbers, split: str, folder: Path) -> list[Path]:
-    """Write the results, and beside them which number stands for which image and category.
+    """Write the results.
 
     Args:
         tables: The detections, in pieces.
         numbers: Of the images and categories.
-        split: Named in the files' names.
+        split: Named in the file's name.
         folder: An empty folder.
 
     Raises:
         ConfigError: An image or a category has no number.
     """
-    path, names = folder / FILE.format(split=split), folder / NUMBERS_FILE.format(split=split)
-    names.write_bytes(numbers.to_json())
+    path = folder / FILE.format(split=split)
     with path.open("w", encoding="utf-8") as file:
-        separator = "[\n"
-        for table in tables:
-            for entry in _entries(table, numbers):
-                file.write(f"{separator}{entry}")
-                separator = ",\n"
-        file.write("[]\n" if separator == "[\n" else "\n]\n")
-    return [path, names]
+        file.writelines(_lines(tables, numbers))
+    return [path]
+
+
+def encode_coco(table: DetectionTable, numbers: Numbers) -> bytes:
+    """Encode some images' results as a list of their own; raise like `write_coco`."""
+    return "".join(_lines([table], numbers)).encode()
+
+
+def _lines(tables: Iterable[DetectionTable], numbers: Numbers) -> Iterator[str]:
+    separator = "[\n"
+    for table in tables:
+        for entry in _entries(table, numbers):
+            yield f"{separator}{entry}"
+            separator = ",\n"
+    yield "[]\n" if separator == "[\n" else "\n]\n"
 
 
 def _entries(table: DetectionTable, numbers: Numbers) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Writes the detections of a split in one format, streaming over shards."""
+"""Writes the detections of a split in one format: shard by shard, or all of them, streaming over the shards."""
 
 from __future__ import annotations
 
@@ -8,43 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
-from pipelines.artifacts.detections import DetectionTable, write_detections
+from pipelines.artifacts.detections import DetectionTable, encode_detection_table, write_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
-from pipelines.detecting.detector_sources import DetectorSource
-from pipelines.engine.store import LocalStore, Store, open_store
-from pipelines.outputs.coco import write_coco
-from pipelines.outputs.ids import Numbers, category_numbers, image_numbers
+from pipelines.engine.store import LocalStore, Store
+from pipelines.engine.workspace import Commit
+from pipelines.outputs.coco import encode_coco, write_coco
+from pipelines.outputs.plan import Boxes, ExportPlan
 from pipelines.outputs.text import write_det, write_voc
-from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ConfigError
 
-Format = Literal["coco", "voc", "det", "parquet"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 PARQUET_FILE = "detections_{split}.parquet"
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What to write.
-
-    Attributes:
-        format: One of `FORMATS`. `parquet` keeps windows and regressed boxes side by side, as they are stored; the
-            others write the boxes that count.
-        boxes: Which boxes count: `windows`, `regressed`, or `best`: regressed if the detector has regressors.
-        nms_iou: Regressed boxes are suppressed once more at this overlap, as before they are evaluated.
-        threshold: Only detections with a higher score are written; None writes all.
-        top_per_set: At most so many detections of a category over the split, the best: see `parse_top_per_set`.
-        numbers: Numbers of images and categories that take the place of the data set's own; None for none.
-    """
-
-    format: Format
-    boxes: Literal["windows", "regressed", "best"] = "best"
-    nms_iou: float = 0.3
-    threshold: float | None = None
-    top_per_set: int | str | None = None
-    numbers: Numbers | None = None
+NUMBERS_FILE = "{format}_{split}_numbers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,49 +34,48 @@ class Written:
 
     files: tuple[str, ...]
     detections: int
-    boxes: str
+    boxes: Boxes
 
 
-def check_format(name: str) -> Format:
-    """Return the format of that name; raise `ConfigError` for another."""
-    for known in FORMATS:
-        if name == known:
-            return known
-    raise ConfigError(f"format: {name!r} is not one of {', '.join(FORMATS)}")
-
-
-def export(detected: DetectionSet, images: IngestedImages, options: ExportOptions, out: str) -> Written:
-    """Write a split's detections below `out`; what is there under the same names is replaced when all is written.
+def export(detected: DetectionSet, plan: ExportPlan, store: Store) -> Written:
+    """Write a split's detections; what is there under the same names is replaced when all is written.
 
     Args:
         detected: The detections.
-        images: The images that they belong to.
-        options: What to write.
-        out: A folder, or an object-store prefix.
+        plan: What to write.
+        store: A folder, or an object-store prefix.
 
     Raises:
-        ConfigError: The split is not scored, the detector has no regressors, or numbers are missing.
+        ConfigError: The split is not scored.
         ArtifactError: A shard is missing or corrupt.
     """
     detected.check_scored()
-    kind = _kind(detected, options)
     counted = _Counted()
-    store = open_store(out)
-    with _aside(store) as folder:
-        tables = counted.all(_tables(detected, options, kind))
-        names = _publish(_write(tables, detected, images, options, folder), store)
-    return Written(names, counted.rows, kind)
+    with aside(store) as folder:
+        names = publish(_write(counted.all(_tables(detected, plan)), plan, folder), store)
+    return Written((*names, *write_numbers(plan, store)), counted.rows, plan.boxes)
 
 
-def _kind(detected: DetectionSet, options: ExportOptions) -> Literal["windows", "regressed", "both"]:
-    regressors = any(source.regressors for source in DetectorSource.of_detections(detected.artifact))
-    if options.boxes == "regressed" and not regressors:
-        raise ConfigError(f"boxes: {detected.artifact.name} was made without box regressors; take windows")
-    if options.format == "parquet":
-        return "both"
-    if options.boxes == "best":
-        return "regressed" if regressors else "windows"
-    return options.boxes
+def encode_shard(detected: DetectionSet, plan: ExportPlan, commit: Commit) -> bytes:
+    """Return the file of a shard's detections, in a format of which each shard can have one.
+
+    Raises:
+        ArtifactError: The shard is missing or corrupt.
+    """
+    table = _counting(detected.table(commit), plan)
+    return encode_coco(table, plan.numbers) if plan.options.format == "coco" else encode_detection_table(table)
+
+
+def write_numbers(plan: ExportPlan, store: Store) -> tuple[str, ...]:
+    """Write which number stands for which image and category, for formats that have numbers; return the file's place.
+
+    The file is a COCO data set without annotations, and what `Numbers.parse` reads.
+    """
+    if not plan.options.numbered:
+        return ()
+    name = NUMBERS_FILE.format(format=plan.options.format, split=plan.split)
+    store.put(name, plan.numbers.to_json(plan.detector.words))
+    return (f"{store.uri}/{name}",)
 
 
 class _Counted:
@@ -115,53 +89,40 @@ class _Counted:
             yield table
 
 
-def _tables(detected: DetectionSet, options: ExportOptions, kind: str) -> Iterator[DetectionTable]:
-    limit = parse_top_per_set(options.top_per_set, len(detected.keys))
+def _tables(detected: DetectionSet, plan: ExportPlan) -> Iterator[DetectionTable]:
+    limit = parse_top_per_set(plan.options.top_per_set, len(detected.keys))
     for table in detected.tables() if limit is None else detected.best(limit):
-        above = table if options.threshold is None else table.select(table.scores > options.threshold)
-        if kind == "both":
-            yield above
-        else:
-            yield final_boxes(above, "regressed" if kind == "regressed" else "windows", options.nms_iou)
+        yield _counting(table, plan)
 
 
-def _write(
-    tables: Iterator[DetectionTable],
-    detected: DetectionSet,
-    images: IngestedImages,
-    options: ExportOptions,
-    folder: Path,
-) -> list[Path]:
-    split = detected.split
-    if options.format == "voc":
-        return write_voc(tables, detected.categories, split, folder)
-    if options.format == "parquet":
-        path = folder / PARQUET_FILE.format(split=split)
-        with path.open("wb") as sink:
-            write_detections(tables, sink)
-        return [path]
-    numbers = _numbers(detected, images, options)
-    if options.format == "det":
+def _counting(table: DetectionTable, plan: ExportPlan) -> DetectionTable:
+    """Return the detections that are written, with the boxes that count."""
+    threshold = plan.options.threshold
+    above = table if threshold is None else table.select(table.scores > threshold)
+    return above if plan.boxes == "both" else final_boxes(above, plan.boxes, plan.options.nms_iou)
+
+
+def _write(tables: Iterator[DetectionTable], plan: ExportPlan, folder: Path) -> list[Path]:
+    split, numbers = plan.split, plan.numbers
+    if plan.options.format == "voc":
+        return write_voc(tables, plan.detector.categories, split, folder)
+    if plan.options.format == "det":
         return write_det(tables, numbers, split, folder)
-    return write_coco(tables, numbers, split, folder)
-
-
-def _numbers(detected: DetectionSet, images: IngestedImages, options: ExportOptions) -> Numbers:
-    """Return given numbers, else the data set's; COCO's images are counted from 1 where the data set has none."""
-    given = options.numbers or Numbers({}, {})
-    places = dict(given.images) or image_numbers(images, detected.split)
-    if not places and options.format == "det":
-        raise ConfigError(
-            f"the images of split {detected.split} have no numbers; name the list that has them with --numbers"
-        )
-    if not places:
-        places = {key: number for number, key in enumerate(detected.keys, 1)}
-    return Numbers(places, dict(given.categories) or category_numbers(detected.manifest))
+    if plan.options.format == "coco":
+        return write_coco(tables, numbers, split, folder)
+    path = folder / PARQUET_FILE.format(split=split)
+    with path.open("wb") as sink:
+        write_detections(tables, sink)
+    return [path]
 
 
 @contextmanager
-def _aside(store: Store) -> Iterator[Path]:
-    """Return a folder to write in before the files appear: beside their place, or a temporary one for object stores."""
+def aside(store: Store) -> Iterator[Path]:
+    """Return a folder to write in before the files appear: beside their place, or a temporary one for object stores.
+
+    Raises:
+        ConfigError: It can't be made.
+    """
     beside = None
     try:
         if isinstance(store, LocalStore):
@@ -176,10 +137,8 @@ def _aside(store: Store) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _publish(files: Sequence[Path], store: Store) -> tuple[str, ...]:
+def publish(files: Sequence[Path], store: Store) -> tuple[str, ...]:
+    """Put whole files into a store, each under its name, at once; return their places."""
     for path in files:
-        if isinstance(store, LocalStore):
-            path.replace(store.root / path.name)
-        else:
-            store.put(path.name, path.read_bytes())
+        store.put_file(path.name, path)
     return tuple(f"{store.uri}/{path.name}" for path in files)

@@ -6,13 +6,15 @@ import json
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.keys import key_of, parse_list
-from pipelines.engine.fingerprint import canonical_json
 from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ConfigError
+
+_LINE = ",\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,21 @@ class Numbers:
     images: Mapping[str, int]
     categories: Mapping[str, int]
 
-    def to_json(self) -> bytes:
-        """Encode the numbers as `parse` reads them."""
-        return canonical_json({"images": dict(self.images), "categories": dict(self.categories)}).encode()
+    def to_json(self, words: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        """Encode the numbers as `parse` reads them: a COCO data set without annotations, an entry a line.
+
+        Args:
+            words: Words for people by category.
+        """
+        images = (json.dumps({"id": number, "file_name": key}) for key, number in self.images.items())
+        categories = (
+            json.dumps({"id": number, "name": name, **({"word": words[name]} if name in words else {})})
+            for name, number in self.categories.items()
+        )
+        parts = [
+            f'"{what}": [\n{_LINE.join(rows)}\n]' for what, rows in (("images", images), ("categories", categories))
+        ]
+        return f"{{{_LINE.join(parts)}}}\n".encode()
 
     def of_image(self, key: str) -> int:
         """Return an image's number; raise `ConfigError` if it has none."""

@@ -35,6 +35,18 @@ def voc_file(split: str, category: str) -> str:
     return f"comp4_det_{split}_{category}.txt"
 
 
+def check_voc_names(categories: Iterable[str], keys: Iterable[str] = ()) -> None:
+    """Raise `ConfigError` for a category that can't be part of a file's name, or a key that has a space."""
+    for category in categories:
+        if "/" in category or category in ("", ".", ".."):
+            raise ConfigError(f"category {category!r} can't be part of a file's name")
+    for key in keys:
+        if len(key.split()) != 1:
+            raise ConfigError(
+                f"image {key!r} has a space in its name, which comp4 files can't hold; take coco or parquet"
+            )
+
+
 def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split: str, folder: Path) -> list[Path]:
     """Write a comp4 file for each category, an empty one where nothing was found.
 
@@ -47,11 +59,9 @@ def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split
     Raises:
         ConfigError: A category's name can't be part of a file's.
     """
-    paths: list[Path] = []
-    for category in categories:
-        if "/" in category or category in ("", ".", ".."):
-            raise ConfigError(f"category {category!r} can't be part of a file's name")
-        paths.append(folder / voc_file(split, category))
+    names = list(categories)
+    check_voc_names(names)
+    paths = [folder / voc_file(split, category) for category in names]
     for path in paths:
         path.touch()
     places = {path.name: path for path in paths}

@@ -15,7 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs.apply.corpus import LEDGER
+from jobs.apply.out_folder import LEDGER
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.networks import UNIT, encode_network
 from pipelines.engine.recipe import load_recipe
@@ -27,6 +27,7 @@ from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.pyramid import Pyramid
 from tests.support.chain import write_weights
 from tests.support.in_process import Outcome, sppnet
+from tests.support.made_tars import write_tar
 
 LABELS = ("ant", "bee", "cat", "dog")
 BACKBONE = BackboneSpec("zf5", width=1 / 16)
@@ -113,12 +114,26 @@ def test_scores_of_a_folder(trained: Path, corpus: Path, network: SppNetwork) ->
 
 
 def test_running_again_makes_nothing_anew(trained: Path, corpus: Path) -> None:
-    assert classify(trained, corpus).code == 0
+    first = classify(trained, corpus)
+    assert (first.code, first.json["files"], first.json["written"], first.json["merged"]) == (0, 1, 1, [])
     files = {path: path.read_bytes() for path in (trained.parent / "out").rglob("*") if path.is_file()}
     again = classify(trained, corpus)
-    assert again.code == 0
+    assert (again.code, again.json["files"], again.json["written"]) == (0, 1, 0)
+    assert again.json["rows"] == first.json["rows"]
     assert not any("units to make" in line for line in again.lines)
     assert {path: path.read_bytes() for path in files} == files
+
+
+def test_one_file_of_everything(trained: Path, corpus: Path) -> None:
+    """Asked for later, it is written beside what is there."""
+    common = ("--output", "fc6")
+    assert classify(trained, corpus, *common).code == 0
+    rows = rows_of(trained.parent / "out")
+    outcome = classify(trained, corpus, *common, "--merge")
+    assert (outcome.code, outcome.json["written"]) == (0, 0)
+    assert outcome.json["merged"] == [f"{trained.parent}/out/scores_all.parquet"]
+    assert pq.read_table(outcome.json["merged"][0]).to_pylist() == rows
+    assert not list((trained.parent / "out").glob(".writing*"))
 
 
 def test_features_and_several_view_sets(trained: Path, corpus: Path) -> None:
@@ -139,6 +154,20 @@ def test_tars_by_a_glob(trained: Path, tmp_path: Path) -> None:
     assert sorted(row["key"] for row in rows_of(tmp_path / "out")) == ["k00", "k01", "k10", "k11"]
 
 
+def test_several_corpora_at_once(trained: Path, tmp_path: Path) -> None:
+    """Files of one name in two folders, a list, and a tar with labels that nothing can read."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.jpg").write_bytes(make_jpeg(len(folder)))
+    (tmp_path / "c.jpg").write_bytes(make_jpeg(3))
+    (tmp_path / "list.txt").write_text("c.jpg\n")
+    write_tar(tmp_path / "t.tar", ("t.jpg", make_jpeg(2)), ("t.json", b"{"), ("t.cls", b"?"), ("u.cls", b"1"))
+    rest = [str(tmp_path / name) for name in ("b/*.jpg", "t.tar")]
+    outcome = classify(trained, tmp_path / "a", *rest, f"@{tmp_path}/list.txt")
+    assert (outcome.code, outcome.json["images"], outcome.json["quarantined"]) == (0, 4, 0)
+    assert sorted(row["key"] for row in rows_of(tmp_path / "out")) == ["a/same", "b/same", "c", "t"]
+
+
 def test_images_that_the_recipe_ingests(trained: Path) -> None:
     outcome = classify(trained, "step:images")
     assert (outcome.code, outcome.json["images"]) == (0, 4)
@@ -152,6 +181,7 @@ def test_weights_from_a_file_give_pool5(tmp_path: Path, corpus: Path) -> None:
     outcome = sppnet("classify", *common, "--architecture", "zf5", "--output", "pool5", "--size", "64")
     assert (outcome.code, outcome.json["images"]) == (0, 4)
     assert len(rows_of(tmp_path / "out")[0]["values"]) == 50 * 256
+    common[-1] = tmp_path / "other"
     no_head = sppnet("classify", *common, "--architecture", "zf5", "--size", "64")
     assert no_head.code == 2
     assert "output: scores needs a network with fully-connected layers" in no_head.json["error"]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.apply.corpus import LEDGER
-from jobs.apply.score import OWN_DETECTIONS, ScoreRequest, score_engine
+from jobs.apply.out_folder import LEDGER
+from jobs.apply.score import OWN_DETECTIONS, ScoreRequest, score_run
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.image_tars import encode_images
+from pipelines.outputs.ids import Numbers
 from sppnet.errors import ConfigError
-from tests.support.chain import CATEGORIES, Chain, write_recipe
+from tests.support.chain import CATEGORIES, SCALES, Chain, write_recipe
 from tests.support.in_process import Outcome, sppnet
-from tests.support.output_readers import read_voc
+from tests.support.output_readers import read_coco, read_det, read_voc
 from tests.support.scored_runs import export, stored, val_keys
 
 
@@ -38,9 +40,18 @@ def score(run: Path, corpus: Path | str, out: Path, *more: str) -> Outcome:
     return sppnet("score", str(corpus), *common, *more)
 
 
-def plain(rows: list[DetectionRow]) -> list[tuple[Any, ...]]:
+def plain(rows: Iterable[DetectionRow]) -> list[tuple[Any, ...]]:
     """Comparable, with the file's name for a key."""
     return sorted((row.key.split("/")[-1], row.category, row.score, row.box, row.regressed) for row in rows)
+
+
+def rows_of(out: Path, split: str = "all") -> list[DetectionRow]:
+    """What a split's shards hold."""
+    return [row for path in sorted((out / split).iterdir()) for row in decode_detections(path.read_bytes(), "x")]
+
+
+def files_in(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
 def test_new_images_get_the_runs_own_detections(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
@@ -48,29 +59,145 @@ def test_new_images_get_the_runs_own_detections(chain: Chain, run: Path, corpus:
     assert outcome.code == 0, outcome.lines
     found = outcome.json
     assert (found["images"], found["quarantined"], found["reasons"]) == (6, 1, {"truncated": 1})
-    rows = decode_detections((tmp_path / "detections_all.parquet").read_bytes(), "x")
+    rows = rows_of(tmp_path)
     assert found["detections"] == len(rows) > 0
     assert {row.key.split("/")[0] for row in rows} == {"one", "two"}
     # Nothing of the run's own is made again.
-    request = ScoreRequest(corpus=str(corpus), recipe=run / "recipe.yaml", detector="full")
-    engine = score_engine(request, str(run / "workspace"))
+    request = ScoreRequest(corpus=[str(corpus)], recipe=run / "recipe.yaml", detector="full")
+    engine = score_run(request, str(run / "workspace")).engine
     assert {step.name for step in engine.steps} == {"command.images", "command.windows", "command.maps", OWN_DETECTIONS}
     (line,) = [json.loads(text) for text in (tmp_path / LEDGER).read_text().splitlines()]
     assert (line["key"], line["reason"], line["stage"]) == ("one/short", "truncated", "ingest")
     again = score(run, corpus, tmp_path, "--detector", "full")
-    assert (again.code, again.json["detections"]) == (0, len(rows))
+    assert (again.code, again.json["detections"], again.json["written"]) == (0, len(rows), 0)
     other = score(run, corpus, tmp_path, "--detector", "plain")
     assert other.code == 2
     assert "holds the results of another command, model or corpus" in other.json["error"]
+    options = score(run, corpus, tmp_path, "--detector", "full", "--threshold", "0.5")
+    assert options.code == 2
+    assert "its files were written with boxes best, format parquet; give another folder" in options.json["error"]
 
 
 def test_the_recipes_own_images(chain: Chain, run: Path, tmp_path: Path) -> None:
     """Their windows and maps are there already, and the detections are the run's."""
     outcome = score(run, "step:images", tmp_path, "--detector", "full", "--format", "parquet")
     assert outcome.code == 0, outcome.lines
-    assert [Path(name).name for name in outcome.json["files"]] == ["detections_train.parquet", "detections_val.parquet"]
-    rows = decode_detections((tmp_path / "detections_val.parquet").read_bytes(), "x")
-    assert plain(rows) == plain(stored(chain, "full"))
+    assert outcome.json["files"] == len(chain.shards())
+    assert plain(rows_of(tmp_path, "val")) == plain(stored(chain, "full"))
+    assert rows_of(tmp_path, "train")
+    assert not any(f"command.{name}: " in line and "to make" in line for line in outcome.lines for name in READ)
+
+
+READ = ("windows", "maps")
+
+
+def test_numbers_and_words_are_the_detectors(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
+    """New images have no categories of their own, and are counted."""
+    rows = score(run, corpus, tmp_path / "p", "--detector", "full")
+    coco = score(run, corpus, tmp_path / "c", "--detector", "full", "--format", "coco", "--merge")
+    det = score(run, corpus, tmp_path / "d", "--detector", "full", "--format", "det")
+    assert (rows.code, coco.code, det.code) == (0, 0, 0), coco.lines
+    numbers = Numbers.parse((tmp_path / "c/coco_all_numbers.json").read_bytes(), "c")
+    assert numbers.categories == {name: chain.manifest.categories.index(name) + 1 for name in CATEGORIES}
+    assert {"one/short", *(row.key for row in rows_of(tmp_path / "p"))} <= set(numbers.images)
+    assert list(numbers.images.values()) == list(range(1, 8))
+    assert list(numbers.images) == sorted(numbers.images)
+    info = json.loads((tmp_path / "c/output.json").read_text())
+    assert (info["categories"], info["numbers"]) == (list(CATEGORIES), numbers.categories)
+    merged = read_coco((tmp_path / "c/coco_all.json").read_bytes(), numbers)
+    parts = [read_coco(path.read_bytes(), numbers) for path in (tmp_path / "c/all").iterdir()]
+    assert plain(merged.rows()) == plain(row for part in parts for row in part.rows())
+    assert len(merged) > 0
+    assert Numbers.parse((tmp_path / "d/det_all_numbers.json").read_bytes(), "d") == numbers
+    submission = read_det((tmp_path / "d/det_submission_all.txt").read_bytes(), numbers)
+    assert [(k, c, s) for k, c, s, *_ in plain(submission.rows())] == [
+        (k, c, s) for k, c, s, *_ in plain(merged.rows())
+    ]
+    assert det.json["merged"] == [f"{tmp_path}/d/det_submission_all.txt", f"{tmp_path}/d/det_all_numbers.json"]
+    assert det.json["files"] == 0
+
+
+def test_what_can_not_be_written_is_refused_before_anything_is_made(run: Path, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "with space").mkdir()
+    shutil.copy(next(corpus.rglob("*.jpg")), tmp_path / "with space" / "new image.jpg")
+    (tmp_path / "few.txt").write_text("one/nothing 1\n")
+    looks = [path.name for path in (run / "workspace").iterdir()]
+    for where, more, message in (
+        (corpus, ("--detector", "plain", "--boxes", "regressed"), "the detector was made without box regressors"),
+        (corpus, ("--detector", "plain", "--format", "det", "--numbers", f"{tmp_path}/few.txt"), "has no number"),
+        (tmp_path / "with space", ("--detector", "plain", "--format", "voc"), "image 'new image' has a space in its"),
+        (corpus, ("--detector", "plain", "--top-per-set", "none"), "neither a number such as 30000"),
+    ):
+        outcome = score(run, where, tmp_path / "out", *more)
+        assert outcome.code == 2
+        assert message in outcome.json["error"]
+        assert not any("units to make" in line for line in outcome.lines)
+    workspace = sppnet(
+        "score",
+        str(corpus),
+        "--recipe",
+        str(run / "recipe.yaml"),
+        "--workspace",
+        str(run / "workspace"),
+        "--out",
+        str(run / "workspace"),
+        "--local",
+        "--detector",
+        "plain",
+    )
+    assert workspace.json["error"].endswith("is the workspace; give another folder for the results")
+    assert [path.name for path in (run / "workspace").iterdir()] == looks
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_best_of_all_are_one_file(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
+    more = ("--detector", "full", "--top-per-set", "2")
+    outcome = score(run, corpus, tmp_path, *more)
+    assert (outcome.code, outcome.json["files"]) == (0, 0)
+    assert outcome.json["merged"] == [f"{tmp_path}/detections_all.parquet"]
+    rows = decode_detections((tmp_path / "detections_all.parquet").read_bytes(), "x")
+    assert len(rows) == 2 * len(CATEGORIES)
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_corpus_that_changes_costs_its_own_shards(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
+    """New images are new files, an image that is gone takes its file along; the others are not written again."""
+    more = ("--detector", "plain", "--format", "coco")
+    for number in range(40):
+        path = tmp_path / "in" / f"{number:02d}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(sorted(corpus.glob("*/val*.jpg"))[number % 6], path)
+    out = tmp_path / "out"
+    first = score(run, tmp_path / "in", out, *more)
+    assert (first.code, first.json["files"], first.json["written"]) == (0, 2, 2), first.lines
+    before = files_in(out)
+    (tmp_path / "in" / "39.jpg").unlink()
+    second = score(run, tmp_path / "in", out, *more)
+    assert (second.code, second.json["files"], second.json["written"]) == (0, 2, 1)
+    after = files_in(out)
+    old, new = ({name for name in files if name.startswith("all/")} for files in (before, after))
+    assert len(old & new) == 1
+    assert {name[:10] for name in new} == {"all/000000", "all/000001"}
+    (tmp_path / "in" / "00.jpg").unlink()  # which moves the numbers of all others
+    third = score(run, tmp_path / "in", out, *more)
+    assert (third.code, third.json["files"], third.json["written"]) == (0, 2, 2)
+    numbers = Numbers.parse((out / "coco_all_numbers.json").read_bytes(), "n")
+    found = {key for path in (out / "all").iterdir() for key in {row.key for row in rows_of_coco(path, numbers)}}
+    assert found <= {f"{number:02d}" for number in range(1, 39)}
+
+
+def rows_of_coco(path: Path, numbers: Numbers) -> list[DetectionRow]:
+    return list(read_coco(path.read_bytes(), numbers).rows())
+
+
+def test_only_maps_that_are_read_are_made(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
+    """The recipe extracts more scales, and mirrored images, than the detector looks at."""
+    more = [f"maps.scales={json.dumps([*SCALES, 320])}", "maps.flips=true"]
+    request = ScoreRequest(corpus=[str(corpus)], recipe=run / "recipe.yaml", detector="plain", overrides=more)
+    planned = score_run(request, str(run / "workspace")).planned["command.maps"]
+    assert planned.config.scales == SCALES
+    assert planned.config.flips is False
+    assert planned.spec.artifact == chain.step("maps").spec.artifact
 
 
 def test_an_ensemble_in_tars(chain: Chain, run: Path, tmp_path: Path) -> None:
@@ -113,6 +240,6 @@ def test_imported_windows_are_of_given_images(chain: Chain, run: Path, corpus: P
     given = {"paths": [str(tmp_path / "w.json")], "convention": "xyxy-0-half-open"}
     steps = {**chain.steps, "windows": {"stage": "import-windows", "images": "images", **given}}
     recipe = write_recipe(tmp_path / "recipe.yaml", steps)
-    request = ScoreRequest(corpus=str(corpus), recipe=recipe, detector="plain")
+    request = ScoreRequest(corpus=[str(corpus)], recipe=recipe, detector="plain")
     with pytest.raises(ConfigError, match="stage import-windows takes windows of given images"):
-        score_engine(request, str(run / "workspace"))
+        score_run(request, str(run / "workspace"))

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.artifacts.detections import decode_detections
+from pipelines.artifacts.detections import decode_detection_table, decode_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes
-from pipelines.outputs.export import ExportOptions, check_format, export
+from pipelines.engine.store import Store, open_store
+from pipelines.outputs.export import encode_shard, export
 from pipelines.outputs.ids import Numbers, category_numbers
+from pipelines.outputs.plan import DetectorFacts, ExportOptions, ExportPlan, plan_export
 from sppnet.errors import ConfigError
+from tests.support.chain import CATEGORIES, Chain
 from tests.support.output_readers import read_coco, read_det, read_voc
 from tests.support.written_detections import plain
 
@@ -21,19 +24,29 @@ def full(chain) -> DetectionSet:
     return DetectionSet(chain.artifact("full"), chain.manifest, "val")
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "out"))
+
+
+def planned(chain: Chain, options: ExportOptions, split: str = "val") -> ExportPlan:
+    facts = DetectorFacts(CATEGORIES, category_numbers(chain.manifest), {}, regressors=True)
+    return plan_export(options, facts, chain.manifest, split, known=dict, count=True)
+
+
 def expected(full: DetectionSet, kind: str) -> list[tuple]:
     parts = [final_boxes(table, kind, 0.3) for table in full.tables()]
     return sorted(row for part in parts for row in plain(part))
 
 
 def test_export_of_a_run(chain, full: DetectionSet, tmp_path: Path) -> None:
-    images = chain.ingested
     numbers = Numbers({key: n for n, key in enumerate(full.keys, 5)}, {})
     for kind in ("windows", "regressed"):
         want = expected(full, kind)
         out = tmp_path / kind
         for name in ("voc", "coco", "det"):
-            written = export(full, images, ExportOptions(name, boxes=kind, numbers=numbers), str(out))
+            plan = planned(chain, ExportOptions(name, boxes=kind, numbers=numbers))
+            written = export(full, plan, open_store(str(out)))
             assert (written.detections, written.boxes) == (len(want), kind)
         ids = Numbers(numbers.images, category_numbers(full.manifest))
         coco = read_coco((out / "coco_val.json").read_bytes(), ids)
@@ -50,8 +63,8 @@ def test_export_of_a_run(chain, full: DetectionSet, tmp_path: Path) -> None:
     assert expected(full, "windows") != expected(full, "regressed")
 
 
-def test_parquet_keeps_what_is_stored(chain, full: DetectionSet, tmp_path: Path) -> None:
-    written = export(full, chain.ingested, ExportOptions("parquet"), str(tmp_path))
+def test_parquet_keeps_what_is_stored(chain, full: DetectionSet, store: Store) -> None:
+    written = export(full, planned(chain, ExportOptions("parquet")), store)
     (path,) = written.files
     rows = decode_detections(Path(path).read_bytes(), path)
     stored = [row for unit in full.units for row in decode_detections(full.artifact.read(unit), unit)]
@@ -60,10 +73,26 @@ def test_parquet_keeps_what_is_stored(chain, full: DetectionSet, tmp_path: Path)
     assert written.detections == len(stored) > 0
 
 
+def test_shards_are_parts_of_the_whole(chain, full: DetectionSet, store: Store) -> None:
+    commits = [full.artifact.commit(unit) for unit in full.units]
+    options = ExportOptions("coco", threshold=-0.99)
+    plan = planned(chain, options)
+    whole = read_coco(Path(export(full, plan, store).files[0]).read_bytes(), plan.numbers)
+    parts = [read_coco(encode_shard(full, plan, commit), plan.numbers) for commit in commits]
+    assert sorted(row for part in parts for row in plain(part)) == plain(whole)
+    plan = planned(chain, ExportOptions("parquet", threshold=-0.99))
+    tables = [decode_detection_table(encode_shard(full, plan, commit), "x") for commit in commits]
+    for table, unit in zip(tables, full.units, strict=True):
+        assert set(table.keys) <= set(chain.manifest.keys(unit))
+        assert (table.scores > -0.99).all()
+    above = [r for u in full.units for r in decode_detections(full.artifact.read(u), u) if r.score > -0.99]
+    assert sum(map(len, tables)) == len(above) > 0
+
+
 def test_caps_over_the_set(chain, full: DetectionSet, tmp_path: Path) -> None:
     stored = [row for unit in full.units for row in decode_detections(full.artifact.read(unit), unit)]
     options = ExportOptions("parquet", top_per_set="2/image", threshold=-0.99)
-    written = export(full, chain.ingested, options, str(tmp_path))
+    written = export(full, planned(chain, options), open_store(str(tmp_path)))
     rows = decode_detections(Path(written.files[0]).read_bytes(), "x")
     order = {key: n for n, key in enumerate(full.keys)}
     for category in full.categories:
@@ -73,23 +102,12 @@ def test_caps_over_the_set(chain, full: DetectionSet, tmp_path: Path) -> None:
         assert [(r.key, r.score, r.box) for r in rows if r.category == category] == best
 
 
-def test_what_can_not_be_exported(chain, full: DetectionSet, tmp_path: Path) -> None:
-    images, manifest = chain.ingested, full.manifest
-    with pytest.raises(ConfigError, match="no numbers; name the list that has them with --numbers"):
-        export(full, images, ExportOptions("det"), str(tmp_path))
-    with pytest.raises(ConfigError, match="made without box regressors"):
-        export(
-            DetectionSet(chain.artifact("plain"), manifest, "val"),
-            images,
-            ExportOptions("voc", boxes="regressed"),
-            str(tmp_path),
-        )
+def test_what_can_not_be_exported(chain, full: DetectionSet, tmp_path: Path, store: Store) -> None:
+    plan = planned(chain, ExportOptions("voc"))
     with pytest.raises(ConfigError, match="split train: 3 of 3 shards have no detections"):
-        export(DetectionSet(full.artifact, manifest, "train"), images, ExportOptions("voc"), str(tmp_path))
+        export(DetectionSet(full.artifact, chain.manifest, "train"), plan, store)
     with pytest.raises(ConfigError, match=r"split .?test.? is not in the images"):
-        export(DetectionSet(full.artifact, manifest, "test"), images, ExportOptions("voc"), str(tmp_path))
-    with pytest.raises(ConfigError, match="'xml' is not one of coco, voc, det, parquet"):
-        check_format("xml")
+        export(DetectionSet(full.artifact, chain.manifest, "test"), plan, store)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="can't be written"):
-        export(full, images, ExportOptions("voc"), str(tmp_path / "file"))
+        export(full, plan, open_store(str(tmp_path / "file")))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pipelines.artifacts.manifest import Manifest
 from pipelines.outputs.ids import Numbers, category_numbers
 from sppnet.errors import ConfigError
+from tests.support.written_detections import NUMBERS
 
 
 def test_numbers_from_lists_and_json(shared: Path) -> None:
@@ -35,3 +37,12 @@ def test_numbers_that_are_none() -> None:
 def test_det_ids_are_the_data_sets_order() -> None:
     manifest = Manifest({}, ("n1", "n0", "n2"))
     assert category_numbers(manifest) == {"n1": 1, "n0": 2, "n2": 3}
+
+
+def test_numbers_are_a_coco_data_set_without_annotations() -> None:
+    body = json.loads(NUMBERS.to_json({"car": "motor car"}))
+    assert body["images"] == [{"id": 7, "file_name": "a/1"}, {"id": 20121, "file_name": "b"}]
+    assert body["categories"][:2] == [{"id": 37, "name": "car", "word": "motor car"}, {"id": 200, "name": "dog"}]
+    assert Numbers.parse(NUMBERS.to_json({"car": "motor car"}), "n") == NUMBERS
+    assert Numbers.parse(Numbers({"day%2E1/a%25": 1}, {}).to_json(), "n").images == {"day%2E1/a%25": 1}
+    assert json.loads(Numbers({}, {}).to_json()) == {"images": [], "categories": []}

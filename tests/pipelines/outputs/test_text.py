@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.artifacts.detections import DetectionTable
 from pipelines.outputs.ids import Numbers
-from pipelines.outputs.text import write_det, write_voc
+from pipelines.outputs.text import check_voc_names, write_det, write_voc
 from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import Detections, GroundTruth
 from sppnet.evaluation.det import evaluate_det
@@ -32,6 +32,8 @@ def test_voc_files(table: DetectionTable, tmp_path: Path) -> None:
 def test_a_category_that_can_not_name_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be part of a file's name"):
         write_voc([], ("a/b",), "val", tmp_path)
+    with pytest.raises(ConfigError, match="image 'a b' has a space in its name, which comp4 files can't hold"):
+        check_voc_names(("car",), ("ab", "a b"))
 
 
 def test_det_submission(table: DetectionTable, tmp_path: Path) -> None:
