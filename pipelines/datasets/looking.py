@@ -117,7 +117,8 @@ def cut_items(items: Sequence[Item], size: int, before: Sequence[Sequence[str]] 
     kept = [tuple(alone.pop(key) for key in keys if key in alone) for keys in before]
     rest = list(alone.values())
     new = [tuple(rest[start : start + size]) for start in range(0, len(rest), size)]
-    return [part for part in (*kept, *map(tuple, groups.values()), *new) if part]
+    # Groups first: what is cut here takes their places neither at the first look nor when it has become one of `kept`.
+    return [part for part in (*map(tuple, groups.values()), *kept, *new) if part]
 
 
 def _shard(items: Sequence[Item], categories: Sequence[str]) -> Shard:

@@ -14,7 +14,14 @@ from hypothesis.extra import numpy as hnp
 
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.examples import EXAMPLES, Examples, encode_examples
-from pipelines.artifacts.scores import SCORES, ScoresRow, decode_scores, encode_plain_scores, encode_scores
+from pipelines.artifacts.scores import (
+    SCORES,
+    ScoresRow,
+    decode_scores,
+    encode_plain_scores,
+    encode_scores,
+    write_plain_scores,
+)
 from pipelines.artifacts.windows_and_maps import (
     MAPS,
     WINDOWS,
@@ -258,6 +265,13 @@ class TestScores:
         assert found.to_pylist() == [{"key": "a", "views": "full", "label": None, "values": [1.5, 2.0]}]
         assert found.schema.field("values").type == pa.list_(pa.float16())
         assert read(encode_plain_scores([], ("ant",))).read().num_rows == 0
+        sink = io.BytesIO()
+        write_plain_scores(([], rows[:1], [], rows[1:]), ("ant", "bee"), sink)
+        assert read(sink.getvalue()).read().to_pydict() == table
+        assert read(sink.getvalue()).num_row_groups == 2
+        sink = io.BytesIO()
+        write_plain_scores(([],), ("ant",), sink)
+        assert read(sink.getvalue()).read().num_rows == 0
 
     def test_values_are_read_only_and_of_their_type(self) -> None:
         (row,) = decode_scores(encode_scores([ScoresRow("a", "full", np.ones(3, np.float16))]), "here")

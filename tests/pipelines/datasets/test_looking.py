@@ -78,6 +78,13 @@ def test_groups_are_shards_of_their_own() -> None:
     assert units(more) > units(seen)
 
 
+def test_shards_keep_their_numbers_beside_groups() -> None:
+    mixed = [*map(item, "abcd"), item("x", group="1"), item("y", group="2")]
+    first = look(*mixed)
+    assert look(*mixed, before=first).manifest == first.manifest
+    assert keys(look(*mixed, item("e"), before=first)) == [*keys(first), "e"]
+
+
 def test_an_added_image_is_one_new_shard() -> None:
     seen = look(*map(item, "abXcdefgh"), before=FIRST)
     assert keys(seen) == ["abc", "def", "gh", "X"]

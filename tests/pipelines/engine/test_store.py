@@ -66,6 +66,17 @@ def test_a_part_of_an_object_is_read(store: Store) -> None:
         store.read_range("a/none.bin", 0, 3)
 
 
+def test_a_file_is_published_whole(store: Store, tmp_path: Path) -> None:
+    """Over what is there, and in parts if it is large."""
+    store.put("a/one.bin", b"before")
+    for size in (0, 3, 120 * 1024 * 1024 if isinstance(store, ObjectStore) else 1000):
+        body = bytes(range(256)) * (size // 256) + bytes(size % 256)
+        (tmp_path / "file").write_bytes(body)
+        store.put_file("a/one.bin", tmp_path / "file")
+        assert store.read("a/one.bin") == body
+    assert [entry.name for entry in store.list("a")] == ["a/one.bin"]
+
+
 def test_a_listing_takes_a_folder_not_a_prefix_of_names(store: Store) -> None:
     for name in ("a/_commits/1.json", "a/_commits-old/1.json", "ab/1.json"):
         store.put(name, b"1")
