@@ -113,7 +113,9 @@ class ObjectStore(Store):
         def find() -> dict[str, dict[str, Any]]:
             try:
                 found: dict[str, dict[str, Any]] = self._files.find(self._full(prefix), detail=True)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if _is_refusal(error):
+                    raise
                 return {}
             return found
 

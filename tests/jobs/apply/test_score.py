@@ -8,12 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jobs.apply.out_folder import LEDGER
 from jobs.apply.score import OWN_DETECTIONS, ScoreRequest, score_run
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.image_tars import encode_images
+from pipelines.engine.store import open_store
 from pipelines.outputs.ids import Numbers
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, SCALES, Chain, write_recipe
@@ -34,7 +37,7 @@ def corpus(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def score(run: Path, corpus: Path | str, out: Path, *more: str) -> Outcome:
+def score(run: Path, corpus: Path | str, out: Path | str, *more: str) -> Outcome:
     recipe, workspace = str(run / "recipe.yaml"), str(run / "workspace")
     common = ("--recipe", recipe, "--workspace", workspace, "--out", str(out), "--local", "--json")
     return sppnet("score", str(corpus), *common, *more)
@@ -243,3 +246,55 @@ def test_imported_windows_are_of_given_images(chain: Chain, run: Path, corpus: P
     request = ScoreRequest(corpus=[str(corpus)], recipe=recipe, detector="plain")
     with pytest.raises(ConfigError, match="stage import-windows takes windows of given images"):
         score_run(request, str(run / "workspace"))
+
+
+@pytest.mark.parametrize("option", ["corpus", "--out", "--workspace"])
+def test_a_uri_with_one_slash(run: Path, corpus: Path, tmp_path: Path, option: str) -> None:
+    wrong = "s3:/bucket/x"
+    given = {
+        "corpus": str(corpus),
+        "--out": str(tmp_path / "out"),
+        "--workspace": str(run / "workspace"),
+        option: wrong,
+    }
+    options = [part for name, value in given.items() if name != "corpus" for part in (name, value)]
+    outcome = sppnet(
+        "score", given["corpus"], *options, "--recipe", str(run / "recipe.yaml"), "--detector", "plain", "--local"
+    )
+    assert (outcome.code, outcome.json["error"]) == (2, "s3:/bucket/x: two slashes are needed: s3://bucket/x")
+
+
+def test_local_and_an_address(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.full((90, 120, 3), 7, np.uint8)).save(tmp_path / "in" / "new.png")
+    outcome = score(run, tmp_path / "in", tmp_path / "out", "--detector", "plain", "--address", "127.0.0.1:1")
+    assert (outcome.code, outcome.json["error"]) == (
+        2,
+        "--local runs without Ray, --address joins one: give one of them",
+    )
+
+
+@pytest.mark.s3
+def test_a_corpus_that_can_not_be_read(
+    run: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus: Path
+) -> None:
+    more = ("--detector", "plain")
+    open_store(s3).put("a/b.txt", b"")
+    for where, message in (
+        (f"{s3}/a", f"no images in {s3}/a, only files such as a/b.txt"),
+        (f"{s3}/c/*.jpg", f"no image and no tar matches {s3}/c/*.jpg"),
+        (f"{s3}/a/c.jpg", f"{s3}/a/c.jpg does not exist"),
+        ("s3://no-such-bucket-here/photos", "check credentials and bucket"),
+    ):
+        outcome = score(run, where, tmp_path / "out", *more)
+        assert outcome.code == 2
+        assert message in outcome.json["error"], outcome.json["error"]
+    bad = score(run, corpus, "s3://no-such-bucket-here/out", *more)
+    assert bad.code == 2
+    assert bad.json["error"].endswith("check credentials and bucket")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "0123456789wrong-secret")
+    outcome = score(run, f"{s3}/a", tmp_path / "out", *more)
+    assert outcome.code == 2
+    assert "the store refuses" in outcome.json["error"]
+    assert "check credentials and bucket" in outcome.json["error"]
+    assert not (tmp_path / "out").exists()

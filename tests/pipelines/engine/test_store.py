@@ -338,6 +338,8 @@ def test_a_bucket_that_is_not_there_is_a_config_error(s3_server: object) -> None
     for name in ("a.json", "a.parquet"):
         with pytest.raises(ConfigError, match="store refuses"):
             store.read(name)
+    with pytest.raises(ConfigError, match="store refuses"):
+        store.list()
 
 
 def test_an_unreachable_store_is_given_up_after_all_tries(monkeypatch: pytest.MonkeyPatch) -> None:
