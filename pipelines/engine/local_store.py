@@ -75,10 +75,12 @@ class LocalStore(Store):
         beside = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, beside)  # from another file system it is copied
-            with beside.open("rb") as file:
-                os.fsync(file.fileno())
-            beside.replace(target)
+            with busy("write"):
+                shutil.move(path, beside)  # from another file system it is copied
+                with beside.open("rb") as file:
+                    os.fsync(file.fileno())
+                beside.replace(target)
+            moved("write", target.stat().st_size)
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise _storage_error(f"{target}", error) from error

@@ -88,7 +88,10 @@ class ObjectStore(Store):
 
     def put_file(self, name: str, path: Path) -> None:
         """See `Store.put_file`."""
-        _retried(lambda: self._files.put_file(str(path), self._full(name)), f"write {self.uri}/{name}")
+        size = path.stat().st_size
+        with busy("write"):
+            _retried(lambda: self._files.put_file(str(path), self._full(name)), f"write {self.uri}/{name}")
+        moved("write", size)
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Store.create`."""
