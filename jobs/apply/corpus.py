@@ -159,31 +159,42 @@ def own_run(
         ConfigError: A step does not fit its inputs, or one that is read has not been run to its end; there are no
             images.
     """
-    raw = {"version": VERSION, "name": name, "seed": base.seed if base else 0, "steps": _needed(steps, base, images)}
-    parsed = parse_recipe(raw, f"sppnet {name}")
+    if read:
+        _check_made(_parsed(name, _needed(steps, base, read), base), read, workspace)
+    parsed = _parsed(name, _needed(steps, base, [images, *(step for step in steps if step.startswith(OWN))]), base)
     # The corpus is looked at anew; what the recipe was made from need not be there any more.
     engine = Engine(parsed, Workspace.open(workspace), [step for step in parsed.steps if step.startswith(OWN)])
     planned = {step.name: step for step in engine.steps}
-    engine.steps = [planned[step] for step in planned if step in read]
+    engine.steps = [step for step in planned.values() if step.name.startswith(OWN) or step.name == images]
+    return CommandRun(engine, planned, images)
+
+
+def _parsed(name: str, steps: Steps, base: Recipe | None) -> Recipe:
+    raw = {"version": VERSION, "name": name, "seed": base.seed if base else 0, "steps": steps}
+    return parse_recipe(raw, f"sppnet {name}")
+
+
+def _check_made(recipe: Recipe, read: Sequence[str], workspace: str) -> None:
+    """Raise `ConfigError` unless steps of the recipe are complete; a large corpus is not looked at before that."""
+    engine = Engine(recipe, Workspace.open(workspace), ())
+    engine.steps = [step for step in engine.steps if step.name in read]
     for status in engine.status():
         if status.committed != status.total:
             raise ConfigError(
                 f"step {status.step.name} has not been run in {engine.workspace.store.uri} to its end; "
                 "run the recipe first"
             )
-    engine.steps = [step for step in planned.values() if step.name.startswith(OWN) or step.name == images]
-    return CommandRun(engine, planned, images)
 
 
-def _needed(steps: Steps, base: Recipe | None, images: str) -> Steps:
-    """Return the command's own steps, and those of the recipe that they are made from."""
+def _needed(steps: Steps, base: Recipe | None, names: Iterable[str]) -> Steps:
+    """Return some steps, and those that they are made from."""
 
     def references(name: str) -> Iterable[str]:
         if base is not None and name in base.steps:
             return (target for targets in base.steps[name].references().values() for target in targets)
         return _named(steps[name], stage_type(steps[name]["stage"]).config_type.input_fields())
 
-    waiting = [images, *(name for name in steps if name.startswith(OWN))]
+    waiting = list(names)
     wanted: set[str] = set()
     while waiting:
         name = waiting.pop()

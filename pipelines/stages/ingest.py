@@ -7,6 +7,7 @@ annotations only.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -184,6 +185,11 @@ class Ingest(Stage[IngestConfig]):
         return annotation
 
     def _check_unchanged(self, unit: str, found: str, shard: Shard) -> None:
+        if found == name_images((key, None) for key in shard.keys) != unit:
+            raise ConfigError(
+                f"step {self.spec.step}: {self.title(unit)}: none of its images ({shard.keys[0]} and others) is there "
+                f"on {socket.gethostname()}: give a folder that all machines share, or s3://bucket/prefix"
+            )
         if found != unit:
             raise ConfigError(
                 f"step {self.spec.step}: {self.title(unit)}: files of this shard ({shard.keys[0]} and others) have "

@@ -120,6 +120,26 @@ def test_numbers_and_words_are_the_detectors(chain: Chain, run: Path, corpus: Pa
     assert det.json["files"] == 0
 
 
+def test_numbers_of_images_that_the_recipe_has_not_ingested(chain: Chain, run: Path, tmp_path: Path) -> None:
+    """Their annotations may number them: they are not counted, but parquet needs no numbers."""
+    steps = {**chain.steps, "later": {**chain.steps["images"], "dataset": {"root": str(chain.data), "splits": ["val"]}}}
+    own = tmp_path / "run"
+    own.mkdir()
+    shutil.copytree(run / "workspace", own / "workspace")
+    shutil.rmtree(own / "workspace" / chain.artifact("images").name / "_commits" / "annotations")
+    write_recipe(own / "recipe.yaml", steps)
+    more = ("--detector", "plain", "--set", "later.min_side=20")
+    refused = score(own, "step:later", tmp_path / "c", *more, "--format", "coco")
+    assert refused.code == 2
+    assert (
+        "corpus step:later: its images may have numbers, but their annotations were not ingested"
+        in (refused.json["error"])
+    )
+    made = score(own, "step:later", tmp_path / "p", *more)
+    assert (made.code, made.json["images"]) == (0, 6), made.lines
+    assert not any("annotations" in line for line in made.lines)
+
+
 def test_what_can_not_be_written_is_refused_before_anything_is_made(run: Path, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "with space").mkdir()
     shutil.copy(next(corpus.rglob("*.jpg")), tmp_path / "with space" / "new image.jpg")

@@ -111,6 +111,14 @@ def test_a_file_that_changes_after_it_was_listed_ends_the_run(copied, tmp_path, 
     assert len(only_ingest(copied, tmp_path / "ws").run()["images"].quarantined) == 0
 
 
+def test_a_folder_that_a_machine_lacks_is_told(copied, tmp_path) -> None:
+    """The driver has seen the images; a worker elsewhere finds none of them."""
+    made = only_ingest(copied, tmp_path / "ws", max_quarantined=1)
+    shutil.rmtree(copied / "JPEGImages")
+    with pytest.raises(ConfigError, match=r"train/000000: none of its images \(train_\d+ and others\) is there on "):
+        made.run()
+
+
 def test_an_unusable_annotation_leaves_its_image(copied, tmp_path) -> None:
     """It has an image, hence windows and maps, and is quarantined where labels are asked for."""
     (copied / "Annotations" / "train_00001.xml").write_text("<annotation>")
