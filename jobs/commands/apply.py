@@ -26,9 +26,9 @@ from jobs.run.console import make_console
 CorpusArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="CORPUS...",
+        metavar="CORPUS",
         help="Folders and s3:// prefixes of images or tars, single files, globs (quoted; ** for any folders), "
-        "{000..123}, @FILE with one of these a line; or step:NAME of the recipe. Labels are passed over.",
+        "{000..123}, @FILE (a list of paths and URIs); or step:NAME of the recipe. Labels are passed over.",
     ),
 ]
 OutOption = Annotated[

@@ -20,6 +20,7 @@ from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.networks import UNIT, encode_network
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.runner import Engine
+from pipelines.engine.store import open_store
 from pipelines.engine.workspace import Output, Workspace
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
@@ -232,3 +233,24 @@ def test_a_corpus_without_images(trained: Path, tmp_path: Path) -> None:
     outcome = classify(trained, tmp_path / "empty")
     assert outcome.code == 2
     assert "no images in" in outcome.json["error"]
+
+
+@pytest.mark.s3
+def test_a_corpus_in_an_object_store(s3: str, tmp_path: Path, corpus: Path) -> None:
+    """Images, workspace and results in S3: the files are those of a run on the disk, byte for byte."""
+    photos = open_store(f"{s3}/photos")
+    for path in corpus.rglob("*.jpg"):
+        photos.put(path.relative_to(corpus).as_posix(), path.read_bytes())
+    weights = write_weights(tmp_path / "w.safetensors", BackboneSpec("zf5"))
+    common = ["--weights", weights, "--architecture", "zf5", "--output", "pool5", "--size", "64", "--merge", "--local"]
+
+    def results(images: str, place: str) -> dict[str, bytes]:
+        where = ("--workspace", f"{place}/ws", "--out", f"{place}/out")
+        outcome = sppnet("classify", f"{images}/one", f"{images}/two/*.jpg", *common, *where)
+        assert (outcome.code, outcome.json["images"], outcome.json["written"]) == (0, 4, 1), outcome.lines
+        store = open_store(f"{place}/out")
+        return {entry.name: store.read(entry.name) for entry in store.list() if entry.name != "output.json"}
+
+    far = results(f"{s3}/photos", s3)
+    assert sorted(name.split("-")[0] for name in far) == ["all/000000", "ledger.jsonl", "scores_all.parquet"]
+    assert far == results(str(corpus), str(tmp_path))

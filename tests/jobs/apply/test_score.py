@@ -213,6 +213,19 @@ def rows_of_coco(path: Path, numbers: Numbers) -> list[DetectionRow]:
     return list(read_coco(path.read_bytes(), numbers).rows())
 
 
+def test_a_labelled_data_set_is_a_folder_of_images(chain: Chain, run: Path, tmp_path: Path) -> None:
+    """VOC's layout with annotations that nothing can read; only what is wrong with images counts."""
+    for name in ("JPEGImages", "Annotations", "ImageSets"):
+        (tmp_path / "voc" / name).mkdir(parents=True)
+    for number in range(3):
+        shutil.copy(chain.data / "JPEGImages" / f"val_0000{number}.jpg", tmp_path / "voc" / "JPEGImages")
+        (tmp_path / "voc" / "Annotations" / f"val_0000{number}.xml").write_text("<annotation>")
+    (tmp_path / "voc" / "ImageSets" / "val.txt").write_text("gone\n")
+    outcome = score(run, tmp_path / "voc", tmp_path / "out", "--detector", "plain", "--max-quarantined", "0")
+    assert (outcome.code, outcome.json["images"], outcome.json["quarantined"]) == (0, 3, 0), outcome.lines
+    assert {row.key for row in rows_of(tmp_path / "out")} == {f"JPEGImages/val_0000{number}" for number in range(3)}
+
+
 def test_only_maps_that_are_read_are_made(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
     """The recipe extracts more scales, and mirrored images, than the detector looks at."""
     more = [f"maps.scales={json.dumps([*SCALES, 320])}", "maps.flips=true"]
