@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.plain import ImagesDataset, PlainImages
-from pipelines.datasets.protocol import Place
+from pipelines.datasets.protocol import ImageFile, Place
 from pipelines.engine.store import open_store
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
@@ -118,7 +118,7 @@ def test_images_that_have_no_folder_in_common(root: Path) -> None:
     data = opened("", paths=paths)
     keys = [place.key for place in data.places("all")]
     assert keys == [f"file{root}/b".replace(".", "%2E"), "memory/plain-far/away/b"]
-    assert data.image(Place("all", "", keys[0])) == ((root / "b.png").read_bytes(), "png")
+    assert data.image(Place("all", "", keys[0])) == ImageFile((root / "b.png").read_bytes(), "png")
     check_items(lambda: opened("", paths=paths))
 
 
