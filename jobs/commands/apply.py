@@ -134,5 +134,6 @@ def score(
             result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(
-            f"{found['detections']} detections in {found['images']} images, {found['quarantined']} set aside: {out}"
+            f"{found['detections']} detections found in {found['images']} images, "
+            f"{found['quarantined']} set aside: {out}"
         )
