@@ -88,10 +88,10 @@ def _prepare(request: Request, console: Console) -> tuple[RunJob, Baggage, Store
     from jobs.submit.baggage import local_roots, pack
     from jobs.submit.job import RunJob
     from pipelines.engine.recipe import load_recipe
-    from pipelines.engine.store import LocalStore, open_for_others
+    from pipelines.engine.store import LocalStore, open_store
 
     loaded = load_recipe(find_recipe(request.recipe), request.overrides, request.gpus)
-    store = open_for_others(request.workspace)
+    store = open_store(request.workspace)
     if isinstance(store, LocalStore):
         console.print(f"workspace {store.uri} is a folder: the head and every node must have it at that path")
     for step, root in local_roots(loaded):

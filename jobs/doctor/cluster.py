@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from jobs.doctor.check import Check
 from jobs.doctor.node import Node, look_here, own_versions
-from pipelines.engine.store import Store, open_for_others
+from pipelines.engine.store import Store, open_store
 from pipelines.executors.ray_core import RayExecutor
 from pipelines.executors.ray_environment import KEEPALIVE_TIME, KEEPALIVE_TIMEOUT
 from pipelines.executors.ray_nodes import NodeAnswer, ask_nodes
@@ -36,7 +36,7 @@ def examine_cluster(address: str, workspace: str) -> list[Check]:
     Raises:
         ConfigError: The cluster can't be joined, or the workspace is none.
     """
-    store = open_for_others(workspace)
+    store = open_store(workspace)
     executor = RayExecutor(address)
     probe = f"runs/.probe-{uuid.uuid4().hex}"
     left = [probe]

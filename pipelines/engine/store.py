@@ -7,7 +7,6 @@ publishes all of it or nothing, and is never overwritten; `create` is the create
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from pipelines.engine.local_store import LocalStore
@@ -23,7 +22,6 @@ __all__ = [
     "StoreUnreachableError",
     "arrow_location",
     "is_remote",
-    "open_for_others",
     "open_store",
 ]
 
@@ -66,13 +64,3 @@ def open_store(uri: str) -> Store:
     if not uri.split("://", 1)[1].strip("/"):
         raise ConfigError(f"workspace {uri}: names no bucket; give s3://bucket/prefix")
     return ObjectStore(uri)
-
-
-def open_for_others(uri: str) -> Store:
-    """Open a store by a name that other processes know it by too: a local folder by its absolute path.
-
-    Raises:
-        ConfigError: See `open_store`.
-    """
-    store = open_store(uri)
-    return open_store(str(Path(store.uri).expanduser().resolve())) if isinstance(store, LocalStore) else store

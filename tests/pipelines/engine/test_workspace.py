@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engine.store import open_for_others
+from pipelines.engine.store import open_store
 from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined, Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
@@ -230,5 +230,5 @@ def test_the_first_format_had_no_mark(tmp_path: Path) -> None:
 
 def test_others_know_a_folder_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert open_for_others("some/../ws").uri == str(tmp_path / "ws")
-    assert open_for_others("s3://bucket/prefix/").uri == "s3://bucket/prefix"
+    assert open_store("some/../ws").uri == str(tmp_path / "ws")
+    assert open_store("s3://bucket/prefix/").uri == "s3://bucket/prefix"
