@@ -137,14 +137,19 @@ class RayExecutor:
         """Run units as tasks; see `Executor.run`. Closing the iterator cancels what is in flight."""
         for phase in queue.open_phases()[:1]:
             self._check_workspace(phase.spec.workspace)
-        pool = TaskPool(queue, RayTasks(self.capacity), limits=self.limits, metrics=self.metrics)
+        pool = TaskPool(queue, RayTasks(self.capacity, self._check_head), limits=self.limits, metrics=self.metrics)
         try:
             for job, outcome in pool.outcomes():
                 self._keep_folder |= isinstance(outcome, UnitFailure)
                 yield job, outcome
         finally:
-            if not (self._watch and self._watch.lost):
+            if not (self._watch and self._watch.is_lost):
                 pool.cancel()
+
+    def _check_head(self) -> None:
+        """Raise `IncompleteError` if the head of a cluster that was joined is lost."""
+        if self._watch is not None:
+            self._watch.check()
 
     def _check_workspace(self, uri: str) -> None:
         """Check once that every node of a cluster that was joined can use the workspace."""
@@ -170,7 +175,7 @@ class RayExecutor:
         from pipelines.executors.ray_train import train_on_ray
 
         self._check_workspace(spec.workspace)
-        train_on_ray(spec, phase, unit, capacity=self.capacity(), limits=self.limits)
+        train_on_ray(spec, phase, unit, capacity=self.capacity(), limits=self.limits, check=self._check_head)
         return build_stage(spec).artifact.commit(unit)
 
     def close(self) -> None:

@@ -28,10 +28,12 @@ class RayTasks:
 
     Args:
         capacity: Looks at what the cluster has now.
+        check: Is called while news are waited for, and raises if there is no use in it.
     """
 
-    def __init__(self, capacity: Callable[[], Capacity]) -> None:
+    def __init__(self, capacity: Callable[[], Capacity], check: Callable[[], None]) -> None:
         self.capacity = capacity
+        self._check = check
         self._specs: dict[Hashable, StageSpec] = {}
 
     def now(self) -> float:
@@ -67,6 +69,7 @@ class RayTasks:
 
     def wait(self, tasks: Sequence[Hashable], seconds: float) -> Sequence[Hashable]:
         """See `TaskCluster.wait`."""
+        self._check()
         if not tasks:
             time.sleep(seconds)
             return ()

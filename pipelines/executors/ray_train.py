@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeGuard
@@ -26,6 +26,7 @@ from pipelines.engine.store import arrow_location
 from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.executors.capacity import Capacity, amounts_of
 from pipelines.executors.retries import RetryLimits
+from pipelines.executors.versions import check_version
 from pipelines.training.checkpoints import FOLDER, Checkpoints
 from pipelines.training.loop import train_unit
 from sppnet import errors
@@ -78,7 +79,9 @@ class RayWorker:
         return float(shared[0])
 
 
-def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, capacity: Capacity, limits: RetryLimits) -> None:
+def train_on_ray(
+    spec: StageSpec, phase: Phase, unit: str, *, capacity: Capacity, limits: RetryLimits, check: Callable[[], None]
+) -> None:
     """Train a unit on `phase.workers` workers of the connected Ray cluster until it is committed.
 
     A dead worker is replaced up to five times, a preempted one without limit, and the group goes on from the latest
@@ -91,6 +94,7 @@ def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, capacity: Capacity
         unit: The phase's unit.
         capacity: What the cluster has.
         limits: How often training is begun.
+        check: Is called while it goes on, and raises if there is no use in waiting.
 
     Raises:
         SppError: What a worker raised, unchanged.
@@ -101,7 +105,7 @@ def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, capacity: Capacity
     artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
     resources = _worker_resources(phase, capacity)
     for failures in count(1):
-        error = _attempt(spec, phase, unit, resources)
+        error = _attempt(spec, phase, unit, resources, check)
         if unit in artifact.committed():
             return
         if not _is_lost(error) or failures >= limits.tries("infrastructure"):
@@ -116,7 +120,9 @@ def train_on_ray(spec: StageSpec, phase: Phase, unit: str, *, capacity: Capacity
     ) from error
 
 
-def _attempt(spec: StageSpec, phase: Phase, unit: str, resources: Mapping[str, float]) -> Exception | None:
+def _attempt(
+    spec: StageSpec, phase: Phase, unit: str, resources: Mapping[str, float], check: Callable[[], None]
+) -> Exception | None:
     """Train until the workers end. Return what Ray raised; raise what a worker recorded."""
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import ScalingConfig
@@ -133,7 +139,7 @@ def _attempt(spec: StageSpec, phase: Phase, unit: str, resources: Mapping[str, f
         run_config=_run_config(spec.workspace, name),
     )
     try:
-        error = _fit(trainer, artifact)
+        error = _fit(trainer, artifact, check)
         raised = _recorded(artifact, attempt)
     finally:
         _clean(artifact, attempt, name)
@@ -181,6 +187,7 @@ def _train_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, int(config["cpus"])))
     worker = RayWorker()
     try:
+        check_version()
         train_unit(spec, config["unit"], worker)
     except SppError as error:
         _record(artifact, config["attempt"], error)
@@ -188,7 +195,7 @@ def _train_loop(config: dict[str, Any]) -> None:
             raise  # the others wait for this rank: Ray must end the group, which finds the record when it is back
 
 
-def _fit(trainer: Any, artifact: Artifact) -> Exception | None:
+def _fit(trainer: Any, artifact: Artifact, check: Callable[[], None]) -> Exception | None:
     """Fit on a thread, so that Ctrl-C reaches the caller: on the main thread Ray Train would swallow it."""
     failures: list[Exception] = []
 
@@ -203,6 +210,7 @@ def _fit(trainer: Any, artifact: Artifact) -> Exception | None:
     shown = 0
     while thread.is_alive():
         thread.join(_WATCH_SECONDS)
+        check()
         shown = _show_progress(Checkpoints(artifact), shown)
     return failures[0] if failures else None
 

@@ -205,7 +205,7 @@ def test_a_controller_that_is_lost_every_time_is_given_up(
 
     tried: list[str] = []
 
-    def lost(trainer: Any, artifact: Any) -> Exception:
+    def lost(trainer: Any, artifact: Any, check: Any) -> Exception:
         tried.append(artifact.name)
         return ActorUnavailableError("RpcError: Too many pings", None)
 
