@@ -41,11 +41,15 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what reads the shared folder, and puts fast tests first: clusters, servers and slow ones last."""
+    """Marks what reads the shared folder, and sorts: fast tests first; where several processes share them, last.
+
+    So a test that fails is told early by one process, and of several none is left with all that is slow.
+    """
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker("shared")
-    items.sort(key=lambda item: [name in item.keywords for name in ("slow", "ray", "s3")])
+    shared_out = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: [name in item.keywords for name in ("slow", "ray", "s3")], reverse=shared_out)
 
 
 @pytest.fixture(scope="module")

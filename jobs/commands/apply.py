@@ -18,7 +18,7 @@ from jobs.commands.options import (
     VerboseOption,
     WorkspaceOption,
     command,
-    make_executor,
+    executor_maker,
 )
 from jobs.recipes import find_recipe
 from jobs.run.console import make_console
@@ -66,6 +66,7 @@ def classify(
 ) -> None:
     """Write class scores or features of any images, with a trained network, as Parquet. Run it again: it goes on."""
     with command("classify", as_json, verbose) as result:
+        maker = executor_maker(local, address, cpus)
         from jobs.apply.classify import ClassifyRequest, ScoreFiles, classify_run
         from jobs.run.making import make_missing
 
@@ -83,7 +84,7 @@ def classify(
         run = classify_run(request, workspace)
         files = ScoreFiles(run, out, merge=merge)
         with files.shards as shards:
-            make_missing(run.engine, lambda: make_executor(local, address, cpus), make_console(), shards)
+            make_missing(run.engine, maker, make_console(), shards)
             result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
@@ -114,6 +115,7 @@ def score(
 ) -> None:
     """Write what a trained detector finds in any images. Run it again after any failure: it goes on."""
     with command("score", as_json, verbose) as result:
+        maker = executor_maker(local, address, cpus)
         from jobs.apply.score import DetectionFiles, ScoreRequest, score_run
         from jobs.exports.detections import export_options
         from jobs.run.making import make_missing
@@ -130,7 +132,7 @@ def score(
         run = score_run(request, workspace)
         files = DetectionFiles(run, options, out, merge=merge)
         with files.shards as shards:
-            make_missing(run.engine, lambda: make_executor(local, address, cpus), make_console(), shards)
+            make_missing(run.engine, maker, make_console(), shards)
             result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(

@@ -18,7 +18,7 @@ from jobs.commands.options import (
     VerboseOption,
     WorkspaceOption,
     command,
-    make_executor,
+    executor_maker,
     open_engine,
 )
 from jobs.run.console import make_console
@@ -41,8 +41,9 @@ def run(
 ) -> None:
     """Make everything of a recipe that is missing, then the report. Run it again after any failure: it goes on."""
     with command("run", as_json, verbose) as result:
+        maker = executor_maker(local, address, cpus)
         engine = open_engine(recipe, workspace, overrides, gpus=gpus, fresh=True)
-        _run(engine, lambda: make_executor(local, address, cpus), result)
+        _run(engine, maker, result)
 
 
 def demo(
@@ -57,8 +58,9 @@ def demo(
 ) -> None:
     """Run the recipe `demo`: the whole detection chain, on a data set that its first step draws."""
     with command("demo", as_json, verbose) as result:
+        maker = executor_maker(local, address, cpus)
         engine = open_engine("demo", workspace, overrides, gpus=gpus, fresh=True)
-        _run(engine, lambda: make_executor(local, address, cpus), result)
+        _run(engine, maker, result)
 
 
 def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,14 +111,22 @@ def open_engine(
     return Engine(loaded, Workspace.open(workspace), None if fresh else ())
 
 
-def make_executor(local: bool, address: str | None, cpus: int | None) -> Executor:
-    """Make the executor that the options `--local`, `--address` and `--cpus` ask for."""
-    if local and address:
+def executor_maker(local: bool, address: str | None, cpus: int | None) -> Callable[[], Executor]:
+    """Return what makes the executor that the options `--local`, `--address` and `--cpus` ask for.
+
+    Raises:
+        ConfigError: The options contradict one another.
+    """
+    if local and address is not None:
         raise ConfigError("--local runs without Ray, --address joins one: give one of them")
-    if local:
-        from pipelines.executors.local import LocalExecutor
 
-        return LocalExecutor()
-    from pipelines.executors.ray_core import RayExecutor
+    def make() -> Executor:
+        if local:
+            from pipelines.executors.local import LocalExecutor
 
-    return RayExecutor(address=address, num_cpus=cpus)
+            return LocalExecutor()
+        from pipelines.executors.ray_core import RayExecutor
+
+        return RayExecutor(address=address, num_cpus=cpus)
+
+    return make

@@ -185,7 +185,8 @@ def _first_error(where: str, error: ValidationError, config_type: type[StageConf
         return f"{where}.{path}: unknown key{_nearest(str(first['loc'][-1]), known)}{more}"
     if first["type"] == "missing":
         return f"{where}.{path}: is required{more}"
-    return f"{where}.{path}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}.{path}: {message[:1].lower()}{message[1:]}, got {first['input']!r}{more}"
 
 
 def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:

@@ -60,4 +60,4 @@ def _check(needs: Needs) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise ConfigError(f"step {needs.step}: needs {wanted:g} GPUs, this machine has none; give --gpus 0")
+        raise ConfigError(f"step {needs.step}: a unit asks for {wanted:g} GPU, this machine has none; give --gpus 0")

@@ -151,8 +151,8 @@ def test_gpus_of_their_own_a_late_node_one_without_rights_and_a_head_that_is_los
     assert {toys.powers(6, power=4).commit(f"all/{n:06d}").metrics["gpu"] for n in range(6)} == {""}
 
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(toy, cluster, toys, shards=40, gpus=0, power=5, pause=4.0)
-        late = cluster.start_node(cpus=2)  # in some seconds; the three CPUs that are there have work for a minute
+        running = pool.submit(toy, cluster, toys, shards=24, gpus=0, power=5, pause=3.0)
+        late = cluster.start_node(cpus=2)  # in some seconds; the three CPUs that are there have work for half a minute
         wait_for(lambda: {one.pid for one in late.family()} & set(toys.marks.pids()))
         joined = running.result()
     assert joined.stdout.splitlines()[-1].startswith("made "), joined.stderr
@@ -169,8 +169,8 @@ def test_gpus_of_their_own_a_late_node_one_without_rights_and_a_head_that_is_los
     wait_for(lambda: "127.0.0.5" not in cluster.alive())
 
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(toy, cluster, toys, shards=100, pause=3.0, power=6)
-        wait_for(lambda: len(toys.powers(100, power=6).committed()) > 2)
+        running = pool.submit(toy, cluster, toys, shards=40, pause=3.0, power=6)
+        wait_for(lambda: len(toys.powers(40, power=6).committed()) > 2)
         assert cluster.head is not None
         cluster.head.kill()
         lost = running.result()

@@ -23,11 +23,10 @@ import psutil
 import pytest
 
 from tests.support.s3_server import free_ports
-from tests.support.waiting import PATIENCE, wait_for
+from tests.support.waiting import PATIENCE, is_alive, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 _STARTED = "Ray runtime started."
-_END_SECONDS = 20.0
 _STORE_BYTES = 100 * 2**20
 """Memory of a node's object store: hardly anything of this project goes through it."""
 
@@ -82,25 +81,7 @@ class RayNode:
         for one in {*family, *self.family()}:
             _send(one, signal.SIGKILL)
         self.process.wait()
-        psutil.wait_procs(family, timeout=_END_SECONDS)
-
-    def terminate(self) -> None:
-        """SIGTERM to `ray start`, which ends its processes in a few seconds."""
-        self.family()
-        if self.process.poll() is None:
-            self.process.terminate()
-
-    def end(self) -> None:
-        """Like `terminate`, and SIGKILL for what stays."""
-        self.terminate()
-        try:
-            self.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        _, alive = psutil.wait_procs(self.family(), timeout=_END_SECONDS)
-        for one in alive:
-            _send(one, signal.SIGKILL)
+        wait_for(lambda: not any(is_alive(one.pid) for one in family))  # what nobody has reaped yet is gone too
 
 
 def _send(process: psutil.Process, number: int) -> None:
@@ -222,13 +203,9 @@ class RayCluster:
         return {one["ip"] for one in found if one["raylet"]["state"] == "ALIVE"}
 
     def end(self) -> None:
-        """Ends every process, the head's last, and removes the folder."""
-        for node in self.nodes:
-            node.terminate()
-        for node in self.nodes:
-            node.end()
-        if self.head is not None:
-            self.head.end()
+        """Ends every process, the head's last, and removes the folder; nobody needs what they would tidy up."""
+        for node in (*self.nodes, *([self.head] if self.head else [])):
+            node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import typer
 
-from jobs.commands.options import command, make_executor, open_engine
+from jobs.commands.options import command, executor_maker, open_engine
 from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ConfigError, IncompleteError
 from tests.support.chain import Chain, write_recipe
@@ -56,9 +56,9 @@ def test_a_recipe_is_opened_with_its_overrides(chain: Chain, tmp_path) -> None:
 
 
 def test_local_is_this_process() -> None:
-    assert isinstance(make_executor(local=True, address=None, cpus=None), LocalExecutor)
+    assert isinstance(executor_maker(local=True, address=None, cpus=None)(), LocalExecutor)
 
 
 def test_local_and_an_address_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match=r"^--local runs without Ray, --address joins one: give one of them$"):
-        make_executor(local=True, address="127.0.0.1:6379", cpus=None)
+        executor_maker(local=True, address="127.0.0.1:6379", cpus=None)
