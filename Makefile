@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 WORKSPACE ?= ./workspace
 TEST_JOBS ?= 2
-HEAVY_JOBS ?= 3
+HEAVY_JOBS ?= 2
 HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
@@ -31,7 +31,7 @@ test: quick heavy  ## all tests: the quick ones, then the heavy ones
 quick: setup  ## the tests that start no server and no cluster, in TEST_JOBS processes
 	.venv/bin/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not ($(HEAVY))"
 
-heavy: setup  ## the tests that start servers and clusters or take long: they mostly wait, so HEAVY_JOBS processes
+heavy: setup  ## the tests that start servers and clusters or take long: in HEAVY_JOBS processes
 	.venv/bin/python -m pytest -n $(HEAVY_JOBS) --dist loadfile --no-loadscope-reorder -m "$(HEAVY)"
 
 lint: setup  ## format, lint and strict types

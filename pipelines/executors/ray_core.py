@@ -17,7 +17,7 @@ from pipelines.executors import ray_address, ray_environment
 from pipelines.executors.capacity import Capacity, Growth
 from pipelines.executors.ray_metrics import TaskMetrics
 from pipelines.executors.ray_tasks import RayTasks
-from pipelines.executors.ray_watch import HeadWatch
+from pipelines.executors.ray_watch import HeadWatch, in_time
 from pipelines.executors.ray_work import import_ray
 from pipelines.executors.ray_workspace import check_workspace
 from pipelines.executors.retries import RetryLimits
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _NAMESPACE = "sppnet"
 _START_TRIES = 2
 _UNBOUNDED = 1_000_000
+_LOOK_SECONDS = 5.0
 
 
 def _is_connected() -> bool:
@@ -159,8 +160,10 @@ class RayExecutor:
 
     def capacity(self) -> Capacity:
         """Look at what the cluster has now, and at what its autoscaler may add."""
-        if self._capacity is None or not (self._watch and self._watch.is_silent):
+        if self._capacity is None or self._watch is None:
             self._capacity = self._look()
+        elif not self._watch.is_silent:
+            self._capacity = in_time(self._look, _LOOK_SECONDS) or self._capacity
         return self._capacity
 
     def _look(self) -> Capacity:

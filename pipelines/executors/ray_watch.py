@@ -6,10 +6,14 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from sppnet.errors import IncompleteError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _EVERY_SECONDS = 3.0
 # Ray ends a driver whose head has been away for 60 seconds.
@@ -77,3 +81,12 @@ class HeadWatch:
         except OSError:
             return False
         return True
+
+
+def in_time(ask: Callable[[], T], seconds: float) -> T | None:
+    """Ask a head on a thread of its own; None if it does not answer in time: Ray waits for one that went just now."""
+    answers: list[T] = []
+    thread = threading.Thread(target=lambda: answers.append(ask()), name="head-asked", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else None

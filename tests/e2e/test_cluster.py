@@ -25,6 +25,7 @@ from tests.support.small_demo import (
     Command,
     Undisturbed,
     artifact_of,
+    attempts,
     check_ledger,
     contents,
     overrides,
@@ -99,12 +100,26 @@ def test_the_chain_as_a_job_that_loses_a_node_in_extract_in_training_and_in_mini
         made = contents(s3, artifact_of(engine, step))
         assert made
         assert made.items() <= expected.items(), step
+    folder = f"runs/{result['folder']}"
+    assert result["report"] == f"{s3}/{folder}/report.html"
+    assert workspace.store.read(f"{folder}/report.html").lower().startswith(b"<!doctype html>")
+    names = {entry.name.removeprefix(f"{folder}/").split("/")[0] for entry in workspace.store.list(folder)}
+    assert names == {"recipe.yaml", "events", "summary.json", "report.html"}
+    listed = [entry.name for entry in workspace.store.list("runs")]
+    assert all(name.startswith((folder, "runs/demo/last.json")) for name in listed), "Ray Train's, or probes"
     secrets = {s3_server.secret_key, cluster.token}
     assert not [secret for secret in secrets if secret in job.errors]
     for entry in workspace.store.list("runs") + workspace.store.list("uploads"):
         body = workspace.store.read(entry.name).decode(errors="replace")
         assert not [secret for secret in secrets if secret in body], entry.name
     assert "head: done, 1 units" in job.errors
+
+    made = attempts(s3)
+    again = start("submit", "demo", "--address", cluster.jobs, "--workspace", s3, *options)
+    assert again.finish()["steps"] == result["steps"]
+    assert attempts(s3) == made
+    assert "to make" not in again.errors
+    assert "ray joined" not in again.errors  # a run that is complete needs no cluster
 
 
 def toy(cluster: RayCluster, toys: Toys, **fields: object) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     arguments = json.loads(sys.argv[1])
+    print(os.getpid(), flush=True)
     register()
     toys = Toys(arguments["workspace"], Path(arguments["marks"]))
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
-from pipelines.executors.ray_watch import HeadWatch
+from pipelines.executors.ray_watch import HeadWatch, in_time
 from sppnet.errors import IncompleteError
 from tests.support.waiting import PATIENCE, wait_for
 
@@ -43,3 +44,10 @@ def test_a_head_that_comes_back_in_time_is_not_lost() -> None:
     watch.close()
     head.close()
     assert not watch.is_lost
+
+
+def test_who_asks_does_not_wait_for_a_head_that_went() -> None:
+    went = threading.Event()
+    assert in_time(lambda: 7, PATIENCE) == 7
+    assert in_time(went.wait, 0.05) is None
+    went.set()
