@@ -38,7 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     arguments = json.loads(sys.argv[1])
-    print(os.getpid(), flush=True)
+    print("pid", os.getpid(), file=sys.stderr, flush=True)
     register()
     toys = Toys(arguments["workspace"], Path(arguments["marks"]))
     try:

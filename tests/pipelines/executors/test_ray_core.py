@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -134,8 +135,8 @@ def test_a_local_ray_leaves_nothing_behind(toys: Toys, tmp_path: Path) -> None:
     temporary.mkdir()
     clean = dict.fromkeys(("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"), "") | {"HOME": str(home), "TMPDIR": str(temporary)}
     done = driver(toys, clean, fields={"shards": 3})
-    *_, pid, made = done.stdout.split("\n")[:-1]
-    assert made == "made 7", done.stderr
+    assert done.stdout.splitlines()[-1] == "made 7", done.stderr
+    (pid,) = re.findall(r"^pid (\d+)$", done.stderr, re.MULTILINE)
     assert not (home / ".ray").exists()
     assert list(Path("/tmp").glob(f"spp-*/session_*_{pid}")) == []  # others may have theirs
     assert list(temporary.glob("spp-*")) == []
