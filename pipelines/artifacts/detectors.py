@@ -114,12 +114,6 @@ class Detector:
     regression_features: WindowFeatures | None
     regressors: Mapping[str, BoxRegressor]
 
-    @property
-    def scales(self) -> tuple[int, ...]:
-        """All scales whose maps it reads."""
-        more = self.regression_features.scales if self.regression_features else ()
-        return tuple(sorted({*self.features.scales, *more}))
-
     def regress(
         self,
         maps: Maps,
@@ -131,7 +125,7 @@ class Detector:
         """Move windows of an image by the regressors of their categories; each distinct window is pooled once.
 
         Args:
-            maps: The image's, at every scale of `scales`.
+            maps: The image's, at every scale that its features take.
             image_wh: Width and height in pixels.
             windows: `[n, 4]` pixels, all of the image.
             rows: `[m]`, which of them to move; one may come several times.

@@ -104,7 +104,7 @@ def test_the_info_tells_everything(chain) -> None:
 
 def test_without_regressors(chain, image) -> None:
     plain = read_detector(chain.artifact("svms"), None, chain.artifact("maps"))
-    assert plain.scales == SCALES
+    assert plain.features.scales == SCALES
     assert regressed(plain, "car", image, image.windows) is None
 
 
