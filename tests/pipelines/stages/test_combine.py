@@ -59,7 +59,7 @@ def scored(chain: Chain, step: str, shard: str) -> dict[str, tuple]:
     """A member's windows with every category's score, and what regresses them, by image."""
     (source,) = DetectorSource.of_detections(chain.artifact(step))
     detector = read_detector(source.svms, source.regressors, source.maps)
-    inputs = ShardInputs(chain.artifact("images"), source.windows, source.maps, detector.scales)
+    inputs = ShardInputs(chain.artifact("images"), source.windows, source.maps, source.scales)
     found = {}
     for image in inputs.open(shard)[0]:
         scores = detector.svms.scores(detector.features(image.maps, image.image_wh, image.windows)).numpy()
