@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -20,9 +19,7 @@ from pipelines.engine.workspace import Output
 from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.reading import ScaleField, map_unit, parse_map_unit, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
-from sppnet.errors import DataError
-from sppnet.images.network_input import prepare_image
-from sppnet.networks.backbones import Backbone
+from sppnet.networks.map_maker import MapInputs, MapMaker, require_finite_map
 from sppnet.sizes import Size
 
 
@@ -61,13 +58,10 @@ class Extract(PerShardStage[ExtractConfig]):
         require_ingested(config.splits, inputs)
 
     @cached_property
-    def _device(self) -> torch.device:
-        return choose_device(self.config.device, self.spec.step)
-
-    @cached_property
-    def _backbone(self) -> Backbone:
-        backbone = read_backbone(self.input("backbone")).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return backbone.eval()  # type: ignore[no-any-return]
+    def _maker(self) -> MapMaker:
+        config = self.config
+        backbone = read_backbone(self.input("backbone")).to(choose_device(config.device, self.spec.step))
+        return MapMaker(backbone, config.precision, getattr(torch, config.dtype))
 
     def prepare(self) -> None:
         """Check that each scale gives a map, and record the backbone's identity beside the maps."""
@@ -102,21 +96,11 @@ class Extract(PerShardStage[ExtractConfig]):
         data = encode_maps(rows())
         return work.output(data, ".parquet", work.done, {"images": work.done, "raw_bytes": raw_bytes})
 
-    def _prepare(self, record: ImageRecord, scale: int, *, flipped: bool) -> torch.Tensor:
+    def _prepare(self, record: ImageRecord, scale: int, *, flipped: bool) -> MapInputs:
         """Decode, mirror and resize an image, on a thread."""
-        backbone = self._backbone
-        pixels = decode_for_scale(record, scale, self.config.max_pixels)
-        if flipped:  # before all else: the map is to the last bit that of a mirrored image in its own right
-            pixels = np.ascontiguousarray(pixels[:, ::-1])
-        return prepare_image(pixels, scale, backbone.preprocessing, self._device, mean_image=backbone.mean_image)
+        return self._maker.prepare(decode_for_scale(record, scale, self.config.max_pixels), (scale,), flipped=flipped)
 
-    @torch.inference_mode()
-    def _convolve(self, record: ImageRecord, image: torch.Tensor, scale: int) -> MapRow:
-        lower = self.config.precision == "bfloat16"
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=lower):
-            found = self._backbone(image)[0]
-        values = found.permute(1, 2, 0).contiguous().to(getattr(torch, self.config.dtype)).cpu()
-        array = values.numpy()
-        if not np.isfinite(array).all():
-            raise DataError("nan-features", f"the map at scale {scale} holds values that are not finite")
-        return MapRow(record.key, scale, record.size, array)
+    def _convolve(self, record: ImageRecord, image: MapInputs, scale: int) -> MapRow:
+        (found,) = self._maker([image])
+        require_finite_map(found[scale], scale)
+        return MapRow(record.key, scale, record.size, found[scale].cpu().numpy())
