@@ -19,7 +19,8 @@ from pipelines.engine.workspace import Output
 from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.reading import ScaleField, map_unit, parse_map_unit, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
-from sppnet.networks.map_maker import MapInputs, MapMaker, require_finite_map
+from sppnet.arrays import Pixels
+from sppnet.networks.map_maker import MapMaker, require_finite_map
 from sppnet.sizes import Size
 
 
@@ -83,24 +84,20 @@ class Extract(PerShardStage[ExtractConfig]):
         scale, shard, flipped = parse_map_unit(unit)
         records, earlier = read_images(self.input("images"), shard)
         work = self.work(shard, earlier)
-        prepare = partial(self._prepare, scale=scale, flipped=flipped)
-        convolve = partial(self._convolve, scale=scale)
+        decode = partial(decode_for_scale, scale=scale, max_pixels=self.config.max_pixels)
+        convolve = partial(self._convolve, scale=scale, flipped=flipped)
         raw_bytes = 0
 
         def rows() -> Iterator[MapRow]:
             nonlocal raw_bytes
-            for row in work.each_prepared(records, prepare, convolve, self.config.ahead):
+            for row in work.each_prepared(records, decode, convolve, self.config.ahead):
                 raw_bytes += row.map.nbytes
                 yield row
 
         data = encode_maps(rows())
         return work.output(data, ".parquet", work.done, {"images": work.done, "raw_bytes": raw_bytes})
 
-    def _prepare(self, record: ImageRecord, scale: int, *, flipped: bool) -> MapInputs:
-        """Decode, mirror and resize an image, on a thread."""
-        return self._maker.prepare(decode_for_scale(record, scale, self.config.max_pixels), (scale,), flipped=flipped)
-
-    def _convolve(self, record: ImageRecord, image: MapInputs, scale: int) -> MapRow:
-        (found,) = self._maker([image])
+    def _convolve(self, record: ImageRecord, image: Pixels, scale: int, *, flipped: bool) -> MapRow:
+        (found,) = self._maker([image], (scale,), flipped=flipped)
         require_finite_map(found[scale], scale)
         return MapRow(record.key, scale, record.size, found[scale].cpu().numpy())

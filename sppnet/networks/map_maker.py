@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,17 +12,6 @@ from sppnet.errors import DataError
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.network import Precision
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MapInputs:
-    """An image as the convolutions take it.
-
-    Attributes:
-        by_scale: `[1, 3, h, w]` float32, preprocessed, by the short side in pixels.
-    """
-
-    by_scale: Mapping[int, torch.Tensor]
 
 
 class MapMaker:
@@ -40,38 +28,35 @@ class MapMaker:
     def __init__(
         self, backbone: Backbone, precision: Precision = "float32", dtype: torch.dtype = torch.float16
     ) -> None:
-        self.backbone: Backbone = backbone.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.backbone: Backbone = backbone.to(memory_format=torch.channels_last).eval()
         self.precision = precision
         self.dtype = dtype
         self.device = next(backbone.parameters()).device
 
-    def prepare(self, image: Pixels, scales: Sequence[int], *, flipped: bool = False) -> MapInputs:
-        """Resize and normalise an image; may run on any thread.
+    @torch.inference_mode()
+    def __call__(
+        self, images: Sequence[Pixels], scales: Sequence[int], *, flipped: bool = False
+    ) -> list[dict[int, torch.Tensor]]:
+        """Convolve images; each is resized to a scale when its turn comes.
 
         Args:
-            image: RGB `[H, W, 3]` in its own size.
+            images: RGB, uint8 `[H, W, 3]`, in their own sizes.
             scales: Short sides in pixels.
-            flipped: Whether the mirrored image is wanted.
-        """
-        if flipped:  # before all else: the map is to the last bit that of a mirrored image in its own right
-            image = np.ascontiguousarray(image[:, ::-1])
-        known = self.backbone.preprocessing, self.device
-        mean = self.backbone.mean_image
-        return MapInputs({scale: prepare_image(image, scale, *known, mean_image=mean) for scale in scales})
-
-    @torch.inference_mode()
-    def __call__(self, images: Sequence[MapInputs]) -> list[dict[int, torch.Tensor]]:
-        """Convolve images.
+            flipped: Whether the mirrored images' maps are wanted. They are to the last bit those of a mirrored image
+                in its own right.
 
         Returns:
             Of each image its maps by scale: `[H, W, C]` of `dtype`, contiguous, on the device.
         """
-        return [{scale: self._convolve(values) for scale, values in image.by_scale.items()} for image in images]
+        if flipped:
+            images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+        return [{scale: self._convolve(image, scale) for scale in scales} for image in images]
 
-    def _convolve(self, values: torch.Tensor) -> torch.Tensor:
-        lower = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower):
-            found = self.backbone(values)[0]
+    def _convolve(self, image: Pixels, scale: int) -> torch.Tensor:
+        backbone = self.backbone
+        values = prepare_image(image, scale, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+            found: torch.Tensor = backbone(values)[0]
         return found.permute(1, 2, 0).contiguous().to(self.dtype)
 
 

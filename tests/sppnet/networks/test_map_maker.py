@@ -27,7 +27,7 @@ def backbone():
 def test_maps_are_the_convolutions(backbone) -> None:
     image = drawn(0, 120, 90)
     maker = MapMaker(backbone, "float32", torch.float32)
-    (found,) = maker([maker.prepare(image, SCALES)])
+    (found,) = maker([image], SCALES)
     for scale in SCALES:
         with torch.inference_mode():
             plain = backbone(prepare_image(image, scale, backbone.preprocessing))[0].permute(1, 2, 0)
@@ -40,9 +40,9 @@ def test_maps_are_the_convolutions(backbone) -> None:
 def test_company_changes_no_bit(backbone, precision) -> None:
     maker = MapMaker(backbone, precision)
     images = [drawn(seed, *shape) for seed, shape in enumerate([(100, 140), (100, 140), (130, 100), (100, 140)])]
-    together = maker([maker.prepare(image, SCALES) for image in images])
+    together = maker(images, SCALES)
     for image, maps in zip(images, together, strict=True):
-        (alone,) = maker([maker.prepare(image, SCALES)])
+        (alone,) = maker([image], SCALES)
         for scale in SCALES:
             assert torch.equal(alone[scale], maps[scale])
             assert maps[scale].dtype == torch.float16
@@ -51,8 +51,8 @@ def test_company_changes_no_bit(backbone, precision) -> None:
 def test_flipped_is_the_mirrored_image(backbone) -> None:
     image = drawn(3, 100, 131)
     maker = MapMaker(backbone)
-    (flipped,) = maker([maker.prepare(image, SCALES, flipped=True)])
-    (mirrored,) = maker([maker.prepare(image[:, ::-1], SCALES)])
+    (flipped,) = maker([image], SCALES, flipped=True)
+    (mirrored,) = maker([image[:, ::-1]], SCALES)
     assert all(torch.equal(flipped[scale], mirrored[scale]) for scale in SCALES)
 
 
