@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pipelines.engine.executor import Job, OpenPhase
 from pipelines.engine.stage import Resources
-from pipelines.engine.work import run_unit
+from pipelines.engine.work import run_units
 from pipelines.engine.workspace import Commit
 from pipelines.executors.capacity import Amounts, Capacity
 from pipelines.executors.task_pool import TaskFailedError
@@ -94,7 +94,7 @@ class SimulatedCluster:
             self._step()
         return found
 
-    def news(self, task: Any) -> Commit | None:
+    def news(self, task: Any) -> tuple[Commit, ...] | None:
         """See `TaskCluster.news`; a unit is made when its end is told."""
         what = task.news.pop(0)
         if what == "started":
@@ -102,9 +102,9 @@ class SimulatedCluster:
         if what == "lost":
             raise TaskFailedError("infrastructure", "NodeDiedError: the node is gone")
         start = time.process_time()
-        commit = run_unit(task.job.phase.spec, task.job.unit)
+        commits = run_units(task.job.phase.spec, task.job.units)
         self.worker_seconds += time.process_time() - start
-        return commit
+        return commits
 
     def cancel(self, task: Any) -> None:
         """See `TaskCluster.cancel`."""

@@ -42,13 +42,20 @@ class OpenPhase:
 
 
 class Job(NamedTuple):
-    """A unit that is handed out."""
+    """What is handed out: a unit, with those others that are made with it at one go."""
 
     phase: OpenPhase
     unit: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """All its units."""
+        return (self.unit, *self.others)
 
 
 Outcome: TypeAlias = Commit | UnitFailure
+"""What came of one unit."""
 
 
 class WorkQueue(Protocol):
@@ -80,6 +87,8 @@ class Executor(Protocol):
 
     def run(self, queue: WorkQueue) -> Generator[tuple[Job, Outcome], None, None]:
         """Make units until none is ready and none is at work; yield each one's commit or failure as it ends.
+
+        A job of several units is yielded once for each.
 
         Closing the iterator ends what is at work.
 

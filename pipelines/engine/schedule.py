@@ -47,7 +47,11 @@ class Observer(Protocol):
 
 @dataclass(eq=False)
 class _Phase:
-    """A phase that is at work: its units wait, are ready (a heap, in the phase's order), or are handed out."""
+    """A phase that is at work: its units wait, are ready (a heap, in the phase's order), or are handed out.
+
+    `bundles` has the ready units that are made together, by what they have in common; `taken` those that were handed
+    out with another and are still in the heap, never at its top.
+    """
 
     step: _Step
     open: OpenPhase
@@ -55,12 +59,26 @@ class _Phase:
     place: dict[str, int]
     ready: list[int] = field(default_factory=list)
     missing: dict[str, int] = field(default_factory=dict)
+    bundles: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    taken: set[str] = field(default_factory=set)
 
     def make_ready(self, unit: str) -> None:
         heapq.heappush(self.ready, self.place[unit])
+        if (name := self.step.stage.bundle(unit)) is not None:
+            self.bundles[name].add(unit)
 
     def first(self) -> str:
         return self.open.phase.units[self.ready[0]]
+
+    def take(self) -> Job:
+        """Take the first unit that is ready, and those that are made with it and are ready too."""
+        unit = self.open.phase.units[heapq.heappop(self.ready)]
+        name = self.step.stage.bundle(unit)
+        others = self.bundles.pop(name) - {unit} if name is not None else set()
+        self.taken |= others
+        while self.ready and self.first() in self.taken:
+            self.taken.remove(self.open.phase.units[heapq.heappop(self.ready)])
+        return Job(self.open, unit, tuple(sorted(others, key=self.place.__getitem__)))
 
 
 @dataclass(eq=False)
@@ -141,8 +159,7 @@ class Schedule:
         chosen = candidates[0]
         if feeding is not None:
             chosen = next((phase for phase in candidates if self._feeds(phase, feeding)), chosen)
-        unit = chosen.open.phase.units[heapq.heappop(chosen.ready)]
-        return Job(chosen.open, unit)
+        return chosen.take()
 
     def _feeds(self, phase: _Phase, starves: Callable[[OpenPhase], bool]) -> bool:
         """Tell whether a phase's next unit is all that some unit of a starving phase waits for."""
@@ -167,7 +184,7 @@ class Schedule:
         else:
             self._observer.unit_done(step.planned, job.phase.phase, outcome)
             self._commit(step.artifact, outcome)
-        phase.left.discard(job.unit)
+        phase.left.discard(outcome.unit)
         if not phase.left:
             self._end_phase(phase)
             self.open()

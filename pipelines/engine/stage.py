@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -269,6 +269,10 @@ class Stage(ABC, Generic[C]):
         """Return the artifacts and their units that a unit reads, of the inputs that are `streamed`."""
         return ()
 
+    def bundle(self, unit: str) -> str | None:
+        """Name what the units of a phase have in common that one task had better make together; None: each alone."""
+        return None
+
     @abstractmethod
     def phases(self) -> list[Phase]:
         """Return the phases in order. They must follow from the config, the inputs and the images' manifest only."""
@@ -276,6 +280,10 @@ class Stage(ABC, Generic[C]):
     @abstractmethod
     def run(self, unit: str) -> Output:
         """Make one unit. It is pure: the same unit gives the same output on any machine."""
+
+    def run_together(self, units: Sequence[str]) -> Mapping[str, Output]:
+        """Make several units of one `bundle`, each as `run` would; by name."""
+        return {unit: replace(self.run(unit), share=1 / len(units)) for unit in units}
 
 
 def _unlike(name: str, before: Look, now: Look) -> bool:

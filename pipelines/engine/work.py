@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Stage, StageSpec
 from pipelines.engine.workspace import Commit
+
+_PUBLISHERS = 4
 
 
 def build_stage(spec: StageSpec) -> Stage[Any]:
@@ -32,3 +36,19 @@ def run_unit(spec: StageSpec, unit: str) -> Commit:
     start = time.perf_counter()
     output = stage.run(unit)
     return stage.artifact.publish(unit, output, time.perf_counter() - start)
+
+
+def run_units(spec: StageSpec, units: Sequence[str]) -> tuple[Commit, ...]:
+    """Run the units of a job, mostly one, and commit them; several are made together."""
+    if len(units) == 1:
+        return (run_unit(spec, units[0]),)
+    stage = cached_stage(spec)
+    start = time.perf_counter()
+    outputs = stage.run_together(units)
+    seconds = time.perf_counter() - start
+
+    def publish(unit: str) -> Commit:
+        return stage.artifact.publish(unit, outputs[unit], seconds * outputs[unit].share)
+
+    with ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publish") as pool:
+        return tuple(pool.map(publish, units))

@@ -61,6 +61,7 @@ class Output:
         done: How many keys of the unit are in the data object.
         quarantined: Keys set aside, by this stage or an earlier one.
         metrics: Small figures for status and report, JSON values only.
+        share: Part of the work's time that went into it, where several units were made together.
     """
 
     data: bytes | None
@@ -69,6 +70,7 @@ class Output:
     done: int
     quarantined: tuple[Quarantined, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_line
 from pipelines.engine.machine import gpus_for
 from pipelines.engine.stage import Needs, Phase, StageSpec
-from pipelines.engine.work import build_stage, run_unit
+from pipelines.engine.work import build_stage, run_units
 from pipelines.engine.workspace import Commit
 from pipelines.training.loop import train_unit
 from pipelines.training.workers import LocalWorker
@@ -27,20 +27,22 @@ class LocalExecutor:
         for needs in queue.needs():
             _check(needs)
         while (job := queue.take(lambda _: True)) is not None:
-            yield job, self._outcome(job)
+            for outcome in self._outcomes(job):
+                yield job, outcome
 
-    def _outcome(self, job: Job) -> Outcome:
-        spec, unit = job.phase.spec, job.unit
+    def _outcomes(self, job: Job) -> Sequence[Outcome]:
+        spec = job.phase.spec
         try:
             with gpus_for(job.phase.phase.resources):
-                return run_unit(spec, unit)
+                return run_units(spec, job.units)
         except ConfigError:
             raise
         except SppError as error:
-            return UnitFailure(unit, one_line(error), 1, corrupt=isinstance(error, ArtifactError))
+            corrupt = isinstance(error, ArtifactError)
+            return [UnitFailure(unit, one_line(error), 1, corrupt=corrupt) for unit in job.units]
         except Exception as error:  # the worker boundary: one bad unit must not stop the others
-            logger.exception("unit failed step=%s unit=%s", spec.step, unit)
-            return UnitFailure(unit, one_line(error), 1)
+            logger.exception("unit failed step=%s unit=%s", spec.step, job.unit)
+            return [UnitFailure(unit, one_line(error), 1) for unit in job.units]
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
         """Train with one worker in this process."""

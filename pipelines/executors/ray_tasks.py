@@ -63,7 +63,7 @@ class RayTasks:
 
     def submit(self, prepared: Any, job: Job) -> Hashable:
         """See `TaskCluster.submit`."""
-        task: Hashable = prepared.remote(job.phase.spec, job.unit)
+        task: Hashable = prepared.remote(job.phase.spec, job.units)
         self._specs[task] = job.phase.spec
         return task
 
@@ -79,11 +79,11 @@ class RayTasks:
             ready += ray.wait(waiting, num_returns=len(waiting), timeout=0)[0]
         return tuple(ready)
 
-    def news(self, task: Any) -> Commit | None:
+    def news(self, task: Any) -> tuple[Commit, ...] | None:
         """See `TaskCluster.news`."""
         ray = import_ray()
         try:
-            found: Commit | None = ray.get(next(task), timeout=_FETCH_SECONDS)
+            found: tuple[Commit, ...] | None = ray.get(next(task), timeout=_FETCH_SECONDS)
         except (StopIteration, ray.exceptions.RayError) as error:
             raise _judge(error, self._specs.pop(task)) from error
         if found is not None:

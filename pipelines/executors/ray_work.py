@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.engine.activity import Activity
 from pipelines.engine.stage import StageSpec
-from pipelines.engine.work import run_unit
+from pipelines.engine.work import run_units
 from pipelines.engine.workspace import Commit
 from pipelines.executors.versions import check_version
 
@@ -20,16 +20,16 @@ def import_ray() -> Any:
     return ray
 
 
-def work(spec: StageSpec, unit: str) -> Iterator[Commit | None]:
-    """Make a unit. The first item says that the task has started, which a queued one has not; then the commit."""
+def work(spec: StageSpec, units: tuple[str, ...]) -> Iterator[tuple[Commit, ...] | None]:
+    """Make units. The first item says that the task has started, which a queued one has not; then their commits."""
     yield None
     check_version()
     activity = Activity()
     try:
-        commit = run_unit(spec, unit)
+        commits = run_units(spec, units)
     finally:
         _worker_metrics().count(spec.step, activity)
-    yield commit
+    yield commits
 
 
 @cache

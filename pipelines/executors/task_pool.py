@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pipelines.engine.executor import Job, OpenPhase, Outcome, WorkQueue
@@ -64,8 +64,8 @@ class TaskCluster(Protocol):
     def wait(self, tasks: Sequence[Hashable], seconds: float) -> Sequence[Hashable]:
         """Return the tasks that have news, at least one unless the time is over before."""
 
-    def news(self, task: Hashable) -> Commit | None:
-        """Take a task's news: None that it has started, then its unit's commit.
+    def news(self, task: Hashable) -> tuple[Commit, ...] | None:
+        """Take a task's news: None that it has started, then the commits of its units.
 
         Raises:
             TaskFailedError: It ended without one.
@@ -234,17 +234,17 @@ class TaskPool:
             attempt = self._in_flight[task]
             job = attempt.job
             try:
-                commit = self._cluster.news(task)
+                commits = self._cluster.news(task)
             except TaskFailedError as error:
                 self._forget(task)
                 yield from self._failed(job, error.kind, error.reason)
                 continue
-            if commit is None:
+            if commits is None:
                 attempt.started = self._cluster.now()
             else:
                 self._forget(task)
                 self._close(job)
-                yield job, commit
+                yield from ((job, commit) for commit in commits)
 
     def _expire(self) -> Iterator[tuple[Job, Outcome]]:
         """Issue late units again; end tasks that are twice as late, or that never started."""
@@ -276,9 +276,9 @@ class TaskPool:
         logger.warning("unit try failed step=%s unit=%s kind=%s reason=%s", step, job.unit, kind, reason)
         self._metrics.count_retry(job.phase, kind)
         self._book.count_failure(job, kind, reason)
-        if kind == "infrastructure" and (commit := _committed(tasks, job.unit)) is not None:
+        if kind == "infrastructure" and (commits := _committed(tasks, job)):
             self._close(job)
-            yield job, commit
+            yield from ((job, commit) for commit in commits)
             return
         others = any(a.job == job and not a.expired for a in self._in_flight.values())
         if others or self._book.is_waiting(job):
@@ -288,7 +288,7 @@ class TaskPool:
             self._book.retry(job, self._cluster.now(), at_once=at_once)
             return
         self._close(job)
-        yield job, failure
+        yield from ((job, replace(failure, unit=unit)) for unit in job.units)
 
     def _close(self, job: Job) -> None:
         """End the account of a unit and every try of it."""
@@ -307,8 +307,9 @@ class TaskPool:
         self._cluster.cancel(task)
 
 
-def _committed(tasks: _PhaseTasks, unit: str) -> Commit | None:
+def _committed(tasks: _PhaseTasks, job: Job) -> list[Commit]:
+    """Return the commits of a job's units; none if one is not there."""
     try:
-        return tasks.artifact.commit(unit)
+        return [tasks.artifact.commit(unit) for unit in job.units]
     except (ArtifactError, StoreUnreachableError):
-        return None
+        return []

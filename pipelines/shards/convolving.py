@@ -15,6 +15,7 @@ from pipelines.shards.reading import decode_record
 from sppnet.arrays import Pixels
 from sppnet.errors import DataError
 from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 
 class ConvolvingConfig(GpuFields):
@@ -38,21 +39,24 @@ class ConvolvingConfig(GpuFields):
         return replace(found, gpus=0) if self.device == "cpu" else found
 
 
-def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> Pixels:
-    """Decode an image that will be resized.
+def check_scale(size: Size, scale: int, max_pixels: int) -> None:
+    """Raise `DataError` `too-large` for an image that has more pixels at a scale: a long, thin one grows far.
 
     Args:
-        record: The image.
-        scale: The largest short side in pixels that it will be resized to.
+        size: Of the image, pixels.
+        scale: The short side in pixels that it will be resized to.
         max_pixels: Most pixels that it may then have.
+    """
+    resized = resized_size(size, scale)
+    if math.prod(resized) > max_pixels:
+        raise DataError("too-large", f"{resized} pixels at scale {scale}, the limit is {max_pixels} pixels")
 
-    Returns:
-        RGB `[H, W, 3]` in its own size.
+
+def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> Pixels:
+    """Decode an image, RGB `[H, W, 3]` in its own size, that will be resized to at most a scale.
 
     Raises:
-        DataError: `too-large`: a long, thin image grows far beyond its own size; or what `decode_image` raises.
+        DataError: What `check_scale` or `decode_image` raises.
     """
-    size = resized_size(record.size, scale)
-    if math.prod(size) > max_pixels:
-        raise DataError("too-large", f"{size} pixels at scale {scale}, the limit is {max_pixels} pixels")
+    check_scale(record.size, scale, max_pixels)
     return decode_record(record)

@@ -1,4 +1,4 @@
-"""Reading ahead: what comes next is made on threads while something is at work, so that nothing waits for it."""
+"""Reading ahead and writing behind, on threads, so that the work at hand waits for neither."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import repeat
-from typing import Generic, TypeVar
+from queue import Full, Queue
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+_LOOK_SECONDS = 0.2
+"""How often a thread that takes nothing is looked at: it may have failed."""
 
 
 def prepared_ahead(items: Iterable[T], prepare: Callable[[T], R], ahead: int) -> Iterator[tuple[T, Future[R]]]:
@@ -84,3 +87,45 @@ class NumberedAhead(Generic[R]):
     def close(self) -> None:
         """End the thread after the value at hand."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+class Behind(Generic[T, R]):
+    """Items that a thread consumes while the next are made; to be used in a `with` block.
+
+    Args:
+        consume: Consumes the items, on the thread.
+        waiting: How many items may wait; `put` waits for room.
+        name: Of the thread.
+    """
+
+    _END: Any = object()
+
+    def __init__(self, consume: Callable[[Iterator[T]], R], waiting: int, name: str) -> None:
+        self._items: Queue[T] = Queue(waiting)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._result = self._thread.submit(consume, iter(self._items.get, self._END))
+
+    def __enter__(self) -> Behind[T, R]:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the thread, whatever it has consumed."""
+        if not self._result.done():
+            self.put(self._END)
+        self._thread.shutdown(wait=True)
+
+    def put(self, item: T) -> None:
+        """Hand over an item; what `consume` raised comes out here."""
+        while not self._result.done():
+            try:
+                self._items.put(item, timeout=_LOOK_SECONDS)
+            except Full:
+                continue
+            return
+        self._result.result()
+
+    def result(self) -> R:
+        """Return what `consume` made of all items, or raise what it raised."""
+        self.put(self._END)
+        return self._result.result()

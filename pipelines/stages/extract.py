@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property, partial
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -13,15 +17,21 @@ from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.networks import read_backbone
 from pipelines.artifacts.windows_and_maps import MapRow, encode_maps
+from pipelines.engine.activity import busy
 from pipelines.engine.machine import choose_device
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
-from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
-from pipelines.shards.reading import ScaleField, map_unit, parse_map_unit, read_images
+from pipelines.shards.convolving import ConvolvingConfig, check_scale
+from pipelines.shards.keys import ShardWork
+from pipelines.shards.read_ahead import Behind, prepared_ahead
+from pipelines.shards.reading import ScaleField, decode_record, map_unit, parse_map_unit, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.arrays import Pixels
 from sppnet.networks.map_maker import MapMaker, require_finite_map
 from sppnet.sizes import Size
+
+_WAITING = 2
+"""Maps that wait to be encoded, a scale."""
 
 
 class ExtractConfig(ConvolvingConfig):
@@ -79,25 +89,63 @@ class Extract(PerShardStage[ExtractConfig]):
         units = tuple(map_unit(scale, unit, flipped=way) for scale in scales for way in ways for unit in shards)
         return [Phase("extract", units, self.config.resources())]
 
+    def bundle(self, unit: str) -> str:
+        """Return the shard: its images are decoded once for all scales."""
+        return parse_map_unit(unit)[1]
+
     def run(self, unit: str) -> Output:
         """Convolve a shard's images at one scale."""
-        scale, shard, flipped = parse_map_unit(unit)
+        return self.run_together((unit,))[unit]
+
+    def run_together(self, units: Sequence[str]) -> dict[str, Output]:
+        """Convolve a shard's images, decoded once, at several scales, mirrored or not."""
+        shard = parse_map_unit(units[0])[1]
         records, earlier = read_images(self.input("images"), shard)
-        work = self.work(shard, earlier)
-        decode = partial(decode_for_scale, scale=scale, max_pixels=self.config.max_pixels)
-        convolve = partial(self._convolve, scale=scale, flipped=flipped)
-        raw_bytes = 0
+        aside = {entry.key for entry in earlier}
+        with ExitStack() as threads:
+            makers = [_UnitMaker(self._maker, self.config, unit, self.work(shard, earlier)) for unit in units]
+            for maker in makers:
+                threads.enter_context(maker.encoder)
+            wanted = (record for record in records if record.key not in aside)
+            for record, image in prepared_ahead(wanted, decode_record, self.config.ahead):
+                with busy("decode_wait"):
+                    wait([image])
+                for maker in makers:
+                    maker.add(record, image)
+            seconds = sum(maker.seconds for maker in makers)
+            return {maker.unit: maker.output(seconds) for maker in makers}
 
-        def rows() -> Iterator[MapRow]:
-            nonlocal raw_bytes
-            for row in work.each_prepared(records, decode, convolve, self.config.ahead):
-                raw_bytes += row.map.nbytes
-                yield row
 
-        data = encode_maps(rows())
-        return work.output(data, ".parquet", work.done, {"images": work.done, "raw_bytes": raw_bytes})
+class _UnitMaker:
+    """A shard's maps at one scale in the making: each is encoded, on a thread, while the next is convolved."""
 
-    def _convolve(self, record: ImageRecord, image: Pixels, scale: int, *, flipped: bool) -> MapRow:
-        (found,) = self._maker([image], (scale,), flipped=flipped)
+    def __init__(self, maker: MapMaker, config: ExtractConfig, unit: str, work: ShardWork) -> None:
+        self.unit = unit
+        self.encoder = Behind(encode_maps, waiting=_WAITING, name="encode-maps")
+        self.seconds = 0.0
+        self._scale, _, self._flipped = parse_map_unit(unit)
+        self._maker, self._max_pixels, self._work = maker, config.max_pixels, work
+        self._raw_bytes = 0
+
+    def add(self, record: ImageRecord, image: Future[Pixels]) -> None:
+        """Convolve an image, unless it has to be set aside."""
+        start = time.perf_counter()
+        for row in self._work.each([record], lambda record: self._convolve(record, image)):
+            self._raw_bytes += row.map.nbytes
+            self.encoder.put(row)
+        self.seconds += time.perf_counter() - start
+
+    def _convolve(self, record: ImageRecord, image: Future[Pixels]) -> MapRow:
+        scale = self._scale
+        check_scale(record.size, scale, self._max_pixels)
+        (found,) = self._maker([image.result()], (scale,), flipped=self._flipped)
         require_finite_map(found[scale], scale)
         return MapRow(record.key, scale, record.size, found[scale].cpu().numpy())
+
+    def output(self, seconds: float) -> Output:
+        """Return what was made; `seconds` are those of all units that were made together."""
+        data, work = self.encoder.result(), self._work
+        figures = {"images": work.done, "raw_bytes": self._raw_bytes}
+        return replace(
+            work.output(data, ".parquet", work.done, figures), share=self.seconds / seconds if seconds else 1
+        )

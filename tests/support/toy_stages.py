@@ -132,6 +132,7 @@ class HalvesConfig(StageConfig):
     shards: Annotated[tuple[int, ...], COVERAGE] = (0, 1, 2)
     marks: Annotated[str, RUNTIME] = ""
     gpus: Annotated[float, RUNTIME] = 0.0
+    together: Annotated[int, RUNTIME] = 1
 
 
 class Halves(Stage[HalvesConfig]):
@@ -144,6 +145,11 @@ class Halves(Stage[HalvesConfig]):
 
     def reads(self, unit: str) -> list[tuple[str, str]]:
         return [(self.input("numbers").name, unit)]
+
+    def bundle(self, unit: str) -> str | None:
+        """Name so many shards that follow one another."""
+        together = self.config.together
+        return str(int(unit.rpartition("/")[2]) // together) if together > 1 else None
 
     def phases(self) -> list[Phase]:
         units = tuple(f"all/{number:06d}" for number in self.config.shards)

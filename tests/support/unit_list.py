@@ -49,4 +49,4 @@ class Backwards(LocalExecutor):
             while (job := queue.take(lambda _: True)) is not None:
                 taken.append(job)
             for job in reversed(taken):
-                yield job, self._outcome(job)
+                yield from ((job, outcome) for outcome in self._outcomes(job))

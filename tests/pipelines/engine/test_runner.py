@@ -191,8 +191,8 @@ def test_a_failed_unit_keeps_the_finished_ones(toys: Toys) -> None:
 
 def test_many_failures_are_told_in_one_line(toys: Toys) -> None:
     class Failing(LocalExecutor):
-        def _outcome(self, job: Any) -> UnitFailure:
-            return UnitFailure(job.unit, "no", 2)
+        def _outcomes(self, job: Any) -> list[UnitFailure]:
+            return [UnitFailure(job.unit, "no", 2)]
 
     with pytest.raises(IncompleteError) as caught:
         toys.run(Failing(), shards=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
@@ -115,7 +115,8 @@ def test_units_that_a_starving_phase_waits_for_come_first(toys: Toys) -> None:
     def take(feeding: Any = None) -> str:
         job = schedule.take(lambda phase: not on_gpu(phase), feeding)
         assert job is not None
-        schedule.settle(job, LocalExecutor()._outcome(job))
+        for outcome in LocalExecutor()._outcomes(job):
+            schedule.settle(job, outcome)
         return job.phase.spec.step
 
     assert [take(), take()] == ["count", "half"]
@@ -149,16 +150,70 @@ class Shuffled(LocalExecutor):
                 if job is not None:
                     held.append(job)
             job = held.pop(self.random.randrange(len(held)))
-            yield job, self._outcome(job)  # an ArtifactError, if what it reads were missing
+            # An ArtifactError, if what it reads were missing.
+            yield from ((job, outcome) for outcome in self._outcomes(job))
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10_000), total=st.booleans())
+@given(seed=st.integers(0, 10_000), total=st.booleans(), together=st.integers(1, 3))
 def test_whatever_the_order_nothing_is_made_before_what_it_reads(
-    toys: Toys, tmp_path_factory: pytest.TempPathFactory, seed: int, total: bool
+    toys: Toys, tmp_path_factory: pytest.TempPathFactory, seed: int, total: bool, together: int
 ) -> None:
     toys.workspace = str(tmp_path_factory.mktemp("shuffled"))
-    recorder = run(toys, steps_of(toys, total=total), Shuffled(seed))
+    steps = steps_of(toys, total=total)
+    steps["half"]["together"] = together
+    recorder = run(toys, steps, Shuffled(seed))
     assert recorder.failed == []
     assert len(set(recorder.done)) == len(recorder.done) == (13 if total else 9)
     assert len(recorder.summaries) == (4 if total else 3)
+
+
+class Noting(LocalExecutor):
+    """Notes which units are handed out together."""
+
+    def __init__(self) -> None:
+        self.handed: list[tuple[str, ...]] = []
+
+    def _outcomes(self, job: Job) -> Sequence[Outcome]:
+        self.handed.append(job.units)
+        return super()._outcomes(job)
+
+
+def bundled(toys: Toys, together: int, shards: int) -> dict[str, Any]:
+    steps = steps_of(toys)
+    steps["count"]["shards"] = shards
+    steps["half"] |= {"shards": list(range(shards)), "together": together}
+    return {name: steps[name] for name in ("count", "half")}
+
+
+def test_what_is_made_together_is_handed_out_together(toys: Toys) -> None:
+    steps, units = bundled(toys, 2, 5), [f"all/{number:06d}" for number in range(5)]
+    run(toys, {"count": steps["count"]})
+    executor = Noting()
+    recorder = run(toys, steps, executor)
+    assert executor.handed == [(units[0], units[1]), (units[2], units[3]), (units[4],)]
+    assert recorder.done == [("half", unit) for unit in units]
+
+
+def test_only_what_is_missing_of_a_bundle_is_made(toys: Toys) -> None:
+    run(toys, bundled(toys, 1, 3))
+    half = Workspace.open(toys.workspace).artifact(engine_of(toys, bundled(toys, 3, 3)).steps[1].spec.artifact)
+    made = {unit: half.read(unit) for unit in UNITS}
+    for unit in UNITS[1:]:
+        half.store.delete(f"{half.name}/_commits/{unit}.json")
+    executor = Noting()
+    recorder = run(toys, bundled(toys, 3, 3), executor)
+    assert executor.handed == [(UNITS[1], UNITS[2])]
+    assert recorder.done == [("half", UNITS[1]), ("half", UNITS[2])]
+    assert {unit: half.read(unit) for unit in UNITS} == made
+
+
+def test_every_unit_of_a_bundle_that_fails_is_told(toys: Toys) -> None:
+    steps = bundled(toys, 2, 3)
+    run(toys, {"count": steps["count"]})
+    toys.marks.set("fail", UNITS[1], 1)
+    recorder = Recorder()
+    with pytest.raises(IncompleteError, match="2 of 3 units failed: all/000000: ValueError: told to fail"):
+        engine_of(toys, steps).run(LocalExecutor(), recorder)
+    assert recorder.done == [("half", UNITS[2])]
+    assert sorted(run(toys, steps).done) == [("half", UNITS[0]), ("half", UNITS[1])]

@@ -129,6 +129,22 @@ def test_a_node_that_goes_costs_its_tasks_a_try(toys: Toys) -> None:
     assert {kind for _, kind in counted.retries} == {"infrastructure"}
 
 
+def test_what_is_made_together_is_one_task_and_tried_again_together(toys: Toys) -> None:
+    cluster = SimulatedCluster([CPU_NODE, CPU_NODE], by_step(count=1.0, half=10.0))
+    steps = {name: steps_of(12, gpus=0, together=4)[name] for name in ("count", "half")}
+    Workspace.open(toys.workspace).mark_version()
+    run(toys, cluster, {"count": steps["count"]})
+    before = cluster.begun
+
+    def lose(job: Job, outcome: Outcome) -> None:
+        if len(job.units) == 4 and cluster._nodes[1]:
+            cluster.lose_node(1)
+
+    recorder, counted = run(toys, cluster, steps, between=lose)
+    assert sorted(recorder.done) == [("half", f"all/{number:06d}") for number in range(12)]
+    assert cluster.begun - before == 3 + len(counted.retries)
+
+
 def test_a_task_that_hangs_is_noticed_at_its_deadline_and_ended_at_twice_that(toys: Toys) -> None:
     begun: list[float] = []
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pipelines.shards.read_ahead import NumberedAhead, one_ahead, prepared_ahead
+from pipelines.shards.read_ahead import Behind, NumberedAhead, one_ahead, prepared_ahead
 from sppnet.errors import DataError
 
 
@@ -110,3 +110,38 @@ class TestNumberedAhead:
         with pytest.raises(DataError, match="truncated"):
             values.get(1)
         values.close()
+
+
+def test_items_are_consumed_behind_and_all_of_them() -> None:
+    before = threading.active_count()
+    with Behind(lambda items: [item * 2 for item in items], waiting=2, name="behind") as behind:
+        for number in range(50):
+            behind.put(number)
+        assert behind.result() == [number * 2 for number in range(50)]
+    assert threading.active_count() == before
+
+
+def test_what_the_consumer_raises_comes_out_and_nothing_hangs() -> None:
+    def consume(items) -> None:
+        next(items)
+        raise ValueError("full disk")
+
+    def make() -> None:
+        with Behind(consume, waiting=1, name="behind") as behind:
+            for number in range(50):
+                behind.put(number)
+
+    with pytest.raises(ValueError, match="full disk"):
+        make()
+
+
+def test_an_error_while_items_are_made_ends_the_thread() -> None:
+    def make() -> None:
+        with Behind(list, waiting=1, name="behind") as behind:
+            behind.put(1)
+            raise KeyError
+
+    before = threading.active_count()
+    with pytest.raises(KeyError):
+        make()
+    assert threading.active_count() == before

@@ -12,13 +12,15 @@ import torch
 from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.networks import encode_backbone, read_backbone
 from pipelines.artifacts.windows_and_maps import decode_maps
+from pipelines.shards.reading import decode_record
+from pipelines.stages import extract
 from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
 from sppnet.images.decoding import decode_image
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.weights import read_safetensors, write_safetensors
 from sppnet.sizes import Size
-from tests.support.chain import BACKBONE, SCALES, accounts, add_image, equal_bytes, make_steps, write_weights
+from tests.support.chain import BACKBONE, SCALES, Chain, accounts, add_image, equal_bytes, make_steps, write_weights
 
 STEPS = ("images", "network", "maps")
 
@@ -240,3 +242,23 @@ def test_weights_of_another_width_are_refused(chain, tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"tensor 'conv1.weight' has shape \[24, 3, 7, 7\], the network needs \[16,"):
         copy.run()
     assert copy.artifact("network").committed() == set()
+
+
+def test_an_image_is_decoded_once_for_all_scales(chain, tmp_path, monkeypatch) -> None:
+    decoded: list[str] = []
+
+    def counted(record):
+        decoded.append(record.key)
+        return decode_record(record)
+
+    monkeypatch.setattr(extract, "decode_record", counted)
+    steps = {name: chain.steps[name] for name in STEPS}
+    made = Chain(chain.data, steps | {"maps": steps["maps"] | {"flips": True}}, tmp_path / "workspace")
+    made.run()
+    assert sorted(decoded) == sorted(set(decoded))
+    unit = f"s{SCALES[0]:04d}/{made.unit('train/000000')}"
+    plain = decode_maps(chain.artifact("maps").read(unit), unit)
+    for row, expected in zip(decode_maps(made.artifact("maps").read(unit), unit), plain, strict=True):
+        assert equal_bytes(row.map, expected.map)
+    seconds = [commit.seconds for commit in made.artifact("maps").commits(sorted(made.artifact("maps").committed()))]
+    assert all(second > 0 for second in seconds)
