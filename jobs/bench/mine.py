@@ -151,7 +151,7 @@ class _Sides:
         for image in images:
             scaled = scale_windows(image.windows, image.image_wh, SCALE)
             cells = windows_to_cells(scaled, MAP, features.geometry)
-            on_device.append((torch.from_numpy(image.maps[SCALE].copy()).to(device), cells))
+            on_device.append((torch.tensor(image.maps[SCALE], device=device), cells))
         return cls(shards, images, on_device, Miner(rule, features, svms))
 
     @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact
@@ -33,6 +34,23 @@ class CropsInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class MapsInfo:
+    """How maps are made, for whoever makes them where they are used.
+
+    Attributes:
+        network: Name of the artifact with the backbone.
+        precision: Type in which the convolutions compute.
+        dtype: Type of the maps.
+        max_pixels: An image that has more pixels at a scale is set aside.
+    """
+
+    network: str
+    precision: Precision
+    dtype: Literal["float16", "float32"]
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
 class BackboneInfo:
     """What readers of maps need to know of the backbone that made them.
 
@@ -40,18 +58,20 @@ class BackboneInfo:
         spec: The backbone.
         geometry: Receptive field, stride and padding of a cell.
         channels: Channels of a map.
-        crops: How windows are convolved, where no maps are stored.
+        crops: How windows are convolved, where there are no maps of whole images.
+        maps: How the maps are made.
     """
 
     spec: BackboneSpec
     geometry: Geometry
     channels: int
     crops: CropsInfo | None = None
+    maps: MapsInfo | None = None
 
     @classmethod
-    def of(cls, backbone: Backbone, crops: CropsInfo | None = None) -> BackboneInfo:
+    def of(cls, backbone: Backbone, *, crops: CropsInfo | None = None, maps: MapsInfo | None = None) -> BackboneInfo:
         """Return what there is to know of a backbone."""
-        return cls(backbone.spec, backbone.geometry, backbone.channels, crops)
+        return cls(backbone.spec, backbone.geometry, backbone.channels, crops, maps)
 
     def write(self, artifact: Artifact) -> None:
         """Record it once in an artifact."""

@@ -15,8 +15,8 @@ from pipelines.artifacts.networks import read_backbone, read_head
 from pipelines.engine.machine import choose_device
 from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact, Workspace
-from sppnet.arrays import Float32s, Floats
-from sppnet.detection.features import WindowFeatures
+from sppnet.arrays import Float32s
+from sppnet.detection.features import MapsByScale, WindowFeatures
 from sppnet.detection.rcnn_crops import CropFeatures
 from sppnet.detection.regression import BoxRegressor, BoxRegressors
 from sppnet.detection.svm import LinearSvms
@@ -28,7 +28,6 @@ from sppnet.pooling.pyramid import Pyramid
 from sppnet.sizes import Size
 
 _INFO = "features.json"
-Maps = Mapping[int, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class Detector:
 
     def regress(
         self,
-        maps: Maps,
+        maps: MapsByScale,
         image_wh: Size,
         windows: Float32s,
         rows: npt.NDArray[np.integer[Any]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,16 +28,23 @@ class DetectorSource:
     regressors: Artifact | None = None
 
     @classmethod
-    def of_detections(cls, detections: Artifact) -> tuple[DetectorSource, ...]:
-        """Return the detectors that detections were made with, from what their artifacts say they were made from."""
+    def of_detections(cls, detections: Artifact, made: Container[str] = ()) -> tuple[DetectorSource, ...]:
+        """Return the detectors that detections were made with, from what their artifacts say they were made from.
+
+        Args:
+            detections: The detections.
+            made: Names of artifacts whose units are made where they are used, see `Artifact`.
+        """
         preimage = detections.preimage()
         if preimage.get("stage") == "combine":
             parts = [Artifact(detections.store, name) for name in detections.inputs("detections")]
-            return tuple(source for part in parts for source in cls.of_detections(part))
+            return tuple(source for part in parts for source in cls.of_detections(part, made))
         found = [detections.inputs(field) for field in ("windows", "maps", "svms", "regressors")]
         if not all(found[:3]):
             raise ArtifactError(f"{detections.store.uri}/{detections.name} does not tell what it was made from")
-        windows, maps, svms, regressors = (Artifact(detections.store, names[0]) if names else None for names in found)
+        windows, maps, svms, regressors = (
+            Artifact(detections.store, names[0], stored=names[0] not in made) if names else None for names in found
+        )
         return (cls(windows, maps, svms, regressors),)  # type: ignore[arg-type]
 
     @cached_property

@@ -23,10 +23,11 @@ from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.engine.stopwatch import Stopwatch
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork
-from pipelines.shards.map_sources import ByScale, MapSource, commits_of, map_source
+from pipelines.shards.map_sources import MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.windowed import WindowedImage, read_windows, set_aside
 from sppnet.detection.ensemble import ScoredWindows, choose_windows
+from sppnet.detection.features import MapsByScale
 from sppnet.errors import ArtifactError
 from sppnet.sizes import Size
 
@@ -139,6 +140,10 @@ class ShardScorer:
     @torch.inference_mode()
     def _detect(self, views: Sequence[WindowedImage], keys: tuple[str, ...], watch: Stopwatch) -> DetectionTable:
         watch.lap()
+        for view in views:
+            for scale in view.maps:
+                view.maps[scale]  # made now where they are not read
+        watch.lap("maps")
         features: dict[tuple[object, ...], torch.Tensor] = {}
         found = []
         for source, view, columns in zip(self._sources, views, self._columns, strict=True):
@@ -168,7 +173,7 @@ class ShardScorer:
 
 
 def _seen_by(
-    source: DetectorSource, key: str, windows: Mapping[str, Mapping[str, WindowsRow]], maps: Mapping[str, ByScale]
+    source: DetectorSource, key: str, windows: Mapping[str, Mapping[str, WindowsRow]], maps: Mapping[str, MapsByScale]
 ) -> WindowedImage:
     if key not in windows[source.windows.name]:
         raise ArtifactError(f"{source.windows.name}: image {key} has neither windows nor a reason")

@@ -91,9 +91,21 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             inputs=tuple(sorted(inputs.items())),
             seed=recipe.seed,
             manifest=look.manifest or (images[0].look.manifest if images else ""),
+            made=_made(recipe, planned, name),
         )
         planned[name] = PlannedStep(name, config, spec, preimage, look, before)
     return list(planned.values())
+
+
+def _made(recipe: Recipe, planned: Mapping[str, PlannedStep], name: str) -> tuple[str, ...]:
+    """Return the artifacts of the steps behind a step that don't supply it."""
+    behind: set[str] = set()
+    waiting = [name]
+    while waiting:
+        targets = {target for targets in recipe.steps[waiting.pop()].references().values() for target in targets}
+        waiting += targets - behind
+        behind |= targets
+    return tuple(sorted(planned[step].spec.artifact for step in behind if not planned[step].config.supplies(name)))
 
 
 def _look(

@@ -116,6 +116,10 @@ class StageConfig(BaseModel):
         """Return the most that a unit of the step asks of a machine, as far as the config tells."""
         return Needs(step)
 
+    def supplies(self, step: str) -> bool:
+        """Tell whether a step that uses this one's units reads them; if not, it makes them for itself."""
+        return True
+
     def semantic(self) -> dict[str, Any]:
         """Return the part that changes the result, as JSON values."""
         skip = self.fields_with(COVERAGE) | self.fields_with(RUNTIME) | set(self.input_fields()) | {"stage"}
@@ -153,6 +157,7 @@ class StageSpec:
         inputs: Artifact names by input field, as pairs.
         seed: The run's seed.
         manifest: Digest of the manifest of the images that the step makes or reads; empty if it has none.
+        made: Artifacts behind the step whose units it makes for itself instead of reading them.
     """
 
     workspace: str
@@ -162,6 +167,7 @@ class StageSpec:
     inputs: tuple[tuple[str, tuple[str, ...]], ...]
     seed: int
     manifest: str = ""
+    made: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for logs."""
@@ -199,7 +205,10 @@ class Stage(ABC, Generic[C]):
         self.seed = spec.seed
         self.workspace = Workspace.open(spec.workspace)
         self.artifact = self.workspace.artifact(spec.artifact)
-        self._inputs = {name: tuple(map(self.workspace.artifact, names)) for name, names in spec.inputs}
+        self._inputs = {name: tuple(map(self._artifact, names)) for name, names in spec.inputs}
+
+    def _artifact(self, name: str) -> Artifact:
+        return Artifact(self.workspace.store, name, stored=name not in self.spec.made)
 
     def input(self, name: str) -> Artifact:
         """Return the artifact that an input field names."""

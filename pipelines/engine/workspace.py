@@ -124,11 +124,18 @@ def library_versions() -> dict[str, str]:
 
 
 class Artifact:
-    """One folder of the workspace: `<kind>-<fingerprint>`."""
+    """One folder of the workspace: `<kind>-<fingerprint>`.
 
-    def __init__(self, store: Store, name: str) -> None:
+    Args:
+        store: Where it is.
+        name: Its name.
+        stored: Whether its units are read; if not, who needs one makes it for itself, see `StageConfig.supplies`.
+    """
+
+    def __init__(self, store: Store, name: str, *, stored: bool = True) -> None:
         self.store = store
         self.name = name
+        self.stored = stored
 
     @property
     def kind(self) -> str:

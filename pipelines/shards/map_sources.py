@@ -1,20 +1,21 @@
-"""Where the features of windows come from: cached maps, or for R-CNN's crops the images themselves."""
+"""Where the features of windows come from: cached maps, maps made on the spot, or for R-CNN's crops the images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from pipelines.artifacts.backbone_info import CROPS
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps
-from pipelines.engine.workspace import Artifact, Commit
+from pipelines.engine.workspace import Artifact, Commit, Quarantined
+from pipelines.shards.keys import first_entries
+from pipelines.shards.made_maps import MadeMaps
 from pipelines.shards.reading import decode_record, map_unit, read_images
-from sppnet.arrays import Array, Floats
+from sppnet.arrays import Floats
+from sppnet.detection.features import MapsByScale
 from sppnet.errors import ArtifactError
-
-ByScale: TypeAlias = Mapping[int, Array]
-"""What window features take of one image: its maps `[H, W, C]` by scale; for crops its pixels `[H, W, 3]` by size."""
+from sppnet.sizes import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class StoredMaps:
         ways = (self.flipped, not self.flipped) if self.flips else (self.flipped,)
         return [(self.maps, map_unit(scale, shard, flipped=way)) for way in ways for scale in self.scales]
 
-    def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], ByScale]:
+    def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], MapsByScale]:
         """Open a shard's maps.
 
         Args:
@@ -83,11 +84,11 @@ class ImagePixels:
         """Name the units behind a shard's pixels."""
         return [(self.images, shard)]
 
-    def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], ByScale]:
+    def open(self, shard: str, commits: Sequence[Commit], aside: frozenset[str]) -> Callable[[str], MapsByScale]:
         """Open a shard's images; see `StoredMaps.open`."""
         records = {record.key: record for record in read_images(self.images, shard)[0]}
 
-        def read(key: str) -> ByScale:
+        def read(key: str) -> MapsByScale:
             if key not in records:
                 raise ArtifactError(f"{self.images.name}/{shard}: has no image {key}, of which there are windows")
             return dict.fromkeys(self.sizes, decode_record(records[key]))
@@ -95,7 +96,7 @@ class ImagePixels:
         return read
 
 
-MapSource: TypeAlias = StoredMaps | ImagePixels
+MapSource: TypeAlias = StoredMaps | MadeMaps | ImagePixels
 
 
 def commits_of(source: MapSource, shard: str) -> list[Commit]:
@@ -108,11 +109,49 @@ def map_source(images: Artifact, maps: Artifact, scales: tuple[int, ...], *, fli
 
     Args:
         images: The images artifact.
-        maps: The maps artifact, or one of crops.
+        maps: The maps artifact, stored or not, or one of crops.
         scales: Scales to read, or the crops' side.
         flips: See `StoredMaps`.
         flipped: See `StoredMaps`.
     """
     if maps.kind == CROPS:
         return ImagePixels(images, scales)
+    if not maps.stored:
+        return MadeMaps(images, maps, scales, flipped)
     return StoredMaps(maps, scales, flips, flipped)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MappedImage:
+    """An image with its maps.
+
+    Attributes:
+        key: The image's key.
+        image_wh: Width and height in pixels.
+        maps: By scale, read-only.
+    """
+
+    key: str
+    image_wh: Size
+    maps: MapsByScale
+
+
+def open_maps(
+    images: Artifact, maps: Artifact, scales: tuple[int, ...], shard: str
+) -> tuple[Iterator[MappedImage], tuple[Quarantined, ...]]:
+    """Open a shard's maps where no windows are wanted.
+
+    Returns:
+        The images that have a map at every scale, in order, and the keys that an earlier stage set aside.
+    """
+    source = map_source(images, maps, scales, flips=False, flipped=False)
+    commits = commits_of(source, shard)
+    aside = first_entries(entry for commit in commits for entry in commit.quarantined)
+
+    def mapped() -> Iterator[MappedImage]:
+        maps_of = source.open(shard, commits, frozenset(aside))
+        for record in read_images(images, shard)[0]:
+            if record.key not in aside:
+                yield MappedImage(record.key, record.size, maps_of(record.key))
+
+    return mapped(), tuple(aside.values())

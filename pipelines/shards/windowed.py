@@ -9,9 +9,10 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows
 from pipelines.engine.workspace import Artifact, Commit, Quarantined
 from pipelines.shards.keys import first_entries
-from pipelines.shards.map_sources import ByScale, MapSource, commits_of, map_source
+from pipelines.shards.map_sources import MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead
 from sppnet.arrays import Float32s
+from sppnet.detection.features import MapsByScale
 from sppnet.errors import ArtifactError
 from sppnet.sizes import Size
 
@@ -24,13 +25,13 @@ class WindowedImage:
         key: The image's key.
         image_wh: Width and height in pixels.
         windows: `[n, 4]` float32 half-open pixels.
-        maps: What features of the windows take, read-only, see `ByScale`.
+        maps: What features of the windows take, read-only.
     """
 
     key: str
     image_wh: Size
     windows: Float32s
-    maps: ByScale
+    maps: MapsByScale
 
 
 @dataclass(frozen=True, slots=True, eq=False)

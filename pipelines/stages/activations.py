@@ -1,7 +1,7 @@
 """activations: which pixels of which images a filter of the last convolution responds to most (figure 2).
 
 Phases: `find` (a shard: each filter's strongest response in every image, the best few kept) and `merge` (one unit).
-It reads cached maps only, so that more filters cost one more pass over them and no convolution.
+Of cached maps, more filters cost one more pass over them and no convolution.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 
 from pipelines.artifacts.activations import UNIT, FilterPatches, Patch, encode_activations, read_activations
 from pipelines.artifacts.backbone_info import BackboneInfo
-from pipelines.artifacts.windows_and_maps import MapRow, decode_maps
-from pipelines.engine.machine import CpuFields
+from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.reading import ScaleField, map_unit
+from pipelines.shards.map_sources import MappedImage, open_maps
+from pipelines.shards.reading import ScaleField
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Float64s, Integers
 from sppnet.errors import ConfigError
@@ -27,7 +28,7 @@ from sppnet.networks.responses import check_filters, receptive_field_boxes, stro
 from sppnet.seeds import derive_seed
 
 
-class ActivationsConfig(CpuFields):
+class ActivationsConfig(GpuFields):
     """Config of `activations`.
 
     Attributes:
@@ -103,26 +104,25 @@ class Activations(ShardStage[ActivationsConfig]):
 
     def _find(self, shard: str) -> Output:
         """Keep each filter's strongest responses at any scale, of images that have a map at every scale."""
-        maps = self.input("maps")
-        commits = [maps.commit(map_unit(scale, shard)) for scale in self.config.scales]
-        work = self.work(shard, [entry for commit in commits for entry in commit.quarantined])
-        best: dict[str, list[Patch]] = {}
-        for commit in commits:
-            stored = decode_maps(maps.read_commit(commit), f"{maps.name}/{commit.unit}")
-            for key, patches in work.each(stored, lambda row: (row.key, self._patches(row, shard))):
-                earlier = best.get(key, patches)
-                best[key] = [a if a.value >= b.value else b for a, b in zip(earlier, patches, strict=True)]
+        images, earlier = open_maps(self.images.artifact, self.input("maps"), self.config.scales, shard)
+        work = self.work(shard, earlier)
+        best = list(work.each(images, lambda image: self._strongest(image, shard)))
         rows = [
-            FilterPatches(int(number), _kept((patches[i] for patches in best.values()), self.config.top))
+            FilterPatches(int(number), _kept((patches[i] for patches in best), self.config.top))
             for i, number in enumerate(self._filters)
         ]
         return work.output(encode_activations(rows), ".json", sum(len(row.patches) for row in rows))
 
-    def _patches(self, row: MapRow, shard: str) -> list[Patch]:
+    def _strongest(self, image: MappedImage, shard: str) -> list[Patch]:
+        """Return each filter's strongest response in an image, of equals that at the scale named first."""
+        by_scale = [self._patches(image, scale, shard) for scale in self.config.scales]
+        return [max(patches, key=lambda patch: patch.value) for patches in zip(*by_scale, strict=True)]
+
+    def _patches(self, image: MappedImage, scale: int, shard: str) -> list[Patch]:
         """Return each filter's strongest response in a map."""
-        values, cells = strongest_cells(row.map, self._filters)
-        boxes = receptive_field_boxes(cells, self._info.geometry, row.image_wh, row.scale)
-        return [_patch_at(row.key, shard, row.scale, *found) for found in zip(values, cells, boxes, strict=True)]
+        values, cells = strongest_cells(torch.as_tensor(image.maps[scale]).cpu().numpy(), self._filters)
+        boxes = receptive_field_boxes(cells, self._info.geometry, image.image_wh, scale)
+        return [_patch_at(image.key, shard, scale, *found) for found in zip(values, cells, boxes, strict=True)]
 
     def _merge(self) -> Output:
         units = [f"find/{shard}" for shard in self.shards(self.config.splits)]

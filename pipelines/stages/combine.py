@@ -64,7 +64,9 @@ class Combine(PerShardStage[CombineConfig]):
     def _scorer(self) -> ShardScorer:
         config = self.config
         sources = [
-            source for detections in self.inputs("detections") for source in DetectorSource.of_detections(detections)
+            source
+            for detections in self.inputs("detections")
+            for source in DetectorSource.of_detections(detections, self.spec.made)
         ]
         rules = Rules(config.threshold, config.nms_iou, config.per_image)
         return ShardScorer(self.input("images"), sources, rules)

@@ -68,7 +68,7 @@ class Crops(PerShardStage[CropsConfig]):
         backbone = read_backbone(network)
         backbone.map_size(Size.square(config.size))
         crops = CropsInfo(network.name, config.size, config.context, config.precision)
-        BackboneInfo.of(backbone, crops).write(self.artifact)
+        BackboneInfo.of(backbone, crops=crops).write(self.artifact)
 
     def phases(self) -> list[Phase]:
         """Return none: windows are convolved where they are needed."""

@@ -11,15 +11,15 @@ from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.artifacts.backbone_info import BackboneInfo
+from pipelines.artifacts.backbone_info import BackboneInfo, MapsInfo
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.networks import read_backbone
 from pipelines.artifacts.windows_and_maps import MapRow, encode_maps
 from pipelines.engine.activity import busy
 from pipelines.engine.machine import choose_device
-from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.convolving import ConvolvingConfig, check_scale
 from pipelines.shards.keys import ShardWork
@@ -34,6 +34,20 @@ _WAITING = 2
 """Maps that wait to be encoded, a scale."""
 
 
+class KeptMaps(BaseModel):
+    """Which maps are stored, where it was left to the run.
+
+    Attributes:
+        splits: Splits whose maps are stored.
+        makers: Steps that make the maps that they use for themselves.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    splits: tuple[str, ...]
+    makers: tuple[str, ...]
+
+
 class ExtractConfig(ConvolvingConfig):
     """Config of `extract`.
 
@@ -44,7 +58,10 @@ class ExtractConfig(ConvolvingConfig):
         scales: Short sides in pixels. A scale added later costs only itself.
         flips: Whether the maps of the mirrored images are made too, as files of their own. Mirrored maps are something
             else: with strides, a cell's field does not lie where its mirror image's does.
-        dtype: Type of the stored maps.
+        dtype: Type of the maps.
+        keep: Whether maps are stored, `parquet`, or made where they are used, `never`; the same to the last bit on the
+            same device. `auto` lets the run decide, step by step that uses them, from what reading and making cost.
+        kept: What was decided for `auto`; until then all are stored.
     """
 
     stage: Literal["extract"]
@@ -54,6 +71,21 @@ class ExtractConfig(ConvolvingConfig):
     scales: Annotated[tuple[ScaleField, ...], COVERAGE, Field(min_length=1)] = (688,)
     flips: Annotated[bool, COVERAGE] = False
     dtype: Literal["float16", "float32"] = "float16"
+    keep: Annotated[Literal["parquet", "never", "auto"], RUNTIME] = "parquet"
+    kept: Annotated[KeptMaps | None, RUNTIME] = None
+
+    def supplies(self, step: str) -> bool:
+        """Tell whether a step reads stored maps."""
+        if self.keep == "auto":
+            return self.kept is None or step not in self.kept.makers
+        return self.keep == "parquet"
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The splits whose maps are stored."""
+        if self.keep == "auto":
+            return self.splits if self.kept is None else self.kept.splits
+        return self.splits if self.keep == "parquet" else ()
 
 
 class Extract(PerShardStage[ExtractConfig]):
@@ -79,11 +111,13 @@ class Extract(PerShardStage[ExtractConfig]):
         backbone = read_backbone(self.input("backbone"))
         for scale in self.config.scales:
             backbone.map_size(Size.square(scale))
-        BackboneInfo.of(backbone).write(self.artifact)
+        config = self.config
+        maps = MapsInfo(self.input("backbone").name, config.precision, config.dtype, config.max_pixels)
+        BackboneInfo.of(backbone, maps=maps).write(self.artifact)
 
     def phases(self) -> list[Phase]:
-        """Return one phase; a unit is a shard at a scale, mirrored or not. The largest scales come first."""
-        shards = self.shards(self.config.splits)
+        """Return one phase of what is stored; a unit is a shard at a scale, mirrored or not, largest scales first."""
+        shards = self.shards(self.config.stored)
         scales = sorted(set(self.config.scales), reverse=True)
         ways = (False, True) if self.config.flips else (False,)
         units = tuple(map_unit(scale, unit, flipped=way) for scale in scales for way in ways for unit in shards)

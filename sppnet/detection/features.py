@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
-import numpy as np
 import torch
 
 from sppnet.arrays import Array, Floats
@@ -17,6 +17,10 @@ from sppnet.pooling.geometry import Convention, Geometry
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.sizes import Size
+
+MapsByScale: TypeAlias = Mapping[int, Array | torch.Tensor]
+"""What window features take of one image: its maps `[H, W, C]` by scale, as arrays or as tensors on any device; for
+crops its pixels `[H, W, 3]` by size."""
 
 # Cached maps are read-only views of their file; they are only read here too.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -61,7 +65,7 @@ class WindowFeatures:
             return self.channels * self.pyramid.bins
         return self.head.spec.outputs(self.layer)
 
-    def pooled(self, maps: Mapping[int, Array], image_size: Size, windows: Floats) -> torch.Tensor:
+    def pooled(self, maps: MapsByScale, image_size: Size, windows: Floats) -> torch.Tensor:
         """Pool windows of one image.
 
         Args:
@@ -75,7 +79,7 @@ class WindowFeatures:
         Raises:
             DataError: `nan-features`, a map holds values that are not finite.
         """
-        tensors = {scale: torch.as_tensor(np.asarray(maps[scale])).to(self.device) for scale in self.scales}
+        tensors = {scale: torch.as_tensor(maps[scale]).to(self.device) for scale in self.scales}
         return self.pooled_tensors(tensors, image_size, windows)
 
     def pooled_tensors(self, maps: Mapping[int, torch.Tensor], image_size: Size, windows: Floats) -> torch.Tensor:
@@ -88,7 +92,7 @@ class WindowFeatures:
         return found
 
     @torch.inference_mode()
-    def __call__(self, maps: Mapping[int, Array], image_size: Size, windows: Floats) -> torch.Tensor:
+    def __call__(self, maps: MapsByScale, image_size: Size, windows: Floats) -> torch.Tensor:
         """Return the features `[n, dimension]` of windows, from what `pooled` takes; those of fc layers are float32."""
         return self.upper(self.pooled(maps, image_size, windows))
 

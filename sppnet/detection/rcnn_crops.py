@@ -8,15 +8,15 @@ convolutions of crops, or one of the image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from sppnet.arrays import Array, Float64s, Floats, Pixels
-from sppnet.detection.features import WindowFeatures
+from sppnet.arrays import Float64s, Floats, Pixels
+from sppnet.detection.features import MapsByScale, WindowFeatures
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.network_input import Preprocessing, normalise_images
 from sppnet.networks.backbones import Backbone
@@ -123,7 +123,7 @@ class CropFeatures(WindowFeatures):
         return self.scales[0]
 
     @torch.inference_mode()
-    def pooled(self, maps: Mapping[int, Array], image_size: Size, windows: Floats) -> torch.Tensor:
+    def pooled(self, maps: MapsByScale, image_size: Size, windows: Floats) -> torch.Tensor:
         """Pool the crop of each window.
 
         Args:

@@ -13,6 +13,8 @@ from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.network import Precision
 
+_BATCH = 8
+
 
 class MapMaker:
     """Convolves images at several scales (section 4.1).
@@ -23,6 +25,9 @@ class MapMaker:
         backbone: The convolutions, on the device that they run on.
         precision: Type in which they compute.
         dtype: Type of the maps.
+
+    Attributes:
+        batch: How many images it had better be given at once.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class MapMaker:
         self.precision = precision
         self.dtype = dtype
         self.device = next(backbone.parameters()).device
+        self.batch = 1 if self.device.type == "cpu" else _BATCH
 
     @torch.inference_mode()
     def __call__(

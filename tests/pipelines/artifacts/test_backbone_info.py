@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.artifacts.backbone_info import BackboneInfo, CropsInfo
+from pipelines.artifacts.backbone_info import BackboneInfo, CropsInfo, MapsInfo
 from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError
 from sppnet.networks.backbones import BackboneSpec
@@ -21,8 +21,9 @@ def artifact(tmp_path: Path) -> Artifact:
 
 @pytest.mark.parametrize("name", ["zf5", "convnet5"])  # with the release's offsets, and without
 @pytest.mark.parametrize("crops", [None, CROPS])
-def test_it_comes_back_as_it_was(artifact: Artifact, name: str, crops: CropsInfo | None) -> None:
-    info = BackboneInfo(BackboneSpec(name, width=0.5), GEOMETRIES[name], 128, crops)
+@pytest.mark.parametrize("maps", [None, MapsInfo("network-abc", "bfloat16", "float16", 32_000_000)])
+def test_it_comes_back_as_it_was(artifact: Artifact, name: str, crops: CropsInfo | None, maps: MapsInfo | None) -> None:
+    info = BackboneInfo(BackboneSpec(name, width=0.5), GEOMETRIES[name], 128, crops, maps)
     info.write(artifact)
     found = BackboneInfo.read(artifact)
     assert found == info
@@ -49,7 +50,7 @@ def test_what_is_missing_is_told(artifact: Artifact) -> None:
 
 
 def test_it_is_plain_json(artifact: Artifact) -> None:
-    BackboneInfo(BackboneSpec("zf5"), GEOMETRIES["zf5"], 256, CROPS).write(artifact)
+    BackboneInfo(BackboneSpec("zf5"), GEOMETRIES["zf5"], 256, crops=CROPS).write(artifact)
     body = json.loads(artifact.store.read("maps-abc/backbone.json"))
-    assert set(body) == {"spec", "geometry", "channels", "crops"}
+    assert set(body) == {"spec", "geometry", "channels", "crops", "maps"}
     assert body["crops"] == {"network": "network-abc", "size": 227, "context": 16, "precision": "float32"}
