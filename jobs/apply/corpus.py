@@ -69,7 +69,7 @@ def add_corpus(
 ) -> str:
     """Return the name of the step that ingests a corpus; add it to `steps` unless it is one of the recipe's.
 
-    Only images are ingested: labels and annotations are passed over.
+    Only images are ingested, where they lie: labels and annotations are passed over, and nothing is copied.
 
     Args:
         corpus: Files, folders, tars, globs and lists, see `pipelines.datasets.corpus_files.find_corpus`; or
@@ -85,7 +85,8 @@ def add_corpus(
     common = {"annotations": False, "max_quarantined": max_quarantined}
     named = next((path for path in corpus if path.startswith(STEP_PREFIX)), None)
     if named is None:
-        steps[OWN_IMAGES] = {"stage": "ingest", "dataset": _dataset(corpus, workspace), **common}
+        dataset = _dataset(corpus, workspace)
+        steps[OWN_IMAGES] = {"stage": "ingest", "dataset": dataset, "by_reference": True, **common}
         return OWN_IMAGES
     name, found = named.removeprefix(STEP_PREFIX), making(base, "images")
     if len(corpus) > 1:

@@ -1,8 +1,8 @@
 """`sppnet score`: detections in any images, with the trained detector of a run.
 
-The images are ingested, windows are proposed and maps extracted exactly as the detector's own steps did, and the
-windows are scored by the run's SVMs, regressors, head and network. Steps whose config and images are the run's own
-are found made.
+The images are ingested where they lie, windows are proposed and maps made exactly as the detector's own steps did, and
+the windows are scored by the run's SVMs, regressors, head and network. Nothing but windows and detections is stored:
+maps that are used once are not worth their bytes. Steps whose config and images are the run's own are found made.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ class _Copies:
         for own, scales in self._scales.items():
             if self._steps[own]["stage"] == "extract":
                 self._steps[own] |= {"scales": sorted(scales), "flips": False}
+                if self._common["images"] == OWN_IMAGES:
+                    self._steps[own] |= {"keep": "never", "kept": None}
 
     def _copy(self, name: str) -> str:
         own = OWN + name

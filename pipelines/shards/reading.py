@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation, decode_annotations
+from pipelines.artifacts.image_references import SUFFIX, decode_references
 from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
+from pipelines.datasets.kinds import parse_dataset
+from pipelines.datasets.protocol import DataSet, DatasetConfig, Place
+from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.workspace import Artifact, Quarantined, Workspace
 from sppnet.arrays import Pixels
+from sppnet.errors import ArtifactError, DataError
 from sppnet.images.decoding import decode_image
 
 ScaleField = Annotated[int, Field(ge=1, le=9999)]
@@ -30,8 +37,37 @@ def read_images(images: Artifact, unit: str) -> tuple[Iterator[ImageRecord], tup
     Returns:
         The records in order, and the keys that ingest set aside.
     """
-    commit = images.commit(unit)
-    return decode_images(images.read_commit(commit), f"{images.name}/{unit}"), commit.quarantined
+    commit, where = images.commit(unit), f"{images.name}/{unit}"
+    data = images.read_commit(commit)
+    is_referred = (commit.data or "").endswith(SUFFIX)
+    return _referred(data, where) if is_referred else decode_images(data, where), commit.quarantined
+
+
+def _referred(data: bytes, where: str) -> Iterator[ImageRecord]:
+    """Read the images that a shard refers to, where they lie.
+
+    Raises:
+        ArtifactError: An image is not there, or is not the one that was ingested.
+    """
+    shard = decode_references(data, where)
+    dataset = _open_dataset(canonical_json(shard.dataset))
+    for known in shard.images:
+        try:
+            found = dataset.image(Place(shard.split, shard.group, known.key))
+        except DataError as error:
+            raise ArtifactError(f"{where}: image {known.key} can't be read any more ({error}); run again") from error
+        if found.digest != known.digest:
+            raise ArtifactError(
+                f"{where}: image {known.key} has changed since it was ingested; run again when nothing writes there"
+            )
+        yield ImageRecord(known.key, found.extension, found.data, known.width, known.height)
+
+
+@lru_cache(maxsize=4)
+def _open_dataset(config: str) -> DataSet:
+    """Open a data set once a process: it remembers what it has read last."""
+    found: DatasetConfig = parse_dataset(json.loads(config))
+    return found.open()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ annotations only.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from pipelines.artifacts.annotations import ImageAnnotation, encode_annotations
+from pipelines.artifacts.image_references import SUFFIX as REFERENCES
+from pipelines.artifacts.image_references import ImageReference, ReferenceShard, encode_references
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import ANNOTATIONS, Manifest, Shard, name_annotations, name_images
 from pipelines.datasets.kinds import parse_dataset
@@ -48,6 +50,8 @@ class IngestConfig(StageConfig):
         dataset: Where the images are. What they are is told by their content, not by their place.
         shard_size: Images of a new shard. Shards of that size that were cut before keep their images.
         annotations: Whether annotations are ingested too. Images that are only to be scored need none.
+        by_reference: Whether shards hold where their images lie instead of the images. Nothing is copied then, and the
+            images have to stay as they are, where every worker reads them.
         max_pixels: Larger images are quarantined as `too-large` before they are decoded.
         min_side: Images with a shorter side, in pixels, are quarantined as `too-small`.
     """
@@ -56,6 +60,7 @@ class IngestConfig(StageConfig):
     dataset: Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset), RUNTIME]
     shard_size: Annotated[int, COVERAGE, Field(ge=1)] = 32
     annotations: Annotated[bool, COVERAGE] = True
+    by_reference: Annotated[bool, RUNTIME] = False
     max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
     min_side: Annotated[int, Field(ge=1)] = 16
 
@@ -81,6 +86,11 @@ class Ingest(Stage[IngestConfig]):
     def place(cls, config: IngestConfig) -> Mapping[str, Any]:
         """Name where the data set lies, and how it is cut: its shards stay, whatever else is asked of it."""
         return {"place": config.dataset.place(), "shard_size": config.shard_size}
+
+    @classmethod
+    def external(cls, config: IngestConfig) -> Mapping[str, Any]:
+        """Keep images that are not copied apart, by their place: whoever wants copies must not find those."""
+        return {"by_reference": config.dataset.place()} if config.by_reference else {}
 
     @classmethod
     def look(cls, config: IngestConfig, store: Store, past: Past) -> Look:
@@ -146,13 +156,25 @@ class Ingest(Stage[IngestConfig]):
                 continue
             records.append(ImageRecord(place.key, found.extension, found.data, image.shape[1], image.shape[0]))
         self._check_unchanged(unit, name_images(zip(shard.keys, digests, strict=True)), shard)
+        known = dict(zip(shard.keys, digests, strict=True))
+        references = self.config.by_reference
         return Output(
-            data=encode_images(records),
-            suffix=".tar",
+            data=self._references(shard, records, known) if references else encode_images(records),
+            suffix=REFERENCES if references else ".tar",
             rows=len(records),
             done=len(records),
             quarantined=tuple(quarantined),
             metrics={SIZES: {record.key: [record.width, record.height] for record in records}},
+        )
+
+    def _references(self, shard: Shard, records: Sequence[ImageRecord], digests: Mapping[str, str | None]) -> bytes:
+        images = tuple(
+            ImageReference(record.key, record.extension, record.width, record.height, str(digests[record.key]))
+            for record in records
+        )
+        split = self.manifest.place(shard.images)[0]
+        return encode_references(
+            ReferenceShard(self.config.dataset.model_dump(mode="json"), split, shard.group, images)
         )
 
     def _annotations(self, unit: str) -> Output:

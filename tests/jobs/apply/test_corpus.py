@@ -62,7 +62,7 @@ def workspace(tmp_path: Path) -> Store:
 def test_a_corpus_is_ingested_without_labels(base: Recipe, workspace: Store, corpus: list[str], dataset: dict) -> None:
     steps = steps_of(base)
     assert add_corpus(corpus, base, steps, 0.25, workspace) == OWN_IMAGES
-    common = {"annotations": False, "max_quarantined": 0.25}
+    common = {"annotations": False, "by_reference": True, "max_quarantined": 0.25}
     assert steps[OWN_IMAGES] == {"stage": "ingest", "dataset": {"kind": "images", **dataset}, **common}
 
 

@@ -69,6 +69,12 @@ def test_new_images_get_the_runs_own_detections(chain: Chain, run: Path, corpus:
     request = ScoreRequest(corpus=[str(corpus)], recipe=run / "recipe.yaml", detector="full")
     engine = score_run(request, str(run / "workspace")).engine
     assert {step.name for step in engine.steps} == {"command.images", "command.windows", "command.maps", OWN_DETECTIONS}
+    # Nothing of the corpus is copied, and no map is stored.
+    names = {step.name: step.spec.artifact for step in engine.steps}
+    assert engine.workspace.artifact(names["command.maps"]).committed() == set()
+    commits = [path.read_text() for path in (run / "workspace" / names["command.images"]).rglob("*.references.json")]
+    assert len(commits) == 1
+    assert sum(map(len, commits)) < 2000
     (line,) = [json.loads(text) for text in (tmp_path / LEDGER).read_text().splitlines()]
     assert (line["key"], line["reason"], line["stage"]) == ("one/short", "truncated", "ingest")
     again = score(run, corpus, tmp_path, "--detector", "full")
@@ -233,7 +239,7 @@ def test_only_maps_that_are_read_are_made(chain: Chain, run: Path, corpus: Path,
     planned = score_run(request, str(run / "workspace")).planned["command.maps"]
     assert planned.config.scales == SCALES
     assert planned.config.flips is False
-    assert planned.spec.artifact == chain.step("maps").spec.artifact
+    assert planned.config.stored == ()
 
 
 def test_an_ensemble_in_tars(chain: Chain, run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
 from pipelines.engine.planning import plan
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.workspace import Workspace
-from sppnet.errors import ConfigError
+from pipelines.shards.reading import read_images
+from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import Chain, accounts, add_image, write_recipe
 
 
@@ -213,3 +214,40 @@ def test_the_first_pixel_is_the_configs(copied, tmp_path) -> None:
     one, zero = boxes(1), boxes(0)
     assert len(one) > 0
     np.testing.assert_array_equal(zero[:, :2], one[:, :2] + 1)
+
+
+def test_by_reference_nothing_is_copied_and_readers_find_the_same(chain, tmp_path) -> None:
+    made = only_ingest(chain.data, tmp_path / "ws", by_reference=True, max_quarantined=0.2)
+    made.run()
+    images = made.artifact("images")
+    assert images.name != chain.artifact("images").name
+    assert made.shards() == chain.shards()
+    for unit in made.shards():
+        records, aside = read_images(images, unit)
+        assert list(records) == chain.records(unit)
+        assert [entry.key for entry in aside] == [q.key for q in chain.artifact("images").commit(unit).quarantined]
+        assert images.commit(unit).size < 2000
+        assert made.annotations(unit) == chain.annotations(unit)
+
+
+def test_references_are_of_a_place(copied, tmp_path) -> None:
+    """The same images somewhere else are other references: the first place may be gone by then."""
+    elsewhere = shutil.copytree(copied, tmp_path / "elsewhere")
+    names = {
+        only_ingest(data, tmp_path / "ws", by_reference=True).artifact("images").name for data in (copied, elsewhere)
+    }
+    assert len(names) == 2
+
+
+def test_an_image_that_has_changed_since_is_told(copied, tmp_path) -> None:
+    made = only_ingest(copied, tmp_path / "ws", by_reference=True, max_quarantined=0.2)
+    made.run()
+    unit = made.unit("val/000000")
+    first, second = made.manifest.keys(unit)[:2]
+    path = copied / "JPEGImages" / f"{second}.jpg"
+    shutil.copy(copied / "JPEGImages" / f"{first}.jpg", path)
+    with pytest.raises(ArtifactError, match=f"image {second} has changed since it was ingested; run again"):
+        list(read_images(made.artifact("images"), unit)[0])
+    path.unlink()
+    with pytest.raises(ArtifactError, match=f"image {second} can't be read any more .missing-image"):
+        list(read_images(made.artifact("images"), unit)[0])
