@@ -51,6 +51,7 @@ def plan(
     """Tell what a recipe costs before it is run: shards, images, operations, bytes, hours, money."""
     with command("plan", as_json) as result:
         from jobs.plan.corpus import Corpus, listed_images, parse_images, parse_size
+        from jobs.plan.keeping import decide_keeping
         from jobs.plan.measure import choose_rates
         from jobs.plan.table import check_budget, make_plan, plan_fields
         from jobs.plan.table import plan_table as table
@@ -59,10 +60,14 @@ def plan(
         loaded = load_recipe(find_recipe(recipe), overrides or (), gpus)
         counts = parse_images(images) if images else listed_images(loaded)
         corpus = Corpus(counts, parse_size(size), windows)
-        costs, used = make_plan(loaded, corpus, choose_rates(macs, read, rate or ()))
+        rates = choose_rates(macs, read, rate or ())
+        loaded, why = decide_keeping(loaded, rates, corpus.size)
+        costs, used = make_plan(loaded, corpus, rates)
         console = make_console()
         console.print(table(costs, used))
-        fields = plan_fields(costs, workers, price)
+        for line in why:
+            console.print(line)
+        fields = {**plan_fields(costs, workers, price), "keeping": why}
         result.fields.update(fields)
         total = f"{fields['worker_hours']:.3g} worker hours, {fields['hours']:.3g} on {workers} worker"
         console.print(f"{total}{'s' * (workers > 1)}, cost {fields['cost']:.2f}, stores {fields['bytes'] / 1e9:.3g} GB")

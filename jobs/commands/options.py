@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.recipes import find_recipe
-from jobs.run.console import set_up_logging
+from jobs.run.console import make_console, set_up_logging
 from jobs.run.ending import DEFECT, Ending
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
+    from pipelines.engine.recipe import Recipe
     from pipelines.engine.runner import Engine
+    from pipelines.engine.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +109,21 @@ def open_engine(
     from pipelines.engine.runner import Engine
     from pipelines.engine.workspace import Workspace
 
-    loaded = load_recipe(find_recipe(recipe), overrides or (), gpus)
-    return Engine(loaded, Workspace.open(workspace), None if fresh else ())
+    loaded, where = load_recipe(find_recipe(recipe), overrides or (), gpus), Workspace.open(workspace)
+    return Engine(_decided(loaded, where.store, fresh=fresh), where, None if fresh else ())
+
+
+def _decided(recipe: Recipe, store: Store, *, fresh: bool) -> Recipe:
+    """Decide what the recipe leaves to the run, and say why where it is run."""
+    if not any(config.stage == "extract" for config in recipe.steps.values()):
+        return recipe
+    from jobs.plan.keeping_rates import decide_here
+
+    decided, why = decide_here(recipe, store, measure=fresh)
+    if fresh:
+        for line in why:
+            make_console().print(line)
+    return decided
 
 
 def executor_maker(local: bool, address: str | None, cpus: int | None) -> Callable[[], Executor]:

@@ -56,12 +56,13 @@ def extract_work(shapes: Shapes, step: str) -> Work:
     """Count every image through the convolutions once a scale, its mirror image likewise where that is wanted."""
     config = shapes.config(step)
     images = shapes.corpus.count(config.images, *config.splits)
-    one = Work()
+    one = Work.of(decode=shapes.corpus.typical_pixels)  # once for all scales
     for scale in config.scales:
         cost = shapes.map_cost(config.backbone, scale)
         raw = cost.bytes * (1 if config.dtype == "float16" else 2)
         pixels = math.prod(resized_size(shapes.corpus.size, scale))
-        one += Work.of(raw * shapes.rates.compression, decode=shapes.corpus.typical_pixels, resize=pixels, encode=raw)
+        stored = raw * shapes.rates.compression
+        one += Work.of(stored, resize=pixels, encode=raw, storage=stored)
         one += Work.product(cost.macs, config.precision)
     return one * (images * (1 + int(config.flips)))
 

@@ -20,6 +20,7 @@ class Rates:
     Attributes:
         macs: Multiply-accumulates a second of convolutions and fully connected layers, in bfloat16.
         read: Bytes a second of maps that are read back, decompressed.
+        storage: Bytes a second that a worker moves to the storage or from it.
         float32: Speed of multiply-accumulates in float32, as a part of `macs`.
         decode: Pixels a second of encoded images.
         records: Images a second that are read, checked and packed, decoding apart.
@@ -73,6 +74,7 @@ class Rates:
     # Speeds. Each was timed on its own with the artifacts of a run of `voc07`, in one thread, and then, where the run's
     # commits showed it slower beside a second worker (memory is shared), set to what the commits say.
     read: float = 6e8  # alone 7.1e8, beside others 3.6e8
+    storage: float = 5e8  # a local disk; object storage gives a worker 1e8 to 5e8
     float32: float = 0.25  # fc6 of 2,000 windows: 2.2 s against 0.55 s
     decode: float = 2.5e8  # 32 photographs in 23 ms
     records: float = 2500.0  # 11,205 images of 64 x 64 pixels in 4.9 s

@@ -84,7 +84,8 @@ class Shapes:
         config = self.config(maps_step)
         if config.stage == "crops":
             return Work.of(decode=self.corpus.typical_pixels)
-        return Work.of(read=sum(self.map_cost(config.backbone, scale).bytes for scale in set(scales)))
+        raw = sum(self.map_cost(config.backbone, scale).bytes for scale in set(scales))
+        return Work.of(read=raw, storage=raw * self.rates.compression)
 
     def channels(self, maps_step: str) -> int:
         """Count the channels of maps."""

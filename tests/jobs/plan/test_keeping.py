@@ -1,0 +1,104 @@
+"""Which maps a run stores where it may choose: by what storing, reading and making cost at the rates of a worker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.plan import keeping_rates
+from jobs.plan.keeping import decide_keeping, is_undecided, map_passes
+from jobs.plan.keeping_rates import decide_here
+from jobs.plan.rates import Rates
+from jobs.recipes import find_recipe
+from pipelines.engine.recipe import Recipe, load_recipe
+from pipelines.engine.store import open_store
+from pipelines.stages.extract import KeptMaps
+
+CORE = Rates(1.2e11)
+GPU = Rates(2e14, read=1e10, decode=4e9, resize=1e10, encode=3e9)
+
+
+def voc07(**maps: Any) -> Recipe:
+    return load_recipe(
+        find_recipe("voc07"), [f"maps.{name}={value}" for name, value in {"keep": "auto", **maps}.items()]
+    )
+
+
+def kept(recipe: Recipe, rates: Rates) -> KeptMaps:
+    config: Any = decide_keeping(recipe, rates)[0].steps["maps"]
+    return config.kept
+
+
+def test_steps_go_through_maps_as_often_as_their_phases_do() -> None:
+    passes = {found.step: found for found in map_passes(voc07(), "maps")}
+    assert {name: dict(found.times) for name, found in passes.items()} == {
+        "head": {"train": 1},
+        "svms-pool5-1s": {"train": 2},
+        "svms-pool5-5s": {"train": 2},
+        "svms-fc7-5s": {"train": 2},
+        "regressors": {"train": 1},
+        "pool5-1s": {"val": 1},
+        "pool5-5s": {"val": 1},
+        "fc7-5s": {"val": 1},
+    }
+    assert passes["pool5-1s"].scales == {688}
+    assert passes["fc7-5s"].scales == passes["head"].scales == {480, 576, 688, 864, 1200}
+
+
+def test_on_a_core_maps_that_are_used_again_are_stored() -> None:
+    """Making an image's five maps takes half a second, reading them 36 ms."""
+    assert kept(voc07(), CORE) == KeptMaps(splits=("train", "val"), makers=())
+
+
+def test_on_a_gpu_nothing_is_stored() -> None:
+    users = tuple(sorted(found.step for found in map_passes(voc07(), "maps")))
+    assert kept(voc07(), GPU) == KeptMaps(splits=(), makers=users)
+
+
+def test_what_is_used_once_is_made_once() -> None:
+    """Of the paper's recipe the test images are scored by one step."""
+    recipe = load_recipe(find_recipe("voc07-paper"), ["maps.keep=auto"])
+    assert kept(recipe, CORE) == KeptMaps(splits=("trainval",), makers=("detections",))
+
+
+def test_a_store_that_is_slow_changes_the_decision() -> None:
+    assert kept(voc07(), replace(CORE, storage=1e6)).splits == ()
+
+
+def test_what_was_said_is_not_decided() -> None:
+    assert not is_undecided(voc07(keep="never"))
+    assert not is_undecided(voc07(keep="parquet"))
+    given = voc07(kept="{splits: [val], makers: [head]}")
+    assert not is_undecided(given)
+    assert decide_keeping(given, CORE)[0] == given
+
+
+def test_it_says_why() -> None:
+    _, why = decide_keeping(voc07(), CORE)
+    assert len(why) == 2
+    assert why[0].startswith("maps: maps of train are stored: an image is made in ")
+    assert why[0].endswith("used by head, svms-pool5-1s 2 x, svms-pool5-5s 2 x, regressors, svms-fc7-5s 2 x")
+    _, why = decide_keeping(voc07(), GPU)
+    assert why[1].startswith("maps: maps of val are made where they are used: an image is made in ")
+
+
+def test_what_is_combined_is_a_pass_over_its_members_maps() -> None:
+    recipe = load_recipe(find_recipe("det"))
+    passes = {found.step: found for found in map_passes(recipe, "maps-3")}
+    assert passes["together"].times == passes["model-3"].times
+    assert passes["together"].scales == passes["model-3"].scales
+
+
+def test_a_workspace_decides_alike_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path))
+    measured = [GPU, CORE]
+    monkeypatch.setattr(keeping_rates, "measure_rates", measured.pop)
+    undecided, why = decide_here(voc07(), store, measure=False)
+    assert (undecided, why) == (voc07(), [])
+    first = decide_here(voc07(), store, measure=True)
+    assert first == decide_keeping(voc07(), CORE)
+    assert decide_here(voc07(), store, measure=True) == decide_here(voc07(), store, measure=False) == first
+    assert measured == [GPU]
