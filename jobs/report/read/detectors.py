@@ -67,14 +67,18 @@ class DetectorReader:
             return None
         parts = list(self._parts(step, regressed=row.regressed))
         shards = self._shards(step, split)
+        convolution, scoring = self._convolution(parts, shards), self._mean_seconds(row.detections, shards)
+        if any(part.maps.spec.artifact in step.spec.made for part in parts):  # convolved while it scored
+            convolution = self._mean_seconds(row.detections, shards, "maps_seconds")
+            scoring = None if scoring is None or convolution is None else scoring - convolution
         return DetectorAccount(
             features=_distinct(self._features(part.svms) for part in parts),
             scales=tuple(sorted({scale for part in parts for scale in part.scales})),
             windows=_distinct(part.score.windows for part in parts),
             backbones=_distinct(_config(part.maps).backbone for part in parts),
             sources=_distinct("crops" if part.of_crops else "maps" for part in parts),
-            convolution=self._convolution(parts, shards),
-            scoring=self._mean_seconds(row.detections, shards),
+            convolution=convolution,
+            scoring=scoring,
             pooling=self._mean_seconds(row.detections, shards, "features_seconds"),
             svm=self._mean_seconds(row.detections, shards, "svm_seconds"),
             regresses=any(part.score.regressors is not None for part in parts),
