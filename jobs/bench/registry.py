@@ -11,6 +11,7 @@ from sppnet.errors import ConfigError
 
 _MEASURES = {
     "driver": "jobs.bench.driver:run",
+    "extract": "jobs.bench.extract:run",
     "mine": "jobs.bench.mine:run",
     "pool": "jobs.bench.pool:run",
     "pretrain": "jobs.bench.pretrain:run",

@@ -141,13 +141,16 @@ class Extract(PerShardStage[ExtractConfig]):
             for maker in makers:
                 threads.enter_context(maker.encoder)
             wanted = (record for record in records if record.key not in aside)
+            waited = 0.0
             for record, image in prepared_ahead(wanted, decode_record, self.config.ahead):
+                start = time.perf_counter()
                 with busy("decode_wait"):
                     wait([image])
+                waited += time.perf_counter() - start
                 for maker in makers:
                     maker.add(record, image)
             seconds = sum(maker.seconds for maker in makers)
-            return {maker.unit: maker.output(seconds) for maker in makers}
+            return {maker.unit: maker.output(seconds, waited) for maker in makers}
 
 
 class _UnitMaker:
@@ -157,6 +160,7 @@ class _UnitMaker:
         self.unit = unit
         self.encoder = Behind(encode_maps, waiting=_WAITING, name="encode-maps")
         self.seconds = 0.0
+        self._encoder_seconds = 0.0
         self._scale, _, self._flipped = parse_map_unit(unit)
         self._maker, self._max_pixels, self._work = maker, config.max_pixels, work
         self._raw_bytes = 0
@@ -166,7 +170,9 @@ class _UnitMaker:
         start = time.perf_counter()
         for row in self._work.each([record], lambda record: self._convolve(record, image)):
             self._raw_bytes += row.map.nbytes
+            put = time.perf_counter()
             self.encoder.put(row)
+            self._encoder_seconds += time.perf_counter() - put
         self.seconds += time.perf_counter() - start
 
     def _convolve(self, record: ImageRecord, image: Future[Pixels]) -> MapRow:
@@ -176,10 +182,25 @@ class _UnitMaker:
         require_finite_map(found[scale], scale)
         return MapRow(record.key, scale, record.size, found[scale].cpu().numpy())
 
-    def output(self, seconds: float) -> Output:
-        """Return what was made; `seconds` are those of all units that were made together."""
+    def output(self, seconds: float, waited: float) -> Output:
+        """Return what was made.
+
+        Its figures say how many seconds it convolved (resizing included), and its part of those in which it waited for
+        decoded images; and those in which it waited for the encoder.
+
+        Args:
+            seconds: Of all units that were made together.
+            waited: Seconds in which all of them waited for decoded images.
+        """
+        start = time.perf_counter()
         data, work = self.encoder.result(), self._work
-        figures = {"images": work.done, "raw_bytes": self._raw_bytes}
-        return replace(
-            work.output(data, ".parquet", work.done, figures), share=self.seconds / seconds if seconds else 1
-        )
+        encoder = self._encoder_seconds + time.perf_counter() - start
+        share = self.seconds / seconds if seconds else 1.0
+        figures = {
+            "images": work.done,
+            "raw_bytes": self._raw_bytes,
+            "convolve_seconds": round(self.seconds - self._encoder_seconds, 3),
+            "decode_wait_seconds": round(waited * share, 3),
+            "encode_wait_seconds": round(encoder, 3),
+        }
+        return replace(work.output(data, ".parquet", work.done, figures), share=share)
