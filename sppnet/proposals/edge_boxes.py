@@ -14,7 +14,7 @@ import numpy as np
 from sppnet.arrays import Pixels, Windows
 from sppnet.errors import ConfigError, DataError
 from sppnet.proposals.edges import EdgeDetector, gradient_edges
-from sppnet.proposals.windows import check_image
+from sppnet.proposals.windows import check_image, join_windows
 
 MAX_PERIMETER = 20_000
 """Width + height, in pixels, from which OpenCV's table of norms ends too early."""
@@ -94,10 +94,7 @@ def _windows(found: Any, width: int, height: int, min_side: int) -> Windows:
     low = np.maximum(boxes[:, :2] - 1, 0)
     high = np.minimum(boxes[:, :2] + boxes[:, 2:], [width, height])
     large = (high - low).min(axis=1, initial=max(width, height)) >= max(min_side, 1)
-    windows = np.concatenate([low, high], axis=1)[large]
-    _, first = np.unique(windows, axis=0, return_index=True)
-    ranked: Windows = windows[np.sort(first)].astype(np.float32)
-    return ranked
+    return join_windows([np.concatenate([low, high], axis=1)[large].astype(np.float32)])
 
 
 def _check(alpha: float, beta: float, eta: float, min_area: float, max_aspect: float) -> None:

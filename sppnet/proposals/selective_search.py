@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sppnet.arrays import Array, Float32s, Integers, Pixels, Windows
 from sppnet.errors import ConfigError
-from sppnet.proposals.windows import check_image
+from sppnet.proposals.windows import check_image, first_of_each
 
 COLOUR_BINS = 25
 """Per channel of a colour space."""
@@ -72,8 +72,8 @@ def selective_search(
     large = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) >= min_side
     boxes, ranks = boxes[large], ranks[large]
     order = np.argsort(ranks * np.random.default_rng(seed).random(len(ranks)), kind="stable")
-    _, first = np.unique(boxes[order], axis=0, return_index=True)
-    windows: Windows = boxes[order][np.sort(first)][:max_windows].astype(np.float32)
+    boxes = boxes[order]
+    windows: Windows = boxes[first_of_each(boxes)][:max_windows].astype(np.float32)
     if resize_width is not None:
         scale = np.array([image.shape[1] / width, image.shape[0] / height] * 2, np.float32)
         windows = windows * scale
@@ -102,7 +102,9 @@ def _hierarchies(image: Pixels, k: Sequence[int], sigma: float) -> Iterator[tupl
     """Yield the boxes int32 `[n, 4]` of each hierarchy with their ranks: 1 for the last merged, the whole image."""
     import cv2
 
-    from sppnet.proposals import selective_search_numba as kernels
+    from sppnet.proposals.grouping_numba import group
+    from sppnet.proposals.regions_numba import describe, neighbours
+    from sppnet.proposals.segmentation_numba import segment
 
     area = image.shape[0] * image.shape[1]
     radius = math.ceil(4 * sigma)
@@ -114,33 +116,25 @@ def _hierarchies(image: Pixels, k: Sequence[int], sigma: float) -> Iterator[tupl
             sigma,
             borderType=cv2.BORDER_REPLICATE,
         )
-        weights, edges = kernels.sorted_edges(smooth)
-        bins = np.concatenate([_colour_bins(colours), 3 * COLOUR_BINS + _texture_bins(colours[:, :, 0])], axis=2)
-        for scale in k:
-            labels = kernels.segment(weights, edges, image.shape[0], image.shape[1], float(scale), int(scale))
-            sizes, boxes, counts = kernels.describe(labels, bins, 3 * COLOUR_BINS + 8 * TEXTURE_BINS)
-            pairs = kernels.neighbours(labels)
-            colour = counts[:, : 3 * COLOUR_BINS] / (3 * sizes[:, None]).astype(np.float32)
-            texture = counts[:, 3 * COLOUR_BINS :] / (8 * sizes[:, None]).astype(np.float32)
+        bins, gradients = np.asarray(cv2.LUT(colours, _COLOUR_BIN), np.uint8), _gradients(colours[:, :, 0])
+        for labels in segment(np.asarray(smooth, np.float32), k):
+            sizes, boxes, colour, texture = describe(labels, bins, gradients, COLOUR_BINS, TEXTURE_BINS)
+            pairs = neighbours(labels)
             yield boxes, np.full(len(boxes), len(boxes), np.int64)
             for histograms in (np.concatenate([colour, texture], axis=1), texture):
-                merged = kernels.group(sizes, boxes, histograms, pairs, area)
+                merged = group(sizes, boxes, histograms, pairs, area)
                 yield merged, np.arange(len(merged), 0, -1)
 
 
-def _colour_bins(colours: Pixels) -> NDArray[np.int16]:
-    """Return the bins of the three channels, numbered through: int16 `[H, W, 3]`."""
-    table = np.round(np.arange(256) * ((COLOUR_BINS - 1) / 255)).astype(np.int16)
-    return table[colours] + np.arange(3, dtype=np.int16) * COLOUR_BINS
+_COLOUR_BIN = np.round(np.arange(256) * ((COLOUR_BINS - 1) / 255)).astype(np.uint8)
+"""Of each value of a channel."""
 
 
-def _texture_bins(channel: Pixels) -> NDArray[np.int16]:
-    """Return the bins of the gradients in 8 directions, numbered through: int16 `[H, W, 8]`.
-
-    The authors' code takes the first channel alone. At equal sigmas, a derivative in any direction is a
-    combination of those along x and y.
-    """
+def _gradients(channel: Pixels) -> NDArray[np.uint8]:
+    """Return the bins of a channel's gradients by `gradient_bins`; the authors' code takes the first channel alone."""
     import cv2
+
+    from sppnet.proposals.regions_numba import gradient_bins
 
     x = np.arange(-4, 5, dtype=np.float64)
     gauss = np.exp(-(x**2) / (2 * TEXTURE_SIGMA**2))
@@ -153,8 +147,5 @@ def _texture_bins(channel: Pixels) -> NDArray[np.int16]:
         return np.asarray(result, np.float32)
 
     dx, dy = filtered(slope, gauss), filtered(gauss, slope)
-    half = np.float32(math.sqrt(0.5))
-    gradients = np.stack([dx, (dx + dy) * half, dy, (dy - dx) * half], axis=2)
-    gradients = np.concatenate([gradients, -gradients], axis=2)
-    bins = np.clip(np.round(gradients * np.float32((TEXTURE_BINS - 1) / TEXTURE_MAX)), 0, TEXTURE_BINS - 1)
-    return bins.astype(np.int16) + np.arange(8, dtype=np.int16) * TEXTURE_BINS
+    found: NDArray[np.uint8] = gradient_bins(dx, dy, np.float32((TEXTURE_BINS - 1) / TEXTURE_MAX), TEXTURE_BINS)
+    return found

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from sppnet.arrays import Array, Float64s, Pixels, Windows
+from sppnet.arrays import Array, Float64s, Integers, Pixels, Windows
 from sppnet.errors import ConfigError, DataError
 
 BoxConvention: TypeAlias = Literal[
@@ -107,5 +107,19 @@ def join_windows(parts: Sequence[Windows]) -> Windows:
         float32 `[m, 4]`, distinct.
     """
     windows = np.concatenate([np.zeros((0, 4), np.float32), *parts])
-    _, first = np.unique(windows, axis=0, return_index=True)
-    return windows[np.sort(first)]
+    return windows[first_of_each(windows)]
+
+
+def first_of_each(boxes: Array) -> Integers:
+    """Return where each distinct box comes first, in order.
+
+    Args:
+        boxes: int32 or float32 `[n, 4]`.
+    """
+    # As two 64-bit keys a row: many times faster than comparing rows. Adding 0 makes 0 of -0.
+    halves = np.ascontiguousarray(boxes + boxes.dtype.type(0)).view(np.uint64)
+    order = np.lexsort((halves[:, 0], halves[:, 1]))  # stable: of equal rows the first stays the first
+    ordered = halves[order]
+    is_new = np.ones(len(boxes), np.bool_)
+    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return np.sort(order[is_new])

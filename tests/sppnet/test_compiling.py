@@ -50,7 +50,9 @@ def test_every_kernel_loads_where_no_cache_folder_is_writable() -> None:
         "sppnet.boxes_numba",
         "sppnet.detection.svm_solvers",
         "sppnet.pooling.kernel_numba",
-        "sppnet.proposals.selective_search_numba",
+        "sppnet.proposals.grouping_numba",
+        "sppnet.proposals.regions_numba",
+        "sppnet.proposals.segmentation_numba",
     )
     done = subprocess.run(
         [sys.executable, "-c", _READ_ONLY, *modules], capture_output=True, text=True, check=False, timeout=120
