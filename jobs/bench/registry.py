@@ -15,6 +15,7 @@ _MEASURES = {
     "mine": "jobs.bench.mine:run",
     "pool": "jobs.bench.pool:run",
     "pretrain": "jobs.bench.pretrain:run",
+    "proposals": "jobs.bench.proposals:run",
     "rcnn": "jobs.bench.rcnn:run",
     "views": "jobs.bench.views:run",
 }

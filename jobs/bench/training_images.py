@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +21,7 @@ DRAWN = Size(500, 375)
 _CLASSES = 10
 _QUALITY = 90
 _SHARD = 64
+_Item = TypeVar("_Item")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
@@ -45,10 +48,8 @@ def read_folder(folder: Path, count: int) -> list[AnnotatedImage]:
     Raises:
         ConfigError: There are no readable images of two classes.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    chosen = [paths[place * len(paths) // count] for place in range(count)] if len(paths) > count else paths
     images = []
-    for number, path in enumerate(chosen):
+    for number, path in enumerate(evenly(image_paths(folder), count)):
         try:
             images.append(_record(f"{number:06d}", path.suffix[1:].lower(), path.read_bytes(), path.parent.name))
         except DataError:
@@ -56,6 +57,16 @@ def read_folder(folder: Path, count: int) -> list[AnnotatedImage]:
     if len({image.annotation.objects[0].category for image in images}) < 2:
         raise ConfigError(f"images: {folder} has no images of two classes, in a folder each")
     return images
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """Return the paths of all images below a folder, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+
+
+def evenly(items: Sequence[_Item], count: int) -> Sequence[_Item]:
+    """Return at most `count` items, spread evenly."""
+    return [items[place * len(items) // count] for place in range(count)] if len(items) > count else items
 
 
 def store_images(artifact: Artifact, images: list[AnnotatedImage]) -> Manifest:
