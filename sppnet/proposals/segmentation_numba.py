@@ -3,10 +3,9 @@
 The graph's edges depend on the image alone, so they are weighed and sorted once for every `k`. What costs time are
 branches that can't be foreseen and memory read out of order, hence:
 
-- edges are dealt into buckets by the high bits of their weights, and only those that are still between two segments of
-  some `k` when their bucket's turn comes are sorted: half of them never are;
-- a pixel knows its segment at once. The smaller of two segments is relabelled, and most of those are a pixel or two;
-- edges inside a segment and edges that are not joined take the same path.
+- edges are dealt into buckets by the high bits of their weights, and only those that still lie between two segments
+  when their bucket's turn comes are sorted and looked at one by one: half of them never are;
+- a pixel knows its segment at once. The smaller of two segments is relabelled, and most of those are a pixel or two.
 
 Ties are broken by an edge's number everywhere, so the result is a pure function of the image.
 """
@@ -14,7 +13,7 @@ Ties are broken by an edge's number everywhere, so the result is a pure function
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,10 +21,27 @@ from sppnet.arrays import Array
 from sppnet.compiling import compiled
 
 _INFINITE = 0x7F80_0000  # the bits of a float32
-_DIGIT = 10  # bits; a bucket's weights differ in two such digits
+_DIGIT = 9  # bits; a bucket's weights differ in two such digits
 _LOW = 2 * _DIGIT
 _BUCKETS = _INFINITE >> _LOW
 _FEW = 24  # edges of a bucket, up to which inserting beats counting
+_BLOCK = 2048  # edges that are looked through at once
+
+
+class _Segments(NamedTuple):
+    """The segments at one scale, each called after one of its pixels.
+
+    Attributes:
+        label: uint32 `[pixels]`: each pixel's segment.
+        after: uint32 `[pixels]`: the next pixel of the same segment, round and round.
+        limits: float32 `[pixels]`: the weight up to which an edge joins the segment of that name to another.
+        sizes: int32 `[pixels]`: its pixels.
+    """
+
+    label: Array
+    after: Array
+    limits: Array
+    sizes: Array
 
 
 def segment(image: Array, scales: Sequence[int]) -> Array:
@@ -41,23 +57,19 @@ def segment(image: Array, scales: Sequence[int]) -> Array:
     """
     height, width, _ = image.shape
     edges, first = _deal(edge_weights(image).view(np.uint32))
-    k = np.array(scales, np.int32)
-    # At first every pixel is a segment. Of each scale and pixel:
-    label = np.tile(np.arange(height * width, dtype=np.uint32), (len(k), 1))  # its segment, called after a pixel of it
-    after = label.copy()  # the next pixel of the same segment, round and round
-    limits = np.empty((*label.shape, 2), np.float32)  # in one place, since both are looked at together:
-    limits[:, :, 0] = k[:, None]  # the weight up to which an edge joins the segment called so to another,
-    sizes = limits.view(np.int32)[:, :, 1]  # and its size
-    sizes[:] = 1
-    steps = np.array([1, width, width + 1, 1 - width])  # from a pixel to the other end of its edges
-    largest = np.diff(first).max(initial=0)
-    spare = np.empty((2, largest), np.uint64)
-    left = np.empty((len(k), len(edges) + 1), np.uint32)
-    counts = _join_alike(edges, first, steps, label, after, limits[:, :, 0], sizes, k, left, spare)
-    numbers = np.empty(label.shape, np.int32)
-    for j, count in enumerate(counts):
-        _join_small(left[j, :count], steps, label[j], after[j], sizes[j], k[j])
-        _number(label[j], numbers[j])
+    pixels = np.arange(height * width, dtype=np.uint32)
+    both = np.empty((len(pixels), 2), np.float32)  # side by side, since they are looked at together
+    segments = _Segments(pixels.copy(), pixels.copy(), both[:, 0], both.view(np.int32)[:, 1])
+    steps = np.array([1, width, width + 1, 1 - width])  # from a pixel to the other ends of its edges
+    spare = np.empty((2, np.diff(first).max()), np.uint64)
+    left = np.empty(len(edges) + 1, np.uint32)
+    numbers = np.empty((len(scales), len(pixels)), np.int32)
+    for k, row in zip(scales, numbers, strict=True):
+        segments.label[:] = segments.after[:] = pixels
+        segments.limits[:], segments.sizes[:] = k, 1
+        count = _join_alike(edges, first, steps, segments, k, left, spare)
+        _join_small(left[:count], steps, segments, k)
+        _number(segments.label, row)
     return numbers.reshape(-1, height, width)
 
 
@@ -129,49 +141,33 @@ def _deal(keys: Array) -> tuple[Array, Array]:
 
 @compiled()
 def _join_alike(
-    edges: Array,
-    first: Array,
-    steps: Array,
-    label: Array,
-    after: Array,
-    limits: Array,
-    sizes: Array,
-    k: Array,
-    left: Array,
-    spare: Array,
-) -> Array:
-    """Join segments along edges no stronger than what varies within either, bucket by bucket, at every scale.
+    edges: Array, first: Array, steps: Array, segments: _Segments, k: int, left: Array, spare: Array
+) -> Any:
+    """Join segments along edges no stronger than what varies within either, bucket by bucket.
 
-    Edges of small segments that are not joined are written to `left`; return how many at each scale.
+    Edges of small segments that are not joined are written to `left`; return how many.
     """
-    counts = np.zeros(len(k), np.int64)
+    count = 0
     places = np.empty(1 << _DIGIT, np.int32)
     found, other = spare[0], spare[1]
     for bucket in range(len(first) - 1):
         begin, end = first[bucket], first[bucket + 1]
-        if begin == end:
-            continue
-        n = _keep_open(edges[begin:end], steps, label, found)
-        _sort(found, other, n, places)
-        for j in range(len(k)):
-            m = _keep_open(found[:n], steps, label[j : j + 1], other)
-            counts[j] = _walk(other[:m], steps, label[j], after[j], limits[j], sizes[j], k[j], left[j], counts[j])
-    return counts
+        if begin < end:
+            n = _keep_open(edges[begin:end], steps, segments.label, found)
+            _sort(found, other, n, places)
+            count = _walk(found[:n], steps, segments, k, left, count)
+    return count
 
 
 @compiled()
 def _keep_open(edges: Array, steps: Array, label: Array, found: Array) -> Any:
-    """Write those edges to `found` whose ends lie in two segments at any scale; return how many."""
+    """Write those edges to `found` whose ends lie in two segments; return how many."""
     n = np.uint64(0)
     for i in range(len(edges)):
         number = np.uint32(edges[i])
-        a = np.uint64(number >> np.uint32(2))
-        b = np.uint64(np.int64(a) + steps[number & np.uint32(3)])
-        apart = label[0, a] != label[0, b]
-        for j in range(1, len(label)):
-            apart |= label[j, a] != label[j, b]
+        pixel = np.uint64(number >> np.uint32(2))
         found[n] = edges[i]
-        n += np.uint64(apart)
+        n += np.uint64(label[pixel] != label[np.uint64(np.int64(pixel) + steps[number & np.uint32(3)])])
     return np.int64(n)
 
 
@@ -212,24 +208,25 @@ def _sort_digit(edges: Array, to: Array, n: int, shift: Any, places: Array) -> N
 
 
 @compiled()
-def _walk(
-    edges: Array, steps: Array, label: Array, after: Array, limits: Array, sizes: Array, k: int, left: Array, count: int
-) -> Any:
-    """Do what `_join_alike` says with some edges at one scale."""
+def _walk(edges: Array, steps: Array, segments: _Segments, k: int, left: Array, count: int) -> Any:
+    """Do what `_join_alike` says with the sorted edges of a bucket."""
+    label, limits, sizes = segments.label, segments.limits, segments.sizes
     weights = edges.view(np.float32)  # the high halves of the edges
     for i in range(len(edges)):
         number = np.uint32(edges[i])
         pixel = np.uint64(number >> np.uint32(2))
         a, b = label[pixel], label[np.uint64(np.int64(pixel) + steps[number & np.uint32(3)])]
+        if a == b:
+            continue
         size_a, size_b = sizes[a], sizes[b]
         weight = weights[2 * i + 1]
-        if (a != b) & (weight <= limits[a]) & (weight <= limits[b]):
-            joined = _join(label, after, a, b, size_a, size_b)
+        if (weight <= limits[a]) & (weight <= limits[b]):
+            joined = _join(label, segments.after, a, b, size_a, size_b)
             sizes[joined] = size_a + size_b
             limits[joined] = weight + np.float32(k / (size_a + size_b))
         else:
             left[count] = number
-            count += (a != b) & (min(size_a, size_b) < k)
+            count += min(size_a, size_b) < k
     return count
 
 
@@ -249,14 +246,23 @@ def _join(label: Array, after: Array, a: Any, b: Any, size_a: int, size_b: int) 
 
 
 @compiled()
-def _join_small(edges: Array, steps: Array, label: Array, after: Array, sizes: Array, min_size: int) -> None:
-    """Join segments of fewer pixels than `min_size` along their weakest edges."""
-    for i in range(len(edges)):
-        pixel = np.uint64(edges[i] >> np.uint32(2))
-        a, b = label[pixel], label[np.uint64(np.int64(pixel) + steps[edges[i] & np.uint32(3)])]
-        size_a, size_b = sizes[a], sizes[b]
-        if a != b and min(size_a, size_b) < min_size:
-            sizes[_join(label, after, a, b, size_a, size_b)] = size_a + size_b
+def _join_small(edges: Array, steps: Array, segments: _Segments, min_size: int) -> None:
+    """Join segments of fewer pixels than `min_size` along their weakest edges; `edges` are overwritten."""
+    label, sizes = segments.label, segments.sizes
+    for start in range(0, len(edges), _BLOCK):
+        block = edges[start : start + _BLOCK]
+        n = 0
+        for number in block:
+            pixel = np.uint64(number >> np.uint32(2))
+            a, b = label[pixel], label[np.uint64(np.int64(pixel) + steps[number & np.uint32(3)])]
+            block[n] = number
+            n += (a != b) & (min(sizes[a], sizes[b]) < min_size)
+        for number in block[:n]:
+            pixel = np.uint64(number >> np.uint32(2))
+            a, b = label[pixel], label[np.uint64(np.int64(pixel) + steps[number & np.uint32(3)])]
+            size_a, size_b = sizes[a], sizes[b]
+            if a != b and min(size_a, size_b) < min_size:
+                sizes[_join(label, segments.after, a, b, size_a, size_b)] = size_a + size_b
 
 
 @compiled()
