@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.io import loadmat
 
 from sppnet.errors import ConfigError
@@ -69,6 +72,27 @@ def test_windows_are_distinct_inside_and_large() -> None:
     assert (windows[:, 2:] - windows[:, :2]).min() >= 20
     smaller = selective_search(image, min_side=10)
     assert {tuple(w) for w in windows.tolist()} < {tuple(w) for w in smaller.tolist()}
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+def test_windows_do_not_depend_on_threads(seed: int, threads: int) -> None:
+    """Several images at once, each several times, give what each gives alone; so does OpenCV on more threads."""
+    rng = np.random.default_rng(seed)
+    sides = rng.integers(40, 90, (3, 2)).tolist()
+    images = [
+        cv2.resize(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8), side, interpolation=cv2.INTER_CUBIC)
+        for side in sides
+    ]
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    alone = [selective_search(image, k=(10, 30), min_side=3, seed=seed) for image in images]
+    cv2.setNumThreads(before)
+    with ThreadPoolExecutor(threads) as pool:
+        together = pool.map(lambda image: selective_search(image, k=(10, 30), min_side=3, seed=seed), images * 4)
+    assert min(len(windows) for windows in alone) > 10
+    for expected, windows in zip(alone * 4, together, strict=True):
+        assert np.array_equal(windows, expected)
 
 
 def test_order_is_a_function_of_the_seed() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppnet.errors import ConfigError, DataError
-from sppnet.proposals.windows import fit_windows, join_windows, to_windows
+from sppnet.proposals.windows import first_of_each, fit_windows, join_windows, to_windows
 
 PIXELS = (3, 5, 10, 9)
 """A window [3, 5, 10, 9): 7 pixels wide, 4 high."""
@@ -83,3 +83,17 @@ def test_a_union_is_every_window_once_where_it_came_first(parts: list[list[tuple
     assert [tuple(window) for window in joined.tolist()] == expected
     assert joined.dtype == np.float32
     assert joined.shape[1] == 4
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
+def test_first_of_each_is_where_distinct_rows_begin(kind: type, seed: int, n: int) -> None:
+    boxes = np.random.default_rng(seed).integers(-1, 2, (n, 4)).astype(kind)
+    seen: dict[tuple[float, ...], int] = {}
+    for place, row in enumerate(boxes.tolist()):
+        seen.setdefault(tuple(row), place)
+    assert first_of_each(boxes).tolist() == sorted(seen.values())
+
+
+def test_zero_is_zero_whatever_its_sign() -> None:
+    assert first_of_each(np.array([[0, 0, 1, 1], [-0.0, 0, 1, 1]], np.float32)).tolist() == [0]
