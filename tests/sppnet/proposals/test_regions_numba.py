@@ -43,7 +43,7 @@ def test_describe() -> None:
     assert texture.reshape(3, 8, 2) * 8 * sizes[:, None, None] == pytest.approx(expected)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 9), st.integers(1, 9)), st.integers(1, 12))
 def test_histograms_count_every_pixel_once(seed: int, shape: tuple[int, int], n: int) -> None:
     rng = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def test_histograms_count_every_pixel_once(seed: int, shape: tuple[int, int], n:
         assert np.array_equal(texture[segment_], np.float32(np.concatenate(directions)) / np.float32(8 * inside.sum()))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 12), st.integers(1, 12)), st.integers(1, 30))
 def test_neighbours_touch_at_sides_and_corners(seed: int, shape: tuple[int, int], n: int) -> None:
     labels = np.random.default_rng(seed).integers(0, n, shape).astype(np.int32)

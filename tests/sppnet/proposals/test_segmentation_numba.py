@@ -42,7 +42,7 @@ def plain_segment(image: np.ndarray, k: int) -> np.ndarray:
     return np.array([order[s] for s in home]).reshape(height, width)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
     st.tuples(st.integers(1, 9), st.integers(1, 9)),

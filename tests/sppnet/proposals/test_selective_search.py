@@ -74,7 +74,7 @@ def test_windows_are_distinct_inside_and_large() -> None:
     assert {tuple(w) for w in windows.tolist()} < {tuple(w) for w in smaller.tolist()}
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
 def test_windows_do_not_depend_on_threads(seed: int, threads: int) -> None:
     """Several images at once, each several times, give what each gives alone; so does OpenCV on more threads."""
