@@ -1,10 +1,10 @@
 """Graph segmentation (Felzenszwalb and Huttenlocher, IJCV 2004) on the grid of 8-connected pixels, compiled.
 
-The graph's edges depend on the image alone, so they are weighed and sorted once for every `k`. What costs time are
-branches that can't be foreseen and memory read out of order, hence:
+What costs time here are branches that can't be foreseen and memory read out of order, hence:
 
-- edges are dealt into buckets by the high bits of their weights, and only those that still lie between two segments
-  when their bucket's turn comes are sorted and looked at one by one: half of them never are;
+- edges depend on the image alone: they are weighed once for every `k`, and dealt into buckets by the high bits of their
+  weights. Only those that still lie between two segments when their bucket's turn comes are sorted and looked at one
+  by one: half of them never are;
 - a pixel knows its segment at once. The smaller of two segments is relabelled, and most of those are a pixel or two.
 
 Ties are broken by an edge's number everywhere, so the result is a pure function of the image.
