@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from jobs.plan import keeping_rates
 from jobs.plan.keeping import decide_keeping, is_undecided, map_passes
-from jobs.plan.keeping_rates import decide_here
 from jobs.plan.rates import Rates
 from jobs.recipes import find_recipe
 from pipelines.engine.recipe import Recipe, load_recipe
-from pipelines.engine.store import open_store
 from pipelines.stages.extract import KeptMaps
 
 CORE = Rates(1.2e11)
@@ -90,15 +84,3 @@ def test_what_is_combined_is_a_pass_over_its_members_maps() -> None:
     passes = {found.step: found for found in map_passes(recipe, "maps-3")}
     assert passes["together"].times == passes["model-3"].times
     assert passes["together"].scales == passes["model-3"].scales
-
-
-def test_a_workspace_decides_alike_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store(str(tmp_path))
-    measured = [GPU, CORE]
-    monkeypatch.setattr(keeping_rates, "measure_rates", measured.pop)
-    undecided, why = decide_here(voc07(), store, measure=False)
-    assert (undecided, why) == (voc07(), [])
-    first = decide_here(voc07(), store, measure=True)
-    assert first == decide_keeping(voc07(), CORE)
-    assert decide_here(voc07(), store, measure=True) == decide_here(voc07(), store, measure=False) == first
-    assert measured == [GPU]
