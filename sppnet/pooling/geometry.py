@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from sppnet.arrays import Float64s
@@ -84,18 +85,41 @@ GEOMETRIES: Mapping[str, Geometry] = MappingProxyType(
 )
 
 
-def _ends(lo: Float64s, hi: Float64s, geometry: Geometry, convention: str) -> tuple[Float64s, Float64s]:
+def _ends(lo: torch.Tensor, hi: torch.Tensor, geometry: Geometry, convention: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the first and last cell, 1-based inclusive, before the too-narrow rule and clipping."""
     if convention == "paper":
         return (
-            np.floor((lo + geometry.shift) / geometry.stride) + 1,
-            np.ceil((hi + geometry.shift) / geometry.stride) - 1,
+            torch.floor((lo + geometry.shift) / geometry.stride) + 1,
+            torch.ceil((hi + geometry.shift) / geometry.stride) - 1,
         )
     if geometry.released is None:
         raise ConfigError(f"no released constants for {geometry}: use convention 'paper'")
     off0, off, step = geometry.released
     # lo + 1 and hi are the window's first and last pixel in the authors' 1-based inclusive boxes.
-    return np.floor((lo + 1 - off0 + off) / step + 0.5) + 1, np.ceil((hi - off0 - off) / step - 0.5) + 1
+    return torch.floor((lo + 1 - off0 + off) / step + 0.5) + 1, torch.ceil((hi - off0 - off) / step - 0.5) + 1
+
+
+def cells_of(
+    lo: torch.Tensor, hi: torch.Tensor, length: torch.Tensor, geometry: Geometry, convention: Convention
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the cells covered by windows along one axis, as `axis_cells` does, on any device and unchecked.
+
+    Args:
+        lo: float64 `[n]`, windows' first pixel in the resized image.
+        hi: float64 `[n]`, one past their last.
+        length: cells of each window's map along this axis, float64 `[n]` or one for all.
+        geometry: the backbone's.
+        convention: `paper` or `released`.
+
+    Returns:
+        The first cell and one past the last, int32 `[n]` each.
+    """
+    first, last = _ends(lo, hi, geometry, convention)
+    middle = torch.trunc((first + last) / 2)
+    narrow = first > last
+    first = torch.where(narrow, middle, first).clamp(min=1).minimum(length)
+    last = torch.where(narrow, middle, last).clamp(min=1).minimum(length)
+    return (first - 1).int(), last.int()
 
 
 def axis_cells(
@@ -123,15 +147,11 @@ def axis_cells(
     check_convention(convention)
     if length < 1:
         raise ValueError(f"a map needs at least one cell, not {length}")
-    lo, hi = np.asarray(lo, dtype=np.float64), np.asarray(hi, dtype=np.float64)
-    if not (np.isfinite(lo).all() and np.isfinite(hi).all()):
+    ends = [np.array(values, dtype=np.float64) for values in (lo, hi)]
+    if not all(np.isfinite(values).all() for values in ends):
         raise ValueError("windows must be finite")
-    first, last = _ends(lo, hi, geometry, convention)
-    middle = np.trunc((first + last) / 2)
-    narrow = first > last
-    first = np.clip(np.where(narrow, middle, first), 1, length)
-    last = np.clip(np.where(narrow, middle, last), 1, length)
-    return np.stack([first - 1, last], axis=-1).astype(np.int32)
+    first, last = cells_of(*map(torch.from_numpy, ends), torch.tensor(float(length)), geometry, convention)
+    return np.stack([first.numpy(), last.numpy()], axis=-1)
 
 
 def windows_to_cells(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from sppnet.arrays import Float64s, Integers
@@ -69,19 +70,35 @@ def choose_scales(
     if not scales:
         raise ConfigError("no scales to choose from")
     windows = checked_windows(windows)
-    short = float(image_size.short_side)
-    pixels = np.maximum((windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1]), 1.0)
+    short = torch.tensor(float(image_size.short_side), dtype=torch.float64)
+    return nearest_scales(torch.from_numpy(windows), short, scales, convention).numpy()
+
+
+def nearest_scales(
+    windows: torch.Tensor, short: torch.Tensor, scales: Sequence[int], convention: Convention
+) -> torch.Tensor:
+    """Choose scales as `choose_scales` does, on any device and unchecked.
+
+    Args:
+        windows: float64 `[n, 4]`, pixels of their original images.
+        short: float64, the short side of each window's image in pixels, `[n]` or one for all.
+        scales: short sides, in any order.
+        convention: `paper` or `released`.
+
+    Returns:
+        int64 `[n]`: indices into `scales`.
+    """
+    pixels = ((windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])).clamp(min=1.0)
     order = np.argsort(np.asarray(scales), kind="stable")  # argmin takes the first, so the smaller, of equals
-    sides = np.asarray(scales, dtype=np.float64)[order]
+    sides = torch.tensor([scales[place] for place in order], dtype=torch.float64, device=windows.device)
     if convention == "paper":
         # Both sides of |pixels * (s / short)^2 - 224^2| times short^2: whole numbers stay exact, so ties are ties.
         wanted = _PAPER_TARGET**2 * short**2
-        distance = np.abs(pixels[:, None] * sides**2 - wanted)
+        distance = (pixels[:, None] * sides**2 - wanted[..., None]).abs()
     else:
-        expected = _RELEASED_TARGET * short / np.sqrt(pixels)
-        distance = np.abs(sides - np.floor(expected + 0.5)[:, None])
-    chosen: Integers = order[np.argmin(distance, axis=1)].astype(np.int64)
-    return chosen
+        expected = _RELEASED_TARGET * short / torch.sqrt(pixels)
+        distance = (sides - torch.floor(expected + 0.5)[:, None]).abs()
+    return torch.from_numpy(order).to(windows.device)[distance.argmin(dim=1)]
 
 
 def scale_windows(windows: ArrayLike, image_size: Size, scale: int, convention: Convention = "paper") -> Float64s:
@@ -109,8 +126,28 @@ def scale_windows(windows: ArrayLike, image_size: Size, scale: int, convention: 
     short = image_size.short_side
     if short < 1 or scale < 1:
         raise ValueError(f"an image whose short side is {short} pixels can't be resized to {scale}")
-    if convention == "paper" or short == 1:  # one pixel has no first and last to keep
-        return windows * scale / short
-    last = np.array([0.0, 0.0, 1.0, 1.0])
-    scaled: Float64s = (windows - last) * (scale - 1) / (short - 1) + last
-    return scaled
+    lengths = (torch.tensor(float(side), dtype=torch.float64) for side in (short, scale))
+    return scaled_windows(torch.from_numpy(windows), *lengths, convention).numpy()
+
+
+def scaled_windows(
+    windows: torch.Tensor, short: torch.Tensor, scale: torch.Tensor, convention: Convention
+) -> torch.Tensor:
+    """Scale windows as `scale_windows` does, on any device and unchecked.
+
+    Args:
+        windows: float64 `[n, 4]`, pixels of their original images.
+        short: float64, the short side of each window's image in pixels, `[n]` or one for all.
+        scale: float64, the short side that it is resized to, likewise.
+        convention: `paper` or `released`.
+
+    Returns:
+        float64 `[n, 4]`.
+    """
+    short, scale = short[..., None], scale[..., None]
+    plain = windows * scale / short
+    if convention == "paper":
+        return plain
+    last = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64, device=windows.device)
+    # One pixel has no first and last to keep.
+    return torch.where(short == 1, plain, (windows - last) * (scale - 1) / (short - 1) + last)

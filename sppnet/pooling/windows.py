@@ -1,8 +1,8 @@
 """Pooling windows of a map into fixed-length vectors: the spatial pyramid pooling of section 2.2 for any window.
 
-The numba kernel (`sppnet.pooling.kernel_numba`) does it on the CPU, plain torch (`sppnet.pooling.kernel_torch`)
-anywhere else.
-Windows that cover the same cells are computed once.
+The numba kernel (`sppnet.pooling.kernel_numba`) does it on the CPU, where windows that cover the same cells are computed
+once; Triton's (`sppnet.pooling.kernel_triton`) on a GPU at the paper's levels, where finding them would take longer;
+plain torch (`sppnet.pooling.kernel_torch`) anywhere else.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.arrays import Integers
+from sppnet.devices import runs_triton, upload
 from sppnet.pooling import kernel_torch as pooling_torch
 from sppnet.pooling.pyramid import Pyramid
 
@@ -56,8 +57,8 @@ def pool_windows(
             that does not fit.
     """
     _check_map(map_hwc)
-    distinct, rows, starts = _distinct_cells(_checked_cells(cells, map_hwc.shape[0], map_hwc.shape[1]))
-    shape = (len(rows), pyramid.bins, map_hwc.shape[2])
+    checked = _checked_cells(cells, map_hwc.shape[0], map_hwc.shape[1])
+    shape = (len(checked), pyramid.bins, map_hwc.shape[2])
     if out is None:
         out = _empty(shape, map_hwc)
     elif out.shape != shape or out.dtype != map_hwc.dtype or out.device != map_hwc.device or not out.is_contiguous():
@@ -66,10 +67,11 @@ def pool_windows(
         return out
     map_hwc = map_hwc.detach().contiguous()
     if map_hwc.device.type != "cpu":
-        _pool_elsewhere(map_hwc, distinct, rows, starts, pyramid, out)
+        _pool_elsewhere(map_hwc, checked, pyramid, out)
         return out
     from sppnet.pooling import kernel_numba as pooling_numba
 
+    distinct, rows, starts = _distinct_cells(checked)
     if map_hwc.dtype != torch.float32 and pooling_numba.as_ordered(map_hwc).max() > _LARGEST_UNSIGNED:
         wide = map_hwc.float()  # bit patterns of signed halves don't order like their values
         pooled = _empty(shape, wide)
@@ -79,18 +81,25 @@ def pool_windows(
     return out
 
 
-def _pool_elsewhere(
-    map_hwc: torch.Tensor,
-    distinct: Integers,
-    rows: Integers,
-    starts: Integers,
-    pyramid: Pyramid,
-    out: torch.Tensor,
-) -> None:
-    pooled = pooling_torch.pool_distinct(map_hwc, torch.from_numpy(distinct).to(map_hwc.device), pyramid)
+def _pool_elsewhere(map_hwc: torch.Tensor, cells: Integers, pyramid: Pyramid, out: torch.Tensor) -> None:
+    device = map_hwc.device
+    if runs_triton(device):
+        from sppnet.pooling import kernel_triton
+
+        if kernel_triton.handles(pyramid):
+            first, widths = (
+                upload(np.zeros(1, np.int64), device),
+                upload(np.array([map_hwc.shape[1]], np.int32), device),
+            )
+            map_of = torch.zeros(len(cells), dtype=torch.int32, device=device)
+            sent = upload(cells.astype(np.int32), device)
+            kernel_triton.pool_packed(map_hwc.flatten(0, 1), first, widths, map_of, sent, pyramid, out)
+            return
+    distinct, rows, starts = _distinct_cells(cells)
+    pooled = pooling_torch.pool_distinct(map_hwc, upload(distinct, device), pyramid)
     inverse = np.empty(len(rows), dtype=np.int64)
     inverse[rows] = np.repeat(np.arange(len(distinct)), np.diff(starts))
-    torch.index_select(pooled, 0, torch.from_numpy(inverse).to(map_hwc.device), out=out)
+    torch.index_select(pooled, 0, upload(inverse, device), out=out)
 
 
 def _check_map(map_hwc: torch.Tensor) -> None:
