@@ -5,6 +5,7 @@ In float64 and without fused multiply-adds, so that a box that lies on the thres
 
 # Kernels' parameters have no types that Python would know.
 # mypy: disallow-untyped-defs=False, disallow-untyped-decorators=False, disallow-untyped-calls=False
+# mypy: disallow-incomplete-defs=False
 # ruff: noqa: ANN001, ANN202
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def _sum(a, b):
 
 @triton.jit
 def _keep(
-    boxes, order, ordered, starts, ends, iou, chosen, least, limit, length, categories: tl.constexpr, slots: tl.constexpr
+    boxes, order, ordered, starts, ends, iou, chosen, least, limit, length,
+    categories: tl.constexpr, slots: tl.constexpr,
 ):  # fmt: skip
     """Write the places of the boxes that one image keeps in one category; see `keep_best` for what each is."""
     group = tl.program_id(0).to(tl.int64)

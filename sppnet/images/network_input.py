@@ -115,8 +115,31 @@ def prepare_image(
     size = resized_size(Size.of(image), scale)
     if torch.device(device).type == "cpu":
         return normalise_images(resize_image(image, size)[None], preprocessing, device, dtype, mean_image)
-    pixels = _resize_torch(torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device), size)
-    return _normalise_torch(pixels, preprocessing, dtype, mean_image)
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device)
+    return prepare_batch(pixels[None], scale, preprocessing, dtype, mean_image)
+
+
+def prepare_batch(
+    images: torch.Tensor,
+    scale: int,
+    preprocessing: Preprocessing,
+    dtype: torch.dtype = torch.float32,
+    mean_image: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Resize and normalise equally large images where they are, within one grey level of `prepare_image` on a CPU.
+
+    Args:
+        images: RGB, uint8 `[N, H, W, 3]`, on any device.
+        scale: the short side to resize to, in pixels.
+        preprocessing: what the network wants.
+        dtype: of the result.
+        mean_image: subtracted in place of the constant mean, as in `normalise_images`.
+
+    Returns:
+        `[N, 3, h, w]` of `dtype`, channels last in memory.
+    """
+    size = resized_size(Size.of(images[0]), scale)
+    return _normalise_torch(_resize_torch(images, size), preprocessing, dtype, mean_image)
 
 
 def normalise_images(
@@ -169,10 +192,10 @@ def resize_image(image: Pixels, size: Size) -> Pixels:
     return cast("Pixels", resized)
 
 
-def _resize_torch(image: torch.Tensor, size: Size) -> torch.Tensor:
-    """Resize uint8 `[H, W, 3]` to float32 `[1, 3, h, w]` of whole grey levels, on the tensor's device."""
-    pixels = image.permute(2, 0, 1)[None].float()
-    if Size.of(image) == size:
+def _resize_torch(images: torch.Tensor, size: Size) -> torch.Tensor:
+    """Resize uint8 `[N, H, W, 3]` to float32 `[N, 3, h, w]` of whole grey levels, on the tensor's device."""
+    pixels = images.permute(0, 3, 1, 2).float()
+    if Size.of(images[0]) == size:
         return pixels
     resized = F.interpolate(pixels, size=list(size.hw), mode="bilinear", align_corners=False, antialias=False)
     return resized.round_()

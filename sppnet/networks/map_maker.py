@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from sppnet.arrays import Pixels
+from sppnet.devices import upload
 from sppnet.errors import DataError
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.device_maps import DeviceConvolutions
 from sppnet.networks.network import Precision
 
 _BATCH = 8
@@ -25,28 +27,41 @@ class MapMaker:
         backbone: The convolutions, on the device that they run on.
         precision: Type in which they compute.
         dtype: Type of the maps.
+        together: Images of one size that a GPU convolves at once; fewer are filled up, so that company changes no bit.
+        graphs: Whether a GPU replays shapes that come again as CUDA graphs.
 
     Attributes:
         batch: How many images it had better be given at once.
     """
 
     def __init__(
-        self, backbone: Backbone, precision: Precision = "float32", dtype: torch.dtype = torch.float16
+        self,
+        backbone: Backbone,
+        precision: Precision = "float32",
+        dtype: torch.dtype = torch.float16,
+        *,
+        together: int = 1,
+        graphs: bool = False,
     ) -> None:
         self.backbone: Backbone = backbone.to(memory_format=torch.channels_last).eval()
         self.precision = precision
         self.dtype = dtype
         self.device = next(backbone.parameters()).device
         self.batch = 1 if self.device.type == "cpu" else _BATCH
+        self._on_gpu = (
+            DeviceConvolutions(self.backbone, precision, dtype, together, graphs=graphs)
+            if self.device.type == "cuda"
+            else None
+        )
 
     @torch.inference_mode()
     def __call__(
-        self, images: Sequence[Pixels], scales: Sequence[int], *, flipped: bool = False
+        self, images: Sequence[Pixels | torch.Tensor], scales: Sequence[int], *, flipped: bool = False
     ) -> list[dict[int, torch.Tensor]]:
-        """Convolve images; each is resized to a scale when its turn comes.
+        """Convolve images; each is resized to a scale when its turn comes, on a GPU there.
 
         Args:
-            images: RGB, uint8 `[H, W, 3]`, in their own sizes.
+            images: RGB, uint8 `[H, W, 3]`, in their own sizes, arrays or tensors on the device.
             scales: Short sides in pixels.
             flipped: Whether the mirrored images' maps are wanted. They are to the last bit those of a mirrored image
                 in its own right.
@@ -54,9 +69,13 @@ class MapMaker:
         Returns:
             Of each image its maps by scale: `[H, W, C]` of `dtype`, contiguous, on the device.
         """
+        if self._on_gpu is not None:
+            sent = [image if isinstance(image, torch.Tensor) else upload(image, self.device) for image in images]
+            return self._on_gpu(sent, scales, flipped=flipped)
+        pixels = [np.asarray(image) for image in images]
         if flipped:
-            images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-        return [{scale: self._convolve(image, scale) for scale in scales} for image in images]
+            pixels = [np.ascontiguousarray(image[:, ::-1]) for image in pixels]
+        return [{scale: self._convolve(image, scale) for scale in scales} for image in pixels]
 
     def _convolve(self, image: Pixels, scale: int) -> torch.Tensor:
         backbone = self.backbone

@@ -147,10 +147,10 @@ def axis_cells(
     check_convention(convention)
     if length < 1:
         raise ValueError(f"a map needs at least one cell, not {length}")
-    ends = [np.array(values, dtype=np.float64) for values in (lo, hi)]
-    if not all(np.isfinite(values).all() for values in ends):
+    starts, stops = (torch.from_numpy(np.array(values, dtype=np.float64)) for values in (lo, hi))
+    if not (starts.isfinite().all() and stops.isfinite().all()):
         raise ValueError("windows must be finite")
-    first, last = cells_of(*map(torch.from_numpy, ends), torch.tensor(float(length)), geometry, convention)
+    first, last = cells_of(starts, stops, torch.tensor(float(length)), geometry, convention)
     return np.stack([first.numpy(), last.numpy()], axis=-1)
 
 

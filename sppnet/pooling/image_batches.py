@@ -59,8 +59,14 @@ class BatchWindows:
         checked: list[Float64s] = [checked_windows(boxes) for boxes in windows]
         counts = np.array([len(boxes) for boxes in checked], dtype=np.int64)
         ends = counts.cumsum()
-        found = (np.concatenate(checked), np.repeat(np.arange(len(counts)), counts), ends - counts, ends)
-        return cls(*(upload(array, device) for array in found), tuple(image_sizes), tuple(counts.tolist()))
+        return cls(
+            boxes=upload(np.concatenate(checked), device),
+            image_of=upload(np.repeat(np.arange(len(counts)), counts), device),
+            starts=upload(ends - counts, device),
+            ends=upload(ends, device),
+            image_sizes=tuple(image_sizes),
+            counts=tuple(counts.tolist()),
+        )
 
 
 @dataclass(frozen=True, eq=False)

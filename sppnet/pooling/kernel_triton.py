@@ -8,6 +8,7 @@ changes no maximum and comes from the cache; so does a cell that two bins share.
 
 # Kernels' parameters have no types that Python would know.
 # mypy: disallow-untyped-defs=False, disallow-untyped-decorators=False, disallow-untyped-calls=False
+# mypy: disallow-incomplete-defs=False
 # ruff: noqa: ANN001, ANN202
 from __future__ import annotations
 

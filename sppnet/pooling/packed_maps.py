@@ -60,7 +60,7 @@ class PackedMaps:
                 first, widths = self.table()
                 kernel_triton.pool_packed(self.values, first, widths, map_of.int(), cells.contiguous(), pyramid, out)
                 return out
-        for number in map_of.unique().tolist():
+        for number in torch.unique(map_of).tolist():
             rows = torch.nonzero(map_of == number)[:, 0]
             out[rows] = self._pool_one(number, cells[rows], pyramid)
         return out

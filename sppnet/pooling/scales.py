@@ -126,8 +126,8 @@ def scale_windows(windows: ArrayLike, image_size: Size, scale: int, convention: 
     short = image_size.short_side
     if short < 1 or scale < 1:
         raise ValueError(f"an image whose short side is {short} pixels can't be resized to {scale}")
-    lengths = (torch.tensor(float(side), dtype=torch.float64) for side in (short, scale))
-    return scaled_windows(torch.from_numpy(windows), *lengths, convention).numpy()
+    sides = torch.tensor([short, scale], dtype=torch.float64)
+    return scaled_windows(torch.from_numpy(windows), sides[0], sides[1], convention).numpy()
 
 
 def scaled_windows(

@@ -1,8 +1,8 @@
 """Pooling windows of a map into fixed-length vectors: the spatial pyramid pooling of section 2.2 for any window.
 
-The numba kernel (`sppnet.pooling.kernel_numba`) does it on the CPU, where windows that cover the same cells are computed
-once; Triton's (`sppnet.pooling.kernel_triton`) on a GPU at the paper's levels, where finding them would take longer;
-plain torch (`sppnet.pooling.kernel_torch`) anywhere else.
+The numba kernel (`sppnet.pooling.kernel_numba`) does it on the CPU, Triton's (`sppnet.pooling.kernel_triton`) on a GPU
+at the paper's levels, plain torch (`sppnet.pooling.kernel_torch`) anywhere else. Windows that cover the same cells are
+computed once, but by Triton's: finding them would take longer.
 """
 
 from __future__ import annotations

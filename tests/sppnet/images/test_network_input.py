@@ -17,6 +17,7 @@ from sppnet.images.network_input import (
     UNIT_128,
     Preprocessing,
     normalise_images,
+    prepare_batch,
     prepare_image,
     resize_image,
 )
@@ -68,9 +69,19 @@ def test_opencv_and_torch_resize_within_one_grey_level(height: int, width: int, 
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     size = resized_size(Size(width, height), scale)
     ours = resize_image(image, size).astype(np.float32)
-    other = network_input._resize_torch(torch.from_numpy(image), size)[0].permute(1, 2, 0).numpy()
+    other = network_input._resize_torch(torch.from_numpy(image)[None], size)[0].permute(1, 2, 0).numpy()
     assert ours.shape == other.shape == (*size.hw, 3)
     assert np.abs(ours - other).max() <= 1.0
+
+
+def test_a_batch_is_its_images_one_by_one() -> None:
+    images = np.stack([picture(40, 30), picture(40, 30)[::-1]])
+    batch = prepare_batch(torch.from_numpy(images.copy()), 48, TORCHVISION)
+    assert batch.shape == (2, 3, 64, 48)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    for image, prepared in zip(images, batch, strict=True):
+        # A grey level is 1 / 57 in the network's units.
+        torch.testing.assert_close(prepared, prepare_image(image, 48, TORCHVISION)[0], atol=1 / 57, rtol=0)
 
 
 @pytest.mark.parametrize("preset", [CAFFE_128, TORCHVISION])
