@@ -6,12 +6,17 @@ Boxes are 0-based half-open pixels `[x0, y0, x1, y1)` of the original image, so 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sppnet.arrays import Array, Float64s, Integers
+from sppnet.arrays import Float64s, Integers
 from sppnet.errors import DataError
 from sppnet.sizes import Size
+
+if TYPE_CHECKING:
+    import torch
 
 # exp() of more than this is no box any more; the bound keeps absurd deltas finite until they are clipped.
 _MAX_LOG_SIZE = 50.0
@@ -218,8 +223,30 @@ def decode_boxes(windows: ArrayLike, deltas: ArrayLike, image_size: Size | None 
     source, move = _as_boxes(windows, "windows"), _as_boxes(deltas, "deltas")
     if len(source) != len(move):
         raise DataError("bad-boxes", f"{len(source)} windows but {len(move)} deltas")
-    size = source[:, 2:] - source[:, :2]
-    centre = source[:, :2] + 0.5 * size + move[:, :2] * size
-    half: Array = 0.5 * size * np.exp(np.minimum(move[:, 2:], _MAX_LOG_SIZE))
-    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    boxes: Float64s = np.concatenate(_moved_corners(source, move, np.exp), axis=1)
     return boxes if image_size is None else clip_boxes(boxes, image_size)
+
+
+def decode_on_device(windows: torch.Tensor, deltas: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:
+    """Return what `decode_boxes` returns, of windows of any shape on any device.
+
+    Args:
+        windows: float64 `[..., 4]` pixels.
+        deltas: float64 `[..., 4]`: dx, dy, dw, dh.
+        image_sizes: float64 `[..., 2]`, widths and heights of their images in pixels, to which boxes are clipped.
+
+    Returns:
+        float64 `[..., 4]` pixels.
+    """
+    import torch
+
+    boxes = torch.cat(_moved_corners(windows, deltas, torch.exp), dim=-1)
+    return boxes.clamp(min=0.0).minimum(torch.cat([image_sizes, image_sizes], dim=-1))
+
+
+def _moved_corners(source: Any, move: Any, exp: Any) -> tuple[Any, Any]:
+    """Return the first and the last corners of moved windows, arrays or tensors `[..., 2]`."""
+    size = source[..., 2:] - source[..., :2]
+    centre = source[..., :2] + 0.5 * size + move[..., :2] * size
+    half = 0.5 * size * exp(move[..., 2:].clip(max=_MAX_LOG_SIZE))
+    return centre - half, centre + half

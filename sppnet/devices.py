@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from sppnet.arrays import Array
+
+# Rows of a matrix product on a GPU.
+_GPU_ROWS = 512
 
 
 def default_device() -> torch.device:
@@ -36,3 +41,22 @@ def upload(values: Array | torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def in_parts(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, at_once: int) -> torch.Tensor:
+    """Apply a function to a matrix some rows at a time, and return what it gives behind one another.
+
+    A GPU takes always equally many, the last part filled up with zeros: its matrix products are chosen by their shape,
+    so what lies beside a row changes no bit of its result.
+
+    Args:
+        function: from `[m, d]` to `[m, k]`, row by row.
+        rows: `[n, d]`.
+        at_once: rows that the CPU takes.
+    """
+    on_gpu = rows.device.type == "cuda"
+    size = _GPU_ROWS if on_gpu else max(1, at_once)
+    parts = list(torch.split(rows, size))
+    if on_gpu:
+        parts[-1] = F.pad(parts[-1], (0, 0, 0, size - len(parts[-1])))
+    return torch.cat([function(part) for part in parts])[: len(rows)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 from sppnet.arrays import Array, Float32s, Float64s
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.detection.ridge import RowBlocks, solve_ridge
+from sppnet.devices import in_parts
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.sizes import Size
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 _WHITENING_FLOOR = 0.001
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,41 @@ class BoxRegressors:
         if category not in self.categories:
             raise ConfigError(f"no box regressor for category {category!r}")
         return self.regressors[self.categories.index(category)]
+
+    @cached_property
+    def _placed(self) -> dict[torch.device, tuple[torch.Tensor, ...]]:
+        return {}
+
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """Return on a device, sent there once: weights `[d, 4 k]`, biases `[4 k]`, inverse whitenings, means."""
+        import torch
+
+        if device not in self._placed:
+            weights = np.stack([r.weights for r in self.regressors], axis=1)
+            whole = weights.reshape(len(weights), -1)
+            inverse = np.stack([r.inverse_whitening for r in self.regressors])
+            mean = np.stack([r.mean for r in self.regressors])
+            found = (whole[:-1], whole[-1], inverse, mean)
+            self._placed[device] = tuple(torch.from_numpy(np.ascontiguousarray(one)).to(device) for one in found)
+        return self._placed[device]
+
+    def deltas(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what each category's regressor gives for each window, where the features are.
+
+        Args:
+            features: `[n, d]` raw features.
+
+        Returns:
+            float64 `[n, k, 4]`: dx, dy, dw, dh, up to float32 products those of `BoxRegressor.deltas`.
+        """
+        import torch
+
+        weights, biases, inverse, mean = self._on(features.device)
+        if features.shape[1] != len(weights):
+            raise DataError("bad-features", f"regressors of {len(weights)} features got {features.shape[1]}")
+        moved = in_parts(lambda part: torch.addmm(biases, part.float(), weights), features, _ROWS_AT_ONCE)
+        whitened = moved.double().view(len(features), len(self.regressors), 1, 4)
+        return (whitened @ inverse).squeeze(2) + mean
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """Return the tensors and metadata for a safetensors file."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 import numpy as np
 
 from sppnet.arrays import Array, Float32s
+from sppnet.devices import in_parts
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.network import Layer
 
@@ -99,9 +100,8 @@ class LinearSvms:
         import torch
 
         w, b = self._on(x.device)
-        # On the CPU a few rows at a time: a whole image's half floats widened at once would leave every cache.
-        rows = _ROWS_AT_ONCE if x.device.type == "cpu" else max(1, len(x))
-        return torch.cat([torch.addmm(b, part.float(), w.T) for part in torch.split(x, rows)])
+        # A few rows at a time: a whole image's half floats widened at once would leave every cache.
+        return in_parts(lambda part: torch.addmm(b, part.float(), w.T), x, _ROWS_AT_ONCE)
 
     def joined(self, other: LinearSvms) -> LinearSvms:
         """Return these categories and the other's behind them; both must score the same scaled features."""

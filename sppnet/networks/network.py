@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sppnet.devices import in_parts
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import Backbone
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
@@ -131,7 +132,7 @@ class FcHead(nn.Module):
     def outputs(self, layer: FcLayer, pooled: torch.Tensor) -> torch.Tensor:
         """Return a layer's outputs of pooled vectors, float32 `[n, outputs]`, computed a thousand at a time."""
         layers: dict[FcLayer, Callable[[torch.Tensor], torch.Tensor]] = {"fc6": self.fc6, "fc7": self.fc7, "fc8": self}
-        return torch.cat([layers[layer](part).float() for part in torch.split(pooled, _VECTORS_AT_ONCE)])
+        return in_parts(lambda part: layers[layer](part).float(), pooled.flatten(1), _VECTORS_AT_ONCE)
 
     def in_precision(self, precision: Precision) -> FcHead:
         """Return the head itself for float32, a copy of it for less."""
