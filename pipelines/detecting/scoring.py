@@ -26,25 +26,10 @@ from pipelines.shards.keys import ShardWork
 from pipelines.shards.map_sources import MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.windowed import WindowedImage, read_windows, set_aside
-from sppnet.detection.ensemble import ScoredWindows, choose_windows
+from sppnet.detection.ensemble import Rules, ScoredWindows, choose_windows
 from sppnet.detection.features import MapsByScale
 from sppnet.errors import ArtifactError
 from sppnet.sizes import Size
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How the windows of an image become detections.
-
-    Attributes:
-        threshold: Lower scores are dropped.
-        nms_iou: Of two detections of a category that overlap more, the lower is suppressed.
-        per_image: At most so many detections an image and category.
-    """
-
-    threshold: float
-    nms_iou: float
-    per_image: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,11 +14,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.detecting.detector_sources import DetectorSource
-from pipelines.detecting.scoring import Rules, ShardScorer
+from pipelines.detecting.scoring import ShardScorer
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import PerShardStage, require_same_images
+from sppnet.detection.ensemble import Rules
 from sppnet.errors import ConfigError
 
 

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.detector_sources import DetectorSource
-from pipelines.detecting.scoring import Rules, ShardScorer
+from pipelines.detecting.scoring import ShardScorer
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import PerShardStage
+from sppnet.detection.ensemble import Rules
 
 
 class ScoreConfig(GpuFields):

@@ -19,6 +19,21 @@ from sppnet.errors import DataError
 
 
 @dataclass(frozen=True)
+class Rules:
+    """How the windows of an image become detections.
+
+    Attributes:
+        threshold: Lower scores are dropped.
+        nms_iou: Of two detections of a category that overlap more, the lower is suppressed.
+        per_image: At most so many detections an image and category.
+    """
+
+    threshold: float = -1.5
+    nms_iou: float = 0.3
+    per_image: int = 100
+
+
+@dataclass(frozen=True)
 class ScoredWindows:
     """The windows of one image with one detector's scores, which are compared with other detectors' as they are.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -14,6 +14,7 @@ from sppnet.arrays import Array, Floats
 from sppnet.errors import ConfigError, DataError
 from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.geometry import Convention, Geometry
+from sppnet.pooling.image_batches import BatchWindows, PooledBatch, pool_image_batch
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.sizes import Size
@@ -90,6 +91,10 @@ class WindowFeatures:
         if found.numel() and not bool(torch.isfinite(found.amax())):
             raise DataError("nan-features", "a pooled vector holds values that are not finite")
         return found
+
+    def pooled_batch(self, maps: Sequence[Mapping[int, torch.Tensor]], windows: BatchWindows) -> PooledBatch:
+        """Pool the windows of several images, equal ones once; the maps, by scale, are on `device` already."""
+        return pool_image_batch(maps, windows, self.scales, self.geometry, self.pyramid, self.convention)
 
     @torch.inference_mode()
     def __call__(self, maps: MapsByScale, image_size: Size, windows: Floats) -> torch.Tensor:

@@ -20,6 +20,7 @@ from sppnet.errors import DataError
 from sppnet.sizes import Size
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -67,6 +68,34 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
         except _DECODE_ERRORS as error:
             raise DataError("truncated", f"{image.format} of {len(data)} bytes, cut or damaged: {error}") from error
         return _to_rgb(image)
+
+
+def decode_by_gpu(data: bytes, device: torch.device) -> torch.Tensor | None:
+    """Decode a JPEG by nvJPEG: uint8 `[H, W, 3]` on the GPU, there when this returns.
+
+    Its pixels are near those of `decode_image`, not the same.
+
+    Args:
+        data: the file's bytes.
+        device: a GPU.
+
+    Returns:
+        The pixels, or None where the file is no plain JPEG or nvJPEG refuses it: `decode_image` decides then.
+    """
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    with _open(data) as image:
+        if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+            return None
+    values = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    try:
+        found: torch.Tensor = decode_jpeg(values, mode=ImageReadMode.RGB, device=device).permute(1, 2, 0).contiguous()
+    except RuntimeError:  # damaged, or of a kind that nvJPEG does not know: told apart by the exact decoder
+        return None
+    if found.is_cuda:
+        torch.cuda.current_stream(device).synchronize()
+    return found
 
 
 def _open(data: bytes) -> Image:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sppnet.devices import default_device, in_parts, runs_triton, upload
+
+CPU = torch.device("cpu")
+
+
+def test_the_default_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert default_device().type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert default_device() == CPU
+    assert not runs_triton(CPU)
+
+
+def test_upload_takes_arrays_and_tensors_of_any_layout() -> None:
+    array = np.arange(12).reshape(3, 4)
+    assert upload(array.T, CPU).tolist() == array.T.tolist()
+    assert upload(torch.from_numpy(array)[:, 1:], CPU).tolist() == array[:, 1:].tolist()
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(7, [3, 3, 1]), (3, [3]), (0, [0])])
+def test_a_function_sees_some_rows_at_a_time(rows: int, parts: list[int]) -> None:
+    seen = []
+
+    def double(part: torch.Tensor) -> torch.Tensor:
+        seen.append(len(part))
+        return part * 2
+
+    values = torch.arange(rows * 2.0).view(rows, 2)
+    assert torch.equal(in_parts(double, values, 3), values * 2)
+    assert seen == parts
