@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,23 @@ def shared() -> Path:
     return folder
 
 
+@cache
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what reads the shared folder, and sorts: fast tests first; where several processes share them, last.
+    """Marks what reads the shared folder, skips what needs a GPU where there is none, and sorts.
+
+    Fast tests come first; where several processes share them, last.
 
     So a test that fails is told early by one process, and of several none is left with all that is slow.
     """
     for item in items:
+        if item.get_closest_marker("gpu") and not _has_gpu():
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker("shared")
     shared_out = "PYTEST_XDIST_WORKER" in os.environ

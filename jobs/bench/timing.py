@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pipelines.engine.machine import choose_device
+from sppnet.devices import default_device
+
+_MOST_PAIRS = 200
 
 TimedPair = tuple[float, float]
 """Seconds that ours and the peer took, one after the other."""
@@ -16,7 +18,7 @@ TimedPair = tuple[float, float]
 
 def pick_device(wanted: str | torch.device | None) -> torch.device:
     """Return the device to measure on: the wanted one, else the CUDA device if there is one, else the CPU."""
-    return torch.device(wanted) if wanted else choose_device()
+    return torch.device(wanted) if wanted else default_device()
 
 
 def device_name(device: torch.device) -> str:
@@ -42,6 +44,19 @@ def timed_pairs(
 ) -> list[TimedPair]:
     """Time both sides in turn (A B A B); each has run before."""
     return [(seconds(ours, device), seconds(peer, device)) for _ in range(repeats)]
+
+
+def pairs_within(
+    ours: Callable[[], object], peer: Callable[[], object], budget: float, device: torch.device, least: int = 5
+) -> list[TimedPair]:
+    """Time both sides in turn, after a warm-up of each, for so many seconds but at least so many pairs."""
+    ours()
+    peer()
+    pairs: list[TimedPair] = []
+    start = time.perf_counter()
+    while len(pairs) < least or (time.perf_counter() - start < budget and len(pairs) < _MOST_PAIRS):
+        pairs += timed_pairs(ours, peer, 1, device)
+    return pairs
 
 
 def medians(pairs: Sequence[TimedPair]) -> dict[str, float]:

@@ -35,7 +35,7 @@ class DeviceConvolutions:
         if batch < 1:
             raise ConfigError(f"batch: must be at least 1, not {batch}")
         self._backbone = backbone
-        self._network = backbone if precision == "float32" else _lowered(backbone, precision)
+        self._network = in_precision(backbone, precision)
         self._dtype = dtype
         self._batch = batch
         self._graphs = _Graphs(self._network) if graphs else None
@@ -114,8 +114,11 @@ class _Graphs:
         return graph, inputs, outputs
 
 
-def _lowered(backbone: Backbone, precision: Precision) -> Backbone:
-    lowered = copy.deepcopy(backbone).to(getattr(torch, precision))
+def in_precision(backbone: Backbone, precision: Precision) -> Backbone:
+    """Return the backbone itself for float32, else a copy whose weights are of a lower type, channels last."""
+    if precision == "float32":
+        return backbone
+    lowered: Backbone = copy.deepcopy(backbone).to(getattr(torch, precision))
     return lowered.to(memory_format=torch.channels_last)
 
 

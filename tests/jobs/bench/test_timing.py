@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jobs.bench import timing
-from jobs.bench.timing import device_name, median_rates, medians, pick_device, seconds, timed_pairs
+from jobs.bench.timing import device_name, median_rates, medians, pairs_within, pick_device, seconds, timed_pairs
 
 CPU = torch.device("cpu")
 
@@ -22,6 +22,17 @@ def test_sides_take_turns() -> None:
     pairs = timed_pairs(lambda: called.append("ours"), lambda: called.append("peer"), 3, CPU)
     assert called == ["ours", "peer"] * 3
     assert len(pairs) == 3
+
+
+def test_pairs_fill_the_time_but_are_a_few_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+
+    def takes(amount: float) -> None:
+        clock[0] += amount
+
+    assert pairs_within(lambda: takes(1.0), lambda: takes(2.0), 20.0, CPU) == [(1.0, 2.0)] * 7
+    assert len(pairs_within(lambda: takes(1.0), lambda: takes(2.0), 0.1, CPU)) == 5
 
 
 def test_seconds_are_those_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:

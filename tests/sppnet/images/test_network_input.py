@@ -137,7 +137,7 @@ def test_dtype_and_image_untouched() -> None:
     np.testing.assert_array_equal(image, picture(20, 20))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_gpu_input_is_the_cpu_input_within_one_grey_level() -> None:
     image = picture(333, 500)
     gpu = prepare_image(image, 480, CAFFE_128, "cuda").cpu()

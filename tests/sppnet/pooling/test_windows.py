@@ -124,7 +124,7 @@ def test_other_devices_scatter_equal_cells_too() -> None:
     assert torch.equal(out, pool_windows(maps, cells, Pyramid()))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_cuda_equals_cpu(dtype: torch.dtype) -> None:
     maps, cells = random_map(43, 57, 256, dtype=dtype), random_cells(43, 57, 500)
