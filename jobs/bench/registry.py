@@ -12,6 +12,7 @@ from sppnet.errors import ConfigError
 _MEASURES = {
     "driver": "jobs.bench.driver:run",
     "extract": "jobs.bench.extract:run",
+    "gpu": "jobs.bench.gpu.runner:run",
     "mine": "jobs.bench.mine:run",
     "pool": "jobs.bench.pool:run",
     "pretrain": "jobs.bench.pretrain:run",

@@ -18,6 +18,9 @@ def bench(
         int | None, typer.Option(min=1, help="Timed repetitions of each side; default: the measure's own.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="What a measure of several parts may take; default: its own.")
+    ] = None,
     options: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="NAME=VALUE", help="An argument of the measure; repeatable."),
@@ -32,7 +35,7 @@ def bench(
             result.fields["measures"] = measure_names()
             make_console().print("\n".join(measure_names()))
             return
-        rows = measure(name, **{"repeats": repeats, "device": device, **_values(options or [])})
+        rows = measure(name, **{"repeats": repeats, "device": device, "minutes": minutes, **_values(options or [])})
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = Table(*columns)
         for row in rows:

@@ -116,8 +116,8 @@ def make_report(
 
 def run_part(name: str, seconds: float, device: torch.device, jpegs: Path | None) -> Row:
     """Run one part in this process: its `rows`, or the `error` that ended it."""
-    module, function = PARTS[name][0].split(":")
     try:
+        module, function = PARTS[name][0].split(":")
         measure: Callable[[Setup], list[Row]] = getattr(import_module(module), function)
         return {"rows": measure(setup_for(device, seconds, jpegs))}
     except Exception:  # noqa: BLE001  # whatever breaks a part, the others still run

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from jobs.bench.gpu import runner
+from jobs.bench.gpu.__main__ import main
 from jobs.bench.gpu.inputs import Setup, setup_for
 from jobs.bench.gpu.runner import PARTS, make_report, run, run_checks
 from sppnet.errors import ConfigError, SppError
+from tests.support.source_tree import NAMES, file_graph, imports, module_of
 
 CPU = torch.device("cpu")
 
@@ -77,6 +79,34 @@ def test_checks_that_fail_are_told_and_the_others_run(monkeypatch: pytest.Monkey
     monkeypatch.setattr("jobs.bench.gpu.checks.CHECKS", {"a": fails, "b": breaks, "c": lambda _: None})
     rows = run_checks(setup_for(CPU, 1.0))
     assert [(row["name"], row["failed"]) for row in rows] == [("a", "3 is not 4"), ("b", "ValueError: what"), ("c", "")]
+
+
+def test_one_part_by_the_command(tmp_path: Path) -> None:
+    target = tmp_path / "part.json"
+    assert main(["--part", "working", "--seconds", "0.1", "--device", "cpu", "--out", str(target)]) == 0
+    assert "KeyError" in json.loads(target.read_text())["error"]
+    assert main(["--minutes", "0", "--device", "cpu"]) == 2
+
+
+def test_what_is_missing_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("jobs.bench.gpu.__main__.find_spec", lambda name: None if name in ("cv2", "numba") else name)
+    assert main([]) == 2
+    assert capsys.readouterr().err == "missing: python -m pip install numba opencv-python-headless\n"
+
+
+def test_nothing_beyond_the_librarys_dependencies_is_imported() -> None:
+    files, seen = file_graph(), {"jobs.bench.gpu.__main__"}
+    waiting = [*seen, *(target.split(":")[0] for target, _ in PARTS.values()), "jobs.bench.gpu.checks"]
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        waiting += [other for other in files[module] if other not in seen]
+    assert not [module for module in seen if module.startswith("pipelines") or "commands" in module]
+    names = {module_of(name): name for name in NAMES}
+    outside = {found.split(".")[0] for module in seen for found in imports(names[module])}
+    assert not outside & {"ray", "pyarrow", "pydantic", "typer", "rich", "yaml", "fsspec", "webdataset", "sklearn"}
 
 
 def test_no_time_is_refused() -> None:
