@@ -17,8 +17,8 @@ from jobs.bench.timing import device_name, medians, pick_device, seconds
 from sppnet.arrays import Float64s, Pixels
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import SIZE, CropFeatures
-from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import PAPER_SCALES
@@ -71,6 +71,7 @@ class _Sides:
             "precision": precision,
             "device": device,
         }
+        self.maker = MapMaker(self.backbone, precision)
         self.features = WindowFeatures(scales=scales, **shared)
         self.crops = CropFeatures(scales=(SIZE,), backbone=self.backbone, convolutions=precision, **shared)
 
@@ -79,13 +80,8 @@ class _Sides:
 
     @torch.inference_mode()
     def ours(self, image: Pixels, boxes: Float64s) -> torch.Tensor:
-        maps = {}
-        for scale in self.scales:
-            pixels = prepare_image(image, scale, self.backbone.preprocessing, self.device)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-                maps[scale] = self.backbone(pixels)[0].permute(1, 2, 0).half()
-        pooled = self.features.pooled_tensors(maps, Size.of(image), boxes)
-        return self.features.upper(pooled)
+        (maps,) = self.maker([image], self.scales)
+        return self.features(maps, Size.of(image), boxes)
 
 
 def _row(sides: _Sides, image: Pixels, boxes: Float64s, crops: int, repeats: int) -> dict[str, Any]:

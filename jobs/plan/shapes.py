@@ -114,7 +114,7 @@ class Shapes:
         if head is None:
             return FeatureCost(name, layer, pooled, pooled, work)
         sizes = (pooled, *self.hidden(head)[: 1 if layer == "fc6" else 2])
-        work += Work.product(head_macs(sizes), config.precision)
+        work += Work.product(head_macs(sizes, getattr(config, "rank", None)), config.precision)
         return FeatureCost(name, layer, pooled, sizes[-1], work)
 
     def _pooling(self, maps_step: str, pooled: int, scales: int) -> Work:

@@ -21,7 +21,8 @@ from sppnet.detection.rcnn_crops import CropFeatures
 from sppnet.detection.regression import BoxRegressor, BoxRegressors
 from sppnet.detection.svm import LinearSvms
 from sppnet.errors import ArtifactError, ConfigError
-from sppnet.networks.network import Layer, Precision
+from sppnet.networks.low_rank import lower_rank
+from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
@@ -44,6 +45,7 @@ class FeatureInfo:
         backbone: Digest of the backbone's identity.
         units: Where each category's result is, in the order of `categories`.
         precision: Type in which fc6 and fc7 compute.
+        rank: Of fc6 and fc7 as products of thin matrices; None leaves them whole.
     """
 
     categories: tuple[str, ...]
@@ -55,6 +57,7 @@ class FeatureInfo:
     backbone: str
     units: tuple[str, ...]
     precision: Precision = "float32"
+    rank: int | None = None
 
     def write(self, artifact: Artifact) -> None:
         """Record it once in an artifact."""
@@ -82,7 +85,7 @@ class FeatureInfo:
             "scales": self.scales,
             "layer": self.layer,
             "convention": self.convention,
-            "head": read_head(workspace.artifact(self.head)).to(place).eval() if self.head else None,
+            "head": self._read_head(workspace, place),
             "precision": self.precision,
             "device": place,
         }
@@ -90,6 +93,12 @@ class FeatureInfo:
             return WindowFeatures(**fields)
         backbone = read_backbone(workspace.artifact(info.crops.network)).to(place).eval()
         return CropFeatures(**fields, backbone=backbone, context=info.crops.context, convolutions=info.crops.precision)
+
+    def _read_head(self, workspace: Workspace, device: torch.device) -> FcHead | None:
+        if self.head is None:
+            return None
+        head = read_head(workspace.artifact(self.head)).to(device).eval()
+        return head if self.rank is None else lower_rank(head, self.rank).head
 
 
 def backbone_digest(maps: Artifact) -> str:

@@ -76,4 +76,5 @@ class DetectorSource:
             info.levels,
             info.head,
             info.precision,
+            info.rank,
         )

@@ -27,6 +27,7 @@ class TrainSvmsConfig(WindowTrainingConfig):
         head: The step that fine-tunes, or pre-trains where fc6 and fc7 are wanted as they are; not for pool5.
         features: `pool5`, `fc6` or `fc7`.
         precision: Type in which fc6 and fc7 compute, here and when windows are scored.
+        rank: Of fc6 and fc7 as products of thin matrices, here and when windows are scored; null leaves them whole.
         solver: `dual-cd`, our dual coordinate descent, or `liblinear`, scikit-learn's, in twice the memory.
         c: Cost of a negative within the margin.
         positive_weight: Factor on the cost of positives.
@@ -55,6 +56,7 @@ class TrainSvmsConfig(WindowTrainingConfig):
     head: Annotated[str | None, Input(("head", "network"))] = None
     features: Layer = "pool5"
     precision: Precision = "float32"
+    rank: Count | None = None
     solver: Solver = "dual-cd"
     c: Annotated[float, Field(gt=0)] = 0.001
     positive_weight: Annotated[float, Field(gt=0)] = 2.0

@@ -127,6 +127,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
             levels=read_head_levels(head) if head else self.config.levels,
             head=head.name if head else None,
             precision=self.config.precision,
+            rank=self.config.rank,
             backbone=backbone_digest(self.input("maps")),
             units=self._solved(self.config.rounds),
         )

@@ -80,16 +80,14 @@ class WindowFeatures:
         Raises:
             DataError: `nan-features`, a map holds values that are not finite.
         """
-        tensors = {scale: torch.as_tensor(maps[scale]).to(self.device) for scale in self.scales}
-        return self.pooled_tensors(tensors, image_size, windows)
+        return self.pooled_tensors(self._placed(maps), image_size, windows)
 
     def pooled_tensors(self, maps: Mapping[int, torch.Tensor], image_size: Size, windows: Floats) -> torch.Tensor:
         """Pool as `pooled` does, from maps that are tensors on `device` already."""
         found = pool_image_windows(
             maps, image_size, windows, self.geometry, self.pyramid, convention=self.convention
         ).flatten(1)
-        if found.numel() and not bool(torch.isfinite(found.amax())):
-            raise DataError("nan-features", "a pooled vector holds values that are not finite")
+        _require_finite(found)
         return found
 
     def pooled_batch(self, maps: Sequence[Mapping[int, torch.Tensor]], windows: BatchWindows) -> PooledBatch:
@@ -99,7 +97,20 @@ class WindowFeatures:
     @torch.inference_mode()
     def __call__(self, maps: MapsByScale, image_size: Size, windows: Floats) -> torch.Tensor:
         """Return the features `[n, dimension]` of windows, from what `pooled` takes; those of fc layers are float32."""
-        return self.upper(self.pooled(maps, image_size, windows))
+        if self.layer == "pool5":
+            return self.pooled(maps, image_size, windows)
+        found = self.pooled_once(maps, image_size, windows)
+        return self.upper(found.vectors.flatten(1))[found.row_of]
+
+    def pooled_once(self, maps: MapsByScale, image_size: Size, windows: Floats) -> PooledBatch:
+        """Pool windows as `pooled` does, those with equal cells once: layers above have the less to do."""
+        batch = BatchWindows.of([windows], [image_size], self.device)
+        found = self.pooled_batch([self._placed(maps)], batch)
+        _require_finite(found.vectors)
+        return found
+
+    def _placed(self, maps: MapsByScale) -> dict[int, torch.Tensor]:
+        return {scale: torch.as_tensor(maps[scale]).to(self.device) for scale in self.scales}
 
     @cached_property
     def _lowered(self) -> FcHead | None:
@@ -111,3 +122,8 @@ class WindowFeatures:
         if self._lowered is None or self.layer == "pool5":
             return pooled
         return self._lowered.outputs(self.layer, pooled)
+
+
+def _require_finite(pooled: torch.Tensor) -> None:
+    if pooled.numel() and not bool(torch.isfinite(pooled.amax())):
+        raise DataError("nan-features", "a pooled vector holds values that are not finite")

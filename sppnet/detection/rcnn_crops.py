@@ -21,6 +21,7 @@ from sppnet.errors import ConfigError, DataError
 from sppnet.images.network_input import Preprocessing, normalise_images
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.network import Precision
+from sppnet.pooling.image_batches import PooledBatch
 from sppnet.pooling.pyramid import pool_full_maps
 from sppnet.sizes import Size
 
@@ -142,6 +143,11 @@ class CropFeatures(WindowFeatures):
         if not parts:
             return torch.zeros((0, self.channels * self.pyramid.bins), dtype=torch.float16, device=self.device)
         return torch.cat(parts)
+
+    def pooled_once(self, maps: MapsByScale, image_size: Size, windows: Floats) -> PooledBatch:
+        """Pool the crop of each window; equal ones are not looked for."""
+        found = self.pooled(maps, image_size, windows).view(len(windows), self.pyramid.bins, self.channels)
+        return PooledBatch(found, torch.arange(len(windows), device=found.device))
 
     def _crops(self, image: Pixels, windows: Floats) -> Iterator[Pixels]:
         """Warp crops in batches, the next one made on a thread."""

@@ -57,6 +57,13 @@ def map_cost(spec: BackboneSpec, image_size: Size, scale: int | None = None) -> 
     return MapCost(int(counter.get_total_flops()) // 2, shape[0] * shape[1] * shape[2] * HALF, shape)
 
 
-def head_macs(sizes: Sequence[int]) -> int:
-    """Return the MACs of fully connected layers on a vector; `sizes` are its length and each layer's outputs."""
-    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
+def head_macs(sizes: Sequence[int], rank: int | None = None) -> int:
+    """Return the MACs of fully connected layers on a vector.
+
+    Args:
+        sizes: Its length and each layer's outputs.
+        rank: Of the layers as products of thin matrices, where that costs less; None leaves them whole.
+    """
+    layers = list(itertools.pairwise(sizes))
+    whole = [inputs * outputs for inputs, outputs in layers]
+    return sum(whole) if rank is None else sum(map(min, whole, [rank * sum(layer) for layer in layers]))

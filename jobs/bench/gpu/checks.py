@@ -133,7 +133,7 @@ def check_company(setup: Setup) -> None:
     """Require equal bits of maps, pooled vectors and features whatever shares a batch with them."""
     images = [draw_image(0), draw_image(1), draw_image(2)[:300], draw_image(3), draw_image(4)]
     backbone = zf5_and_overfeat7(setup)["zf5"]
-    maker = MapMaker(backbone, setup.precision, batch=2)
+    maker = MapMaker(backbone, setup.precision, together=2)
     features = make_features(setup, backbone, "fc7", setup.scales)
     together = maker(images, setup.scales)
     own = []

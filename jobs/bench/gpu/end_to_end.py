@@ -50,7 +50,7 @@ def _row(
     nvjpeg: bool = False,
     images_at_once: int = 1,
 ) -> Row:
-    maker = MapMaker(backbone, setup.precision, batch=images_at_once, graphs=graphs)
+    maker = MapMaker(backbone, setup.precision, together=images_at_once, graphs=graphs)
     features = make_features(setup, backbone, "fc7", setup.scales)
     svms, regressors = make_svms(setup, features), make_regressors(setup, backbone)
     detector = ImageDetector(maker, features, svms, regressors, batch=setup.batch, threads=setup.threads, nvjpeg=nvjpeg)

@@ -73,7 +73,7 @@ def _decoding_row(setup: Setup, files: Sequence[bytes], name: str, ours: Callabl
 
 
 def _maps(setup: Setup, name: str, backbone: Backbone, images: Sequence[Pixels], batch: int, *, graphs: bool) -> Row:
-    maker = MapMaker(backbone, setup.precision, batch=batch, graphs=graphs)
+    maker = MapMaker(backbone, setup.precision, together=batch, graphs=graphs)
 
     def ours() -> object:
         return maker(images, setup.scales)

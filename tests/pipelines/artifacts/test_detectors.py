@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -164,6 +166,15 @@ class TestHeads:
         with torch.inference_mode():
             expected = head.fc7(torch.from_numpy(vectors))
         torch.testing.assert_close(found.cpu(), expected)
+
+    def test_a_head_of_low_rank_comes_the_closer_the_higher_its_rank(self, chain, image, tmp_path) -> None:
+        info, _, workspace = self.make(chain, tmp_path, 1600)
+        maps = workspace.artifact(chain.step("maps").spec.artifact)
+        inputs = (image.maps, image.image_wh, image.windows[:9])
+        exact = info.extractor(maps, workspace)(*inputs)
+        low, higher = (replace(info, rank=rank).extractor(maps, workspace)(*inputs) for rank in (2, 9))
+        assert 0 < (higher - exact).norm() < (low - exact).norm() < exact.norm()
+        assert torch.equal(replace(info, rank=1600).extractor(maps, workspace)(*inputs), exact)
 
     def test_a_head_for_other_maps_is_refused(self, chain, tmp_path) -> None:
         info, _, workspace = self.make(chain, tmp_path, 800)

@@ -81,3 +81,16 @@ def test_wrong_use_is_refused() -> None:
     broken[160][:], broken[320][:] = np.nan, np.nan
     with pytest.raises(DataError, match="nan-features"):
         extractor()(broken, IMAGE, WINDOWS)
+
+
+def test_layers_above_the_pooling_see_equal_windows_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    outputs = FcHead.outputs
+    monkeypatch.setattr(FcHead, "outputs", lambda self, layer, x: (seen.append(len(x)), outputs(self, layer, x))[1])
+    features = extractor("fc7", head())
+    twice = np.concatenate([WINDOWS, WINDOWS + 0.01, WINDOWS[::-1]])
+    found = features(maps(), IMAGE, twice)
+    assert seen == [len(WINDOWS)]
+    assert torch.equal(found[:4], found[4:8])
+    assert torch.equal(found[:4], found[8:].flip(0))
+    assert torch.equal(found[:4], features(maps(), IMAGE, WINDOWS))

@@ -40,3 +40,6 @@ def test_two_scales_cost_as_their_areas() -> None:
 def test_the_papers_head_has_68_million_macs_before_fc8() -> None:
     assert head_macs((12800, 4096, 4096)) == 12800 * 4096 + 4096 * 4096
     assert head_macs((12800,)) == 0
+    # Of rank 512; a layer that would cost more stays whole.
+    assert head_macs((12800, 4096, 4096), 512) == 512 * (12800 + 4096 + 4096 + 4096)
+    assert head_macs((12800, 20), 512) == 12800 * 20
