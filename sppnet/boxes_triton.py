@@ -13,6 +13,8 @@ import torch
 import triton
 import triton.language as tl
 
+from sppnet.devices import on_its_device
+
 MOST_KEPT = 1024
 """The largest limit that the kernel takes: the boxes that are kept lie in registers."""
 
@@ -90,8 +92,9 @@ def keep_best(
     if not chosen.numel() or not length:
         return chosen
     threshold = torch.full((1,), iou, dtype=torch.float64, device=boxes.device)  # as an argument it would be float32
-    _keep[(images * categories,)](
-        boxes, order, ordered, starts, ends, threshold, chosen, float(least), limit, length,
-        categories=categories, slots=triton.next_power_of_2(limit), num_warps=1, enable_fp_fusion=False,
-    )  # fmt: skip
+    with on_its_device(boxes):
+        _keep[(images * categories,)](
+            boxes, order, ordered, starts, ends, threshold, chosen, float(least), limit, length,
+            categories=categories, slots=triton.next_power_of_2(limit), num_warps=1, enable_fp_fusion=False,
+        )  # fmt: skip
     return chosen

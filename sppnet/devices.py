@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 
@@ -12,8 +13,8 @@ from torch.nn import functional as F
 
 from sppnet.arrays import Array
 
-# Rows of a matrix product on a GPU.
-_GPU_ROWS = 512
+# Rows of a matrix product on a GPU: by 4096 columns they are one tile for nearly every multiprocessor of an H100.
+_GPU_ROWS = 1024
 
 
 def default_device() -> torch.device:
@@ -32,13 +33,18 @@ def runs_triton(device: torch.device) -> bool:
     return device.type == "cuda" and has_triton()
 
 
+def on_its_device(tensor: torch.Tensor) -> AbstractContextManager[object]:
+    """Launch kernels of Triton's where a tensor is: it takes the current GPU otherwise."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
 def upload(values: Array | torch.Tensor, device: torch.device) -> torch.Tensor:
     """Send an array to a device; a GPU gets it when it comes to it, while the caller goes on.
 
     Copies from ordinary memory wait for all that the device has still to do, those from pinned memory don't.
     """
     tensor = torch.from_numpy(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else values
-    if device.type != "cuda":
+    if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

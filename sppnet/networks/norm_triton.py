@@ -10,6 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
+from sppnet.devices import on_its_device
+
 _BLOCK = 1024
 
 
@@ -18,9 +20,10 @@ def _normalise(
     values, out, count, channels, weight, k, beta,
     below: tl.constexpr, above: tl.constexpr, quarters: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    start = tl.program_id(0).to(tl.int64) * block
+    place = start + tl.arange(0, block)
     inside = place < count
-    channel = (place % channels).to(tl.int32)
+    channel = ((start % channels).to(tl.int32) + tl.arange(0, block)) % channels
     total = tl.full((block,), 0.0, tl.float32)
     for offset in tl.static_range(-below, above + 1):
         near = inside & (channel + offset >= 0) & (channel + offset < channels)
@@ -51,8 +54,9 @@ def normalise(values: torch.Tensor, size: int, alpha: float, beta: float, k: flo
     """
     out = torch.empty_like(values)
     count = values.numel()
-    _normalise[(triton.cdiv(count, _BLOCK),)](
-        values, out, count, values.shape[1], alpha / size, float(k), float(beta),
-        below=size // 2, above=(size - 1) // 2, quarters=beta == 0.75, block=_BLOCK,
-    )  # fmt: skip
+    with on_its_device(values):
+        _normalise[(triton.cdiv(count, _BLOCK),)](
+            values, out, count, values.shape[1], alpha / size, float(k), float(beta),
+            below=size // 2, above=(size - 1) // 2, quarters=beta == 0.75, block=_BLOCK,
+        )  # fmt: skip
     return out

@@ -16,6 +16,7 @@ import torch
 import triton
 import triton.language as tl
 
+from sppnet.devices import on_its_device
 from sppnet.pooling.pyramid import Pyramid
 
 LEVELS = frozenset({6, 3, 2, 1})
@@ -168,7 +169,8 @@ def pool_packed(
         return
     size = min(_BLOCK, triton.next_power_of_2(channels))
     starts = {n: bins.start for n, bins in pyramid.slices.items()}
-    _pool[len(cells), triton.cdiv(channels, size)](
-        values, first, widths, map_of, cells, out, channels,
-        at6=starts[6], at3=starts[3], at2=starts[2], at1=starts[1], size=size, kind=kind, num_warps=1,
-    )  # fmt: skip
+    with on_its_device(values):
+        _pool[len(cells), triton.cdiv(channels, size)](
+            values, first, widths, map_of, cells, out, channels,
+            at6=starts[6], at3=starts[3], at2=starts[2], at1=starts[1], size=size, kind=kind, num_warps=1,
+        )  # fmt: skip

@@ -36,11 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.part:
             options.out.write_text(json.dumps(run_part(options.part, options.seconds, device, options.jpegs)))
             return 0
-        report = make_report(options.minutes, device, options.jpegs)
+        report = make_report(options.minutes, device, options.jpegs, options.out)
     except SppError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
-    report.write(options.out)
     for line in report.failures:
         print(f"FAILED {line}", file=sys.stderr)  # noqa: T201
     print(f"{len(report.rows)} rows in {options.out}, {len(report.failures)} failed")  # noqa: T201

@@ -55,7 +55,7 @@ class Setup:
     width: float = 1.0
     hidden: int = 4096
     scales: tuple[int, ...] = PAPER_SCALES
-    images: int = 256
+    images: int = 128
     batch: int = 8
     threads: int = 16
     categories: int = 20

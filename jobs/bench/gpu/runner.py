@@ -24,13 +24,13 @@ from jobs.bench.timing import device_name, pick_device
 from sppnet.errors import ConfigError, SppError
 
 PARTS: Mapping[str, tuple[str, float]] = {
-    "checks": ("jobs.bench.gpu.runner:run_checks", 0.15),
-    "pooling": ("jobs.bench.gpu.pooling:run", 0.15),
-    "features": ("jobs.bench.gpu.features:run", 0.2),
-    "maps": ("jobs.bench.gpu.making_maps:run", 0.2),
-    "end-to-end": ("jobs.bench.gpu.end_to_end:run", 0.3),
+    "checks": ("jobs.bench.gpu.runner:run_checks", 0.12),
+    "pooling": ("jobs.bench.gpu.pooling:run", 0.12),
+    "features": ("jobs.bench.gpu.features:run", 0.17),
+    "maps": ("jobs.bench.gpu.making_maps:run", 0.17),
+    "end-to-end": ("jobs.bench.gpu.end_to_end:run", 0.27),
 }
-"""Every part: its function, from a setup to rows, and its share of the time."""
+"""Every part: its function, from a setup to rows, and its share of the time; what is left goes into starts."""
 
 _START_SECONDS = 90.0
 """What a part's process may take beyond its own time: imports, compilers, the head's factors."""
@@ -89,29 +89,37 @@ def run(
     Raises:
         SppError: a check failed or a part broke; the report is written then too.
     """
-    report = make_report(minutes, pick_device(device), Path(jpegs) if jpegs else None)
-    report.write(Path(out))
+    report = make_report(minutes, pick_device(device), Path(jpegs) if jpegs else None, Path(out))
     if report.failures:
         raise SppError(f"bench gpu: {len(report.failures)} failed, see {out}: {'; '.join(report.failures)}")
     return report.rows
 
 
 def make_report(
-    minutes: float, device: torch.device, jpegs: Path | None = None, parts: Sequence[str] = tuple(PARTS)
+    minutes: float,
+    device: torch.device,
+    jpegs: Path | None = None,
+    out: Path | None = None,
+    parts: Sequence[str] = tuple(PARTS),
 ) -> Report:
-    """Run parts one after the other; on a GPU each in a process of its own, as one may take the device down with it."""
+    """Run parts one after the other; on a GPU each in a process of its own, as one may take the device down with it.
+
+    The report is written to `out` after each of them.
+    """
     if not minutes > 0:
         raise ConfigError(f"minutes: must be positive, not {minutes}")
-    found = {}
+    report = Report(machine(device), {})
     for name in parts:
         seconds = 60 * minutes * PARTS[name][1]
         start = time.perf_counter()
         part = (
             _isolated(name, seconds, device, jpegs) if device.type == "cuda" else run_part(name, seconds, device, jpegs)
         )
-        found[name] = {"seconds": time.perf_counter() - start, **part}
-        print_part(name, found[name])
-    return Report(machine(device), found)
+        report.parts[name] = {"seconds": time.perf_counter() - start, **part}
+        print_part(name, report.parts[name])
+        if out is not None:
+            report.write(out)
+    return report
 
 
 def run_part(name: str, seconds: float, device: torch.device, jpegs: Path | None) -> Row:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +64,31 @@ def test_no_images_and_no_batches(backbone) -> None:
     assert DeviceConvolutions(backbone, "float32", torch.float32)([], SCALES) == []
     with pytest.raises(ConfigError, match="batch"):
         DeviceConvolutions(backbone, "float32", torch.float32, batch=0)
+
+
+def test_a_shape_that_comes_again_is_captured_once(backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bookkeeping of graphs; a graph that replays nothing leaves what was captured."""
+    captured = []
+
+    class Graph:
+        def replay(self) -> None:
+            captured.append("replay")
+
+    @contextmanager
+    def capture(graph: Graph, **options: object) -> Iterator[None]:
+        captured.append(options["capture_error_mode"])
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    plain = DeviceConvolutions(backbone, "float32", torch.float32)(images()[:1], (96,))[0][96]
+    convolve = DeviceConvolutions(backbone, "float32", torch.float32, graphs=True)
+    found = [convolve(images()[:1], (96,))[0][96] for _ in range(4)]
+    assert captured == ["thread_local", "replay", "replay"]
+    assert all(torch.equal(one, plain) for one in found)
+    with torch.inference_mode():
+        found[3].zero_()  # what is returned is the caller's own
+    assert torch.equal(convolve(images()[:1], (96,))[0][96], plain)
+    convolve(images()[1:2], (96,))
+    assert captured.count("thread_local") == 1
