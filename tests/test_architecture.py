@@ -46,7 +46,14 @@ def test_the_method_knows_neither_cluster_nor_storage(module: str) -> None:
     assert {name for name in importers(module) if name.startswith("sppnet/")} == set()
 
 
-COMES_WITH = {"llvmlite": "numba", "markupsafe": "jinja2", "pydantic_core": "pydantic", "grpc": "ray", "aiohttp": "ray"}
+COMES_WITH = {
+    "llvmlite": "numba",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+    "grpc": "ray",
+    "aiohttp": "ray",
+    "triton": "torch",
+}
 """Libraries that another one brings in the version that fits it: a range of ours could only be wrong."""
 
 

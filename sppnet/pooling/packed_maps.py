@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class PackedMaps:
         On a GPU with Triton, at the paper's levels, in one launch that nothing waits for; else map by map.
 
         Args:
-            map_of: int64 `[n]` on the device, the map that each window is of.
+            map_of: int32 or int64 `[n]` on the device, the map that each window is of.
             cells: int32 `[n, 4]` on the device, half-open cells of that map, inside it and not empty.
             pyramid: the levels.
 
@@ -57,7 +58,7 @@ class PackedMaps:
             from sppnet.pooling import kernel_triton
 
             if kernel_triton.handles(pyramid):
-                first, widths = self.table()
+                first, widths = self.table
                 kernel_triton.pool_packed(self.values, first, widths, map_of.int(), cells.contiguous(), pyramid, out)
                 return out
         for number in torch.unique(map_of).tolist():
@@ -65,6 +66,7 @@ class PackedMaps:
             out[rows] = self._pool_one(number, cells[rows], pyramid)
         return out
 
+    @cached_property
     def table(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return where each map begins in `values`, int64, and its width, int32, on the device: the kernel's table."""
         firsts = np.cumsum([0, *(size.width * size.height for size in self.sizes[:-1])], dtype=np.int64)

@@ -40,7 +40,7 @@ def _one_map(setup: Setup, what: str, dtype: torch.dtype) -> list[Row]:
     else:
         cells = windows_to_cells(scale_windows(windows_of(setup, 0), IMAGE, scale), size, backbone.geometry)
     packed, pyramid = PackedMaps.of([maps]), Pyramid()
-    sent, map_of = upload(cells, setup.device), torch.zeros(len(cells), dtype=torch.int64, device=setup.device)
+    sent, map_of = upload(cells, setup.device), torch.zeros(len(cells), dtype=torch.int32, device=setup.device)
     # torchvision's CPU kernel takes float32 only, and both get NCHW: their own layout, outside the timing.
     nchw = (maps if setup.device.type == "cuda" else maps.float()).permute(2, 0, 1)[None].contiguous()
     boxes = torch.cat([torch.zeros(len(cells), 1, device=setup.device), sent - sent.new_tensor([0, 0, 1, 1])], dim=1)

@@ -38,7 +38,7 @@ def test_equals_the_cpu_kernel(dtype: torch.dtype, channels: int, levels: tuple[
     expected = packed.pool(torch.from_numpy(map_of), torch.from_numpy(cells), Pyramid(levels))
     found = torch.full_like(expected, 7)
     kernel = interpreted("sppnet.pooling.kernel_triton")
-    first, widths = packed.table()
+    first, widths = packed.table
     kernel.pool_packed(
         packed.values, first, widths, torch.from_numpy(map_of).int(), torch.from_numpy(cells), Pyramid(levels), found
     )
@@ -50,7 +50,7 @@ def test_what_is_not_a_number_stays_so() -> None:
     packed.values[1 + 35 + 17 * 4 + 5, 2] = torch.nan  # in map 2, line 4, column 5
     kernel = interpreted("sppnet.pooling.kernel_triton")
     found = torch.empty(2, 50, 4)
-    first, widths = packed.table()
+    first, widths = packed.table
     kernel.pool_packed(
         packed.values,
         first,

@@ -22,8 +22,8 @@ def test_each_window_is_pooled_from_its_own_map(levels: tuple[int, ...]) -> None
     pooled = packed.pool(map_of, cells, Pyramid(levels))
     for row, number in enumerate(map_of.tolist()):
         assert torch.equal(pooled[row], pool_windows(maps[number], cells[row : row + 1], Pyramid(levels))[0])
-    assert packed.table()[0].tolist() == [0, 35, 71]
-    assert packed.table()[1].tolist() == [7, 4, 6]
+    assert packed.table[0].tolist() == [0, 35, 71]
+    assert packed.table[1].tolist() == [7, 4, 6]
     assert packed.pool(map_of[:0], cells[:0], Pyramid()).shape == (0, 50, 8)
 
 
