@@ -32,7 +32,7 @@ def _normalise(
     total = total * weight + k
     value = tl.load(values + place, inside, 0.0).to(tl.float32)
     if quarters:  # beta is 0.75
-        root = 1.0 / tl.sqrt(total)
+        root = tl.rsqrt(total)
         value = value * root * tl.sqrt(root)
     else:
         value = value * tl.exp(-beta * tl.log(total))
