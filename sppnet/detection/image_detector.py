@@ -229,17 +229,16 @@ class ImageDetector:
             found.arrived.synchronize()
         place = 0
         for one in sent:
-            if isinstance(one, DataError) or found is None:
-                yield one if isinstance(one, DataError) else DataError("nan-features", "nothing was found")
-                continue
-            if bool(found.broken[place]):
-                yield DataError("nan-features", "a window's score is not finite")
-            else:
+            if isinstance(one, DataError):
+                yield one
+            elif found is not None:
                 yield _of_image(found, place)
-            place += 1
+                place += 1
 
 
-def _of_image(found: _Found, place: int) -> Detections:
+def _of_image(found: _Found, place: int) -> Detections | DataError:
+    if bool(found.broken[place]):
+        return DataError("nan-features", "a window's score is not finite")
     chosen = found.chosen[place].numpy()
     category, rank = np.nonzero(chosen >= 0)
     return Detections(

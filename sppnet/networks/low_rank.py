@@ -61,10 +61,10 @@ def _factors(layer: nn.Linear, rank: int) -> tuple[nn.Sequential, float]:
     # The eigenvectors of W W^T are the left singular vectors, at a fraction of the decomposition's time.
     values, vectors = torch.linalg.eigh(weights @ weights.T)
     left = vectors[:, -rank:]
-    first = nn.Linear(layer.in_features, rank, bias=False)
-    second = nn.Linear(rank, layer.out_features)
-    first.weight.data = (left.T @ weights).to(layer.weight.dtype)
-    second.weight.data = left.to(layer.weight.dtype).contiguous()
-    second.bias.data = layer.bias.detach().clone()
+    first = nn.Linear(layer.in_features, rank, bias=False).to(layer.weight)
+    second = nn.Linear(rank, layer.out_features).to(layer.weight)
+    first.weight.copy_(left.T @ weights)
+    second.weight.copy_(left)
+    second.bias.copy_(layer.bias)
     cut = values[:-rank].clamp(min=0).sum() / values.clamp(min=0).sum().clamp(min=1e-300)
     return nn.Sequential(first, second), float(cut.sqrt())

@@ -104,9 +104,9 @@ def _row(setup: Setup, backbone: Backbone, ours: WindowFeatures, theirs: WindowF
     batches = max(1, setup.windows // setup.crops)
 
     @torch.inference_mode()
-    def peer() -> list[torch.Tensor]:
-        found = (pool_full_maps(network(crops), theirs.pyramid).flatten(1) for _ in range(batches))
-        return [theirs.upper(pooled) for pooled in found]
+    def peer() -> torch.Tensor:
+        found = [pool_full_maps(network(crops), theirs.pyramid).flatten(1) for _ in range(batches)]
+        return theirs.upper(torch.cat(found))
 
     pairs = pairs_within(own, peer, setup.seconds / 8, setup.device, min(3, setup.pairs))
     return {
