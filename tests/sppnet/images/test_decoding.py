@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from sppnet.errors import DataError
-from sppnet.images.decoding import decode_image, probe_size
+from sppnet.images.decoding import decode_by_gpu, decode_image, probe_size
 
 
 def encode(array: np.ndarray, kind: str, mode: str | None = None, **options: object) -> bytes:
@@ -193,3 +194,23 @@ def test_real_photographs(shared: Path) -> None:
         assert decoded.shape == (height, width, 3)
         with Image.open(path) as image:
             np.testing.assert_array_equal(decoded, np.asarray(image))
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpegs_by_torchvision_where_it_takes_them(mode: str) -> None:
+    """On the CPU, whose decoder is the same library's; a GPU's pixels are only near."""
+    data = encode(picture(30, 41), "JPEG", mode)
+    found = decode_by_gpu(data, torch.device("cpu"))
+    assert found is not None
+    assert found.is_contiguous()
+    np.testing.assert_array_equal(found.numpy(), decode_image(data))
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+def test_what_torchvision_does_not_take_is_left_to_the_exact_decoder() -> None:
+    whole = encode(picture(30, 41), "JPEG")
+    others = [encode(picture(), "PNG"), encode(picture(), "JPEG", "CMYK"), whole[: len(whole) // 2]]
+    assert [decode_by_gpu(data, torch.device("cpu")) for data in others] == [None, None, None]
+    with pytest.raises(DataError, match="not-an-image"):
+        decode_by_gpu(b"no image", torch.device("cpu"))
