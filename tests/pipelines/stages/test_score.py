@@ -97,7 +97,7 @@ def test_every_key_is_done_or_quarantined(chain) -> None:
 def test_the_parts_of_the_time_are_told(chain) -> None:
     for commit in chain.artifact("full").commits(chain.shards("val")):
         parts = {name for name in commit.metrics if name.endswith("_seconds")}
-        assert parts == {f"{name}_seconds" for name in ("features", "svm", "suppression", "regression")}
+        assert parts == {f"{name}_seconds" for name in ("maps", "features", "svm", "suppression", "regression")}
         # the figures are rounded to the millisecond
         assert 0 < sum(commit.metrics[name] for name in parts) <= commit.seconds + 0.002
 
