@@ -59,7 +59,7 @@ def extract_work(shapes: Shapes, step: str) -> Work:
     one = Work.of(decode=shapes.corpus.typical_pixels)  # once for all scales
     for scale in config.scales:
         cost = shapes.map_cost(config.backbone, scale)
-        raw = cost.bytes * (1 if config.dtype == "float16" else 2)
+        raw = cost.bytes * (2 if config.dtype == "float32" else 1)
         pixels = math.prod(resized_size(shapes.corpus.size, scale))
         stored = raw * shapes.rates.compression
         one += Work.of(stored, resize=pixels, encode=raw, storage=stored)

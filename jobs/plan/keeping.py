@@ -133,7 +133,7 @@ class _Break:
         return self._make(self.config.scales, flips=self.config.flips) + stored
 
     def _raw(self, scales: Iterable[int], *, flips: bool) -> float:
-        width = 1 if self.config.dtype == "float16" else 2
+        width = 2 if self.config.dtype == "float32" else 1
         return float(sum(map_cost(self._spec, self.size, scale).bytes for scale in scales) * width * (1 + flips))
 
     @property

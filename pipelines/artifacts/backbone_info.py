@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact
 from sppnet.networks.backbones import Backbone, BackboneSpec
+from sppnet.networks.map_types import MapType
 from sppnet.networks.network import Precision
 from sppnet.pooling.geometry import Geometry
 
@@ -46,7 +46,7 @@ class MapsInfo:
 
     network: str
     precision: Precision
-    dtype: Literal["float16", "float32"]
+    dtype: MapType
     max_pixels: int
 
 

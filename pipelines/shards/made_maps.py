@@ -154,4 +154,4 @@ def _batches(
 def _map_maker(workspace: str, info: MapsInfo, device: torch.device) -> MapMaker:
     """Return what makes maps, its network read once a process however many shards follow."""
     backbone = read_backbone(Workspace.open(workspace).artifact(info.network)).to(device)
-    return MapMaker(backbone, info.precision, getattr(torch, info.dtype))
+    return MapMaker(backbone, info.precision, info.dtype)

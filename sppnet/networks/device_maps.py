@@ -12,6 +12,7 @@ import torch
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import prepare_batch
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.map_types import MapType, to_map_type
 from sppnet.networks.network import Precision
 
 
@@ -30,7 +31,7 @@ class DeviceConvolutions:
     """
 
     def __init__(
-        self, backbone: Backbone, precision: Precision, dtype: torch.dtype, batch: int = 1, *, graphs: bool = False
+        self, backbone: Backbone, precision: Precision, dtype: MapType, batch: int = 1, *, graphs: bool = False
     ) -> None:
         if batch < 1:
             raise ConfigError(f"batch: must be at least 1, not {batch}")
@@ -72,7 +73,7 @@ class DeviceConvolutions:
         backbone = self._backbone
         values = prepare_batch(pixels, scale, backbone.preprocessing, self._network.dtype, backbone.mean_image)
         maps = self._network(values) if self._graphs is None else self._graphs(values)
-        return maps.permute(0, 2, 3, 1).contiguous().to(self._dtype)
+        return to_map_type(maps.permute(0, 2, 3, 1).contiguous(), self._dtype)
 
 
 class _Graphs:

@@ -13,6 +13,7 @@ from sppnet.errors import DataError
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.device_maps import DeviceConvolutions
+from sppnet.networks.map_types import MapType, to_map_type
 from sppnet.networks.network import Precision
 
 _BATCH = 8
@@ -38,7 +39,7 @@ class MapMaker:
         self,
         backbone: Backbone,
         precision: Precision = "float32",
-        dtype: torch.dtype = torch.float16,
+        dtype: MapType = "float16",
         *,
         together: int = 1,
         graphs: bool = False,
@@ -82,7 +83,7 @@ class MapMaker:
         values = prepare_image(image, scale, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
             found: torch.Tensor = backbone(values)[0]
-        return found.permute(1, 2, 0).contiguous().to(self.dtype)
+        return to_map_type(found.permute(1, 2, 0).contiguous(), self.dtype)
 
 
 def require_finite_map(values: torch.Tensor, scale: int) -> None:

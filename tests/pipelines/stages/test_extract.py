@@ -18,6 +18,7 @@ from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
 from sppnet.images.decoding import decode_image
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.map_types import to_map_type
 from sppnet.networks.weights import read_safetensors, write_safetensors
 from sppnet.sizes import Size
 from tests.support.chain import BACKBONE, SCALES, Chain, accounts, add_image, equal_bytes, make_steps, write_weights
@@ -167,6 +168,10 @@ def test_float32_maps_and_lower_precision(chain, tmp_path) -> None:
     (row,) = decode_maps(low.data, "")
     assert not np.array_equal(row.map, exact)
     np.testing.assert_allclose(row.map, exact, atol=0.05 * exact.max())
+    compact = chain.changed(maps={"dtype": "float10_e5m5"}).stage("maps").run(unit)
+    (row,) = decode_maps(compact.data, "")
+    assert equal_bytes(row.map, to_map_type(torch.from_numpy(exact), "float10_e5m5").numpy())
+    assert len(compact.data) < len(chain.artifact("maps").read(unit))
 
 
 @pytest.mark.parametrize("ahead", [1, 7])

@@ -26,7 +26,7 @@ def backbone():
 
 def test_maps_are_the_convolutions(backbone) -> None:
     image = drawn(0, 120, 90)
-    maker = MapMaker(backbone, "float32", torch.float32)
+    maker = MapMaker(backbone, "float32", "float32")
     (found,) = maker([image], SCALES)
     for scale in SCALES:
         with torch.inference_mode():
