@@ -89,7 +89,7 @@ def test_each_package_uses_what_its_installation_asks_for(package: str, extras: 
         ("boto3", set()),
         ("botocore", set()),
         ("pyarrow.fs", {"pipelines/engine/store.py"}),
-        ("pyarrow.parquet", {"pipelines/artifacts/parquet.py"}),
+        ("pyarrow.parquet", {"pipelines/artifacts/parquet.py", "jobs/bench/maps.py"}),
         ("webdataset", {"pipelines/artifacts/image_tars.py"}),
         ("tarfile", {"pipelines/artifacts/image_tars.py"}),
         ("torch.distributed", {"pipelines/executors/ray_train.py", "pipelines/training/loop.py"}),
@@ -114,9 +114,9 @@ def test_ray_is_met_in_few_places() -> None:
 def test_arrow_is_met_in_few_places() -> None:
     layouts = {
         f"pipelines/artifacts/{name}.py"
-        for name in ("parquet", "windows_and_maps", "detections", "scores", "examples", "file_contents")
+        for name in ("parquet", "windows_and_maps", "detections", "scores", "examples", "vectors", "file_contents")
     }
-    assert importers("pyarrow") == {*layouts, "pipelines/engine/store.py"}
+    assert importers("pyarrow") == {*layouts, "pipelines/engine/store.py", "jobs/bench/maps.py"}
 
 
 @pytest.mark.parametrize("module", ["pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"])

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
+from pipelines.artifacts.parquet import ObjectFile, open_tables, read_groups, write_tables
+from pipelines.artifacts.vectors import VECTOR, read_vectors, vector_column
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.errors import ArtifactError, DataError
@@ -24,7 +25,7 @@ EXAMPLES = pa.schema(
         ("score", pa.float32()),
         ("box", pa.list_(pa.float32())),
         ("target", pa.list_(pa.float32())),
-        ("feature", pa.large_binary()),
+        ("feature", VECTOR),
     ]
 )
 
@@ -132,7 +133,7 @@ def half_features(features: torch.Tensor) -> npt.NDArray[np.float16]:
     return values.cpu().numpy()
 
 
-def no_examples(category: str, dimension: int, dtype: npt.DTypeLike = np.float16) -> Examples:
+def no_examples(category: str, dimension: int) -> Examples:
     """Make examples of no rows, with features of some length."""
     return Examples(
         category=category,
@@ -141,7 +142,7 @@ def no_examples(category: str, dimension: int, dtype: npt.DTypeLike = np.float16
         scores=np.zeros(0, np.float32),
         boxes=np.zeros((0, 4), np.float32),
         targets=np.zeros((0, 4), np.float32),
-        features=np.zeros((0, dimension), dtype),
+        features=np.zeros((0, dimension), np.float16),
     )
 
 
@@ -159,22 +160,19 @@ def encode_examples(groups: Iterable[Examples]) -> bytes:
                     "key": list(group.keys),
                     "window": group.windows.astype(np.int32),
                     "score": group.scores.astype(np.float32),
-                    "box": pa.array(list(group.boxes.astype(np.float32)), EXAMPLES.field("box").type),
-                    "target": pa.array(list(group.targets.astype(np.float32)), EXAMPLES.field("target").type),
-                    "feature": _rows_of_bytes(group.features),
+                    "box": _boxes_column(group.boxes),
+                    "target": _boxes_column(group.targets),
+                    "feature": vector_column(group.features),
                 },
                 schema=EXAMPLES.with_metadata({}),
             ).replace_schema_metadata(None)
 
-    return write_tables(tables(), EXAMPLES, statistics=("category",))
+    return write_tables(tables(), EXAMPLES, statistics=("category",), plain=("feature.nonzeros",))
 
 
-def _rows_of_bytes(rows: Floats) -> pa.LargeBinaryArray:
-    """Return each row's bytes, without a copy."""
-    values = np.ascontiguousarray(rows)
-    offsets = np.arange(len(values) + 1, dtype=np.int64) * (values.shape[1] * values.itemsize)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values.reshape(-1).view(np.uint8))]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(values), buffers)
+def _boxes_column(boxes: Float32s) -> pa.ListArray:
+    starts = np.arange(len(boxes) + 1, dtype=np.int32) * 4
+    return pa.ListArray.from_arrays(starts, boxes.astype(np.float32).ravel(), EXAMPLES.field("box").type)
 
 
 class ExamplesFile:
@@ -183,16 +181,14 @@ class ExamplesFile:
     Args:
         data: The bytes, or a file of them, of which only the parts that are needed are read.
         where: What it is, for messages.
-        dtype: Type of the features.
 
     Raises:
         ArtifactError: The bytes are something else.
     """
 
-    def __init__(self, data: bytes | io.RawIOBase, where: str, dtype: npt.DTypeLike = np.float16) -> None:
+    def __init__(self, data: bytes | io.RawIOBase, where: str) -> None:
         self._file = open_tables(data, EXAMPLES, where)
         self._where = where
-        self._dtype = dtype
         groups = [self._file.metadata.row_group(number).column(0) for number in range(self._file.num_row_groups)]
         self._categories = [group.statistics.min if group.statistics else None for group in groups]
 
@@ -211,10 +207,7 @@ class ExamplesFile:
         if not groups:
             return []
         names = EXAMPLES.names if features else EXAMPLES.names[:-1]
-        try:
-            table = self._file.read_row_groups(groups, columns=names)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ArtifactError(f"{self._where}: its pages can't be read ({error})") from error
+        table = read_groups(self._file, groups, self._where, names)
         labels = np.array(table.column("category").to_pylist(), dtype=object)
         found = (name for name in dict.fromkeys(labels.tolist()) if name in wanted)
         return [self._examples(name, table, np.flatnonzero(labels == name)) for name in found]
@@ -222,10 +215,9 @@ class ExamplesFile:
     def _examples(self, category: str, table: pa.Table, rows: Integers) -> Examples:
         own = table if len(rows) == table.num_rows else table.take(pa.array(rows))
         n = own.num_rows
-        values: Floats = np.zeros((n, 0), self._dtype)
+        values: Floats = np.zeros((n, 0), np.float16)
         if "feature" in own.column_names:
-            blobs = [np.frombuffer(blob.as_buffer(), self._dtype) for blob in own.column("feature")]
-            values = np.stack(blobs)
+            values = read_vectors(own.column("feature"), self._where)
 
         def boxes(name: str) -> Float32s:
             column = own.column(name).combine_chunks()

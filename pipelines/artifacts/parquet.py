@@ -1,46 +1,69 @@
-"""Parquet as every layout uses it: raw little-endian bytes in `large_binary`, zstd, no dictionaries."""
+"""Parquet as every layout uses it: little-endian bytes in `large_binary`, zstd where it pays, no dictionaries."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.engine.store import Store
+from sppnet.arrays import Integers, Pixels
 from sppnet.errors import ArtifactError
 
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What Arrow raises for bytes that are no whole Parquet file."""
 
-def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = ()) -> bytes:
+
+def write_tables(
+    tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = (), plain: tuple[str, ...] = ()
+) -> bytes:
     """Encode tables, one row group or more each.
 
     Args:
         tables: In order.
         schema: Of all of them.
         statistics: Columns whose least and greatest value of each row group are kept, so that a reader can choose.
+        plain: Paths of columns that are not worth compressing.
     """
-    sink = io.BytesIO()
-    stream_tables(tables, schema, sink, statistics)
-    return sink.getvalue()
+    sink = pa.BufferOutputStream()
+    stream_tables(tables, schema, sink, statistics, plain)
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def stream_tables(
-    tables: Iterable[pa.Table], schema: pa.Schema, sink: IO[bytes], statistics: tuple[str, ...] = ()
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    sink: IO[bytes] | pa.BufferOutputStream,
+    statistics: tuple[str, ...] = (),
+    plain: tuple[str, ...] = (),
 ) -> None:
     """Write tables to an open file, as `write_tables` does; one table is in memory at a time."""
+    packed = [path for path in _leaves(schema) if path not in plain]
     with pq.ParquetWriter(
         sink,
         schema,
-        compression="zstd",
-        compression_level=1,
+        compression=dict.fromkeys(packed, "zstd") | dict.fromkeys(plain, "none"),
+        compression_level=dict.fromkeys(packed, 1),
         use_dictionary=False,
         write_statistics=list(statistics) or False,
         write_page_checksum=True,
     ) as writer:
         for table in tables:
             writer.write_table(table)
+
+
+def _leaves(fields: Iterable[pa.Field], parent: str = "") -> Iterator[str]:
+    """Yield the paths by which Parquet knows the columns."""
+    for field in fields:
+        path = parent + field.name
+        if pa.types.is_struct(field.type):
+            yield from _leaves(field.type, f"{path}.")
+        else:
+            yield f"{path}.list.element" if pa.types.is_list(field.type) else path
 
 
 def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq.ParquetFile:
@@ -54,12 +77,53 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
             file = pq.ParquetFile(pa.BufferReader(data))
         else:  # parts of an object can't be checked against its digest: pages carry their own sums
             file = pq.ParquetFile(pa.PythonFile(data, mode="r"), pre_buffer=True, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
+        found = file.schema_arrow
+    except _DAMAGED as error:
         raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
-    if not file.schema_arrow.equals(schema):
-        found, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (file.schema_arrow, schema))
-        raise ArtifactError(f"{where}: columns are {found}; expected {expected}")
+    if not found.equals(schema):
+        columns, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (found, schema))
+        raise ArtifactError(f"{where}: columns are {columns}; expected {expected}")
     return file
+
+
+def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
+    """Return rows of bytes that lie behind one another in `data`, each of its size, without a copy."""
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
+
+
+def binary_rows(column: pa.LargeBinaryArray) -> tuple[Pixels, Integers]:
+    """Return the bytes of all rows behind one another, read-only and without a copy, and the size of each row."""
+    _, starts, data = column.buffers()
+    offsets = np.frombuffer(starts, np.int64)[column.offset : column.offset + len(column) + 1]
+    whole = np.frombuffer(data or b"", np.uint8)
+    return whole[offsets[0] : offsets[-1]], np.diff(offsets)
+
+
+def read_groups(
+    file: pq.ParquetFile, groups: Sequence[int], where: str, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read row groups of a file in which nothing is missing.
+
+    Args:
+        file: The open file.
+        groups: Numbers of the row groups.
+        where: What it is, for messages.
+        columns: Those to read, default all.
+
+    Raises:
+        ArtifactError: Pages are damaged, or a row lacks a value; the message names `where`.
+    """
+    try:
+        table = file.read_row_groups(groups, columns=columns)
+        table.validate(full=True)
+    except _DAMAGED as error:
+        raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
+    if any(column.null_count for column in table.columns):
+        raise ArtifactError(f"{where}: a row lacks a value")
+    return table
 
 
 class ObjectFile(io.RawIOBase):

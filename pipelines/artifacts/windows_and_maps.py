@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipelines.artifacts.parquet import open_tables, write_tables
-from sppnet.arrays import Float32s, Floats
+from pipelines.artifacts.map_codec import PackedMap, pack_map, unpack_map
+from pipelines.artifacts.parquet import binary_column, open_tables, read_groups, write_tables
+from sppnet.arrays import Float32s, Floats, Pixels
+from sppnet.errors import ArtifactError
 from sppnet.sizes import Size
 
 WINDOWS = pa.schema(
@@ -25,7 +27,8 @@ MAPS = pa.schema(
         ("width", pa.int32()),
         ("channels", pa.int32()),
         ("dtype", pa.string()),
-        ("data", pa.large_binary()),
+        ("mask", pa.large_binary()),
+        ("nonzeros", pa.large_binary()),
     ]
 )
 _MAPS_PER_ROW_GROUP = 4
@@ -106,6 +109,7 @@ def encode_maps(rows: Iterable[MapRow]) -> bytes:
 
 
 def _maps_table(rows: Sequence[MapRow]) -> pa.Table:
+    packed = [pack_map(row.map) for row in rows]
     return pa.table(
         {
             "key": [row.key for row in rows],
@@ -116,22 +120,34 @@ def _maps_table(rows: Sequence[MapRow]) -> pa.Table:
             "width": [row.map.shape[1] for row in rows],
             "channels": [row.map.shape[2] for row in rows],
             "dtype": [row.map.dtype.name for row in rows],
-            "data": pa.array([row.map.tobytes() for row in rows], pa.large_binary()),
+            "mask": _column([each.mask for each in packed]),
+            "nonzeros": _column([each.nonzeros for each in packed]),
         },
         schema=MAPS,
     )
 
 
+def _column(parts: Sequence[Pixels]) -> pa.LargeBinaryArray:
+    return binary_column(np.concatenate(parts), np.array([part.size for part in parts]))
+
+
 def decode_maps(data: bytes, where: str) -> Iterator[MapRow]:
-    """Decode maps one row group at a time; the arrays are views of the decoded bytes and read-only."""
+    """Decode maps one row group at a time; the arrays are read-only.
+
+    Raises:
+        ArtifactError: The bytes are something else, or damaged; the message names `where`.
+    """
     file = open_tables(data, MAPS, where)
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group)
-        fields = {name: table.column(name).to_pylist() for name in MAPS.names if name != "data"}
-        blobs = table.column("data").combine_chunks()
-        for i, key in enumerate(fields["key"]):
-            shape = (fields["height"][i], fields["width"][i], fields["channels"][i])
-            array = np.frombuffer(blobs[i].as_buffer(), dtype=fields["dtype"][i]).reshape(shape)
+        table = read_groups(file, [group], where)
+        names = ("key", "scale", "image_width", "image_height", "height", "width", "channels", "dtype")
+        blobs = [table.column(name).combine_chunks() for name in ("mask", "nonzeros")]
+        for i, values in enumerate(zip(*(table.column(name).to_pylist() for name in names), strict=True)):
+            key, scale, image_width, image_height, *shape, dtype = values
+            packed = PackedMap(*(np.frombuffer(blob[i].as_buffer(), np.uint8) for blob in blobs))
+            try:
+                array = unpack_map(packed, (shape[0], shape[1], shape[2]), dtype)
+            except ArtifactError as error:
+                raise ArtifactError(f"{where}: the map of {key} is damaged ({error})") from error
             array.flags.writeable = False
-            size = Size(fields["image_width"][i], fields["image_height"][i])
-            yield MapRow(key, fields["scale"][i], size, array)
+            yield MapRow(key, scale, Size(image_width, image_height), array)

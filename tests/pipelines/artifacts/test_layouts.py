@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipelines.artifacts.detections import DetectionRow, decode_detections
-from pipelines.artifacts.examples import EXAMPLES, Examples, encode_examples
+from pipelines.artifacts.examples import Examples, encode_examples
 from pipelines.artifacts.scores import (
     SCORES,
     ScoresRow,
@@ -151,9 +152,48 @@ class TestMaps:
         assert columns["image_height"] == [20] * 5
         shape = [columns[name][4] for name in ("height", "width", "channels")]
         assert shape == [2, 3, 2]
-        found = np.frombuffer(columns["data"][4], columns["dtype"][4]).reshape(shape)
-        assert equal_bytes(found, grid + np.float16(4))
+        assert columns["dtype"] == ["float16"] * 5
+        cells = np.bitwise_xor.accumulate(np.frombuffer(columns["mask"][4], np.uint8).reshape(6, 8))
+        there = np.unpackbits(cells, axis=1, count=2, bitorder="little").astype(bool)
+        found = np.zeros((6, 2), "<u2")
+        found[there] = np.frombuffer(columns["nonzeros"][4], np.uint8).reshape(2, -1).T.copy().view("<u2")[:, 0]
+        assert equal_bytes(found.view(np.float16).reshape(shape), grid + np.float16(4))
         assert file.num_row_groups == 2  # a reader holds four maps at a time
+
+    def test_a_map_of_zeros(self) -> None:
+        (row,) = decode_maps(encode_maps([MapRow("a", 160, Size(9, 9), np.zeros((2, 3, 4), np.float32))]), "here")
+        assert equal_bytes(row.map, np.zeros((2, 3, 4), np.float32))
+
+    @settings(max_examples=60)
+    @given(st.data())
+    def test_a_damaged_file_is_told(self, data: st.DataObject) -> None:
+        """Or else only a value is another one."""
+        grid = np.arange(130, dtype=np.float16).reshape(1, 1, 130)
+        file = bytearray(encode_maps([MapRow("a", 160, Size(9, 9), grid)]))
+        file[data.draw(st.integers(0, len(file) - 1))] ^= data.draw(st.integers(1, 255))
+        told = ""
+        try:
+            rows = list(decode_maps(bytes(file), "store/unit"))
+        except ArtifactError as error:
+            rows, told = [], str(error)
+        assert told.startswith("store/unit: ") or {row.map.dtype.name for row in rows} <= {"float16"}
+
+    @pytest.mark.parametrize(
+        ("column", "value", "message"),
+        [
+            ("width", 2**31 - 1, "the map of a is damaged (8 bytes of mask are not of 1 x 2147483647 x 3 "),
+            ("channels", -3, "the map of a is damaged (8 bytes of mask are not of 1 x 1 x -3 "),
+            ("dtype", "float128", "the map of a is damaged (8 bytes of mask are not of 1 x 1 x 3 float128 "),
+            ("nonzeros", b"x", "the map of a is damaged (1 bytes are not 3 float16 values"),
+            ("mask", None, "a row lacks a value"),
+        ],
+    )
+    def test_a_row_that_does_not_fit_is_told(self, column: str, value: object, message: str) -> None:
+        (row,) = read(encode_maps([MapRow("a", 160, Size(9, 9), np.ones((1, 1, 3), np.float16))])).read().to_pylist()
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist([row | {column: value}], MAPS), sink)
+        with pytest.raises(ArtifactError, match="^" + re.escape("store/unit: " + message)):
+            list(decode_maps(sink.getvalue(), "store/unit"))
 
     def test_real_maps_of_the_chain(self, chain) -> None:
         artifact = chain.artifact("maps")
@@ -209,9 +249,9 @@ class TestExamples:
         assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [3, 2, 4]
         # Destroy the features of the others: they must not be needed.
         damaged = bytearray(data)
-        column = EXAMPLES.names.index("feature")
         for group in (0, 2):
-            part = file.metadata.row_group(group).column(column)
+            columns = [file.metadata.row_group(group).column(i) for i in range(file.metadata.num_columns)]
+            (part,) = (column for column in columns if column.path_in_schema == "feature.nonzeros")
             start, size = part.data_page_offset, part.total_compressed_size
             damaged[start : start + size] = b"\xff" * size
         found = decode_examples(bytes(damaged), "here", "car")
