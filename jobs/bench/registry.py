@@ -13,6 +13,7 @@ _MEASURES = {
     "driver": "jobs.bench.driver:run",
     "extract": "jobs.bench.extract:run",
     "gpu": "jobs.bench.gpu.runner:run",
+    "maps": "jobs.bench.maps:run",
     "mine": "jobs.bench.mine:run",
     "pool": "jobs.bench.pool:run",
     "pretrain": "jobs.bench.pretrain:run",
