@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 
 from pipelines.artifacts.image_tars import ImageRecord
@@ -14,6 +17,7 @@ from pipelines.engine.stage import RUNTIME, Resources
 from pipelines.shards.reading import decode_record
 from sppnet.arrays import Pixels
 from sppnet.errors import DataError
+from sppnet.networks.map_maker import MapMaker, require_finite_map
 from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
 
@@ -50,6 +54,56 @@ def check_scale(size: Size, scale: int, max_pixels: int) -> None:
     resized = resized_size(size, scale)
     if math.prod(resized) > max_pixels:
         raise DataError("too-large", f"{resized} pixels at scale {scale}, the limit is {max_pixels} pixels")
+
+
+def convolve_batch(
+    maker: MapMaker,
+    members: Sequence[tuple[ImageRecord, Future[Pixels]]],
+    scales: Sequence[int],
+    max_pixels: int,
+    *,
+    flipped: bool = False,
+) -> list[dict[int, torch.Tensor | DataError]]:
+    """Convolve images that are decoded on threads; what one can't give is told apart from the others.
+
+    Args:
+        maker: Makes the maps.
+        members: The images, and their pixels as they come.
+        scales: Short sides in pixels.
+        max_pixels: Most pixels that an image may have at a scale.
+        flipped: Whether the mirrored images' maps are wanted.
+
+    Returns:
+        Of each image by scale its map `[H, W, C]`, on the device, or why there is none.
+    """
+    found: list[dict[int, torch.Tensor | DataError]] = []
+    able: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+    for place, (record, image) in enumerate(members):
+        found.append({})
+        try:
+            pixels = image.result()
+        except DataError as error:
+            found[place] = dict.fromkeys(scales, error)
+            continue
+        for scale in scales:
+            try:
+                check_scale(record.size, scale, max_pixels)
+            except DataError as error:
+                found[place][scale] = error
+        able.setdefault(tuple(scale for scale in scales if scale not in found[place]), []).append((place, pixels))
+    for wanted, images in able.items():
+        made = maker([pixels for _, pixels in images], wanted, flipped=flipped)
+        for (place, _), maps in zip(images, made, strict=True):
+            found[place] |= {scale: _finite(values, scale) for scale, values in maps.items()}
+    return found
+
+
+def _finite(values: torch.Tensor, scale: int) -> torch.Tensor | DataError:
+    try:
+        require_finite_map(values, scale)
+    except DataError as error:
+        return error
+    return values
 
 
 def decode_for_scale(record: ImageRecord, scale: int, max_pixels: int) -> Pixels:

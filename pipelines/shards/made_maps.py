@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 
 import torch
 
@@ -15,13 +14,13 @@ from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.networks import read_backbone
 from pipelines.engine.machine import choose_device
 from pipelines.engine.workspace import Artifact, Commit, Workspace
-from pipelines.shards.convolving import check_scale
-from pipelines.shards.read_ahead import prepared_ahead
+from pipelines.shards.convolving import convolve_batch
+from pipelines.shards.read_ahead import in_batches, prepared_ahead
 from pipelines.shards.reading import decode_record, read_images
 from sppnet.arrays import Array, Pixels
 from sppnet.detection.features import MapsByScale
 from sppnet.errors import ArtifactError, DataError
-from sppnet.networks.map_maker import MapMaker, require_finite_map
+from sppnet.networks.map_maker import MapMaker
 
 _AHEAD = 4
 """Images that are decoded ahead of the convolutions."""
@@ -59,7 +58,7 @@ class MadeMaps:
             raise ArtifactError(f"{self.maps.store.uri}/{self.maps.name} does not tell how its maps are made")
         maker = _map_maker(self.maps.store.uri, info, choose_device())
         wanted = (record for record in read_images(self.images, shard)[0] if record.key not in aside)
-        batches = _batches(prepared_ahead(wanted, decode_record, _AHEAD + maker.batch), maker.batch)
+        batches = in_batches(prepared_ahead(wanted, decode_record, _AHEAD + maker.batch), maker.batch)
         made = (
             (record.key, _ImageMaps(batch, place))
             for batch in (_Batch(maker, info, self, members) for members in batches)
@@ -101,28 +100,20 @@ class _Batch:
         return found
 
     def _make(self) -> list[MapsByScale | DataError]:
-        decoded = [self._decoded(*member) for member in self.members]
-        images = [image for image in decoded if not isinstance(image, DataError)]
-        made = iter(self._maker(images, self.source.scales, flipped=self.source.flipped))
-        return [image if isinstance(image, DataError) else self._checked(next(made)) for image in decoded]
+        source = self.source
+        options = (source.scales, self._info.max_pixels)
+        made = convolve_batch(self._maker, self.members, *options, flipped=source.flipped)
+        return [self._whole(maps) for maps in made]
 
-    def _decoded(self, record: ImageRecord, image: Future[Pixels]) -> Pixels | DataError:
-        try:
-            for scale in self.source.scales:
-                check_scale(record.size, scale, self._info.max_pixels)
-            return image.result()
-        except DataError as error:
-            return error
-
-    def _checked(self, maps: Mapping[int, torch.Tensor]) -> MapsByScale | DataError:
-        try:
-            for scale, values in maps.items():
-                require_finite_map(values, scale)
-        except DataError as error:
-            return error
-        if self._maker.device.type == "cpu":
-            return {scale: values.numpy() for scale, values in maps.items()}
-        return dict(maps)
+    def _whole(self, maps: Mapping[int, torch.Tensor | DataError]) -> MapsByScale | DataError:
+        """Return an image's maps, or what sets it aside: the first of the reasons, as if the scales were stored."""
+        found: dict[int, Array | torch.Tensor] = {}
+        for scale in self.source.scales:
+            values = maps[scale]
+            if isinstance(values, DataError):
+                return values
+            found[scale] = values.numpy() if self._maker.device.type == "cpu" else values
+        return found
 
 
 class _ImageMaps(Mapping[int, Array | torch.Tensor]):
@@ -140,14 +131,6 @@ class _ImageMaps(Mapping[int, Array | torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self._batch.source.scales)
-
-
-def _batches(
-    items: Iterable[tuple[ImageRecord, Future[Pixels]]], size: int
-) -> Iterator[list[tuple[ImageRecord, Future[Pixels]]]]:
-    rest = iter(items)
-    while found := list(islice(rest, size)):
-        yield found
 
 
 @lru_cache(maxsize=_MAKERS_KEPT)

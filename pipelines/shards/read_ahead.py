@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import repeat
+from itertools import islice, repeat
 from queue import Full, Queue
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +34,13 @@ def prepared_ahead(items: Iterable[T], prepare: Callable[[T], R], ahead: int) ->
                 yield pending.popleft()
         while pending:
             yield pending.popleft()
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Take items in lists of a size, the last one shorter."""
+    rest = iter(items)
+    while found := list(islice(rest, size)):
+        yield found
 
 
 def one_ahead(items: Iterator[T]) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -10,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.artifacts.backbone_info import BackboneInfo, MapsInfo
@@ -20,14 +22,16 @@ from pipelines.engine.activity import busy
 from pipelines.engine.machine import choose_device
 from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
 from pipelines.engine.workspace import Output
-from pipelines.shards.convolving import ConvolvingConfig, check_scale
+from pipelines.shards.convolving import ConvolvingConfig, convolve_batch
 from pipelines.shards.keys import ShardWork
-from pipelines.shards.read_ahead import Behind, prepared_ahead
+from pipelines.shards.read_ahead import Behind, in_batches, prepared_ahead
 from pipelines.shards.reading import ScaleField, decode_record, map_unit, parse_map_unit, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.arrays import Pixels
-from sppnet.networks.map_maker import MapMaker, require_finite_map
+from sppnet.errors import DataError
+from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.map_types import MapType
+from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
 
 _WAITING = 2
@@ -138,69 +142,82 @@ class Extract(PerShardStage[ExtractConfig]):
         records, earlier = read_images(self.input("images"), shard)
         aside = {entry.key for entry in earlier}
         with ExitStack() as threads:
-            makers = [_UnitMaker(self._maker, self.config, unit, self.work(shard, earlier)) for unit in units]
+            makers = [_UnitMaker(unit, self.work(shard, earlier)) for unit in units]
             for maker in makers:
                 threads.enter_context(maker.encoder)
             wanted = (record for record in records if record.key not in aside)
-            waited = 0.0
-            for record, image in prepared_ahead(wanted, decode_record, self.config.ahead):
+            decoded = prepared_ahead(wanted, decode_record, self.config.ahead + self._maker.batch)
+            waited = convolved = 0.0
+            for members in in_batches(decoded, self._maker.batch):
                 start = time.perf_counter()
                 with busy("decode_wait"):
-                    wait([image])
+                    wait([image for _, image in members])
                 waited += time.perf_counter() - start
-                for maker in makers:
-                    maker.add(record, image)
-            seconds = sum(maker.seconds for maker in makers)
-            return {maker.unit: maker.output(seconds, waited) for maker in makers}
+                convolved += self._convolve(members, makers)
+            pixels = sum(maker.pixels for maker in makers)
+            return {maker.unit: maker.output(maker.pixels / (pixels or 1), convolved, waited) for maker in makers}
+
+    def _convolve(self, members: Sequence[tuple[ImageRecord, Future[Pixels]]], makers: Sequence[_UnitMaker]) -> float:
+        """Convolve some images at every scale that is wanted, hand them on, and tell the seconds of the first."""
+        seconds = 0.0
+        for flipped in (False, True):
+            own = [maker for maker in makers if maker.flipped == flipped]
+            if not own:
+                continue
+            start = time.perf_counter()
+            scales = [maker.scale for maker in own]
+            made = convolve_batch(self._maker, members, scales, self.config.max_pixels, flipped=flipped)
+            seconds += time.perf_counter() - start
+            for maker in own:
+                for (record, _), maps in zip(members, made, strict=True):
+                    maker.add(record, maps[maker.scale])
+        return seconds
 
 
 class _UnitMaker:
     """A shard's maps at one scale in the making: each is encoded, on a thread, while the next is convolved."""
 
-    def __init__(self, maker: MapMaker, config: ExtractConfig, unit: str, work: ShardWork) -> None:
+    def __init__(self, unit: str, work: ShardWork) -> None:
         self.unit = unit
+        self.scale, _, self.flipped = parse_map_unit(unit)
         self.encoder = Behind(encode_maps, waiting=_WAITING, name="encode-maps")
-        self.seconds = 0.0
+        self.pixels = 0
         self._encoder_seconds = 0.0
-        self._scale, _, self._flipped = parse_map_unit(unit)
-        self._maker, self._max_pixels, self._work = maker, config.max_pixels, work
+        self._work = work
         self._raw_bytes = 0
 
-    def add(self, record: ImageRecord, image: Future[Pixels]) -> None:
-        """Convolve an image, unless it has to be set aside."""
-        start = time.perf_counter()
-        for row in self._work.each([record], lambda record: self._convolve(record, image)):
+    def add(self, record: ImageRecord, values: torch.Tensor | DataError) -> None:
+        """Hand an image's map to the encoder, or set the image aside."""
+        for row in self._work.each([record], lambda record: self._row(record, values)):
+            self.pixels += math.prod(resized_size(record.size, self.scale))
             self._raw_bytes += row.map.nbytes
             put = time.perf_counter()
             self.encoder.put(row)
             self._encoder_seconds += time.perf_counter() - put
-        self.seconds += time.perf_counter() - start
 
-    def _convolve(self, record: ImageRecord, image: Future[Pixels]) -> MapRow:
-        scale = self._scale
-        check_scale(record.size, scale, self._max_pixels)
-        (found,) = self._maker([image.result()], (scale,), flipped=self._flipped)
-        require_finite_map(found[scale], scale)
-        return MapRow(record.key, scale, record.size, found[scale].cpu().numpy())
+    def _row(self, record: ImageRecord, values: torch.Tensor | DataError) -> MapRow:
+        if isinstance(values, DataError):
+            raise values
+        return MapRow(record.key, self.scale, record.size, values.cpu().numpy())
 
-    def output(self, seconds: float, waited: float) -> Output:
+    def output(self, share: float, convolved: float, waited: float) -> Output:
         """Return what was made.
 
-        Its figures say how many seconds it convolved (resizing included), and its part of those in which it waited for
-        decoded images; and those in which it waited for the encoder.
+        Its figures say how many seconds it convolved (resizing included) and waited for decoded images, by its share
+        of all units that were made together, and those in which it waited for the encoder.
 
         Args:
-            seconds: Of all units that were made together.
-            waited: Seconds in which all of them waited for decoded images.
+            share: Of the pixels that were convolved.
+            convolved: Seconds of all units.
+            waited: Seconds of all units.
         """
         start = time.perf_counter()
         data, work = self.encoder.result(), self._work
         encoder = self._encoder_seconds + time.perf_counter() - start
-        share = self.seconds / seconds if seconds else 1.0
         figures = {
             "images": work.done,
             "raw_bytes": self._raw_bytes,
-            "convolve_seconds": round(self.seconds - self._encoder_seconds, 3),
+            "convolve_seconds": round(convolved * share, 3),
             "decode_wait_seconds": round(waited * share, 3),
             "encode_wait_seconds": round(encoder, 3),
         }

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipelines.artifacts.windows_and_maps import decode_maps
-from pipelines.shards import made_maps
+from pipelines.shards import convolving, made_maps
 from pipelines.shards.made_maps import MadeMaps
 from sppnet.errors import ArtifactError, DataError
 from tests.support.chain import SCALES, Chain
@@ -98,7 +98,7 @@ def test_an_image_that_can_not_be_convolved_sets_itself_aside_only(chain: Chain,
             raise DataError("too-large", "as told")
 
     calls: list[int] = []
-    monkeypatch.setattr(made_maps, "check_scale", check)
+    monkeypatch.setattr(convolving, "check_scale", check)
     read = source(chain).open(unit, (), frozenset())
     broken, good = read(first), read(second)
     for _ in range(2):
