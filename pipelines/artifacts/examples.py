@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
+from pipelines.artifacts.vectors import read_vectors, vector_column
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.errors import ArtifactError, DataError
@@ -161,20 +162,12 @@ def encode_examples(groups: Iterable[Examples]) -> bytes:
                     "score": group.scores.astype(np.float32),
                     "box": pa.array(list(group.boxes.astype(np.float32)), EXAMPLES.field("box").type),
                     "target": pa.array(list(group.targets.astype(np.float32)), EXAMPLES.field("target").type),
-                    "feature": _rows_of_bytes(group.features),
+                    "feature": vector_column(group.features),
                 },
                 schema=EXAMPLES.with_metadata({}),
             ).replace_schema_metadata(None)
 
     return write_tables(tables(), EXAMPLES, statistics=("category",))
-
-
-def _rows_of_bytes(rows: Floats) -> pa.LargeBinaryArray:
-    """Return each row's bytes, without a copy."""
-    values = np.ascontiguousarray(rows)
-    offsets = np.arange(len(values) + 1, dtype=np.int64) * (values.shape[1] * values.itemsize)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values.reshape(-1).view(np.uint8))]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(values), buffers)
 
 
 class ExamplesFile:
@@ -224,8 +217,7 @@ class ExamplesFile:
         n = own.num_rows
         values: Floats = np.zeros((n, 0), self._dtype)
         if "feature" in own.column_names:
-            blobs = [np.frombuffer(blob.as_buffer(), self._dtype) for blob in own.column("feature")]
-            values = np.stack(blobs)
+            values = read_vectors(own.column("feature"), self._dtype, self._where)
 
         def boxes(name: str) -> Float32s:
             column = own.column(name).combine_chunks()

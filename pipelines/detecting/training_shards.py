@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.reading import IngestedImages, splits_units
-from pipelines.shards.windowed import LabelledImage, ShardInputs, labelled
+from pipelines.shards.windowed import ImagePair, LabelledImage, ShardInputs, labelled, pairs
 from sppnet.errors import ConfigError
 
 PerImage = Callable[[LabelledImage], Mapping[str, float]]
@@ -51,6 +51,7 @@ class TrainingShards:
         split: The split that gives positives and negatives.
         stage: Name of the stage that gathers, for quarantine entries.
         positive_splits: Splits that give positives only; they share no image with `split` or one another.
+        flips: Whether an image counts only if its mirrored maps are there too.
     """
 
     images: IngestedImages
@@ -60,6 +61,7 @@ class TrainingShards:
     split: str
     stage: str
     positive_splits: tuple[str, ...] = ()
+    flips: bool = False
 
     @property
     def manifest(self) -> Manifest:
@@ -146,9 +148,21 @@ class TrainingShards:
 
     def open(self, shard: str) -> tuple[Iterator[LabelledImage], tuple[Quarantined, ...]]:
         """Open a shard: its images with what is annotated in them, and the keys that an earlier stage set aside."""
-        images, aside = ShardInputs(self.images.artifact, self.windows, self.maps, self.scales).open(shard)
+        images, aside = self._inputs.open(shard)
         annotations, unlabelled = self.images.read_annotations(shard)
         return labelled(images, annotations, unlabelled), (*unlabelled, *aside)
+
+    def open_pairs(self, shard: str) -> tuple[Iterator[ImagePair], tuple[Quarantined, ...]]:
+        """Open a shard as `open` does, with `flips` each image beside the maps of its mirror image."""
+        images, aside = self.open(shard)
+        if not self.flips:
+            return (ImagePair(image, None) for image in images), aside
+        mirrored = replace(self._inputs, flipped=True).open(shard)[0]
+        return pairs(images, mirrored), aside
+
+    @property
+    def _inputs(self) -> ShardInputs:
+        return ShardInputs(self.images.artifact, self.windows, self.maps, self.scales, flips=self.flips)
 
     def mean_norm(self, artifact: Artifact, phase: str = "gather") -> float:
         """Return the mean norm of the sampled features, from `norm_sum` and `norm_count` of a phase's commits.
