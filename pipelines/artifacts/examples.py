@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
-from pipelines.artifacts.vectors import read_vectors, vector_column
+from pipelines.artifacts.vectors import RowType, from_steps, read_vectors, to_steps, vector_column
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.errors import ArtifactError, DataError
@@ -25,9 +25,12 @@ EXAMPLES = pa.schema(
         ("score", pa.float32()),
         ("box", pa.list_(pa.float32())),
         ("target", pa.list_(pa.float32())),
+        ("dtype", pa.string()),
+        ("step", pa.float32()),
         ("feature", pa.large_binary()),
     ]
 )
+_TYPES = ("float16", "float32", "uint8")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,14 +149,20 @@ def no_examples(category: str, dimension: int, dtype: npt.DTypeLike = np.float16
     )
 
 
-def encode_examples(groups: Iterable[Examples]) -> bytes:
-    """Encode examples, one row group per category, so that a reader takes only its category."""
+def encode_examples(groups: Iterable[Examples], rows: RowType = "float16") -> bytes:
+    """Encode examples, one row group per category, so that a reader takes only its category.
+
+    Args:
+        groups: One a category.
+        rows: How features are stored.
+    """
 
     def tables() -> Iterator[pa.Table]:
         for group in groups:
             n = len(group)
             if n == 0:
                 continue
+            features, steps = to_steps(group.features) if rows == "uint8" else (group.features, np.zeros(n, np.float32))
             yield pa.table(
                 {
                     "category": [group.category] * n,
@@ -162,7 +171,9 @@ def encode_examples(groups: Iterable[Examples]) -> bytes:
                     "score": group.scores.astype(np.float32),
                     "box": pa.array(list(group.boxes.astype(np.float32)), EXAMPLES.field("box").type),
                     "target": pa.array(list(group.targets.astype(np.float32)), EXAMPLES.field("target").type),
-                    "feature": vector_column(group.features),
+                    "dtype": [features.dtype.name] * n,
+                    "step": steps,
+                    "feature": vector_column(features),
                 },
                 schema=EXAMPLES.with_metadata({}),
             ).replace_schema_metadata(None)
@@ -176,16 +187,14 @@ class ExamplesFile:
     Args:
         data: The bytes, or a file of them, of which only the parts that are needed are read.
         where: What it is, for messages.
-        dtype: Type of the features.
 
     Raises:
         ArtifactError: The bytes are something else.
     """
 
-    def __init__(self, data: bytes | io.RawIOBase, where: str, dtype: npt.DTypeLike = np.float16) -> None:
+    def __init__(self, data: bytes | io.RawIOBase, where: str) -> None:
         self._file = open_tables(data, EXAMPLES, where)
         self._where = where
-        self._dtype = dtype
         groups = [self._file.metadata.row_group(number).column(0) for number in range(self._file.num_row_groups)]
         self._categories = [group.statistics.min if group.statistics else None for group in groups]
 
@@ -203,7 +212,7 @@ class ExamplesFile:
         groups = [number for number, name in enumerate(self._categories) if name is None or name in wanted]
         if not groups:
             return []
-        names = EXAMPLES.names if features else EXAMPLES.names[:-1]
+        names = EXAMPLES.names if features else EXAMPLES.names[:-3]
         try:
             table = self._file.read_row_groups(groups, columns=names)
         except (pa.ArrowInvalid, OSError) as error:
@@ -215,9 +224,9 @@ class ExamplesFile:
     def _examples(self, category: str, table: pa.Table, rows: Integers) -> Examples:
         own = table if len(rows) == table.num_rows else table.take(pa.array(rows))
         n = own.num_rows
-        values: Floats = np.zeros((n, 0), self._dtype)
+        values: Floats = np.zeros((n, 0), np.float16)
         if "feature" in own.column_names:
-            values = read_vectors(own.column("feature"), self._dtype, self._where)
+            values = self._features(own)
 
         def boxes(name: str) -> Float32s:
             column = own.column(name).combine_chunks()
@@ -232,6 +241,14 @@ class ExamplesFile:
             targets=boxes("target"),
             features=values,
         )
+
+    def _features(self, table: pa.Table) -> Floats:
+        (dtype,) = set(table.column("dtype").to_pylist())
+        if dtype not in _TYPES:
+            raise ArtifactError(f"{self._where}: its features are of type {dtype}; expected {' or '.join(_TYPES)}")
+        values = read_vectors(table.column("feature"), dtype, self._where)
+        found: Floats = from_steps(values, table.column("step").to_numpy()) if dtype == "uint8" else values
+        return found
 
 
 def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
-from pipelines.artifacts.vectors import read_vectors, vector_column
+from pipelines.artifacts.vectors import from_steps, read_vectors, to_steps, vector_column
 from pipelines.engine.workspace import Artifact, Commit
 from sppnet.arrays import Array, Bools
 from sppnet.errors import ArtifactError
@@ -30,6 +30,7 @@ SAMPLES = pa.schema(
         ("label", pa.int32()),
         ("scale", pa.int32()),
         ("flipped", pa.bool_()),
+        ("step", pa.float32()),
         ("vector", pa.large_binary()),
     ]
 )
@@ -95,6 +96,7 @@ def encode_samples(blocks: Iterable[WindowSamples]) -> bytes:
 
 
 def _table(block: WindowSamples) -> pa.Table:
+    values, steps = to_steps(block.vectors)
     return pa.table(
         {
             "key": block.keys.tolist(),
@@ -102,7 +104,8 @@ def _table(block: WindowSamples) -> pa.Table:
             "label": block.labels,
             "scale": block.scales,
             "flipped": block.flipped,
-            "vector": vector_column(block.vectors),
+            "step": steps,
+            "vector": vector_column(values),
         },
         schema=SAMPLES,
     )
@@ -152,5 +155,5 @@ def read_block(artifact: Artifact, commit: Commit, block: Block) -> WindowSample
         raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
     windows, labels, scales = (table.column(name).to_numpy() for name in ("window", "label", "scale"))
     flipped = table.column("flipped").to_numpy(zero_copy_only=False)
-    vectors = read_vectors(table.column("vector"), np.float16, where)
+    vectors = from_steps(read_vectors(table.column("vector"), np.uint8, where), table.column("step").to_numpy())
     return WindowSamples(np.array(table.column("key").to_pylist(), object), windows, labels, scales, flipped, vectors)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipelines.artifacts.vectors import from_steps, to_steps
 from pipelines.artifacts.window_samples import (
     Block,
     Part,
@@ -61,9 +62,11 @@ def test_a_block_is_read_as_it_was(artifact: Artifact, commit: Commit, monkeypat
         (Block(commit.unit, number, n) for number, (_, n) in enumerate(TOLD)), TOLD, strict=True
     ):
         found, made = read_block(artifact, commit, block), make_samples(rows)
-        for name in ("keys", "windows", "labels", "scales", "flipped", "vectors"):
+        for name in ("keys", "windows", "labels", "scales", "flipped"):
             assert np.array_equal(getattr(found, name), getattr(made, name)), name
             assert getattr(found, name).dtype == getattr(made, name).dtype, name
+        assert found.vectors.dtype == np.float16
+        assert np.array_equal(found.vectors, from_steps(*to_steps(made.vectors)))
     sizes: list[int] = []
     read_range = type(artifact.store).read_range
     monkeypatch.setattr(
