@@ -162,7 +162,11 @@ def encode_examples(groups: Iterable[Examples], rows: RowType = "float16") -> by
             n = len(group)
             if n == 0:
                 continue
-            features, steps = to_steps(group.features) if rows == "uint8" else (group.features, np.zeros(n, np.float32))
+            features, steps = (
+                to_steps(group.features.astype(np.float16))
+                if rows == "uint8"
+                else (group.features, np.zeros(n, np.float32))
+            )
             yield pa.table(
                 {
                     "category": [group.category] * n,

@@ -6,18 +6,21 @@ difference of a 255th of a row's greatest value.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sppnet.arrays import Array, Float32s, Floats
+from sppnet.arrays import Array, Float32s
+from sppnet.compiling import compiled
 from sppnet.errors import ArtifactError
 
 RowType = Literal["float16", "uint8"]
 """How features are stored: every bit of them, or rounded to 255 steps between 0 and the row's greatest value."""
 _STEPS = 255
+_MINUS_ZERO = 0x8000
 
 
 def vector_column(rows: Array) -> pa.LargeBinaryArray:
@@ -41,7 +44,7 @@ def read_vectors(column: pa.ChunkedArray, dtype: npt.DTypeLike, where: str) -> A
     return found
 
 
-def to_steps(rows: Floats) -> tuple[npt.NDArray[np.uint8], Float32s]:
+def to_steps(rows: npt.NDArray[np.float16]) -> tuple[npt.NDArray[np.uint8], Float32s]:
     """Round rows `[n, d]` of finite numbers to 255 steps each.
 
     Returns:
@@ -50,14 +53,42 @@ def to_steps(rows: Floats) -> tuple[npt.NDArray[np.uint8], Float32s]:
     Raises:
         ValueError: A number is negative.
     """
-    values = rows.astype(np.float32)
-    if values.min(initial=0.0) < 0:
+    bits = np.ascontiguousarray(rows).view(np.uint16)
+    if bits.max(initial=0) > _MINUS_ZERO:
         raise ValueError("a feature is negative: only those after a ReLU are stored in steps")
-    steps = values.max(axis=1, initial=0.0) / np.float32(_STEPS)
-    values /= np.where(steps > 0, steps, np.float32(1))[:, None]
-    return np.rint(values).astype(np.uint8), steps
+    # Bits of numbers that are not negative have the order of the numbers.
+    steps = bits.max(axis=1, initial=0).view(np.float16).astype(np.float32) / np.float32(_STEPS)
+    found = np.empty(bits.shape, np.uint8)
+    _round(bits, _values(), steps, found)
+    return found, steps
 
 
 def from_steps(rows: npt.NDArray[np.uint8], steps: Float32s) -> npt.NDArray[np.float16]:
     """Return what `to_steps` was given, rounded, float16 `[n, d]`."""
-    return (rows * steps.astype(np.float32)[:, None]).astype(np.float16)
+    tables = (np.arange(256, dtype=np.float32) * steps.astype(np.float32)[:, None]).astype(np.float16)
+    found = np.empty(rows.shape, np.float16)
+    _look_up(rows, tables.view(np.uint16), found.view(np.uint16))
+    return found
+
+
+@cache
+def _values() -> Float32s:
+    """Return the number of each pattern of bits of a float16 that is not negative, and of minus zero."""
+    return np.arange(_MINUS_ZERO + 1, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+@compiled()
+def _round(bits: Array, values: Float32s, steps: Float32s, found: npt.NDArray[np.uint8]) -> None:
+    for row in range(len(bits)):
+        if steps[row] > 0:
+            for place in range(bits.shape[1]):
+                found[row, place] = np.uint8(values[bits[row, place]] / steps[row] + np.float32(0.5))
+        else:
+            found[row] = 0
+
+
+@compiled()
+def _look_up(rows: npt.NDArray[np.uint8], tables: Array, found: Array) -> None:
+    for row in range(len(rows)):
+        for place in range(rows.shape[1]):
+            found[row, place] = tables[row, rows[row, place]]
