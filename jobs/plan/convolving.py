@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from jobs.plan.passes import images_read, reading_work
+from jobs.plan.passes import images_passed, map_work
 from jobs.plan.shapes import Shapes, backbone_parameters, head_parameters, stored_parameters
 from jobs.plan.work import Work
 from pipelines.finetuning.batches import GROUP_BLOCKS
@@ -57,9 +57,9 @@ def weights_work(shapes: Shapes, step: str) -> Work:
 
 
 def extract_work(shapes: Shapes, step: str) -> Work:
-    """Count every image through the convolutions once a scale, its mirror image likewise where that is wanted."""
+    """Count every image whose maps are stored through the convolutions once a scale, its mirror image likewise."""
     config = shapes.config(step)
-    images = shapes.corpus.count(config.images, *config.splits)
+    images = shapes.corpus.count(config.images, *config.stored)
     one = Work.of(decode=shapes.corpus.typical_pixels)  # once for all scales
     for scale in config.scales:
         cost = shapes.map_cost(config.backbone, scale)
@@ -112,13 +112,13 @@ def finetune_work(shapes: Shapes, step: str) -> Work:
     spread = stored * pooled if len(set(config.scales)) > 1 else 0
     raw = HALF * pooled
     return (
-        reading_work(shapes, step)
+        map_work(shapes, step)
         + Work.product(samples * macs, config.precision)
         + Work.of(
             stored_parameters(parameters) + stored * raw * shapes.compression("pool5", "uint8"),
             pooling=stored * pooled,
             spreading=spread,
-            negatives=images_read(shapes, step) * shapes.windows(config.windows),
+            negatives=images_passed(shapes, step) * shapes.windows(config.windows),
             examples=stored * raw,
             streamed=samples * raw * shapes.compression("pool5", "uint8"),
             updates=config.steps * parameters,

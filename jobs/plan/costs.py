@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.plan import convolving, detecting
 from jobs.plan.corpus import Corpus
-from jobs.plan.passes import images_read
+from jobs.plan.passes import images_passed
 from jobs.plan.rates import Rates
 from jobs.plan.shapes import Shapes
 from jobs.plan.work import Work
@@ -131,8 +131,8 @@ class Planner:
         return _Counted(convolving.propose_work(self._shapes, name), self._shards(config, *config.splits), images)
 
     def _extract(self, name: str, config: Any) -> _Counted:
-        images = self.corpus.count(config.images, *config.splits)
-        units = self._shards(config, *config.splits) * len(config.scales) * (1 + config.flips)
+        images = self.corpus.count(config.images, *config.stored)
+        units = self._shards(config, *config.stored) * len(config.scales) * (1 + config.flips)
         return _Counted(convolving.extract_work(self._shapes, name), units, images)
 
     def _pretrain(self, name: str, config: Any) -> _Counted:
@@ -142,18 +142,18 @@ class Planner:
     def _finetune(self, name: str, config: Any) -> _Counted:
         units = self._shards(config, config.split, *config.positive_splits) + 1
         work, memory = convolving.finetune_work(self._shapes, name), convolving.finetune_memory(self._shapes, name)
-        return _Counted(work, units, images_read(self._shapes, name), memory)
+        return _Counted(work, units, images_passed(self._shapes, name), memory)
 
     def _train_svms(self, name: str, config: Any) -> _Counted:
         costs = detecting.SvmCosts(self._shapes, name)
         gathered = self._shards(config, config.split, *getattr(config, "positive_splits", ()))
         mined = self._shards(config, config.split) * config.rounds
         solved = len(config.categories) * (1 + config.rounds)
-        return _Counted(costs.work(), gathered + mined + solved, images_read(self._shapes, name), costs.memory())
+        return _Counted(costs.work(), gathered + mined + solved, images_passed(self._shapes, name), costs.memory())
 
     def _train_regressors(self, name: str, config: Any) -> _Counted:
         units = self._shards(config, config.split) + len(config.categories)
-        return _Counted(detecting.regressors_work(self._shapes, name), units, images_read(self._shapes, name))
+        return _Counted(detecting.regressors_work(self._shapes, name), units, images_passed(self._shapes, name))
 
     def _score(self, name: str, config: Any) -> _Counted:
         costs = detecting.ScoreCosts(self._shapes, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.plan.passes import reading_work, scoring_steps
+from jobs.plan.passes import map_work, scoring_steps
 from jobs.plan.shapes import Shapes, stored_parameters
 from jobs.plan.work import Work
 from pipelines.detecting.set_limits import solve_bytes
@@ -71,7 +71,7 @@ class SvmCosts(_StepCosts):
         """Count the work of all phases."""
         rounds: int = self._config.rounds
         solving = sum((self._solving(number) for number in range(rounds + 1)), Work())
-        reading = reading_work(self.shapes, self.step)
+        reading = map_work(self.shapes, self.step)
         return reading + self._gathering() + self._mining() * rounds + solving * len(self._config.categories)
 
     def _gathering(self) -> Work:
@@ -113,7 +113,7 @@ def regressors_work(shapes: Shapes, step: str) -> Work:
     raw = examples * features.length * HALF
     categories = len(config.categories)
     solved = min(examples / categories, config.max_examples)
-    gathering = reading_work(shapes, step) + features.one * examples
+    gathering = map_work(shapes, step) + features.one * examples
     gathering += Work.of(raw * rates.object_compression, examples=raw)
     solving = Work.of(
         stored_parameters(4 * (features.length + 1)),
@@ -176,7 +176,7 @@ class ScoreCosts(_StepCosts):
             features[found.name] = found.one * self.shapes.windows(member.windows)
             one += scored(found.length, found.widened, self.categories) * self.shapes.windows(member.windows)
         one = sum(features.values(), one)
-        return (one + self._detecting()) * self.images() + reading_work(self.shapes, self.step)
+        return (one + self._detecting()) * self.images() + map_work(self.shapes, self.step)
 
     def _detecting(self) -> Work:
         """Count suppression in one image, and the regression of what stays."""

@@ -1,91 +1,126 @@
-"""How often each step reads the maps: what decides whether they are worth keeping."""
+"""How often each step goes through the maps of which images: what its reading costs, or making them instead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.plan.shapes import Shapes
 from jobs.plan.work import Work
+from pipelines.engine.recipe import Recipe
+from pipelines.stages.extract import ExtractConfig
+from sppnet.networks.backbones import BackboneSpec
+from sppnet.networks.costs import map_cost
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 
 @dataclass(frozen=True, slots=True)
-class MapPass:
-    """One step's reading of the maps of one split.
+class MapPasses:
+    """How a step goes through maps.
 
     Attributes:
-        maps: The step that makes them, or crops.
-        split: The split.
-        scales: Which ones, each once.
-        times: How often each image's are read, those of its mirror image counted too.
-        objects_only: Whether only windows on objects are pooled from them.
+        step: Its name.
+        scales: The scales that it takes.
+        times: By split, how often it takes each image's maps.
+        flips: Whether it takes those of the mirrored images too.
     """
 
-    maps: str
-    split: str
-    scales: tuple[int, ...]
-    times: int
-    objects_only: bool = False
+    step: str
+    scales: frozenset[int]
+    times: Mapping[str, int]
+    flips: bool = False
 
 
-def map_passes(shapes: Shapes, step: str) -> list[MapPass]:
-    """Return how a step reads maps; nothing for one that reads none."""
-    config = shapes.config(step)
-    ways: Mapping[str, Callable[[], list[MapPass]]] = {
-        "finetune": lambda: _training(config, 1 + config.flips, 1 + config.flips),
-        "train-svms": lambda: _training(config, 1 + config.rounds, 1),
-        "train-regressors": lambda: [MapPass(config.maps, config.split, _once(config.scales), 1, objects_only=True)],
-        "score": lambda: _scoring(shapes, step),
-        "combine": lambda: _scoring(shapes, step),
-    }
-    return ways[config.stage]() if config.stage in ways else []
+def map_passes(recipe: Recipe, maps: str) -> list[MapPasses]:
+    """Tell which steps of a recipe go through the maps of a step, and how often."""
+    found = []
+    for name, config in recipe.steps.items():
+        sources: list[Any] = [recipe.steps[step] for step in _scored(recipe, name) if _maps_of(recipe, step) == maps]
+        if sources and (times := _times(config)):
+            scales = frozenset(scale for source in sources for scale in _scales(recipe, source))
+            found.append(MapPasses(name, scales, times, bool(getattr(config, "flips", False))))
+    return found
 
 
-def reading_work(shapes: Shapes, step: str) -> Work:
-    """Count all of a step's reading of maps."""
+def step_passes(recipe: Recipe, step: str) -> dict[str, MapPasses]:
+    """Tell how a step goes through maps, by the step that makes them, crops included."""
+    sources = {source for name in _scored(recipe, step) if (source := _maps_of(recipe, name)) is not None}
+    found = {maps: [one for one in map_passes(recipe, maps) if one.step == step] for maps in sorted(sources)}
+    return {maps: own[0] for maps, own in found.items() if own}
+
+
+def images_passed(shapes: Shapes, step: str) -> int:
+    """Count the images whose maps a step goes through, each as often as it does."""
     return sum(
-        (
-            shapes.reading(one.maps, one.scales) * (one.times * _images(shapes, step, one))
-            for one in map_passes(shapes, step)
-        ),
-        Work(),
+        times * (1 + one.flips) * shapes.corpus.count(shapes.config(step).images, split)
+        for one in step_passes(shapes.recipe, step).values()
+        for split, times in one.times.items()
     )
 
 
-def images_read(shapes: Shapes, step: str) -> int:
-    """Count the images whose maps a step reads, each as often as it is read, at whatever scales."""
-    return sum(one.times * _images(shapes, step, one) for one in map_passes(shapes, step))
+def map_work(shapes: Shapes, step: str) -> Work:
+    """Count reading all the maps that a step goes through, or making them where they are not stored."""
+    total = Work()
+    for maps, one in step_passes(shapes.recipe, step).items():
+        made = shapes.config(maps)
+        for split, times in one.times.items():
+            stored = not isinstance(made, ExtractConfig) or (split in made.stored and made.supplies(step))
+            each = shapes.reading(maps, tuple(one.scales)) if stored else _making(shapes, made, one)
+            count = times * shapes.corpus.count(shapes.config(step).images, split)
+            total += each * (count * (1 + one.flips))
+    return total
+
+
+def _making(shapes: Shapes, made: ExtractConfig, one: MapPasses) -> Work:
+    return making_work(shapes.backbone(made.backbone), shapes.corpus.size, one.scales, made.precision)
+
+
+def making_work(spec: BackboneSpec, size: Size, scales: Iterable[int], precision: str) -> Work:
+    """Count making one image's maps: decoding it, then resizing and convolving it once a scale.
+
+    Args:
+        spec: The convolutions.
+        size: Of the image, pixels.
+        scales: Short sides that it is resized to.
+        precision: Type that they compute in.
+    """
+    work = Work.of(decode=math.prod(size))
+    for scale in scales:
+        macs = map_cost(spec, size, scale).macs
+        work += Work.of(resize=math.prod(resized_size(size, scale))) + Work.product(macs, precision)
+    return work
 
 
 def scoring_steps(shapes: Shapes, step: str) -> list[Any]:
     """Return the configs of the steps whose detectors a step scores with, those of steps that combine among them."""
-    config = shapes.config(step)
-    if config.stage == "score":
-        return [config]
-    return [member for other in config.detections for member in scoring_steps(shapes, other)]
+    return [shapes.config(name) for name in _scored(shapes.recipe, step)]
 
 
-def _images(shapes: Shapes, step: str, one: MapPass) -> int:
-    return shapes.corpus.count(shapes.config(step).images, one.split)
+def _maps_of(recipe: Recipe, step: str) -> str | None:
+    found = recipe.steps[step].references().get("maps", ())
+    return found[0] if found else None
 
 
-def _training(config: Any, times: int, positive_times: int) -> list[MapPass]:
-    scales = _once(config.scales)
-    more = [MapPass(config.maps, split, scales, positive_times, True) for split in config.positive_splits]
-    return [MapPass(config.maps, config.split, scales, times), *more]
+def _scored(recipe: Recipe, step: str) -> list[str]:
+    """Return a step itself, or the steps that score behind one that combines."""
+    if recipe.steps[step].stage != "combine":
+        return [step]
+    return [name for part in recipe.steps[step].references()["detections"] for name in _scored(recipe, part)]
 
 
-def _scoring(shapes: Shapes, step: str) -> list[MapPass]:
-    """Detectors that share maps read them together, once."""
-    scales: dict[str, set[int]] = {}
-    for member in scoring_steps(shapes, step):
-        used = scales.setdefault(member.maps, set())
-        used.update(shapes.config(member.svms).scales)
-        used.update(shapes.config(member.regressors).scales if member.regressors else ())
-    splits = shapes.config(step).splits
-    return [MapPass(maps, split, tuple(sorted(used)), 1) for maps, used in scales.items() for split in splits]
+def _times(config: Any) -> dict[str, int]:
+    """Tell how often a step takes the maps of each split."""
+    if config.stage in ("score", "combine", "activations"):
+        return dict.fromkeys(config.splits, 1)
+    once = dict.fromkeys(getattr(config, "positive_splits", ()), 1)
+    return {**once, config.split: 1 + getattr(config, "rounds", 0)}
 
 
-def _once(scales: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(set(scales)))
+def _scales(recipe: Recipe, config: Any) -> tuple[int, ...]:
+    if config.stage != "score":
+        return tuple(config.scales)
+    detectors: list[Any] = [recipe.steps[step] for step in (config.svms, config.regressors) if step is not None]
+    return tuple(scale for detector in detectors for scale in detector.scales)

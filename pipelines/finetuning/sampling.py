@@ -88,7 +88,7 @@ class ImageSampler:
             if not len(rows) or image is None:
                 continue
             own = mirror_boxes(boxes[rows], image.image_wh.width) if way else boxes[rows]
-            maps = {scale: torch.as_tensor(np.asarray(grid)).to(self.device) for scale, grid in image.maps.items()}
+            maps = {scale: torch.as_tensor(grid).to(self.device) for scale, grid in image.maps.items()}
             scales = drawn.scales[rows] if self.rule.scales else None
             options = (self.geometry, self.pyramid, self.convention, scales)
             parts.append(pool_image_windows(maps, image.image_wh, own, *options).flatten(1))
