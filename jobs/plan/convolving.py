@@ -120,7 +120,8 @@ def finetune_work(shapes: Shapes, step: str) -> Work:
             spreading=spread,
             negatives=images_passed(shapes, step) * shapes.windows(config.windows),
             examples=stored * raw,
-            streamed=samples * raw * shapes.compression("pool5", "uint8"),
+            streamed=samples * pooled,  # a byte a value
+            storage=(stored + samples) * raw * shapes.compression("pool5", "uint8"),
             updates=config.steps * parameters,
         )
     )

@@ -30,7 +30,7 @@ class StepCost:
         units: Units of work (shards, shards x scales, categories).
         images: Images it looks at, once per pass.
         macs: Multiply-accumulates of the network and the detectors.
-        read: Bytes it reads back: of maps as they are in memory, of fine-tuning's samples as they are stored.
+        read: Bytes it reads back, decompressed: of maps, and of fine-tuning's samples.
         written: Bytes it stores.
         seconds: Of one worker.
         memory: Bytes that its largest unit takes at most, inputs and libraries apart; 0 where no formula tells.

@@ -47,7 +47,7 @@ class Work:
 
     @property
     def read(self) -> float:
-        """Bytes that are read back: of maps as they are in memory, of fine-tuning's samples as they are stored."""
+        """Bytes that are read back, decompressed: of maps, and of fine-tuning's samples."""
         return self.amounts.get("read", 0.0) + self.amounts.get("streamed", 0.0)
 
     def seconds(self, rates: Rates) -> dict[str, float]:

@@ -58,7 +58,6 @@ def overrides(scales: tuple[int, ...] = SCALES, **more: Any) -> list[str]:
         "head.hidden": [64, 64],
         "head.schedule": [{"lr": 0.01, "steps": HEAD_STEPS}],
         "head.batch": 32,
-        "head.chunk": 20,
         "head.checkpoint_every": 10,
         **{f"{step}.scales": list(SCALES) for step in ("head", "svms-pool5", "svms-fc7", "regressors")},
         **more,
