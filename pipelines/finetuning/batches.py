@@ -87,14 +87,15 @@ class SampleStream:
     def take(self, places: Integers) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
         """Return vectors `[n, d]` and classes `[n]` of some places, which must not fall."""
         numbers, rows = self._order.locate(places)
-        vectors: list[npt.NDArray[np.float16]] = []
-        labels: list[int] = []
-        for number, row in zip(numbers.tolist(), rows.tolist(), strict=True):
-            loaded = self._groups.get(number)
-            samples, own = loaded.samples[loaded.group.owners[row]], loaded.group.rows[row]
-            vectors.append(samples.vectors[own])
-            labels.append(samples.labels[own])
-        return np.stack(vectors), np.array(labels, np.int64)
+        found = [self._take(number, rows[numbers == number]) for number in np.unique(numbers).tolist()]
+        return np.concatenate([vectors for vectors, _ in found]), np.concatenate([labels for _, labels in found])
+
+    def _take(self, number: int, rows: Integers) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
+        loaded = self._groups.get(number)
+        owners, own = loaded.group.owners[rows].tolist(), loaded.group.rows[rows].tolist()
+        samples = [loaded.samples[owner] for owner in owners]
+        vectors = np.stack([part.vectors[row] for part, row in zip(samples, own, strict=True)])
+        return vectors, np.array([part.labels[row] for part, row in zip(samples, own, strict=True)], np.int64)
 
     def _load(self, number: int) -> _Loaded:
         group = self._order.group(number)
