@@ -141,8 +141,11 @@ class Shapes:
 
     def compression(self, layer: str, rows: str) -> float:
         """Return the stored bytes of features over their raw float16 bytes, by how they are stored."""
-        found = self.rates.pool5_compression if layer == "pool5" else self.rates.fc_compression
-        return found * (self.rates.stepped if rows == "uint8" else 1.0)
+        rates = self.rates
+        found, stepped = rates.fc_compression, rates.fc_stepped
+        if layer == "pool5":
+            found, stepped = rates.pool5_compression, rates.pool5_stepped
+        return found * (stepped if rows == "uint8" else 1.0)
 
 
 @lru_cache(maxsize=64)

@@ -75,7 +75,7 @@ class TrainSvmsConfig(WindowTrainingConfig):
     max_random_negatives: Count = 30_000
     max_object_negatives: Annotated[int, Field(ge=0)] = 20_000
     max_hard_negatives: Count = 50_000
-    hard_share: Annotated[float, Field(ge=1)] = 1.5
+    hard_share: Annotated[float, Field(ge=1)] = 1.25
     rows: RowType = "uint8"
 
     def positives_only(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def test_fine_tuning_has_no_gradient_below_fc6(voc07: Recipe) -> None:
 def test_fine_tuning_goes_through_the_maps_once_and_streams_what_it_pooled(tmp_path: Path, voc07: Recipe) -> None:
     found = steps(voc07, train=482, val=460)["head"]
     maps = steps(voc07, train=482, val=460)["regressors"].read  # one pass at the same scales
-    row = 25_600 * 2 * RATES.pool5_compression * RATES.stepped
+    row = 25_600 * 2 * RATES.pool5_compression * RATES.pool5_stepped
     assert found.images == 482
     assert found.read == pytest.approx(maps + 2000 * 128 * 25_600)
     more = steps(voc07, train=964, val=460)["head"]
