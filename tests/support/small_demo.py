@@ -208,7 +208,7 @@ def _title(process: psutil.Process) -> str:
 
 EVERY = TRAIN + VAL
 KEYS = {"images": EVERY, "windows": EVERY, "maps": EVERY * len(SCALES), "pool5": VAL, "fc7": VAL}
-KEYS |= dict.fromkeys(("svms-pool5", "svms-fc7", "regressors"), TRAIN)
+KEYS |= dict.fromkeys(("head", "svms-pool5", "svms-fc7", "regressors"), TRAIN)
 """Keys that each step accounts for, those of the maps once per scale; the steps not named work on none."""
 
 
