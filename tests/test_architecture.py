@@ -109,7 +109,7 @@ def test_arrow_is_met_in_few_places() -> None:
         f"pipelines/artifacts/{name}.py"
         for name in (
             *("parquet", "windows_and_maps", "detections", "scores", "examples", "file_contents"),
-            *("vectors", "window_samples"),
+            *("stepped_rows", "window_samples"),
         )
     }
     assert importers("pyarrow") == {*layouts, "pipelines/engine/store.py"}

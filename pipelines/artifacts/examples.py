@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
-from pipelines.artifacts.vectors import RowType, from_steps, read_vectors, to_steps, vector_column
+from pipelines.artifacts.stepped_rows import RowType, from_steps, read_vectors, to_steps, vector_column
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.errors import ArtifactError, DataError

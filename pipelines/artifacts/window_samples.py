@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
-from pipelines.artifacts.vectors import from_steps, read_vectors, to_steps, vector_column
+from pipelines.artifacts.stepped_rows import from_steps, read_vectors, to_steps, vector_column
 from pipelines.engine.workspace import Artifact, Commit
 from sppnet.arrays import Array, Bools
 from sppnet.errors import ArtifactError

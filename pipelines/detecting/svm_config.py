@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.artifacts.vectors import RowType
+from pipelines.artifacts.stepped_rows import RowType
 from pipelines.detecting.negatives import NegativeRule
 from pipelines.detecting.set_limits import SetLimits
 from pipelines.detecting.window_stage import WindowTrainingConfig

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from pipelines.artifacts.examples import Examples, ExamplesFile, encode_examples, open_examples
 from pipelines.artifacts.manifest import Manifest
-from pipelines.artifacts.vectors import RowType
+from pipelines.artifacts.stepped_rows import RowType
 from pipelines.detecting.checks import require_finite
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.artifacts.vectors import from_steps, to_steps
+from pipelines.artifacts.stepped_rows import from_steps, to_steps
 from pipelines.artifacts.window_samples import (
     Block,
     Part,

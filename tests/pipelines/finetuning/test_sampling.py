@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.artifacts.vectors import from_steps, to_steps
+from pipelines.artifacts.stepped_rows import from_steps, to_steps
 from pipelines.artifacts.window_samples import WindowSamples
 from pipelines.engine.workspace import Workspace
 from pipelines.finetuning.sampling import BLOCK_BYTES, BlockCutter, ImageSampler, block_rows

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo, read_svms
-from pipelines.artifacts.vectors import from_steps, to_steps
+from pipelines.artifacts.stepped_rows import from_steps, to_steps
 from pipelines.detecting.gathering import SHARED
 from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix, nms
