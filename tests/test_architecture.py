@@ -114,7 +114,10 @@ def test_ray_is_met_in_few_places() -> None:
 def test_arrow_is_met_in_few_places() -> None:
     layouts = {
         f"pipelines/artifacts/{name}.py"
-        for name in ("parquet", "windows_and_maps", "detections", "scores", "examples", "vectors", "file_contents")
+        for name in (
+            *("parquet", "windows_and_maps", "detections", "scores", "examples", "file_contents"),
+            *("stepped_rows", "window_samples"),
+        )
     }
     assert importers("pyarrow") == {*layouts, "pipelines/engine/store.py", "jobs/bench/maps.py"}
 

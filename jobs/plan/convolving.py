@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+from jobs.plan.passes import images_passed, map_work
 from jobs.plan.shapes import Shapes, backbone_parameters, head_parameters, stored_parameters
 from jobs.plan.work import Work
+from pipelines.finetuning.batches import GROUP_BLOCKS
+from pipelines.finetuning.sampling import BLOCK_BYTES
 from sppnet.networks.backbones import build_backbone
-from sppnet.networks.costs import head_macs, map_cost
+from sppnet.networks.costs import HALF, head_macs, map_cost
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
@@ -15,6 +18,7 @@ from sppnet.sizes import Size
 _BACKWARD = 3
 """A training step costs its forward pass three times: the gradients of the inputs and of the weights are products of
 the same size each."""
+_USUAL_WINDOWS = 2142  # of the images that rates of windows come from
 
 
 def ingested_splits(shapes: Shapes, step: str) -> tuple[str, ...]:
@@ -53,9 +57,9 @@ def weights_work(shapes: Shapes, step: str) -> Work:
 
 
 def extract_work(shapes: Shapes, step: str) -> Work:
-    """Count every image through the convolutions once a scale, its mirror image likewise where that is wanted."""
+    """Count every image whose maps are stored through the convolutions once a scale, its mirror image likewise."""
     config = shapes.config(step)
-    images = shapes.corpus.count(config.images, *config.splits)
+    images = shapes.corpus.count(config.images, *config.stored)
     one = Work.of(decode=shapes.corpus.typical_pixels)  # once for all scales
     for scale in config.scales:
         cost = shapes.map_cost(config.backbone, scale)
@@ -86,38 +90,46 @@ def pretrain_work(shapes: Shapes, step: str) -> Work:
     return work + Work.of(stored, samples=samples, decode=decoded, updates=config.steps * parameters)
 
 
-def finetune_images(shapes: Shapes, step: str) -> int:
-    """Count the images whose maps fine-tuning reads, as often as they are read: a chunk of batches reads some shards.
-
-    A chunk has no window twice, so that it reads as many shards as hold enough windows on objects.
-    """
-    config = shapes.config(step)
-    size = int(shapes.config(config.images).shard_size)
-    wanted = float(config.chunk * config.batch * config.positive_fraction)
-    shards = max(config.shards, math.ceil(wanted / (shapes.rates.objects * shapes.rates.regressed * size)))
-    images = shapes.corpus.count(config.images, config.split, *getattr(config, "positive_splits", ()))
-    chunks = math.ceil(config.steps / config.chunk)
-    # A shard's mirrored maps are read beside its plain ones.
-    return int(chunks * min(shards * size, images) * (1 + int(config.flips)))
+def finetune_samples(shapes: Shapes, step: str) -> float:
+    """Count the windows that fine-tuning's pass over the maps pools and stores."""
+    config, rates, corpus = shapes.config(step), shapes.rates, shapes.corpus
+    both = corpus.count(config.images, config.split)
+    more = corpus.count(config.images, *config.positive_splits)
+    share = shapes.windows(config.windows) / _USUAL_WINDOWS
+    objects = (both + more) * rates.objects * max(1.0, rates.overlapping * share) * (1 + int(config.flips))
+    return float(objects + both * min(config.negatives_per_image, rates.nearby * share))
 
 
 def finetune_work(shapes: Shapes, step: str) -> Work:
-    """Count fc6, fc7 and fc8 on windows pooled anew for each batch (section 4.1)."""
+    """Count the pass over the maps, and fc6, fc7 and fc8 on windows that are streamed from what it stored (4.1)."""
     config = shapes.config(step)
     pooled = Pyramid(config.levels).bins * shapes.channels(config.maps)
     sizes = (pooled, *shapes.hidden(step), len(config.categories) + 1)
-    samples = config.steps * config.batch
+    samples, stored = config.steps * config.batch, finetune_samples(shapes, step)
     # Nothing is below fc6: no gradient of its inputs is wanted.
     macs = _BACKWARD * head_macs(sizes) - sizes[0] * sizes[1]
     parameters = head_parameters(sizes)
-    spread = samples * pooled if len(set(config.scales)) > 1 else 0
+    spread = stored * pooled if len(set(config.scales)) > 1 else 0
+    raw = HALF * pooled
     return (
-        shapes.reading(config.maps, config.scales) * finetune_images(shapes, step)
+        map_work(shapes, step)
         + Work.product(samples * macs, config.precision)
         + Work.of(
-            stored_parameters(parameters),
-            pooling=samples * pooled,
+            stored_parameters(parameters) + stored * raw * shapes.compression("pool5", "uint8"),
+            pooling=stored * pooled,
             spreading=spread,
+            negatives=images_passed(shapes, step) * shapes.windows(config.windows),
+            examples=stored * raw,
+            streamed=samples * pooled,  # a byte a value
+            storage=(stored + samples) * raw * shapes.compression("pool5", "uint8"),
             updates=config.steps * parameters,
         )
     )
+
+
+def finetune_memory(shapes: Shapes, step: str) -> float:
+    """Return a trainer's memory: weights, their gradients and momenta, and the samples at hand of both kinds."""
+    config = shapes.config(step)
+    pooled = Pyramid(config.levels).bins * shapes.channels(config.maps)
+    parameters = head_parameters((pooled, *shapes.hidden(step), len(config.categories) + 1))
+    return 3 * stored_parameters(parameters) + 2 * 2 * GROUP_BLOCKS * BLOCK_BYTES

@@ -10,6 +10,7 @@ from typing import Any
 
 from jobs.plan import convolving, detecting
 from jobs.plan.corpus import Corpus
+from jobs.plan.passes import images_passed
 from jobs.plan.rates import Rates
 from jobs.plan.shapes import Shapes
 from jobs.plan.work import Work
@@ -29,9 +30,10 @@ class StepCost:
         units: Units of work (shards, shards x scales, categories).
         images: Images it looks at, once per pass.
         macs: Multiply-accumulates of the network and the detectors.
-        read: Bytes of raw maps it reads back.
+        read: Bytes it reads back, decompressed: of maps, and of fine-tuning's samples.
         written: Bytes it stores.
         seconds: Of one worker.
+        memory: Bytes that its largest unit takes at most, inputs and libraries apart; 0 where no formula tells.
         parts: Those seconds by kind of work, named like the rate at which it is done.
     """
 
@@ -45,16 +47,18 @@ class StepCost:
     read: float = 0.0
     written: float = 0.0
     seconds: float = 0.0
+    memory: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What there is to do, in how many units, on how many images."""
+    """What there is to do, in how many units, on how many images, and in how much memory."""
 
     work: Work
     units: int = 1
     images: int = 0
+    memory: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Planner:
             read=work.read,
             written=work.written,
             seconds=math.fsum(parts.values()),
+            memory=found.memory,
             parts=parts,
         )
 
@@ -126,8 +131,8 @@ class Planner:
         return _Counted(convolving.propose_work(self._shapes, name), self._shards(config, *config.splits), images)
 
     def _extract(self, name: str, config: Any) -> _Counted:
-        images = self.corpus.count(config.images, *config.splits)
-        units = self._shards(config, *config.splits) * len(config.scales) * (1 + config.flips)
+        images = self.corpus.count(config.images, *config.stored)
+        units = self._shards(config, *config.stored) * len(config.scales) * (1 + config.flips)
         return _Counted(convolving.extract_work(self._shapes, name), units, images)
 
     def _pretrain(self, name: str, config: Any) -> _Counted:
@@ -135,21 +140,20 @@ class Planner:
         return _Counted(convolving.pretrain_work(self._shapes, name), units, config.steps * config.batch)
 
     def _finetune(self, name: str, config: Any) -> _Counted:
-        seen = convolving.finetune_images(self._shapes, name)
-        return _Counted(convolving.finetune_work(self._shapes, name), 1, seen)
+        units = self._shards(config, config.split, *config.positive_splits) + 1
+        work, memory = convolving.finetune_work(self._shapes, name), convolving.finetune_memory(self._shapes, name)
+        return _Counted(work, units, images_passed(self._shapes, name), memory)
 
     def _train_svms(self, name: str, config: Any) -> _Counted:
         costs = detecting.SvmCosts(self._shapes, name)
         gathered = self._shards(config, config.split, *getattr(config, "positive_splits", ()))
         mined = self._shards(config, config.split) * config.rounds
         solved = len(config.categories) * (1 + config.rounds)
-        images = costs.gathered_images + config.rounds * costs.images
-        return _Counted(costs.work(), gathered + mined + solved, images)
+        return _Counted(costs.work(), gathered + mined + solved, images_passed(self._shapes, name), costs.memory())
 
     def _train_regressors(self, name: str, config: Any) -> _Counted:
         units = self._shards(config, config.split) + len(config.categories)
-        images = self.corpus.count(config.images, config.split)
-        return _Counted(detecting.regressors_work(self._shapes, name), units, images)
+        return _Counted(detecting.regressors_work(self._shapes, name), units, images_passed(self._shapes, name))
 
     def _score(self, name: str, config: Any) -> _Counted:
         costs = detecting.ScoreCosts(self._shapes, name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.plan.passes import map_work, scoring_steps
 from jobs.plan.shapes import Shapes, stored_parameters
 from jobs.plan.work import Work
+from pipelines.detecting.set_limits import solve_bytes
 from sppnet.detection.mining import sampled_fraction
 from sppnet.networks.costs import HALF
 
@@ -58,31 +60,37 @@ class SvmCosts(_StepCosts):
         limit = self._config.hard_share * self._config.max_hard_negatives
         return float(min(self.images * self.shapes.hard(self.step), limit))
 
+    def memory(self) -> float:
+        """Return a solve's memory: rows as they are stored and as float32."""
+        config, length = self._config, self.shapes.features(self.step).length
+        rounds = None if config.hard_per_image is None else config.rounds * config.hard_per_image
+        more = self.gathered_images - self.images
+        return float(solve_bytes(config.limits().rows(self.images, config.random_negatives, rounds, more), length))
+
     def work(self) -> Work:
         """Count the work of all phases."""
         rounds: int = self._config.rounds
         solving = sum((self._solving(number) for number in range(rounds + 1)), Work())
-        return self._gathering() + self._mining() * rounds + solving * len(self._config.categories)
+        reading = map_work(self.shapes, self.step)
+        return reading + self._gathering() + self._mining() * rounds + solving * len(self._config.categories)
 
     def _gathering(self) -> Work:
         config, features = self._config, self.shapes.features(self.step)
         rows = self._random + self._objects
         windows = self.images * self.shapes.windows(config.windows)
-        reading = self.shapes.reading(config.maps, config.scales) * self.gathered_images
-        return reading + features.one * rows + self._stored(rows) + Work.of(negatives=windows)
+        return features.one * rows + self._stored(rows) + Work.of(negatives=windows)
 
     def _mining(self) -> Work:
         config, features = self._config, self.shapes.features(self.step)
         categories = len(config.categories)
         windows = self.images * self.shapes.windows(config.windows)
-        reading = self.shapes.reading(config.maps, config.scales) * self.images
         scoring = (features.one + scored(features.length, features.widened, categories)) * windows
-        return reading + scoring + self._stored(self._mined * categories)
+        return scoring + self._stored(self._mined * categories)
 
     def _stored(self, rows: float) -> Work:
         features = self.shapes.features(self.step)
         raw = rows * features.length * HALF
-        return Work.of(raw * self.shapes.compression(features.layer), examples=raw)
+        return Work.of(raw * self.shapes.compression(features.layer, self._config.rows), examples=raw)
 
     def _solving(self, number: int) -> Work:
         """Count one category's training set, streamed and solved, after so many rounds of mining."""
@@ -105,7 +113,7 @@ def regressors_work(shapes: Shapes, step: str) -> Work:
     raw = examples * features.length * HALF
     categories = len(config.categories)
     solved = min(examples / categories, config.max_examples)
-    gathering = shapes.reading(config.maps, config.scales) * images + features.one * examples
+    gathering = map_work(shapes, step) + features.one * examples
     gathering += Work.of(raw * rates.object_compression, examples=raw)
     solving = Work.of(
         stored_parameters(4 * (features.length + 1)),
@@ -137,9 +145,7 @@ class ScoreCosts(_StepCosts):
 
     def members(self) -> list[Any]:
         """Return the configs of the steps whose detectors score, those of steps that combine among them."""
-        if self._config.stage == "score":
-            return [self._config]
-        return [member for step in self._config.detections for member in ScoreCosts(self.shapes, step).members()]
+        return scoring_steps(self.shapes, self.step)
 
     @property
     def regressed(self) -> bool:
@@ -163,19 +169,14 @@ class ScoreCosts(_StepCosts):
 
     def work(self) -> Work:
         """Count all images: each map read once, equal features made once."""
-        scales: dict[str, set[int]] = {}
         features = {}
         one = Work()
         for member in self.members():
-            svms = self.shapes.config(member.svms)
-            used = scales.setdefault(member.maps, set())
-            used.update(svms.scales, self.shapes.config(member.regressors).scales if member.regressors else ())
             found = self.shapes.features(member.svms)
             features[found.name] = found.one * self.shapes.windows(member.windows)
             one += scored(found.length, found.widened, self.categories) * self.shapes.windows(member.windows)
         one = sum(features.values(), one)
-        one = sum((self.shapes.reading(maps, tuple(used)) for maps, used in scales.items()), one)
-        return (one + self._detecting()) * self.images()
+        return (one + self._detecting()) * self.images() + map_work(self.shapes, self.step)
 
     def _detecting(self) -> Work:
         """Count suppression in one image, and the regression of what stays."""

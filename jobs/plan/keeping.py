@@ -8,49 +8,19 @@ all the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jobs.plan.passes import MapPasses, making_work, map_passes
 from jobs.plan.rates import Rates
-from jobs.plan.work import Work
 from pipelines.engine.recipe import Recipe
 from pipelines.engine.stage import StageConfig
 from pipelines.stages.extract import ExtractConfig, KeptMaps
 from sppnet.networks.costs import map_cost
-from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
 
 _TYPICAL = Size(500, 375)
-
-
-@dataclass(frozen=True, slots=True)
-class MapPasses:
-    """How a step goes through maps.
-
-    Attributes:
-        step: Its name.
-        scales: The scales that it takes.
-        times: By split, how often it takes each image's maps.
-        flips: Whether it takes those of the mirrored images too.
-    """
-
-    step: str
-    scales: frozenset[int]
-    times: Mapping[str, int]
-    flips: bool = False
-
-
-def map_passes(recipe: Recipe, maps: str) -> list[MapPasses]:
-    """Tell which steps of a recipe go through the maps of a step, and how often."""
-    found = []
-    for name, config in recipe.steps.items():
-        scored = _scored(recipe, name) if config.stage == "combine" else [name]
-        sources: list[Any] = [recipe.steps[step] for step in scored if _maps_of(recipe, step) == maps]
-        if sources and (times := _times(config)):
-            scales = frozenset(scale for source in sources for scale in _scales(recipe, source))
-            found.append(MapPasses(name, scales, times, bool(getattr(config, "flips", False))))
-    return found
 
 
 def is_undecided(recipe: Recipe) -> bool:
@@ -113,12 +83,7 @@ class _Break:
 
     def _make(self, scales: Iterable[int], *, flips: bool) -> float:
         """Seconds in which an image's maps are made."""
-        spec, ways = self._spec, 1 + flips
-        work = Work.of(decode=math.prod(self.size))
-        for scale in scales:
-            pixels = math.prod(resized_size(self.size, scale))
-            macs = map_cost(spec, self.size, scale).macs
-            work += (Work.product(macs, self.config.precision) + Work.of(resize=pixels)) * ways
+        work = making_work(self._spec, self.size, scales, self.config.precision) * (1 + flips)
         return math.fsum(work.seconds(self.rates).values())
 
     def _read(self, user: MapPasses) -> float:
@@ -158,33 +123,3 @@ class _Break:
             f"stored in {1e3 * (self._store() - self._make(self.config.scales, flips=self.config.flips)):.3g} ms; "
             f"used by {told}"
         )
-
-
-def _maps_of(recipe: Recipe, step: str) -> str | None:
-    found = recipe.steps[step].references().get("maps", ())
-    return found[0] if found else None
-
-
-def _scored(recipe: Recipe, step: str) -> list[str]:
-    """Return the steps that score behind one that combines."""
-    parts = recipe.steps[step].references()["detections"]
-    return [name for part in parts for name in (_scored(recipe, part) if _combines(recipe, part) else [part])]
-
-
-def _combines(recipe: Recipe, step: str) -> bool:
-    return recipe.steps[step].stage == "combine"
-
-
-def _times(config: Any) -> dict[str, int]:
-    """Tell how often a step takes the maps of each split."""
-    if config.stage in ("score", "combine", "activations"):
-        return dict.fromkeys(config.splits, 1)
-    once = dict.fromkeys(getattr(config, "positive_splits", ()), 1)
-    return {**once, config.split: 1 + getattr(config, "rounds", 0)}
-
-
-def _scales(recipe: Recipe, config: Any) -> tuple[int, ...]:
-    if config.stage != "score":
-        return tuple(config.scales)
-    detectors: list[Any] = [recipe.steps[step] for step in (config.svms, config.regressors) if step is not None]
-    return tuple(scale for detector in detectors for scale in detector.scales)

@@ -34,6 +34,7 @@ class Rates:
         widening: Values a second of pooled vectors made float32 for SVMs and regressors.
         negatives: Windows a second that are compared with objects and with one another.
         examples: Bytes a second of features encoded or read back, decompressed.
+        streamed: Bytes a second, one a value, of fine-tuning's samples that are read back, decompressed.
         solving: Values a second that a pass of an SVM's solver goes through.
         passes: Passes of the solver, rows that are left out of one counted as the part that they are.
         gram: Multiply-accumulates a second of Gram matrices and of their factors, in float64, always on a CPU.
@@ -48,7 +49,11 @@ class Rates:
         pool5_compression: The same of pooled vectors.
         object_compression: The same of pooled vectors of windows on objects, which train box regression.
         fc_compression: The same of fc6 and fc7.
+        pool5_stepped: Stored bytes of pooled vectors in steps of a byte over those of the same ones as float16.
+        fc_stepped: The same of fc6 and fc7.
         objects: Objects of the categories in an image.
+        overlapping: Windows on an object, by fine-tuning's rule, the object itself among them.
+        nearby: Windows of an image on background, by fine-tuning's rule.
         regressed: Examples for box regression that an object has, itself one of them.
         uneven: Mean square over squared mean of the categories' numbers of examples.
         pool5_hard: Hard negatives of an image, category and round among pooled vectors.
@@ -88,6 +93,7 @@ class Rates:
     widening: float = 1.8e9  # scores of 5 categories 34.8 ms, of 20 80.8 ms: 19.5 ms before the first, 2.8e9, alone
     negatives: float = 2.1e5  # random negatives of 6 images in 62 ms
     examples: float = 3e8  # alone read back 4.3e8, encoded 3.1e8 to 5.0e8
+    streamed: float = 3.5e8  # 84 blocks of 82,218 samples of 3,200 values in 0.71 s of a core
     solving: float = 1.5e9  # 2.5e9, 10 GB/s of float32, alone
     passes: float = 10.0  # 5,404 x 25,600: 46 passes, most over a few rows, in 0.55 s
     gram: float = 2.2e10  # 1,200 rows of 25,600: 1.8e10; whole solves of 5 categories: 2.2e10
@@ -103,7 +109,11 @@ class Rates:
     pool5_compression: float = 0.36  # 0.23 to 0.44
     object_compression: float = 0.26  # SqueezeNet's 0.30 and 0.31, a narrow ZF-5's 0.19
     fc_compression: float = 0.58  # 0.575 and 0.594
+    fc_stepped: float = 0.56  # 28,573 rows of the recipe `demo` took 16.2 MB, 27,888 likewise 8.8 MB
+    pool5_stepped: float = 0.64  # 451 pooled windows on objects 0.63, 720 on background 0.65, of SqueezeNet's maps
     objects: float = 2.5  # 1,216 of five categories in 482 images; ILSVRC DET's validation set: 2.8 of 200
+    overlapping: float = 18.5  # 7,459 windows on 403 objects of 192 photographs
+    nearby: float = 336.0  # of the same photographs, 2,142 windows each
     regressed: float = 12.0  # 14,369 examples of 1,216 objects, difficult ones without any
     uneven: float = 1.33  # 1,244 to 5,991 of five categories
     pool5_hard: float = 18.0  # 43,499 of 482 images and 5 categories

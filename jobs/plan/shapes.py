@@ -139,9 +139,13 @@ class Shapes:
         found = rates.pool5_detections if config.features == "pool5" else rates.fc_detections
         return min(found, per_image, rates.detection_share * self.windows(config.windows))
 
-    def compression(self, layer: str) -> float:
-        """Return the stored bytes of features over their raw bytes."""
-        return self.rates.pool5_compression if layer == "pool5" else self.rates.fc_compression
+    def compression(self, layer: str, rows: str) -> float:
+        """Return the stored bytes of features over their raw float16 bytes, by how they are stored."""
+        rates = self.rates
+        found, stepped = rates.fc_compression, rates.fc_stepped
+        if layer == "pool5":
+            found, stepped = rates.pool5_compression, rates.pool5_stepped
+        return found * (stepped if rows == "uint8" else 1.0)
 
 
 @lru_cache(maxsize=64)

@@ -47,6 +47,7 @@ def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
         "GMAC",
         "reads",
         "stores",
+        "memory",
         "worker hours",
         title=f"rates: {rates.where}",
     )
@@ -57,6 +58,7 @@ def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
             _count(cost.macs / 1e9),
             _bytes(cost.read),
             _bytes(cost.written),
+            _bytes(cost.memory),
         )
         hours = f"{cost.seconds / _HOUR:.3g}" if cost.seconds else ""
         table.add_row(cost.step, cost.stage, cost.asks_for, *cells, hours if cost.counted else "not counted")

@@ -47,8 +47,8 @@ class Work:
 
     @property
     def read(self) -> float:
-        """Bytes of raw maps that are read back."""
-        return self.amounts.get("read", 0.0)
+        """Bytes that are read back, decompressed: of maps, and of fine-tuning's samples."""
+        return self.amounts.get("read", 0.0) + self.amounts.get("streamed", 0.0)
 
     def seconds(self, rates: Rates) -> dict[str, float]:
         """Tell the seconds of one worker, by kind of work."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from pipelines.artifacts.parquet import ObjectFile, open_tables, read_groups, write_tables
-from pipelines.artifacts.vectors import VECTOR, read_vectors, vector_column
+from pipelines.artifacts.stepped_rows import RowType, from_steps, read_vectors, to_steps, vector_column
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.errors import ArtifactError, DataError
@@ -25,9 +25,12 @@ EXAMPLES = pa.schema(
         ("score", pa.float32()),
         ("box", pa.list_(pa.float32())),
         ("target", pa.list_(pa.float32())),
-        ("feature", VECTOR),
+        ("dtype", pa.string()),
+        ("step", pa.float32()),
+        ("feature", pa.large_binary()),
     ]
 )
+_TYPES = ("float16", "float32", "uint8")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,14 +149,24 @@ def no_examples(category: str, dimension: int) -> Examples:
     )
 
 
-def encode_examples(groups: Iterable[Examples]) -> bytes:
-    """Encode examples, one row group per category, so that a reader takes only its category."""
+def encode_examples(groups: Iterable[Examples], rows: RowType = "float16") -> bytes:
+    """Encode examples, one row group per category, so that a reader takes only its category.
+
+    Args:
+        groups: One a category.
+        rows: How features are stored.
+    """
 
     def tables() -> Iterator[pa.Table]:
         for group in groups:
             n = len(group)
             if n == 0:
                 continue
+            features, steps = (
+                to_steps(group.features.astype(np.float16))
+                if rows == "uint8"
+                else (group.features, np.zeros(n, np.float32))
+            )
             yield pa.table(
                 {
                     "category": [group.category] * n,
@@ -162,12 +175,14 @@ def encode_examples(groups: Iterable[Examples]) -> bytes:
                     "score": group.scores.astype(np.float32),
                     "box": _boxes_column(group.boxes),
                     "target": _boxes_column(group.targets),
-                    "feature": vector_column(group.features),
+                    "dtype": [features.dtype.name] * n,
+                    "step": steps,
+                    "feature": vector_column(features),
                 },
                 schema=EXAMPLES.with_metadata({}),
             ).replace_schema_metadata(None)
 
-    return write_tables(tables(), EXAMPLES, statistics=("category",), plain=("feature.nonzeros",))
+    return write_tables(tables(), EXAMPLES, statistics=("category",))
 
 
 def _boxes_column(boxes: Float32s) -> pa.ListArray:
@@ -206,7 +221,7 @@ class ExamplesFile:
         groups = [number for number, name in enumerate(self._categories) if name is None or name in wanted]
         if not groups:
             return []
-        names = EXAMPLES.names if features else EXAMPLES.names[:-1]
+        names = EXAMPLES.names if features else EXAMPLES.names[:-3]
         table = read_groups(self._file, groups, self._where, names)
         labels = np.array(table.column("category").to_pylist(), dtype=object)
         found = (name for name in dict.fromkeys(labels.tolist()) if name in wanted)
@@ -217,7 +232,7 @@ class ExamplesFile:
         n = own.num_rows
         values: Floats = np.zeros((n, 0), np.float16)
         if "feature" in own.column_names:
-            values = read_vectors(own.column("feature"), self._where)
+            values = self._features(own)
 
         def boxes(name: str) -> Float32s:
             column = own.column(name).combine_chunks()
@@ -232,6 +247,14 @@ class ExamplesFile:
             targets=boxes("target"),
             features=values,
         )
+
+    def _features(self, table: pa.Table) -> Floats:
+        (dtype,) = set(table.column("dtype").to_pylist())
+        if dtype not in _TYPES:
+            raise ArtifactError(f"{self._where}: its features are of type {dtype}; expected {' or '.join(_TYPES)}")
+        values = read_vectors(table.column("feature"), dtype, self._where)
+        found: Floats = from_steps(values, table.column("step").to_numpy()) if dtype == "uint8" else values
+        return found
 
 
 def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from pipelines.artifacts.stepped_rows import RowType
 from pipelines.detecting.negatives import NegativeRule
 from pipelines.detecting.set_limits import SetLimits
 from pipelines.detecting.window_stage import WindowTrainingConfig
@@ -49,6 +50,8 @@ class TrainSvmsConfig(WindowTrainingConfig):
         max_hard_negatives: At most so many mined negatives a category: the latest round's first, then the hardest.
         hard_share: A shard gives a category at most this many times its share of `max_hard_negatives`, the hardest,
             which bounds what a mined shard takes in memory and storage.
+        rows: How features are kept between the phases: `float16`, or `uint8`, each rounded to 255 steps between 0 and
+            its row's greatest value, in half the bytes.
     """
 
     stage: Literal["train-svms"]
@@ -74,7 +77,8 @@ class TrainSvmsConfig(WindowTrainingConfig):
     max_random_negatives: Count = 30_000
     max_object_negatives: Annotated[int, Field(ge=0)] = 20_000
     max_hard_negatives: Count = 50_000
-    hard_share: Annotated[float, Field(ge=1)] = 4.0
+    hard_share: Annotated[float, Field(ge=1)] = 1.25
+    rows: RowType = "uint8"
 
     def positives_only(self) -> tuple[str, ...]:
         """Return the splits that only give positives."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 
 from pipelines.artifacts.examples import Examples, ExamplesFile, encode_examples, open_examples
 from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.stepped_rows import RowType
 from pipelines.detecting.checks import require_finite
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.reading import IngestedImages, splits_units
-from pipelines.shards.windowed import LabelledImage, ShardInputs, labelled
+from pipelines.shards.windowed import ImagePair, LabelledImage, ShardInputs, labelled, pairs
 from sppnet.errors import ConfigError
 
 PerImage = Callable[[LabelledImage], Mapping[str, float]]
@@ -51,6 +52,7 @@ class TrainingShards:
         split: The split that gives positives and negatives.
         stage: Name of the stage that gathers, for quarantine entries.
         positive_splits: Splits that give positives only; they share no image with `split` or one another.
+        flips: Whether an image counts only if its mirrored maps are there too.
     """
 
     images: IngestedImages
@@ -60,6 +62,7 @@ class TrainingShards:
     split: str
     stage: str
     positive_splits: tuple[str, ...] = ()
+    flips: bool = False
 
     @property
     def manifest(self) -> Manifest:
@@ -122,13 +125,14 @@ class TrainingShards:
         """Images of the splits that give positives only, those set aside included."""
         return sum(map(self.manifest.count, self.positive_splits))
 
-    def run(self, shard: str, per_image: PerImage, collected: Collected) -> Output:
+    def run(self, shard: str, per_image: PerImage, collected: Collected, rows: RowType = "float16") -> Output:
         """Gather examples from a shard's images, images in order.
 
         Args:
             shard: Its name.
             per_image: Adds an image's examples to a collection unless it raises, and gives figures to be summed.
             collected: Gives the collection at the end, one group a category.
+            rows: How features are stored.
         """
         images, earlier = self.open(shard)
         work = ShardWork(self.stage, shard, self.manifest.keys(shard), earlier)
@@ -142,13 +146,25 @@ class TrainingShards:
             for name, value in counted.items():
                 figures[name] = figures.get(name, 0) + value
         groups = collected()
-        return work.output(encode_examples(groups), ".parquet", sum(map(len, groups)), figures)
+        return work.output(encode_examples(groups, rows), ".parquet", sum(map(len, groups)), figures)
 
     def open(self, shard: str) -> tuple[Iterator[LabelledImage], tuple[Quarantined, ...]]:
         """Open a shard: its images with what is annotated in them, and the keys that an earlier stage set aside."""
-        images, aside = ShardInputs(self.images.artifact, self.windows, self.maps, self.scales).open(shard)
+        images, aside = self._inputs.open(shard)
         annotations, unlabelled = self.images.read_annotations(shard)
         return labelled(images, annotations, unlabelled), (*unlabelled, *aside)
+
+    def open_pairs(self, shard: str) -> tuple[Iterator[ImagePair], tuple[Quarantined, ...]]:
+        """Open a shard as `open` does, with `flips` each image beside the maps of its mirror image."""
+        images, aside = self.open(shard)
+        if not self.flips:
+            return (ImagePair(image, None) for image in images), aside
+        mirrored = replace(self._inputs, flipped=True).open(shard)[0]
+        return pairs(images, mirrored), aside
+
+    @property
+    def _inputs(self) -> ShardInputs:
+        return ShardInputs(self.images.artifact, self.windows, self.maps, self.scales, flips=self.flips)
 
     def mean_norm(self, artifact: Artifact, phase: str = "gather") -> float:
         """Return the mean norm of the sampled features, from `norm_sum` and `norm_count` of a phase's commits.

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipelines.engine.stage import Input
-from pipelines.finetuning.plans import SamplingRule
+from pipelines.finetuning.windows import SamplingRule
 from pipelines.training.config import Rate, TrainingConfig
 from sppnet.pooling.geometry import Convention
 
@@ -37,12 +37,12 @@ class FinetuneConfig(TrainingConfig):
         positive_iou: Closed range of overlap of a window on an object.
         negative_iou: Half-open range of overlap of a window on background.
         difficult: Whether objects marked difficult are objects.
+        negatives_per_image: At most so many windows of an image on background, drawn once; all on objects are taken.
         random_scale: Whether a window's scale is drawn, as in the authors' release, instead of chosen by its size.
-        flips: Whether half of the windows are mirrored; the maps must have been extracted with flips.
+        flips: Whether mirrored images train too: windows on objects both ways, half of the others; the maps must have
+            been extracted with flips.
         holdout: Fraction of the split's images held out to measure on.
         held_out_batches: Size of the held-out set, in batches.
-        chunk: Batches that are drawn and pooled at a time.
-        shards: Shards that a chunk draws from at least; with `positive_splits`, of `split` and of those alike.
     """
 
     stage: Literal["finetune"]
@@ -67,24 +67,27 @@ class FinetuneConfig(TrainingConfig):
     positive_iou: tuple[Fraction, Fraction] = (0.5, 1.0)
     negative_iou: tuple[Fraction, Fraction] = (0.1, 0.5)
     difficult: bool = False
+    negatives_per_image: Annotated[int, Field(ge=1)] = 200
     random_scale: bool = False
     flips: bool = False
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     held_out_batches: Annotated[int, Field(ge=1)] = 4
-    chunk: Annotated[int, Field(ge=1)] = 50
-    shards: Annotated[int, Field(ge=1)] = 2
 
-    def rule(self) -> SamplingRule:
-        """Return the part that says which windows train."""
+    @property
+    def positives(self) -> int:
+        """Windows of a batch that show objects."""
+        return round(self.batch * self.positive_fraction)
+
+    def rule(self, seed: int) -> SamplingRule:
+        """Tell which windows of an image train, drawn by a seed."""
         return SamplingRule(
             categories=self.categories,
-            batch=self.batch,
-            positive_fraction=self.positive_fraction,
             positive_iou=self.positive_iou,
             negative_iou=self.negative_iou,
+            negatives_per_image=self.negatives_per_image,
             difficult=self.difficult,
-            random_scale=self.random_scale,
+            scales=self.scales if self.random_scale else (),
             holdout=self.holdout,
-            shards=self.shards,
             flips=self.flips,
+            seed=seed,
         )

@@ -5,28 +5,26 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from pipelines.artifacts.networks import SUFFIX, TrainedHead, encode_head
-from pipelines.engine.workspace import Output
-from pipelines.finetuning.batches import WindowBatches, WindowPooler
+from pipelines.artifacts.window_samples import Part
+from pipelines.engine.workspace import Artifact, Output
+from pipelines.finetuning.batches import SampleFiles, WindowBatches
 from pipelines.finetuning.config import FinetuneConfig
-from pipelines.finetuning.plans import BACKGROUND, ChunkPlanner
-from pipelines.shards.reading import IngestedImages
-from pipelines.shards.windowed import ShardInputs
+from pipelines.finetuning.windows import BACKGROUND
 from pipelines.training.best_weights import kept_figures
 from pipelines.training.task import Curve, Task
 from pipelines.training.workers import Worker
 from sppnet.detection.feature_scale import MEAN_NORM, feature_scale
 from sppnet.networks.network import FcHead
-from sppnet.pooling.geometry import Geometry
 from sppnet.pooling.pyramid import Pyramid
 
 
@@ -36,22 +34,16 @@ class FinetuneTaskInputs:
 
     Attributes:
         config: Of the stage.
-        images: The images.
-        shards: Where a shard's parts are.
-        units: The shards whose images give windows on objects and on background.
-        positive_units: Further shards, whose images give windows on objects only.
-        geometry: Of the backbone that made the maps.
+        artifact: That holds the samples.
+        units: Its units that do.
         head: Before the first step.
         is_fresh: Whether no layer of the head was trained before.
-        seed: Of all that is drawn.
+        seed: Of the samples' order.
     """
 
     config: FinetuneConfig
-    images: IngestedImages
-    shards: ShardInputs
+    artifact: Artifact
     units: tuple[str, ...]
-    positive_units: tuple[str, ...]
-    geometry: Geometry
     head: FcHead
     is_fresh: bool
     seed: int
@@ -66,27 +58,37 @@ class FinetuneTask(Task):
 
     Attributes:
         model: The head, on the worker's device.
+
+    Raises:
+        ConfigError: The split has no window on an object, or none on background.
     """
 
     def __init__(self, inputs: FinetuneTaskInputs, worker: Worker) -> None:
         self._config = config = inputs.config
         self._worker = worker
         self.model: FcHead = inputs.head.to(worker.device)
-        self._planner = ChunkPlanner(
-            inputs.images, inputs.shards, inputs.units, config.rule(), inputs.seed, inputs.positive_units
-        )
-        pyramid = Pyramid(config.levels)
-        self._pooler = WindowPooler(inputs.shards, inputs.geometry, pyramid, config.convention, worker.device)
+        self._files = SampleFiles(inputs.artifact, inputs.units, inputs.seed)
         self._scale = self._input_scale() if inputs.is_fresh else 1.0
-        self._batches = WindowBatches(
-            self._planner,
-            self._pooler,
-            batch=config.batch,
-            steps=config.steps,
-            chunk=config.chunk,
-            rank=worker.rank,
-            world=worker.world_size,
+        self._batches = self._batches_of("objects", "background", config.steps, worker=(worker.rank, worker.world_size))
+
+    def _batches_of(
+        self, objects: Part, background: Part, steps: int, worker: tuple[int, int] = (0, 1)
+    ) -> WindowBatches:
+        return WindowBatches(
+            self._files,
+            batch=self._config.batch,
+            objects=self._config.positives,
+            steps=steps,
+            parts=(objects, background),
+            worker=worker,
+            device=self._worker.device,
         )
+
+    def _whole(self, objects: Part, background: Part, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the first batches of some parts, one behind the other."""
+        with closing(self._batches_of(objects, background, count)) as batches:
+            vectors, labels = zip(*map(batches.batch, range(count)), strict=True)
+        return torch.cat(vectors), torch.cat(labels)
 
     def _input_scale(self) -> float:
         """Return the factor on pooled vectors while a fresh head trains.
@@ -95,8 +97,7 @@ class FinetuneTask(Task):
         hundreds of times longer than those of a network trained here. Fresh layers see the mean norm that SVMs see
         too, and `finish` folds the factor into fc6, so that the published head takes plain pooled vectors.
         """
-        sample = self._planner.chunk(0, 1)
-        vectors = self._pooler.pool(sample, np.arange(len(sample.windows))).float()
+        vectors = self._whole("objects", "background", 1)[0].float()
         # The default range of a layer's first weights is for inputs whose values, not whose norm, are about 1.
         _multiply_fc6(self.model, math.sqrt(vectors.shape[1]) / MEAN_NORM)
         return feature_scale(torch.linalg.vector_norm(vectors, dim=1).cpu().numpy())
@@ -111,11 +112,10 @@ class FinetuneTask(Task):
 
     @cached_property
     def _held_out(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        chunk = self._planner.held_out(self._config.held_out_batches)
-        if chunk is None:
+        parts: tuple[Part, Part] = ("held-out objects", "held-out background")
+        if not all(map(self._files.has, parts)):
             return None
-        labels = torch.from_numpy(chunk.windows.labels).to(self._worker.device)
-        return self._pooler.pool(chunk, np.arange(len(chunk.windows))), labels
+        return self._whole(*parts, self._config.held_out_batches)
 
     def measure(self) -> Mapping[str, float]:
         """Measure the accuracy on held-out windows: all, those on objects, and the latter with background left out."""
@@ -152,7 +152,7 @@ class FinetuneTask(Task):
         return Output(encode_head(trained), SUFFIX, rows=len(self.model.state_dict()), done=0, metrics=metrics)
 
     def close(self) -> None:
-        """End the thread that pools."""
+        """End the threads that read."""
         self._batches.close()
 
 

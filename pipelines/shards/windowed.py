@@ -68,6 +68,31 @@ def labelled(
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePair:
+    """An image as it is and mirrored.
+
+    Attributes:
+        plain: The image, with its annotation.
+        mirrored: The same with the maps of its mirror image; None where images are not flipped.
+    """
+
+    plain: LabelledImage
+    mirrored: WindowedImage | None
+
+    @property
+    def key(self) -> str:
+        """The image's key."""
+        return self.plain.key
+
+
+def pairs(images: Iterable[LabelledImage], mirrored: Iterable[WindowedImage]) -> Iterator[ImagePair]:
+    """Join images with those of the same keys that have the maps of their mirror images, both in the same order."""
+    others = iter(mirrored)
+    for image in images:
+        yield ImagePair(image, next(other for other in others if other.key == image.key))
+
+
+@dataclass(frozen=True, slots=True)
 class ShardInputs:
     """Where a shard's parts are.
 
@@ -103,12 +128,6 @@ class ShardInputs:
         windows, maps = self._commits(unit)
         aside = set_aside([windows, *maps])
         return one_ahead(self._join(unit, frozenset(aside), windows, maps)), tuple(aside.values())
-
-    def read_windows(self, unit: str) -> list[WindowsRow]:
-        """Read the windows of the images that `open` would give, in order."""
-        windows, maps = self._commits(unit)
-        aside = set_aside([windows, *maps])
-        return [row for row in read_windows(self.windows, windows) if row.key not in aside]
 
     @property
     def _source(self) -> MapSource:

@@ -1,19 +1,26 @@
-"""finetune: fc6, fc7 and fc8 on windows of cached maps; the convolutions stay as they are (section 4.1)."""
+"""finetune: fc6, fc7 and fc8 on windows of cached maps; the convolutions stay as they are (section 4.1).
+
+Phases: `sample` (a shard: its images' windows on objects and some on background, pooled) and `train`, whose batches
+stream those samples in a seeded order. Maps are read once; what is trained on later has a hundredth of their size.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
 from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.networks import read_trained_head
+from pipelines.artifacts.window_samples import WindowSamples, encode_samples, told_blocks
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
-from pipelines.engine.stage import StageConfig
+from pipelines.engine.machine import choose_device
+from pipelines.engine.stage import Phase, StageConfig
+from pipelines.engine.workspace import Output
 from pipelines.finetuning.config import FinetuneConfig
+from pipelines.finetuning.sampling import BlockCutter, ImageSampler, block_rows
 from pipelines.finetuning.task import FinetuneTask, FinetuneTaskInputs
-from pipelines.shards.windowed import ShardInputs
 from pipelines.training.loop import TrainingStage
 from pipelines.training.task import Task
 from pipelines.training.workers import Worker
@@ -24,10 +31,11 @@ from sppnet.seeds import derive_seed
 
 
 class Finetune(TrainingStage[FinetuneConfig]):
-    """Trains one head, and publishes it as safetensors."""
+    """Writes the samples of every shard, then trains one head and publishes it as safetensors."""
 
     name: ClassVar[str] = "finetune"
     makes: ClassVar[str] = "head"
+    schema: ClassVar[int] = 2
     seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = FinetuneConfig
 
@@ -49,7 +57,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
         config.check_held_out(config.holdout)
         if len(set(config.categories)) != len(config.categories):
             raise ConfigError("categories: each may be named once")
-        if not 0 < config.rule().positives < config.batch:
+        if not 0 < config.positives < config.batch:
             raise ConfigError(f"positive_fraction: {config.positive_fraction} of {config.batch} leaves a kind empty")
         if config.workers > config.batch:
             raise ConfigError(f"workers: {config.workers} can't share a batch of {config.batch}")
@@ -60,10 +68,23 @@ class Finetune(TrainingStage[FinetuneConfig]):
         """What made the maps."""
         return BackboneInfo.read(self.input("maps"))
 
-    def inputs_of_shards(self) -> ShardInputs:
-        """Return where a shard's parts are."""
-        inputs = (self.input("images"), self.input("windows"), self.input("maps"))
-        return ShardInputs(*inputs, self.config.scales, flips=self.config.flips)
+    @cached_property
+    def _shards(self) -> TrainingShards:
+        parts = (self.images, self.input("windows"), self.input("maps"), self.config.scales, self.config.split)
+        return TrainingShards(*parts, self.name, self.config.positive_splits, self.config.flips)
+
+    def phases(self) -> list[Phase]:
+        """Sample, a unit a shard, then train."""
+        return [Phase("sample", self._samples, self.config.resources()), self.training_phase()]
+
+    @property
+    def _samples(self) -> tuple[str, ...]:
+        return tuple(f"sample/{shard}" for shard in self._shards.units)
+
+    def run(self, unit: str) -> Output:
+        """Sample a shard's windows, or train in this process."""
+        phase, _, shard = unit.partition("/")
+        return self._sample(shard) if phase == "sample" else super().run(unit)
 
     def prepare(self) -> None:
         """Check before any worker starts what only the inputs' content tells.
@@ -76,10 +97,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
             if category not in self.manifest.categories:
                 known = ", ".join(self.manifest.categories)
                 raise ConfigError(f"step {self.spec.step}: category '{category}' is not in the images: {known}")
-        if self.config.positive_splits:
-            inputs, config = self.inputs_of_shards(), self.config
-            parts = (self.images, inputs.windows, inputs.maps, inputs.scales)
-            TrainingShards(*parts, config.split, self.name, config.positive_splits).check_splits(self.spec.step)
+        self._shards.check_splits(self.spec.step)
         self.head_spec()
 
     def head_spec(self) -> HeadSpec:
@@ -107,15 +125,38 @@ class Finetune(TrainingStage[FinetuneConfig]):
             head.load_hidden(read_trained_head(init).head)
         return head
 
+    @cached_property
+    def _sampler(self) -> ImageSampler:
+        config = self.config
+        return ImageSampler(
+            config.rule(derive_seed(self.seed, self.name)),
+            self.backbone.geometry,
+            Pyramid(config.levels),
+            config.convention,
+            choose_device(),
+        )
+
+    def _sample(self, shard: str) -> Output:
+        images, earlier = self._shards.open_pairs(shard)
+        work = self.work(shard, earlier)
+        cutter = BlockCutter(block_rows(self.head_spec().in_features), derive_seed(self.seed, self.name, shard))
+        positives_only = not self._shards.gives_negatives(shard)
+
+        def blocks() -> Iterator[WindowSamples]:
+            for found in work.each(images, lambda pair: self._sampler.sample(pair, positives_only=positives_only)):
+                yield from cutter.add(found)
+            yield from cutter.rest()
+
+        data = encode_samples(blocks())
+        rows = sum(count for _, count in cutter.blocks)
+        return work.output(data, ".parquet", rows, told_blocks(cutter.blocks))
+
     def task(self, worker: Worker) -> Task:
         """Build the head and its batches for a worker."""
         inputs = FinetuneTaskInputs(
             config=self.config,
-            images=self.images,
-            shards=self.inputs_of_shards(),
-            units=self.manifest.units(self.config.split),
-            positive_units=self.shards(self.config.positive_splits),
-            geometry=self.backbone.geometry,
+            artifact=self.artifact,
+            units=self._samples,
             head=self.new_head(),
             is_fresh=self.optional_input("init") is None,
             seed=derive_seed(self.seed, self.name),

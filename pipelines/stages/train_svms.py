@@ -158,7 +158,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         config, found = self.config, ExampleGroups()
         negatives = self._random_negatives if self._shards.gives_negatives(shard) else None
         gatherer = Gatherer(config.categories, config.difficult, self._features, negatives)
-        return self._shards.run(shard, lambda image: gatherer.gather(image, found), found.joined)
+        return self._shards.run(shard, lambda image: gatherer.gather(image, found), found.joined, config.rows)
 
     @cached_property
     def _random_negatives(self) -> RandomNegatives:
@@ -172,7 +172,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
     def _mine(self, number: int, shard: str) -> Output:
         limit = self.config.shard_limit(len(self._shards.negative_units))
         miner, found = self._miners(number), HardExamples(self.config.categories, limit)
-        return self._shards.run(shard, lambda image: miner.mine(image, found), found.joined)
+        return self._shards.run(shard, lambda image: miner.mine(image, found), found.joined, self.config.rows)
 
     @cached_property
     def _miners(self) -> Callable[[int], Miner]:

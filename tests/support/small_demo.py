@@ -58,7 +58,6 @@ def overrides(scales: tuple[int, ...] = SCALES, **more: Any) -> list[str]:
         "head.hidden": [64, 64],
         "head.schedule": [{"lr": 0.01, "steps": HEAD_STEPS}],
         "head.batch": 32,
-        "head.chunk": 20,
         "head.checkpoint_every": 10,
         **{f"{step}.scales": list(SCALES) for step in ("head", "svms-pool5", "svms-fc7", "regressors")},
         **more,
@@ -209,7 +208,7 @@ def _title(process: psutil.Process) -> str:
 
 EVERY = TRAIN + VAL
 KEYS = {"images": EVERY, "windows": EVERY, "maps": EVERY * len(SCALES), "pool5": VAL, "fc7": VAL}
-KEYS |= dict.fromkeys(("svms-pool5", "svms-fc7", "regressors"), TRAIN)
+KEYS |= dict.fromkeys(("head", "svms-pool5", "svms-fc7", "regressors"), TRAIN)
 """Keys that each step accounts for, those of the maps once per scale; the steps not named work on none."""
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning on the tiny workspace: its config, its step, its plans, and a way to stop it."""
+"""Fine-tuning on the tiny workspace: its config, its step, its samples, and a way to stop it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from pipelines.artifacts.window_samples import Part, WindowSamples, blocks_of, read_block
 from pipelines.engine.stage import StageSpec
-from pipelines.engine.work import build_stage
+from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
 from pipelines.finetuning.config import FinetuneConfig
-from pipelines.finetuning.plans import ChunkPlanner
 from pipelines.finetuning.task import FinetuneTask
-from pipelines.shards.windowed import ShardInputs
-from pipelines.stages.finetune import Finetune
 from pipelines.training.config import Rate
 from pipelines.training.loop import train_unit
 from pipelines.training.workers import LocalWorker
@@ -38,7 +36,7 @@ def make_config(**changes: Any) -> FinetuneConfig:
         "positive_fraction": 0.5,
         "batch": 32,
         "holdout": 0.25,
-        "chunk": 7,
+        "negatives_per_image": 15,
         "checkpoint_every": 25,
         "measure_every": 40,
         "log_every": 10,
@@ -53,12 +51,20 @@ def finetune_spec(workspace: Workspace, name: str = "head-tiny", seed: int = 3, 
     return make_spec(workspace, make_config(**changes), name, seed, **inputs)
 
 
-def make_planner(workspace: Workspace, **changes: Any) -> tuple[ChunkPlanner, ShardInputs, FinetuneConfig]:
-    stage = build_stage(finetune_spec(workspace, **changes))
-    assert isinstance(stage, Finetune)
-    inputs = stage.inputs_of_shards()
-    planner = ChunkPlanner(stage.images, inputs, stage.manifest.units("train"), stage.config.rule(), seed=11)
-    return planner, inputs, stage.config
+def sample(spec: StageSpec) -> dict[Part, WindowSamples]:
+    """Makes a step's samples, unless they are there, and returns them: those of all shards, block by block."""
+    stage = build_stage(spec)
+    units = stage.phases()[0].units
+    for unit in units:
+        if unit not in stage.artifact.committed():
+            run_unit(spec, unit)
+    commits = {unit: stage.artifact.commit(unit) for unit in units}
+    blocks = blocks_of(commits.values())
+    return {
+        part: WindowSamples.join([read_block(stage.artifact, commits[block.unit], block) for block in own])
+        for part, own in blocks.items()
+        if own
+    }
 
 
 class StoppedError(Exception):
@@ -66,6 +72,7 @@ class StoppedError(Exception):
 
 
 def train(spec: StageSpec) -> None:
+    sample(spec)
     train_unit(spec, "model", LocalWorker(torch.device("cpu")))
 
 

@@ -32,11 +32,29 @@ def test_images_that_are_drawn_cost_their_drawing(voc07: Recipe, demo: Recipe) -
 def test_fine_tuning_has_no_gradient_below_fc6(voc07: Recipe) -> None:
     found = steps(voc07, train=482, val=460)["head"]
     assert found.macs == 2000 * 128 * (3 * head_macs((25_600, 1024, 1024, 6)) - 25_600 * 1024)
-    assert found.images == 40 * 64  # chunks of 50 steps, each of two shards of 32
+    assert found.parts["updates"] == pytest.approx(2000 * (head_macs((25_600, 1024, 1024, 6)) + 2054) / RATES.updates)
 
 
-def test_fine_tuning_reads_no_more_images_than_there_are(voc07: Recipe) -> None:
-    assert steps(voc07, train=40, val=460)["head"].images == 40 * 40
+def test_fine_tuning_goes_through_the_maps_once_and_streams_what_it_pooled(tmp_path: Path, voc07: Recipe) -> None:
+    found = steps(voc07, train=482, val=460)["head"]
+    maps = steps(voc07, train=482, val=460)["regressors"].read  # one pass at the same scales
+    row = 25_600 * 2 * RATES.pool5_compression * RATES.pool5_stepped
+    assert found.images == 482
+    assert found.read == pytest.approx(maps + 2000 * 128 * 25_600)
+    more = steps(voc07, train=964, val=460)["head"]
+    assert more.read - found.read == pytest.approx(maps)
+    share = 2000 / 2142
+    a_shard = 482 * (RATES.objects * RATES.overlapping * share + 200) * row
+    assert more.written - found.written == pytest.approx(a_shard)
+    few = written(tmp_path, "voc07", {"head": {"negatives_per_image": 20}})
+    less = found.written - steps(few, train=482, val=460)["head"].written
+    assert less == pytest.approx(482 * 180 * row)
+
+
+def test_a_trainers_memory_does_not_grow_with_the_images(voc07: Recipe) -> None:
+    found, more = (steps(voc07, train=images, val=10)["head"].memory for images in (482, 100_000))
+    parameters = head_macs((25_600, 1024, 1024, 6)) + 2054
+    assert found == more == 12 * parameters + 96 * (8 << 20)
 
 
 def test_imported_fully_connected_layers_are_stored_too(tmp_path: Path, voc07: Recipe) -> None:

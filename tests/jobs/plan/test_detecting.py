@@ -51,13 +51,15 @@ def test_a_step_that_scores_nothing_costs_nothing(tmp_path: Path) -> None:
 def test_limits_bound_what_svms_store(tmp_path: Path, voc07: Recipe) -> None:
     """Twice the images: twice the hard negatives until the shards' limits, random negatives up to theirs."""
     small, large, huge = (steps(voc07, train=n, val=10)["svms-pool5-1s"].written for n in (500_000, 10**6, 2 * 10**6))
-    objects = 25_600 * 2 * RATES.pool5_compression * RATES.objects
+    objects = 25_600 * 2 * RATES.pool5_compression * RATES.pool5_stepped * RATES.objects
     assert huge - large == pytest.approx(2 * (large - small))
     assert large - small == pytest.approx(500_000 * objects, rel=1e-3)
     fewer = written(tmp_path, "voc07", {"svms-pool5-1s": {"hard_per_image": 3}})
     usual = steps(voc07, train=482, val=10)["svms-pool5-1s"].written
     less = usual - steps(fewer, train=482, val=10)["svms-pool5-1s"].written
-    assert less == pytest.approx(482 * 5 * (RATES.pool5_hard - 3) * 25_600 * 2 * RATES.pool5_compression)
+    assert less == pytest.approx(
+        482 * 5 * (RATES.pool5_hard - 3) * 25_600 * 2 * RATES.pool5_compression * RATES.pool5_stepped
+    )
 
 
 def test_more_rounds_mine_more(tmp_path: Path, voc07: Recipe) -> None:
@@ -66,6 +68,14 @@ def test_more_rounds_mine_more(tmp_path: Path, voc07: Recipe) -> None:
     assert three.images == 482 * 4
     assert three.units == 16 * 4 + 5 * 4
     assert 2.5 < three.seconds / one.seconds < 3.5
+
+
+def test_rows_of_every_bit_take_more_than_rows_in_steps(tmp_path: Path, voc07: Recipe) -> None:
+    exact = steps(written(tmp_path, "voc07", {"svms-fc7-5s": {"rows": "float16"}}), **PHOTOGRAPHS)["svms-fc7-5s"]
+    stepped = steps(voc07, **PHOTOGRAPHS)["svms-fc7-5s"]
+    weights = 2 * 5 * 4 * 1025
+    assert stepped.written - weights == pytest.approx((exact.written - weights) * RATES.fc_stepped)
+    assert stepped.seconds == exact.seconds
 
 
 @given(examples=st.floats(10, 1e6), length=st.integers(10, 50_000))

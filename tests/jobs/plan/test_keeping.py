@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from jobs.plan.keeping import decide_keeping, is_undecided, map_passes
+from jobs.plan.keeping import decide_keeping, is_undecided
+from jobs.plan.passes import map_passes
 from jobs.plan.rates import Rates
 from jobs.recipes import find_recipe
 from pipelines.engine.recipe import Recipe, load_recipe
@@ -24,22 +25,6 @@ def voc07(**maps: Any) -> Recipe:
 def kept(recipe: Recipe, rates: Rates) -> KeptMaps:
     config: Any = decide_keeping(recipe, rates)[0].steps["maps"]
     return config.kept
-
-
-def test_steps_go_through_maps_as_often_as_their_phases_do() -> None:
-    passes = {found.step: found for found in map_passes(voc07(), "maps")}
-    assert {name: dict(found.times) for name, found in passes.items()} == {
-        "head": {"train": 1},
-        "svms-pool5-1s": {"train": 2},
-        "svms-pool5-5s": {"train": 2},
-        "svms-fc7-5s": {"train": 2},
-        "regressors": {"train": 1},
-        "pool5-1s": {"val": 1},
-        "pool5-5s": {"val": 1},
-        "fc7-5s": {"val": 1},
-    }
-    assert passes["pool5-1s"].scales == {688}
-    assert passes["fc7-5s"].scales == passes["head"].scales == {480, 576, 688, 864, 1200}
 
 
 def test_on_a_core_maps_that_are_used_again_are_stored() -> None:
@@ -77,10 +62,3 @@ def test_it_says_why() -> None:
     assert why[0].endswith("used by head, svms-pool5-1s 2 x, svms-pool5-5s 2 x, regressors, svms-fc7-5s 2 x")
     _, why = decide_keeping(voc07(), GPU)
     assert why[1].startswith("maps: maps of val are made where they are used: an image is made in ")
-
-
-def test_what_is_combined_is_a_pass_over_its_members_maps() -> None:
-    recipe = load_recipe(find_recipe("det"))
-    passes = {found.step: found for found in map_passes(recipe, "maps-3")}
-    assert passes["together"].times == passes["model-3"].times
-    assert passes["together"].scales == passes["model-3"].scales

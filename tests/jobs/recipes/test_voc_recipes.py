@@ -64,7 +64,7 @@ def test_the_releases_settings() -> None:
         (1e-4, 30_000),
         (1e-5, 140_000),
     ]
-    assert (head["random_scale"], head["bias_rate"], head["chunk"]) == (True, 2.0, 500)
+    assert (head["random_scale"], head["bias_rate"]) == (True, 2.0)
     assert {found[step]["convention"] for step in ("head", "svms", "regressors")} == {"released"}
     assert {found[step]["difficult"] for step in ("head", "svms", "regressors")} == {True}
     assert (svms["strict"], svms["dedupe"], svms["hard_threshold"], svms["evict_threshold"]) == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -242,6 +243,21 @@ class TestExamples:
             if group.keys:
                 assert equal_bytes(found.features, group.features)
 
+    def test_features_may_be_kept_in_steps(self) -> None:
+        group = make_examples("car", 4)
+        features = np.abs(group.features).astype(np.float16)
+        features[2] = 0
+        data = encode_examples([replace(group, features=features)], "uint8")
+        found = decode_examples(data, "here", "car")
+        assert found.keys == group.keys
+        assert found.features.dtype == np.float16
+        greatest = features.astype(np.float32).max(axis=1, keepdims=True)
+        assert (np.abs(found.features.astype(np.float32) - features) <= greatest / 255).all()
+        assert not found.features[2].any()
+        features[0, 0] = -1
+        with pytest.raises(ValueError, match="a feature is negative"):
+            encode_examples([replace(group, features=features)], "uint8")
+
     def test_a_category_reads_its_row_group_only(self) -> None:
         groups = [make_examples(name, n) for name, n in (("", 3), ("car", 2), ("cat", 4))]
         data = encode_examples(groups)
@@ -251,7 +267,7 @@ class TestExamples:
         damaged = bytearray(data)
         for group in (0, 2):
             columns = [file.metadata.row_group(group).column(i) for i in range(file.metadata.num_columns)]
-            (part,) = (column for column in columns if column.path_in_schema == "feature.nonzeros")
+            (part,) = (column for column in columns if column.path_in_schema == "feature")
             start, size = part.data_page_offset, part.total_compressed_size
             damaged[start : start + size] = b"\xff" * size
         found = decode_examples(bytes(damaged), "here", "car")

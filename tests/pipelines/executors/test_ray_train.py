@@ -39,12 +39,13 @@ STEPS = 3000  # seconds of work, so that a kill comes long before the end
 def finetune_spec(workspace: Workspace, name: str, **changes: Any) -> StageSpec:
     fields: dict[str, Any] = {
         "schedule": (Rate(lr=0.01, steps=STEPS),),
-        "chunk": 50,
         "checkpoint_every": 50,
         "log_every": 50,
         "measure_every": 500,
     }
-    return tiny_finetune.finetune_spec(workspace, name, **{**fields, **changes})
+    spec = tiny_finetune.finetune_spec(workspace, name, **{**fields, **changes})
+    tiny_finetune.sample(spec)
+    return spec
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def executor() -> Iterator[RayExecutor]:
 
 
 def train(executor: RayExecutor, spec: StageSpec) -> bytes:
-    (phase,) = build_stage(spec).phases()
+    phase = build_stage(spec).phases()[-1]
     commit = executor.train(spec, phase, "model")
     artifact = Workspace.open(spec.workspace).artifact(spec.artifact)
     assert commit.unit == "model"
@@ -240,7 +241,8 @@ def test_a_workers_error_comes_out_as_it_was(workspace: Workspace, executor: Ray
     spec = finetune_spec(workspace, "head-nan", workers=2, schedule=(Rate(lr=1e30, steps=50),))
     with pytest.raises(IncompleteError, match=r"^step finetune: training diverged, the loss of training step \d+ is"):
         train(executor, spec)
-    assert workspace.store.list(f"{spec.artifact}") == []
+    assert "model" not in workspace.artifact(spec.artifact).committed()
+    assert workspace.store.list(f"{spec.artifact}/checkpoints") == []
 
 
 def test_gpus_that_the_machine_does_not_have_are_refused_at_once(workspace: Workspace, executor: RayExecutor) -> None:

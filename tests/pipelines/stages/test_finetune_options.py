@@ -18,12 +18,10 @@ from pipelines.artifacts.networks import read_trained_head
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Artifact, Output, Quarantined, Workspace
-from pipelines.finetuning.batches import WindowPooler
-from pipelines.finetuning.plans import Chunk, WindowSet
+from pipelines.finetuning.sampling import ImageSampler
 from pipelines.shards.reading import map_unit
-from pipelines.shards.windowed import ShardInputs
+from pipelines.shards.windowed import ImagePair, LabelledImage, ShardInputs
 from pipelines.stages.extract import ExtractConfig
-from pipelines.stages.finetune import Finetune
 from pipelines.training.config import Rate
 from pipelines.training.workers import LocalWorker
 from sppnet.errors import ConfigError
@@ -31,8 +29,8 @@ from sppnet.images.decoding import decode_image
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
-from tests.support.tiny_finetune import LEVELS, finetune_spec, make_planner, train, train_until
-from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace, read_manifest
+from tests.support.tiny_finetune import LEVELS, finetune_spec, make_config, sample, train, train_until
+from tests.support.tiny_workspace import CATEGORIES, SCALES, make_annotation, make_spec, make_workspace, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,31 +55,27 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def test_half_of_the_windows_are_pooled_from_mirrored_images(flipped: Workspace) -> None:
-    planner, inputs, _ = make_planner(flipped, flips=True)
-    chunk = planner.chunk(1, 4)
-    assert 0.3 < chunk.flipped.mean() < 0.7
-    assert np.array_equal(chunk.flipped, make_planner(flipped, flips=True)[0].chunk(1, 4).flipped)
-    held = planner.held_out(2)
-    assert held is not None
-    assert not held.flipped.any()
-    pooler = WindowPooler(inputs, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
-    rows = np.arange(0, 128, 5)
-    got = pooler.pool(chunk, rows)
-    images = {
-        (image.key, way): image
-        for unit in ("train/000000", "train/000001")
+def test_mirrored_images_train_beside_plain_ones(flipped: Workspace) -> None:
+    spec = finetune_spec(flipped, "head-both", flips=True)
+    found = sample(spec)
+    names = [
+        list(
+            zip(
+                found["objects"].keys[found["objects"].flipped == way],
+                found["objects"].windows[found["objects"].flipped == way],
+                strict=True,
+            )
+        )
         for way in (False, True)
-        for image in replace(inputs, flipped=way).open(unit)[0]
-    }
-    for place, row in enumerate(rows):
-        image = images[chunk.windows.images[row][1], bool(chunk.flipped[row])]
-        maps = {scale: torch.from_numpy(grid.copy()) for scale, grid in image.maps.items()}
-        x0, y0, x1, y1 = chunk.windows.boxes[row]
-        box = (160 - x1, y0, 160 - x0, y1) if chunk.flipped[row] else (x0, y0, x1, y1)
-        alone = pool_image_windows(maps, image.image_wh, [box], GEOMETRIES["zf5"], Pyramid(LEVELS), "paper")
-        assert torch.equal(got[place], alone.flatten())
-        assert (float(got[place].min()) >= 1) == chunk.flipped[row]  # the mirrored images' maps are brighter
+    ]
+    assert sorted(names[0]) == sorted(names[1])
+    assert 0.3 < found["background"].flipped.mean() < 0.7
+    for part, own in found.items():
+        if part.startswith("held-out"):
+            assert not own.flipped.any()
+        assert ((own.vectors.min(axis=1) >= 1) == own.flipped).all()  # the mirrored images' maps are brighter
+    plain = sample(finetune_spec(flipped, "head-one-way"))
+    assert len(plain["objects"]) == len(names[0])
 
 
 def test_it_learns_from_flips_and_goes_on_after_an_interruption(flipped: Workspace) -> None:
@@ -105,34 +99,29 @@ def test_an_image_without_mirrored_maps_is_left_out(tmp_path: Path) -> None:
     workspace.store.delete(f"maps-tiny/_commits/{unit}.json")
     aside = (Quarantined("im002", "nan-features", "a test", "extract"),)
     maps.publish(unit, Output(encode_maps(rows), ".parquet", 5, 5, aside), 0)
-    planner, inputs, _ = make_planner(workspace, flips=True, holdout=0)
-    chunk = planner.chunk(0, 12)
-    keys = {key for _, key in chunk.windows.images}
+    found = sample(finetune_spec(workspace, flips=True, holdout=0))
+    keys = {key for own in found.values() for key in own.keys}
     assert keys == {f"im{number:03d}" for number in range(12)} - {"im002"}
-    pooler = WindowPooler(inputs, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
-    assert torch.isfinite(pooler.pool(chunk, np.arange(len(chunk.windows)))).all()
 
 
 def test_positive_splits_give_windows_on_objects_only(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, images=12, shard_size=4, more=12)
-    stage = build_stage(finetune_spec(workspace, positive_splits=("more",), holdout=0.5))
-    assert isinstance(stage, Finetune)
-    planner = stage.task(LocalWorker(torch.device("cpu")))._planner
-    rule, seen = stage.config.rule(), set()
-    for index in range(6):
-        windows = planner.chunk(index, 3).windows
-        for (unit, key), label in zip(windows.images, windows.labels, strict=True):
-            more = unit.startswith("more/")
-            seen.add((more, bool(label), rule.held_out(key)))
+    spec = finetune_spec(workspace, positive_splits=("more",), holdout=0.5)
+    found = sample(spec)
+    rule, seen = make_config(holdout=0.5).rule(0), set()
+    for part, own in found.items():
+        for key, label in zip(own.keys, own.labels, strict=True):
+            seen.add((int(key[2:]) >= 100, bool(label), rule.held_out(key), part.startswith("held-out")))
     assert seen == {
-        (False, False, False),
-        (False, True, False),
-        (True, True, False),
-        (True, True, True),  # none of these splits' images is held out
+        (False, False, False, False),
+        (False, True, False, False),
+        (False, False, True, True),
+        (False, True, True, True),
+        (True, True, False, False),
+        (True, True, True, False),  # none of these splits' images is held out
     }
-    held = planner.held_out(2)
-    assert held is not None
-    assert all(unit.startswith("train/") for unit, _ in held.windows.images)
+    commits = build_stage(spec).artifact.commits(build_stage(spec).phases()[0].units)
+    assert [commit.done for commit in commits] == [4] * 6
 
 
 UNEVEN = (137, 211)  # resized to these, a mirrored image is not quite the mirror image of a resized one
@@ -178,22 +167,33 @@ def test_mirrored_windows_are_those_of_an_image_that_was_ingested_mirrored(tmp_p
     other = replace(
         inputs, images=workspace.artifact(turned), maps=extracted(workspace, turned, "maps-turned", flips=False)
     )
-    images = list(inputs.open(unit)[0])
-    keys = np.empty(sum(len(image.windows) for image in images), object)
-    keys[:] = [(unit, image.key) for image in images for _ in image.windows]
-    boxes = np.concatenate([image.windows for image in images])
-    none, every = np.zeros(len(boxes), np.int64), np.ones(len(boxes), bool)
-    # What a mirrored data set would have: x1' = width - x2.
-    across = np.stack([160 - boxes[:, 2], boxes[:, 1], 160 - boxes[:, 0], boxes[:, 3]], axis=1)
-    shown = Chunk(WindowSet(keys, boxes, none), none, every)
-    ingested = Chunk(WindowSet(keys, across, none), none, ~every)
-    options = (GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
-    rows = np.arange(len(boxes))
-    pooled = WindowPooler(inputs, *options).pool(shown, rows)
-    assert pooled.max() > 0
-    assert torch.equal(pooled, WindowPooler(replace(other, flips=False), *options).pool(ingested, rows))
-    straight = WindowPooler(inputs, *options).pool(replace(shown, flipped=~every), rows)
-    assert not torch.equal(pooled, straight)
+    rule = make_config(flips=True, holdout=0, scales=UNEVEN).rule(5)
+    sampler = ImageSampler(rule, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
+    note = make_annotation("im000", 0)
+
+    def pooled(source: ShardInputs, turn: bool) -> torch.Tensor:
+        """All windows of the first image, those of an image that was ingested mirrored with boxes turned likewise."""
+        image = next(iter(source.open(unit)[0]))
+        boxes = image.windows
+        if turn:  # what a mirrored data set would have: x1' = width - x2
+            boxes = np.stack([160 - boxes[:, 2], boxes[:, 1], 160 - boxes[:, 0], boxes[:, 3]], axis=1)
+        maps = {scale: torch.from_numpy(grid.copy()) for scale, grid in image.maps.items()}
+        return pool_image_windows(maps, image.image_wh, boxes, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper").flatten(1)
+
+    turned_windows = pooled(replace(other, flips=False), turn=True).numpy()
+    plain, mirror = (next(iter(replace(inputs, flipped=way).open(unit)[0])) for way in (False, True))
+    pair = ImagePair(LabelledImage(plain.key, plain.image_wh, plain.windows, plain.maps, note), mirror)
+    found = sampler.sample(pair, positives_only=False)
+    count = 0
+    for own in found.values():
+        for window, vector in zip(own.windows[own.flipped], own.vectors[own.flipped], strict=True):
+            if window >= 0:
+                assert vector.max() > 0
+                assert np.array_equal(vector, turned_windows[window])
+                count += 1
+    assert count > 10
+    straight = pooled(replace(inputs, flips=False), turn=False).numpy()
+    assert not np.array_equal(straight, turned_windows)
 
 
 def test_a_split_of_positives_may_not_share_an_image(tmp_path: Path) -> None:
@@ -206,21 +206,6 @@ def test_a_split_of_positives_may_not_share_an_image(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"positive_splits: image 'im002' of 'trainval' is one of 'train' too"):
         build_stage(finetune_spec(workspace, positive_splits=("trainval",))).prepare()
     build_stage(finetune_spec(workspace)).prepare()
-
-
-def test_a_chunk_reads_on_in_the_split_until_its_background_is_enough(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, images=16, shard_size=2, more=16)
-    stage = build_stage(finetune_spec(workspace, positive_splits=("more",), holdout=0, positive_fraction=0.1))
-    assert isinstance(stage, Finetune)
-    planner = stage.task(LocalWorker(torch.device("cpu")))._planner
-    for index in range(4):
-        windows = planner.chunk(index, 6).windows
-        background = windows.take(np.flatnonzero(windows.labels == 0))
-        drawn = {(key, *box) for (_, key), box in zip(background.images, background.boxes.tolist(), strict=True)}
-        assert len(drawn) == len(background) == 6 * 29  # none twice
-        read = {unit for unit, _ in windows.images}
-        assert sum(unit.startswith("train/") for unit in read) > stage.config.shards
-        assert sum(unit.startswith("more/") for unit in read) <= stage.config.shards
 
 
 SHORT = (Rate(lr=0.05, steps=30),)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo, read_svms
+from pipelines.artifacts.stepped_rows import from_steps, to_steps
 from pipelines.detecting.gathering import SHARED
 from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix, nms
@@ -38,6 +39,11 @@ def features(chain) -> WindowFeatures:
     return FeatureInfo.read(chain.artifact("svms")).extractor(chain.artifact("maps"), chain.engine.workspace)
 
 
+def stored(features: np.ndarray) -> np.ndarray:
+    """Features as the phases hand them on."""
+    return from_steps(*to_steps(features))
+
+
 class TestGather:
     def test_objects_with_their_features(self, chain, images, features) -> None:
         for shard in images:
@@ -51,7 +57,7 @@ class TestGather:
                 assert [score for *_, score in found] == [float(not thing.difficult) for _, thing in wanted]
                 for (_, window, box, feature, _), (image, _) in zip(found, wanted, strict=True):
                     assert window < 0
-                    assert equal_bytes(feature, features(image.maps, image.image_wh, box[None]).numpy()[0])
+                    assert equal_bytes(feature, stored(features(image.maps, image.image_wh, box[None]).numpy())[0])
 
     def test_random_negatives(self, chain, images, features) -> None:
         for shard in images:
@@ -67,7 +73,7 @@ class TestGather:
                 for _, window, box, feature, _ in own:
                     assert overlap[window] <= 0.3
                     assert equal_bytes(box, image.windows[window])
-                    assert equal_bytes(feature, features(image.maps, image.image_wh, box[None]).numpy()[0])
+                    assert equal_bytes(feature, stored(features(image.maps, image.image_wh, box[None]).numpy())[0])
 
     def test_they_are_drawn_by_the_images_key(self, chain, images) -> None:
         shard = chain.unit("train/000001")
@@ -92,7 +98,7 @@ class TestGather:
             (part,) = examples(chain, "gather", SHARED, [shard])
             norms = np.linalg.norm(part.features.astype(np.float64), axis=1)
             assert metrics["norm_count"] == len(norms)
-            assert metrics["norm_sum"] == pytest.approx(norms.sum(), rel=1e-5)
+            assert metrics["norm_sum"] == pytest.approx(norms.sum(), rel=1e-3)  # of rounded rows
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -110,7 +116,7 @@ def test_mined_negatives_are_just_those_of_the_rule(chain, images, features, num
                 clear = iou_matrix(image.windows, boxes_of(image, category)).max(axis=1, initial=0) <= 0.3
                 candidates = np.flatnonzero((scores > -1) & clear)
                 kept = candidates[nms(image.windows[candidates], scores[candidates], 0.7)][:30]
-                expected += [(image.key, int(w), scores[w], values.numpy()[w]) for w in kept]
+                expected += [(image.key, int(w), scores[w], stored(values.numpy()[[w]])[0]) for w in kept]
             assert [(key, window) for key, window, *_ in found] == [(key, window) for key, window, *_ in expected]
             np.testing.assert_allclose([r[4] for r in found], [e[2] for e in expected], atol=1e-5)
             assert all(equal_bytes(r[3], e[3]) for r, e in zip(found, expected, strict=True))
