@@ -42,6 +42,7 @@ def recipe(job: PipelineJob) -> dict[str, Any]:
         },
     }
     if job.task == "detections":
+        steps["maps"]["keep"] = "never"
         steps["windows"] = {
             "stage": "import-windows",
             "paths": [job.windows],

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Task = Literal["maps", "detections"]
 TASKS: tuple[Task, ...] = ("maps", "detections")
-Sides = Literal["ours", "ray-data", "daft", "crops"]
+Side = Literal["ours", "ray-data", "daft", "crops"]
 
 THRESHOLD = -1.5
 """Windows that score less are no detections."""
@@ -35,7 +35,7 @@ class PipelineJob:
         crops: How many windows of an image side `crops` takes.
     """
 
-    side: Sides
+    side: Side
     task: Task
     tars: str
     windows: str

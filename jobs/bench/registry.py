@@ -13,6 +13,7 @@ _MEASURES = {
     "driver": "jobs.bench.driver:run",
     "extract": "jobs.bench.extract:run",
     "mine": "jobs.bench.mine:run",
+    "pipeline": "jobs.bench.pipeline:run",
     "pool": "jobs.bench.pool:run",
     "pretrain": "jobs.bench.pretrain:run",
     "proposals": "jobs.bench.proposals:run",

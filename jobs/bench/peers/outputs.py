@@ -11,7 +11,7 @@ import numpy as np
 from jobs.bench.own_pipeline import artifacts
 from jobs.bench.pipeline_job import PipelineJob
 from pipelines.artifacts.detections import decode_detections
-from pipelines.artifacts.windows_and_maps import decode_maps
+from pipelines.artifacts.windows_and_maps import decode_maps, decode_windows
 from sppnet.arrays import Floats
 
 MapKey = tuple[str, int]
@@ -68,9 +68,14 @@ def maps_difference(ours: Mapping[MapKey, Floats], theirs: Mapping[MapKey, Float
 def _distance(one: Floats, other: Floats) -> float:
     if one.shape != other.shape:
         return 1.0
-    return float(np.linalg.norm(one - other) / max(np.linalg.norm(one), 1e-6))
+    return float(np.linalg.norm(one - other)) / max(float(np.linalg.norm(one)), 1e-6)
 
 
 def detections_difference(ours: Mapping[Found, float], theirs: Mapping[Found, float]) -> float:
     """Return which fraction of all detections only one side has."""
     return len(set(ours) ^ set(theirs)) / max(1, len(set(ours) | set(theirs)))
+
+
+def count_windows(job: PipelineJob) -> int:
+    """Return how many windows the images of a job have."""
+    return sum(len(row.windows) for row in decode_windows(Path(job.windows).read_bytes(), job.windows))

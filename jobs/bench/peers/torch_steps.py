@@ -55,7 +55,7 @@ class Convolver:
         if self.preprocessing.channel_order == "bgr":
             resized = resized.flip(2)
         resized.sub_(torch.tensor(self.preprocessing.mean)).div_(torch.tensor(self.preprocessing.std))
-        found = self.trunk(resized.permute(2, 0, 1)[None].bfloat16()).relu_()
+        found: torch.Tensor = self.trunk(resized.permute(2, 0, 1)[None].bfloat16()).relu_()
         return found[0].permute(1, 2, 0).half().contiguous()
 
     def map_rows(self, key: str, data: bytes) -> list[dict[str, Any]]:
@@ -79,7 +79,11 @@ class WindowScorer:
         self.convolver = Convolver(job)
         self.windows = {row.key: row.windows for row in decode_windows(Path(job.windows).read_bytes(), job.windows)}
         svms = read_safetensors(Path(job.svms).read_bytes())
-        by_bin = svms["weights"].unflatten(1, (Pyramid().bins, -1)).split([level**2 for level in LEVELS], dim=1)
+        by_bin = (
+            svms["weights"]
+            .reshape(len(svms["biases"]), Pyramid().bins, -1)
+            .split([level**2 for level in LEVELS], dim=1)
+        )
         self.weights = [part.transpose(1, 2).flatten(1).T.contiguous() for part in by_bin]  # roi_pool's own order
         self.biases = svms["biases"]
 
