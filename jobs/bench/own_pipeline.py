@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -12,6 +13,7 @@ import yaml
 from jobs.bench.given_svms import STAGE
 from jobs.bench.pipeline_job import NMS_IOU, PER_IMAGE, THRESHOLD, PipelineJob
 from jobs.run.observers import Accounts
+from pipelines.datasets.window_files import OURS
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.registry import STAGES
 from pipelines.engine.runner import Engine
@@ -29,34 +31,20 @@ _TRAINED = ("backbone", "svms")
 def recipe(job: PipelineJob) -> dict[str, Any]:
     """Write the recipe of a job, as a user would."""
     common = {"images": "images", "splits": [SPLIT]}
-    dataset = {"kind": "tars", "splits": {SPLIT: f"{job.tars}/*.tar"}, "labelled": False}
+    scales = {"scales": list(job.scales)}
+    dataset = {"kind": "tars", "splits": {SPLIT: f"{job.tars}/*.tar"}}
     steps: dict[str, Any] = {
-        "images": {"stage": "ingest", "dataset": dataset},
+        "images": {"stage": "ingest", "dataset": dataset, "annotations": False, "by_reference": True},
         "backbone": {"stage": "weights", "path": job.weights, **job.backbone},
-        "maps": {
-            "stage": "extract",
-            "backbone": "backbone",
-            "scales": list(job.scales),
-            "precision": "bfloat16",
-            **common,
-        },
+        "maps": {"stage": "extract", "backbone": "backbone", "precision": "bfloat16", **scales, **common},
     }
     if job.task == "detections":
         steps["maps"]["keep"] = "never"
-        steps["windows"] = {
-            "stage": "import-windows",
-            "paths": [job.windows],
-            "convention": "xyxy-0-half-open",
-            **common,
-        }
-        steps["svms"] = {
-            "stage": "given-svms",
-            "backbone": "backbone",
-            "path": job.svms,
-            "scales": list(job.scales),
-        }
+        steps["windows"] = {"stage": "import-windows", "paths": [job.windows], "convention": OURS, **common}
+        steps["svms"] = {"stage": "given-svms", "backbone": "backbone", "path": job.svms, **scales}
+        reads = {"windows": "windows", "maps": "maps", "svms": "svms"}
         rules = {"threshold": THRESHOLD, "nms_iou": NMS_IOU, "per_image": PER_IMAGE}
-        steps["detections"] = {"stage": "score", "windows": "windows", "maps": "maps", "svms": "svms", **rules} | common
+        steps["detections"] = {"stage": "score", **reads, **rules, **common}
     return {"version": 1, "name": "bench", "seed": 0, "steps": steps}
 
 
@@ -75,6 +63,14 @@ def prepare(job: PipelineJob) -> None:
 def run(job: PipelineJob, executor: Executor) -> None:
     """Do the job in the workspace that `prepare` made."""
     _run(recipe(job), job.out, executor)
+
+
+def warm_up(job: PipelineJob, executor: Executor) -> None:
+    """Do the job in a workspace of its own that goes again, so that workers have loaded what they need."""
+    before = replace(job, out=f"{job.out}-before")
+    prepare(before)
+    run(before, executor)
+    shutil.rmtree(before.out)
 
 
 def _run(raw: dict[str, Any], workspace: str, executor: Executor) -> None:

@@ -11,7 +11,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,7 @@ from jobs.bench.peers import outputs
 from jobs.bench.pipeline_files import image_records, window_rows, write_files
 from jobs.bench.pipeline_job import TASKS, PipelineJob, Side, Task
 from jobs.bench.this_machine import cpus, machine_name
-from jobs.bench.watched import run_watched
-from pipelines.engine.codec import encode
-from pipelines.executors.ray_environment import thread_variables, worker_variables
+from jobs.bench.turns import Turn, take_turn
 from sppnet.errors import ArtifactError, ConfigError
 
 PEERS: Mapping[Side, str] = {"ray-data": "Ray Data", "daft": "Daft", "crops": "R-CNN's way, scaled"}
@@ -36,27 +34,6 @@ _FILES: Mapping[Side, tuple[str, ...]] = {
 }
 _CROP_IMAGES, _CROPS = 2, 32
 _MOST_DIFFERENT: Mapping[Task, float] = {"maps": 0.02, "detections": 0.05}
-
-
-@dataclass(slots=True)
-class Taken:
-    """What one side took, turn by turn.
-
-    Attributes:
-        seconds: Of the whole job.
-        peak_mb: Most memory of all its processes.
-        written_mb: Bytes of the files that it left.
-    """
-
-    seconds: list[float] = field(default_factory=list)
-    peak_mb: list[float] = field(default_factory=list)
-    written_mb: list[float] = field(default_factory=list)
-
-    def add(self, seconds: float, peak_mb: float, written_mb: float) -> None:
-        """Add a turn."""
-        self.seconds.append(seconds)
-        self.peak_mb.append(peak_mb)
-        self.written_mb.append(written_mb)
 
 
 def run(
@@ -129,11 +106,11 @@ def _rows(job: PipelineJob, wanted: Sequence[Side], repeats: int) -> Iterator[di
     peers = [side for side in wanted if side != "crops" or job.task == "detections"]
     able: list[Side] = [side for side in peers if side != "daft" or find_spec("daft")]
     jobs = [job_of(job, side) for side in ("ours", *able)]
-    taken = {each.side: Taken() for each in jobs}
+    taken: dict[Side, list[Turn]] = {each.side: [] for each in jobs}
     differences: dict[Side, float] = {}
     for turn in range(repeats):
         for each in jobs if turn % 2 == 0 else jobs[::-1]:
-            take_turn(each, taken[each.side])
+            taken[each.side].append(take_turn(each))
         if turn == 0:
             differences = compare(jobs)
         for each in jobs:
@@ -151,21 +128,6 @@ def job_of(job: PipelineJob, side: Side) -> PipelineJob:
     return own if side != "crops" else replace(own, images=min(_CROP_IMAGES, job.images), crops=_CROPS)
 
 
-def take_turn(job: PipelineJob, taken: Taken) -> None:
-    """Do a side's job in a process of its own, and add what it took."""
-    Path(job.out).mkdir()
-    if job.side == "ours":
-        own_pipeline.prepare(job)
-    before = _bytes(job.out)
-    variables = {**worker_variables(), **thread_variables(1), "DO_NOT_TRACK": "1"}
-    found = run_watched("jobs.bench.pipeline_side", encode(job), variables)
-    taken.add(found["seconds"], found["peak_mb"], (_bytes(job.out) - before) / 1e6)
-
-
-def _bytes(folder: str) -> int:
-    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-
-
 def compare(jobs: Sequence[PipelineJob]) -> dict[Side, float]:
     """Return how much each peer's output differs from ours, the first; raise `ArtifactError` where it is another."""
     ours, *peers = (job for job in jobs if job.side != "crops")
@@ -181,12 +143,14 @@ def compare(jobs: Sequence[PipelineJob]) -> dict[Side, float]:
     return found
 
 
-def row(job: PipelineJob, side: Side, ours: Taken, peer: Taken, difference: float | None) -> dict[str, Any]:
+def row(
+    job: PipelineJob, side: Side, ours: Sequence[Turn], peer: Sequence[Turn], difference: float | None
+) -> dict[str, Any]:
     """Return the row of a task and a peer; see `run`."""
     windows = outputs.count_windows(job)
     crops = job_of(job, "crops")
     scaled = windows / (crops.images * crops.crops) / job.workers if side == "crops" else 1.0
-    ratios = [scaled * theirs / own for own, theirs in zip(ours.seconds, peer.seconds, strict=True)]
+    ratios = [scaled * theirs.seconds / own.seconds for own, theirs in zip(ours, peer, strict=True)]
     found = {
         "name": job.task,
         "peer": PEERS[side],
@@ -194,15 +158,16 @@ def row(job: PipelineJob, side: Side, ours: Taken, peer: Taken, difference: floa
         "windows": windows,
         "scales": len(job.scales),
         "workers": job.workers,
-        "ours_per_s": job.images / statistics.median(ours.seconds),
-        "peer_per_s": job.images / (scaled * statistics.median(peer.seconds)),
+        "ours_per_s": job.images / statistics.median(turn.seconds for turn in ours),
+        "peer_per_s": job.images / (scaled * statistics.median(turn.seconds for turn in peer)),
         "ratio": statistics.median(ratios),
         "least": min(ratios),
         "most": max(ratios),
         "turns": len(ratios),
     }
-    for name, taken in (("ours", ours), ("peer", peer)):
-        found |= {f"{name}_mb": max(taken.peak_mb), f"{name}_written_mb": statistics.median(taken.written_mb)}
+    for name, turns in (("ours", ours), ("peer", peer)):
+        found[f"{name}_mb"] = max(turn.peak_mb for turn in turns)
+        found[f"{name}_written_mb"] = statistics.median(turn.written_mb for turn in turns)
     lines = {"ours_lines": own_pipeline.recipe_lines(job), "peer_lines": sum(map(_lines, _FILES[side]))}
     return found | lines | {"difference": difference, "machine": machine_name()}
 

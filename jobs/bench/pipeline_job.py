@@ -33,6 +33,7 @@ class PipelineJob:
         out: Folder for what it makes.
         images: How many images there are, or, of side `crops`, how many it takes.
         crops: How many windows of an image side `crops` takes.
+        warm: Whether our workers have done the job once before it is timed, in another workspace.
     """
 
     side: Side
@@ -47,3 +48,4 @@ class PipelineJob:
     out: str
     images: int
     crops: int = 0
+    warm: bool = False

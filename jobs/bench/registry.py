@@ -18,6 +18,7 @@ _MEASURES = {
     "pretrain": "jobs.bench.pretrain:run",
     "proposals": "jobs.bench.proposals:run",
     "rcnn": "jobs.bench.rcnn:run",
+    "scale": "jobs.bench.scale:run",
     "views": "jobs.bench.views:run",
 }
 

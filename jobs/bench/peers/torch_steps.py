@@ -79,12 +79,9 @@ class WindowScorer:
         self.convolver = Convolver(job)
         self.windows = {row.key: row.windows for row in decode_windows(Path(job.windows).read_bytes(), job.windows)}
         svms = read_safetensors(Path(job.svms).read_bytes())
-        by_bin = (
-            svms["weights"]
-            .reshape(len(svms["biases"]), Pyramid().bins, -1)
-            .split([level**2 for level in LEVELS], dim=1)
-        )
-        self.weights = [part.transpose(1, 2).flatten(1).T.contiguous() for part in by_bin]  # roi_pool's own order
+        by_bin = svms["weights"].reshape(len(svms["biases"]), Pyramid().bins, -1)
+        by_level = torch.split(by_bin, [level**2 for level in LEVELS], dim=1)
+        self.weights = [part.transpose(1, 2).flatten(1).T.contiguous() for part in by_level]  # roi_pool's own order
         self.biases = svms["biases"]
 
     @torch.inference_mode()
