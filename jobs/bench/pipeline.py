@@ -16,13 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from jobs.bench import own_pipeline
 from jobs.bench.code_lines import code_lines
-from jobs.bench.peers import outputs
-from jobs.bench.pipeline_files import image_records, window_rows, write_files
-from jobs.bench.pipeline_job import TASKS, PipelineJob, Side, Task
+from jobs.bench.peers.job import TASKS, PipelineJob, Side, Task
+from jobs.bench.sides import outputs
+from jobs.bench.sides.files import image_records, window_rows, write_files
+from jobs.bench.sides.ours import recipe_lines
+from jobs.bench.sides.turns import Turn, take_turn
 from jobs.bench.this_machine import cpus, machine_name
-from jobs.bench.turns import Turn, take_turn
 from sppnet.errors import ArtifactError, ConfigError
 
 PEERS: Mapping[Side, str] = {"ray-data": "Ray Data", "daft": "Daft", "crops": "R-CNN's way, scaled"}
@@ -168,7 +168,7 @@ def row(
     for name, turns in (("ours", ours), ("peer", peer)):
         found[f"{name}_mb"] = max(turn.peak_mb for turn in turns)
         found[f"{name}_written_mb"] = statistics.median(turn.written_mb for turn in turns)
-    lines = {"ours_lines": own_pipeline.recipe_lines(job), "peer_lines": sum(map(_lines, _FILES[side]))}
+    lines = {"ours_lines": recipe_lines(job), "peer_lines": sum(map(_lines, _FILES[side]))}
     return found | lines | {"difference": difference, "machine": machine_name()}
 
 

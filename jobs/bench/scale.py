@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from jobs.bench.peers.job import TASKS, PipelineJob, Task
 from jobs.bench.pipeline import check
-from jobs.bench.pipeline_files import image_records, window_rows, write_files
-from jobs.bench.pipeline_job import TASKS, PipelineJob, Task
+from jobs.bench.sides.files import image_records, window_rows, write_files
+from jobs.bench.sides.turns import Turn, take_turn
 from jobs.bench.this_machine import cpus, machine_name
-from jobs.bench.turns import Turn, take_turn
 from sppnet.errors import ConfigError
 
 GROWTH = (1, 2, 4, 8)

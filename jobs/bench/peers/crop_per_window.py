@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jobs.bench.pipeline_job import NMS_IOU, PER_IMAGE, THRESHOLD, PipelineJob
+from jobs.bench.peers.job import NMS_IOU, PER_IMAGE, THRESHOLD, PipelineJob
+from jobs.bench.peers.torch_steps import read_network
 from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.shards.reading import decode_record
 from sppnet.boxes import nms_by_category
 from sppnet.detection.rcnn_crops import SIZE, CropFeatures
 from sppnet.detection.svm import LinearSvms
-from sppnet.networks.backbones import BackboneSpec, build_backbone, load_backbone
 from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.pooling.pyramid import Pyramid
 
@@ -32,8 +32,7 @@ class CropScorer:
     def __init__(self, job: PipelineJob) -> None:
         torch.set_num_threads(1)
         self.job = job
-        backbone = build_backbone(BackboneSpec.from_dict(job.backbone)).eval()
-        load_backbone(backbone, read_safetensors(Path(job.weights).read_bytes()), job.weights)
+        backbone = read_network(job)
         data = Path(job.svms).read_bytes()
         self.svms = LinearSvms.from_tensors(read_safetensors(data), read_metadata(data))
         self.features = CropFeatures(

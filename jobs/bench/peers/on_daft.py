@@ -12,8 +12,8 @@ from typing import Any
 import daft
 from daft import DataType, col
 
+from jobs.bench.peers.job import PipelineJob
 from jobs.bench.peers.torch_steps import Convolver, WindowScorer
-from jobs.bench.pipeline_job import PipelineJob
 from pipelines.artifacts.image_tars import read_samples
 
 BATCH = 4

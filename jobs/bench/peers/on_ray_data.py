@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobs.bench.peers.job import PipelineJob
 from jobs.bench.peers.torch_steps import Convolver, WindowScorer
-from jobs.bench.pipeline_job import PipelineJob
 
 BATCH = 4
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.bench.pipeline_job import NMS_IOU, PER_IMAGE, THRESHOLD, PipelineJob
+from jobs.bench.peers.job import NMS_IOU, PER_IMAGE, THRESHOLD, PipelineJob
 from pipelines.artifacts.windows_and_maps import decode_windows
 from sppnet.arrays import Array, Pixels
-from sppnet.networks.backbones import BackboneSpec, build_backbone, load_backbone
+from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from sppnet.networks.weights import read_safetensors
 from sppnet.pooling.geometry import windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
@@ -24,6 +24,13 @@ from sppnet.pooling.scales import choose_scales, resized_size, scale_windows
 from sppnet.sizes import Size
 
 LEVELS = Pyramid().levels
+
+
+def read_network(job: PipelineJob) -> Backbone:
+    """Read a job's network, float32, in evaluation mode."""
+    backbone = build_backbone(BackboneSpec.from_dict(job.backbone)).eval()
+    load_backbone(backbone, read_safetensors(Path(job.weights).read_bytes(), job.weights), job.weights)
+    return backbone
 
 
 class Convolver:
@@ -35,9 +42,8 @@ class Convolver:
 
     def __init__(self, job: PipelineJob) -> None:
         torch.set_num_threads(1)
-        backbone = build_backbone(BackboneSpec.from_dict(job.backbone))
-        load_backbone(backbone, read_safetensors(Path(job.weights).read_bytes()), job.weights)
-        self.trunk = backbone.trunk.to(torch.bfloat16).eval()
+        backbone = read_network(job)
+        self.trunk = backbone.trunk.to(torch.bfloat16)
         self.geometry, self.preprocessing, self.scales = backbone.geometry, backbone.preprocessing, job.scales
 
     def maps(self, data: bytes) -> tuple[Size, dict[int, torch.Tensor]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.bench import own_pipeline
-from jobs.bench.pipeline_job import PipelineJob
-from jobs.bench.watched import run_watched
+from jobs.bench.peers.job import PipelineJob
+from jobs.bench.sides import ours
+from jobs.bench.sides.watched import run_watched
 from pipelines.engine.codec import encode
 from pipelines.executors.ray_environment import thread_variables, worker_variables
 
-_SIDE = "jobs.bench.pipeline_side"
+_SIDE = "jobs.bench.sides.process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def take_turn(job: PipelineJob) -> Turn:
     """Do a job in a process of its own; what it made stays in its folder."""
     Path(job.out).mkdir()
     if job.side == "ours":
-        own_pipeline.prepare(job)
+        ours.prepare(job)
     before = _bytes(job.out)
     variables = {**worker_variables(), **thread_variables(1), "DO_NOT_TRACK": "1"}
     took = run_watched(_SIDE, encode(job), variables)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jobs.bench.own_pipeline import artifacts
-from jobs.bench.pipeline_job import PipelineJob
+from jobs.bench.peers.job import PipelineJob
+from jobs.bench.sides.ours import artifacts
 from pipelines.artifacts.detections import decode_detections
 from pipelines.artifacts.windows_and_maps import decode_maps, decode_windows
 from sppnet.arrays import Floats

@@ -10,17 +10,19 @@ import numpy as np
 import torch
 
 from jobs.bench.inputs import IMAGE, proposal_windows
-from jobs.bench.peers.torch_steps import Convolver
-from jobs.bench.pipeline_job import THRESHOLD, PipelineJob
+from jobs.bench.peers.job import THRESHOLD, PipelineJob
+from jobs.bench.peers.torch_steps import read_network
 from pipelines.artifacts.image_tars import ImageRecord, encode_images, read_samples
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.window_files import OURS, FoundBoxes, read_window_files
 from pipelines.drawing.scenes import draw_image
+from pipelines.shards.reading import decode_record
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.svm import LinearSvms
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import probe_size
 from sppnet.networks.backbones import BackboneSpec, build_backbone, load_backbone
+from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.state_dicts import read_weights
 from sppnet.networks.weights import write_safetensors
 from sppnet.pooling.pyramid import Pyramid
@@ -154,16 +156,18 @@ def _weights(fields: Mapping[str, Any], path: str | None) -> bytes:
 
 def make_svms(job: PipelineJob, images: Sequence[tuple[ImageRecord, WindowsRow]], categories: int) -> LinearSvms:
     """Make random SVMs for which a twentieth of the windows of some images are detections before suppression."""
-    convolver = Convolver(job)
-    channels = convolver.maps(images[0][0].data)[1][job.scales[0]].shape[2]
-    features = WindowFeatures(geometry=convolver.geometry, channels=channels, pyramid=Pyramid(), scales=job.scales)
+    backbone = read_network(job)
+    make = MapMaker(backbone, "bfloat16")
+    features = WindowFeatures(
+        geometry=backbone.geometry, channels=backbone.channels, pyramid=Pyramid(), scales=job.scales
+    )
     weights = np.random.default_rng(0).standard_normal((categories, features.dimension), dtype=np.float32)
     names = tuple(f"c{number:03d}" for number in range(categories))
     plain = LinearSvms(weights, np.zeros(categories, np.float32), names, 1.0, "pool5")
     parts = []
     for record, row in images:
-        size, maps = convolver.maps(record.data)
-        parts.append(plain.scores(features.pooled_tensors(maps, size, row.windows)).numpy())
+        (maps,) = make([decode_record(record)], job.scales)
+        parts.append(plain.scores(features.pooled_tensors(maps, record.size, row.windows)).numpy())
     scores = np.concatenate(parts)
     spread = scores.std(axis=0) + 1e-6
     biases = THRESHOLD - np.quantile(scores / spread, 1 - _SHARE, axis=0)

@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 import yaml
 
-from jobs.bench.given_svms import STAGE
-from jobs.bench.pipeline_job import NMS_IOU, PER_IMAGE, THRESHOLD, PipelineJob
+from jobs.bench.peers.job import NMS_IOU, PER_IMAGE, THRESHOLD, PipelineJob
+from jobs.bench.sides.given_svms import STAGE
 from jobs.run.observers import Accounts
 from pipelines.datasets.window_files import OURS
 from pipelines.engine.recipe import parse_recipe

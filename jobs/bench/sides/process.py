@@ -1,4 +1,4 @@
-"""One side of `bench pipeline` in a process of its own: `python -m jobs.bench.pipeline_side`.
+"""One side of `bench pipeline` in a process of its own: `python -m jobs.bench.sides.process`.
 
 A job comes in as JSON, what it took goes out as JSON. What a framework starts before it can take work (a local Ray) is
 not in the time; its workers, which load the network, are.
@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from jobs.bench import own_pipeline
-from jobs.bench.pipeline_job import PipelineJob
+from jobs.bench.peers.job import PipelineJob
+from jobs.bench.sides import ours
 from pipelines.engine.codec import decode
 from pipelines.executors.ray_core import RayExecutor
 
@@ -25,8 +25,8 @@ def ready(job: PipelineJob) -> Iterator[Callable[[], object]]:
         executor = RayExecutor("local", job.workers)
         try:
             if job.warm:
-                own_pipeline.warm_up(job, executor)
-            yield lambda: own_pipeline.run(job, executor)
+                ours.warm_up(job, executor)
+            yield lambda: ours.run(job, executor)
         finally:
             executor.close()
     elif job.side == "ray-data":

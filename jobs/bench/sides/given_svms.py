@@ -13,7 +13,7 @@ from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.pooling.pyramid import Pyramid
 
 UNIT = "all"
-STAGE = {"given-svms": "jobs.bench.given_svms:GivenSvms"}
+STAGE = {"given-svms": "jobs.bench.sides.given_svms:GivenSvms"}
 """Its entry for the registry of stages."""
 
 
