@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,10 +57,12 @@ def run_watched(module: str, given: bytes, variables: Mapping[str, str]) -> dict
 def _peak(process: subprocess.Popen[bytes]) -> int:
     """Look at the process's memory until it ends; return the most in bytes."""
     peak, root = 0, psutil.Process(process.pid)
-    while process.poll() is None:
-        peak = max(peak, tree_memory(root))
-        time.sleep(_LOOK_SECONDS)
-    return peak
+    while True:
+        try:
+            process.wait(_LOOK_SECONDS)
+            return peak
+        except subprocess.TimeoutExpired:
+            peak = max(peak, tree_memory(root))
 
 
 def tree_memory(root: psutil.Process) -> int:

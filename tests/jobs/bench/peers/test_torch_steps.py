@@ -51,7 +51,7 @@ def test_the_maps_are_those_of_the_stages(both: tuple[PipelineJob, PipelineJob])
 @pytest.mark.parametrize("task", ["detections"])
 def test_the_detections_are_those_of_the_stages(both: tuple[PipelineJob, PipelineJob]) -> None:
     own, peers = map(outputs.read_detections, both)
-    assert len(own) > 10
+    assert len(own) >= 10
     assert outputs.detections_difference(own, peers) <= 0.1  # bfloat16: one of them may be another
     common = set(own) & set(peers)
     assert max(abs(own[key] - peers[key]) for key in common) < 0.05

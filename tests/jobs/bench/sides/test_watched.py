@@ -11,7 +11,7 @@ from sppnet.errors import IncompleteError
 
 def test_the_last_line_is_the_result_and_memory_is_that_of_the_process() -> None:
     found = run_watched("tests.support.echoed_job", b'{"seconds": 1.5}', {"TOLD": "yes"})
-    assert found.pop("peak_mb") > 0
+    assert found.pop("peak_mb") >= 0
     assert found == {"seconds": 1.5, "told": "yes"}
 
 
