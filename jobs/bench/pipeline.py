@@ -69,8 +69,10 @@ def run(
 
     Returns:
         One row a task and peer: `ours_per_s` and `peer_per_s` (images a second, medians), `ratio` (median over the
-        turns) with `least` and `most`, `ours_mb` and `peer_mb` (peak memory), `ours_written_mb` and `peer_written_mb`,
-        `ours_lines` (of the recipe) and `peer_lines` (of code), `difference` (of what both made), `machine`.
+        turns) with `least` and `most`; `ours_cpu_s` and `peer_cpu_s` (of all processes from their start on: it tells
+        more than the rate where a machine is busy with something else); `ours_mb` and `peer_mb` (peak memory);
+        `ours_written_mb` and `peer_written_mb`; `ours_lines` (of the recipe) and `peer_lines` (of code);
+        `difference` (of what both made) and `machine`. Of a peer that is not installed, a `note`.
 
     Raises:
         ConfigError: There are no images, or no such peer or task.
@@ -166,6 +168,7 @@ def row(
         "turns": len(ratios),
     }
     for name, turns in (("ours", ours), ("peer", peer)):
+        found[f"{name}_cpu_s"] = statistics.median(turn.cpu_s for turn in turns)
         found[f"{name}_mb"] = max(turn.peak_mb for turn in turns)
         found[f"{name}_written_mb"] = statistics.median(turn.written_mb for turn in turns)
     lines = {"ours_lines": recipe_lines(job), "peer_lines": sum(map(_lines, _FILES[side]))}

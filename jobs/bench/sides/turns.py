@@ -21,12 +21,14 @@ class Turn:
     Attributes:
         seconds: The whole job.
         driver_cpu_s: CPU time of the process that drove it.
+        cpu_s: CPU time of all its processes, from their start on.
         peak_mb: Most memory of all its processes.
         written_mb: Bytes of the files that it left.
     """
 
     seconds: float
     driver_cpu_s: float
+    cpu_s: float
     peak_mb: float
     written_mb: float
 

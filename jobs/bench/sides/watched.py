@@ -27,8 +27,8 @@ def run_watched(module: str, given: bytes, variables: Mapping[str, str]) -> dict
         variables: Of its environment, beside this process' own.
 
     Returns:
-        The object, with `peak_mb`: the most memory that the process and all below it had at a look every half second,
-        each shared page counted once.
+        The object, with `peak_mb`, the most memory that the process and all below it had at a look every half second,
+        and `cpu_s`, their CPU time from their start on; see `Watch`.
 
     Raises:
         IncompleteError: The process failed.
@@ -40,7 +40,7 @@ def run_watched(module: str, given: bytes, variables: Mapping[str, str]) -> dict
         command = [sys.executable, "-m", module]
         process = subprocess.Popen(command, stdin=source, stdout=said, stderr=errors, env=environment)
         try:
-            peak = _peak(process)
+            watch = _until_the_end(process)
         finally:
             if process.poll() is None:
                 process.terminate()
@@ -51,34 +51,52 @@ def run_watched(module: str, given: bytes, variables: Mapping[str, str]) -> dict
             raise IncompleteError(f"{module} ended with code {process.returncode}: {' | '.join(last)}")
         said.seek(0)
         found: dict[str, Any] = json.loads(said.read().splitlines()[-1])
-        return found | {"peak_mb": peak / 1e6}
+        return found | {"peak_mb": watch.peak / 1e6, "cpu_s": watch.cpu_s}
 
 
-def _peak(process: subprocess.Popen[bytes]) -> int:
-    """Look at the process's memory until it ends; return the most in bytes."""
-    peak, root = 0, psutil.Process(process.pid)
+def _until_the_end(process: subprocess.Popen[bytes]) -> Watch:
+    watch = Watch(psutil.Process(process.pid))
     while True:
+        watch.look()
         try:
             process.wait(_LOOK_SECONDS)
-            return peak
+            return watch
         except subprocess.TimeoutExpired:
-            peak = max(peak, tree_memory(root))
+            continue
 
 
-def tree_memory(root: psutil.Process) -> int:
-    """Return the bytes in memory of a process and all below it; where the system tells, shared pages count once."""
-    total = 0
-    try:
-        for process in (root, *root.children(recursive=True)):
-            total += _memory(process)
-    except psutil.NoSuchProcess:  # the root has ended
-        return 0
-    return total
+class Watch:
+    """Looks at a process and all below it.
 
+    Args:
+        root: The process.
 
-def _memory(process: psutil.Process) -> int:
-    try:
-        found = process.memory_full_info()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0
-    return int(getattr(found, "pss", found.rss))
+    Attributes:
+        peak: Most memory at any look, bytes; where the system tells, each shared page counts once.
+    """
+
+    def __init__(self, root: psutil.Process) -> None:
+        self._root = root
+        self._cpu: dict[tuple[int, float], float] = {}
+        self.peak = 0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of all processes, as of the last look at each."""
+        return sum(self._cpu.values())
+
+    def look(self) -> None:
+        """Look once; what has ended is passed over."""
+        try:
+            processes = [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        self.peak = max(self.peak, sum(map(self._look_at, processes)))
+
+    def _look_at(self, process: psutil.Process) -> int:
+        try:
+            memory, times = process.memory_full_info(), process.cpu_times()
+            self._cpu[process.pid, process.create_time()] = times.user + times.system
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return 0
+        return int(getattr(memory, "pss", memory.rss))

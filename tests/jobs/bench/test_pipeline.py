@@ -23,7 +23,7 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def take_turn(job: PipelineJob) -> Turn:
         Path(job.out).mkdir()
         order.append(job.side)
-        return Turn(left[job.side].pop(0), 0.5, peak_mb=100.0 + len(order), written_mb=7.0)
+        return Turn(left[job.side].pop(0), 0.5, cpu_s=9.0, peak_mb=100.0 + len(order), written_mb=7.0)
 
     monkeypatch.setattr(pipeline, "take_turn", take_turn)
     monkeypatch.setattr(pipeline, "compare", lambda jobs: {job.side: 0.001 for job in jobs[1:] if job.side != "crops"})
@@ -39,6 +39,7 @@ def test_rows_hold_medians_over_turns_and_the_spread(order: list[str]) -> None:
     assert (ray["images"], ray["windows"], ray["scales"], ray["workers"], ray["turns"]) == (2, 200, 1, 2, 3)
     assert (ray["ours_per_s"], ray["peer_per_s"]) == (1.0, pytest.approx(1 / 3))
     assert (ray["ratio"], ray["least"], ray["most"]) == (3.0, 1.5, 4.0)
+    assert (ray["ours_cpu_s"], ray["peer_cpu_s"]) == (9.0, 9.0)
     assert (ray["ours_mb"], ray["peer_mb"]) == (109.0, 110.0)
     assert (ray["peer_written_mb"], ray["difference"]) == (7.0, 0.001)
     assert 0 < ray["ours_lines"] < ray["peer_lines"]

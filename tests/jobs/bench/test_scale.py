@@ -17,7 +17,7 @@ def linear(job: PipelineJob) -> Turn:
     Path(job.out).mkdir()
     assert len(list(Path(job.tars).glob("*.tar"))) == job.images
     seconds = 3.0 + 0.5 * job.images if not job.warm else job.images / (1 + 0.8 * (job.workers - 1))
-    return Turn(seconds, driver_cpu_s=0.01 * job.images, peak_mb=500.0, written_mb=1.0)
+    return Turn(seconds, driver_cpu_s=0.01 * job.images, cpu_s=1.0, peak_mb=500.0, written_mb=1.0)
 
 
 def test_rates_are_by_workers_and_costs_by_images(monkeypatch: pytest.MonkeyPatch) -> None:
