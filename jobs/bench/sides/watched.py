@@ -72,7 +72,9 @@ class Watch:
         root: The process.
 
     Attributes:
-        peak: Most memory at any look, bytes; where the system tells, each shared page counts once.
+        peak: Most memory at any look, bytes: what each process has for itself, and the largest part that one shares
+            with others (an object store, libraries). Asking for the exact part of each in what is shared takes a tenth
+            of a CPU.
     """
 
     def __init__(self, root: psutil.Process) -> None:
@@ -91,12 +93,14 @@ class Watch:
             processes = [self._root, *self._root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return
-        self.peak = max(self.peak, sum(map(self._look_at, processes)))
+        found = [self._look_at(process) for process in processes]
+        self.peak = max(self.peak, sum(own for own, _ in found) + max(shared for _, shared in found))
 
-    def _look_at(self, process: psutil.Process) -> int:
+    def _look_at(self, process: psutil.Process) -> tuple[int, int]:
         try:
-            memory, times = process.memory_full_info(), process.cpu_times()
+            memory, times = process.memory_info(), process.cpu_times()
             self._cpu[process.pid, process.create_time()] = times.user + times.system
         except (psutil.NoSuchProcess, psutil.AccessDenied):
-            return 0
-        return int(getattr(memory, "pss", memory.rss))
+            return 0, 0
+        shared = getattr(memory, "shared", 0)  # Linux tells
+        return memory.rss - shared, shared
