@@ -2,7 +2,8 @@
 
 Each side runs in a process of its own, one after the other, in turns, on the same images, network, weights, windows
 and SVMs, in bfloat16, with one thread a worker; that they make the same is checked first. The time is that of the whole
-job, from files to files, workers that load the network included, and without the start of a local Ray.
+job, from files to files, workers that load the network included, and without the start of a local Ray. Each turn does
+a quarter of the tars too: what the other three take more is the steady rate, that of a corpus that is large.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from jobs.bench.code_lines import code_lines
 from jobs.bench.peers.job import TASKS, PipelineJob, Side, Task
 from jobs.bench.sides import outputs
-from jobs.bench.sides.files import image_records, window_rows, write_files
+from jobs.bench.sides.files import first_tars, image_records, window_rows, write_files
 from jobs.bench.sides.ours import recipe_lines
 from jobs.bench.sides.turns import Turn, take_turn
 from jobs.bench.this_machine import cpus, machine_name
@@ -69,10 +70,12 @@ def run(
 
     Returns:
         One row a task and peer: `ours_per_s` and `peer_per_s` (images a second, medians), `ratio` (median over the
-        turns) with `least` and `most`; `ours_cpu_s` and `peer_cpu_s` (of all processes from their start on: it tells
-        more than the rate where a machine is busy with something else); `ours_mb` and `peer_mb` (peak memory);
+        turns) with `least` and `most`; `ours_steady_per_s`, `peer_steady_per_s` and `steady_ratio`, without the start,
+        and CPU time `ours_cpu_s_an_image` and `peer_cpu_s_an_image` likewise; `ours_cpu_s` and `peer_cpu_s` (of all
+        processes from their start on; CPU time tells more than the rate where a machine is busy with other things);
+        `ours_mb` and `peer_mb` (peak memory);
         `ours_written_mb` and `peer_written_mb`; `ours_lines` (of the recipe) and `peer_lines` (of code);
-        `difference` (of what both made) and `machine`. Of a peer that is not installed, a `note`.
+        `difference` (of what both made) and `machine`. What could not be measured is told in a `note`.
 
     Raises:
         ConfigError: There are no images, or no such peer or task.
@@ -94,7 +97,7 @@ def run(
             shard=shard,
             workers=workers or cpus(),
         )
-        return [row for task in tasks for row in _rows(replace(job, task=task), peers, repeats)]
+        return [row for task in tasks for row in _rows(replace(job, task=task), peers, repeats, shard)]
 
 
 def check(given: Sequence[str], known: Sequence[str], name: str) -> None:
@@ -104,22 +107,25 @@ def check(given: Sequence[str], known: Sequence[str], name: str) -> None:
             raise ConfigError(f"{name}: '{value}' is not one of {', '.join(known)}")
 
 
-def _rows(job: PipelineJob, wanted: Sequence[Side], repeats: int) -> Iterator[dict[str, Any]]:
+def _rows(job: PipelineJob, wanted: Sequence[Side], repeats: int, shard: int) -> Iterator[dict[str, Any]]:
     peers = [side for side in wanted if side != "crops" or job.task == "detections"]
     able: list[Side] = [side for side in peers if side != "daft" or find_spec("daft")]
     jobs = [job_of(job, side) for side in ("ours", *able)]
-    taken: dict[Side, list[Turn]] = {each.side: [] for each in jobs}
+    few = first_tars(job, max(1, job.images // shard // 4), shard)
+    taken: dict[Side, list[tuple[Turn, Turn]]] = {each.side: [] for each in jobs}
     differences: dict[Side, float] = {}
     for turn in range(repeats):
         for each in jobs if turn % 2 == 0 else jobs[::-1]:
-            taken[each.side].append(take_turn(each))
+            taken[each.side].append(both_turns(each, few))
         if turn == 0:
             differences = compare(jobs)
         for each in jobs:
             shutil.rmtree(each.out)
     for side in peers:
         if side in able:
-            yield row(job, side, taken["ours"], taken[side], differences.get(side))
+            whole = row(job, side, *([turn for _, turn in taken[one]] for one in ("ours", side)))
+            steady = steady_rates(job, few.images, side, taken["ours"], taken[side])
+            yield {**whole, **steady, "difference": differences.get(side), "machine": machine_name()}
         else:
             yield {"name": job.task, "peer": PEERS[side], "note": MISSING_DAFT}
 
@@ -128,6 +134,16 @@ def job_of(job: PipelineJob, side: Side) -> PipelineJob:
     """Return a side's job, in a folder of its own."""
     own = replace(job, side=side, out=f"{job.out}-{side}")
     return own if side != "crops" else replace(own, images=min(_CROP_IMAGES, job.images), crops=_CROPS)
+
+
+def both_turns(job: PipelineJob, few: PipelineJob) -> tuple[Turn, Turn]:
+    """Take a turn on few images, and one on all, whose output stays; of R-CNN's way, which is scaled, one is both."""
+    if job.side == "crops" or few.images >= job.images:
+        turn = take_turn(job)
+        return turn, turn
+    part = take_turn(replace(job, tars=few.tars, images=few.images))
+    shutil.rmtree(job.out)
+    return part, take_turn(job)
 
 
 def compare(jobs: Sequence[PipelineJob]) -> dict[Side, float]:
@@ -145,9 +161,29 @@ def compare(jobs: Sequence[PipelineJob]) -> dict[Side, float]:
     return found
 
 
-def row(
-    job: PipelineJob, side: Side, ours: Sequence[Turn], peer: Sequence[Turn], difference: float | None
+def steady_rates(
+    job: PipelineJob,
+    few: int,
+    side: Side,
+    ours: Sequence[tuple[Turn, Turn]],
+    peer: Sequence[tuple[Turn, Turn]],
 ) -> dict[str, Any]:
+    """Return what images after the first `few` take; nothing of R-CNN's way, which is timed without its start."""
+    if side == "crops" or few >= job.images:
+        return {}
+
+    def more(turns: Sequence[tuple[Turn, Turn]], name: str) -> float:
+        values = [statistics.median(getattr(turn[place], name) for turn in turns) for place in (0, 1)]
+        return float(values[1] - values[0]) / (job.images - few)
+
+    own, theirs = more(ours, "seconds"), more(peer, "seconds")
+    if min(own, theirs) <= 0:
+        return {"note": "too few images, or too busy a machine, for a steady rate"}
+    cpu = {"ours_cpu_s_an_image": more(ours, "cpu_s"), "peer_cpu_s_an_image": more(peer, "cpu_s")}
+    return {"ours_steady_per_s": 1 / own, "peer_steady_per_s": 1 / theirs, "steady_ratio": theirs / own, **cpu}
+
+
+def row(job: PipelineJob, side: Side, ours: Sequence[Turn], peer: Sequence[Turn]) -> dict[str, Any]:
     """Return the row of a task and a peer; see `run`."""
     windows = outputs.count_windows(job)
     crops = job_of(job, "crops")
@@ -172,7 +208,7 @@ def row(
         found[f"{name}_mb"] = max(turn.peak_mb for turn in turns)
         found[f"{name}_written_mb"] = statistics.median(turn.written_mb for turn in turns)
     lines = {"ours_lines": recipe_lines(job), "peer_lines": sum(map(_lines, _FILES[side]))}
-    return found | lines | {"difference": difference, "machine": machine_name()}
+    return found | lines
 
 
 def _lines(name: str) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 
 from jobs.bench.peers.job import TASKS, PipelineJob, Task
 from jobs.bench.pipeline import check
-from jobs.bench.sides.files import image_records, window_rows, write_files
+from jobs.bench.sides.files import first_tars, image_records, window_rows, write_files
 from jobs.bench.sides.turns import Turn, take_turn
 from jobs.bench.this_machine import cpus, machine_name
 from sppnet.errors import ConfigError
@@ -108,7 +108,7 @@ def by_workers(job: PipelineJob, workers: Sequence[int], repeats: int) -> Iterat
 
 def by_images(job: PipelineJob, shard: int, repeats: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of the numbers of images, and of the lines through them; see `run`."""
-    jobs = [_first_tars(job, part * job.images // GROWTH[-1] // shard, shard) for part in GROWTH]
+    jobs = [first_tars(job, part * job.images // GROWTH[-1] // shard, shard) for part in GROWTH]
     turns = [_turns(jobs) for _ in range(repeats)]
     images = [each.images for each in jobs]
     found = {name: [_median(turns, place, name) for place in range(len(jobs))] for name in _FITTED}
@@ -129,16 +129,6 @@ def _turns(jobs: Sequence[PipelineJob]) -> list[Turn]:
 
 def _median(turns: Sequence[Sequence[Turn]], place: int, name: str) -> float:
     return float(statistics.median(getattr(turn[place], name) for turn in turns))
-
-
-def _first_tars(job: PipelineJob, tars: int, shard: int) -> PipelineJob:
-    """Return the job on a number of its tars."""
-    folder = Path(f"{job.tars}-{tars}")
-    if not folder.is_dir():
-        folder.mkdir()
-        for tar in sorted(Path(job.tars).glob("*.tar"))[:tars]:
-            shutil.copy(tar, folder)
-    return replace(job, tars=str(folder), images=tars * shard)
 
 
 def fit(images: Sequence[int], values: Sequence[float]) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,16 @@ def write_files(
     svms = make_svms(job, few, categories)
     files["svms.safetensors"].write_bytes(write_safetensors(*svms.to_tensors()))
     return job
+
+
+def first_tars(job: PipelineJob, tars: int, shard: int) -> PipelineJob:
+    """Return a job on the first of its tars, which hold `shard` images each."""
+    folder = Path(f"{job.tars}-{tars}")
+    if not folder.is_dir():
+        folder.mkdir()
+        for tar in sorted(Path(job.tars).glob("*.tar"))[:tars]:
+            shutil.copy(tar, folder)
+    return replace(job, tars=str(folder), images=tars * shard)
 
 
 def _weights(fields: Mapping[str, Any], path: str | None) -> bytes:

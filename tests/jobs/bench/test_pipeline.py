@@ -22,6 +22,8 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def take_turn(job: PipelineJob) -> Turn:
         Path(job.out).mkdir()
+        if not job.tars.endswith("tars"):  # a part of them
+            return Turn(1.0, 0.5, cpu_s=job.images, peak_mb=1.0, written_mb=1.0)
         order.append(job.side)
         return Turn(left[job.side].pop(0), 0.5, cpu_s=9.0, peak_mb=100.0 + len(order), written_mb=7.0)
 
@@ -46,6 +48,18 @@ def test_rows_hold_medians_over_turns_and_the_spread(order: list[str]) -> None:
     # 200 windows of 64 that took a second, on two workers
     assert crops["peer_per_s"] == pytest.approx(2 / (200 / 64 / 2))
     assert crops["difference"] is None
+
+
+def test_the_steady_rate_is_that_of_what_the_last_tars_take(order: list[str]) -> None:
+    (row,) = pipeline.run(repeats=3, count=8, windows=10, scales=(96,), tasks=("maps",), peers=("ray-data",), shard=1)
+    # medians of 2 and 6 s for eight images, 1 s for the first two
+    assert (row["ours_steady_per_s"], row["peer_steady_per_s"]) == (6.0, pytest.approx(6 / 5))
+    assert row["steady_ratio"] == pytest.approx(5.0)
+    assert row["ours_cpu_s_an_image"] == row["peer_cpu_s_an_image"] == pytest.approx((9 - 2) / 6)
+    turns = [(Turn(5.0, 0, 0, 0, 0), Turn(4.0, 0, 0, 0, 0))]
+    job = PipelineJob(side="ours", task="maps", tars="", windows="", svms="", weights="", backbone={}, scales=(96,),
+                      workers=1, out="", images=8)  # fmt: skip
+    assert list(pipeline.steady_rates(job, 2, "daft", turns, turns)) == ["note"]
 
 
 def test_without_daft_its_row_says_so_and_the_others_run(order: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
