@@ -16,9 +16,10 @@ from jobs.bench.peers.job import THRESHOLD, PipelineJob
 from jobs.bench.peers.torch_steps import read_network
 from pipelines.artifacts.image_tars import ImageRecord, encode_images, read_samples
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
-from pipelines.datasets.window_files import OURS, FoundBoxes, read_window_files
+from pipelines.datasets.window_files import OURS, read_window_files
 from pipelines.drawing.scenes import draw_image
 from pipelines.shards.reading import decode_record
+from sppnet.arrays import Float64s
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.svm import LinearSvms
 from sppnet.errors import ConfigError
@@ -82,16 +83,21 @@ def window_rows(records: Sequence[ImageRecord], windows: int | str) -> list[Wind
         ConfigError: The files can't be read.
         DataError: They hold no windows of an image.
     """
-    found = read_window_files((windows,), OURS) if isinstance(windows, str) else None
-    return [WindowsRow(r.key, r.width, r.height, _windows(r, n, windows, found)) for n, r in enumerate(records)]
+    if isinstance(windows, int):
+        boxes = [_made_up(record, windows, number) for number, record in enumerate(records)]
+    else:
+        found = read_window_files((windows,), OURS)
+        boxes = [found.windows(record.key, record.width, record.height, OURS) for record in records]
+    return [
+        WindowsRow(record.key, record.width, record.height, own.astype(np.float32))
+        for record, own in zip(records, boxes, strict=True)
+    ]
 
 
-def _windows(record: ImageRecord, number: int, windows: int | str, found: FoundBoxes | None) -> Any:
-    if isinstance(windows, str):
-        assert found is not None  # noqa: S101
-        return found.windows(record.key, record.width, record.height, OURS).astype(np.float32)
+def _made_up(record: ImageRecord, windows: int, number: int) -> Float64s:
     factors = np.array([record.width, record.height] * 2) / [*IMAGE, *IMAGE]
-    return (proposal_windows(windows, number) * factors).astype(np.float32)
+    made: Float64s = proposal_windows(windows, number) * factors
+    return made
 
 
 def write_files(
