@@ -67,7 +67,9 @@ def declared(*extras: str) -> set[str]:
     return {re.split(r"[\[<>=!~ ]", line)[0].lower() for line in lines}
 
 
-@pytest.mark.parametrize(("package", "extras"), [("sppnet", ()), ("pipelines", ("pipeline",)), ("jobs", ("pipeline",))])
+@pytest.mark.parametrize(
+    ("package", "extras"), [("sppnet", ()), ("pipelines", ("pipeline",)), ("jobs", ("pipeline", "bench"))]
+)
 def test_each_package_uses_what_its_installation_asks_for(package: str, extras: tuple[str, ...]) -> None:
     known, owners = declared(*extras), distributions()
     wrong = []
@@ -108,6 +110,7 @@ def test_ray_is_met_in_few_places() -> None:
         "pipelines/executors/ray_train.py",
         "pipelines/executors/ray_work.py",
         "jobs/doctor/machine.py",
+        "jobs/bench/peers/on_ray_data.py",
     }
 
 
@@ -119,7 +122,8 @@ def test_arrow_is_met_in_few_places() -> None:
             *("stepped_rows", "window_samples"),
         )
     }
-    assert importers("pyarrow") == {*layouts, "pipelines/engine/store.py", "jobs/bench/maps.py"}
+    measured = {"jobs/bench/maps.py", "jobs/bench/sides/outputs.py"}
+    assert importers("pyarrow") == {*layouts, "pipelines/engine/store.py", *measured}
 
 
 @pytest.mark.parametrize("module", ["pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"])

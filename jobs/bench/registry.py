@@ -15,10 +15,12 @@ _MEASURES = {
     "gpu": "jobs.bench.gpu.runner:run",
     "maps": "jobs.bench.maps:run",
     "mine": "jobs.bench.mine:run",
+    "pipeline": "jobs.bench.pipeline:run",
     "pool": "jobs.bench.pool:run",
     "pretrain": "jobs.bench.pretrain:run",
     "proposals": "jobs.bench.proposals:run",
     "rcnn": "jobs.bench.rcnn:run",
+    "scale": "jobs.bench.scale:run",
     "views": "jobs.bench.views:run",
 }
 
