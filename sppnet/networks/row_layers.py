@@ -41,12 +41,6 @@ class Convolution(RowLayer):
         self._bias = None if bias is None else bias.detach().to(dtype)
         self._weight = weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         self._fused = has_fused_convolutions(dtype)
-        if self._fused:
-            size = [1, module.in_channels, *_TYPICAL_MAP]
-            padding = [height.padding, width.padding]
-            self._weight = torch.ops.mkldnn._reorder_convolution_weight(
-                self._weight, padding, self._stride, self._dilation, self._groups, size
-            )
 
     def __call__(self, inputs: Sequence[Rows]) -> torch.Tensor:
         """Convolve rows; see `RowLayer`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-STRIP_BYTES = 1 << 20
+STRIP_BYTES = 1 << 22
 """Bytes that a layer writes at once, about half of a core's second-level cache."""
 _UNBOUNDED = 1 << 30
 
