@@ -6,8 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.heap import HeapBound
 from sppnet.networks.network import Precision
 from sppnet.networks.row_plan import plan_rows
+
+_PIXELS_AT_ONCE = 1 << 18
 
 
 class InferenceBackbone:
@@ -19,30 +22,36 @@ class InferenceBackbone:
 
     Attributes:
         backbone: What is computed, in evaluation mode, on its device.
-        precision: Type that the convolutions compute in.
+        dtype: Type that the convolutions take their images in without another copy.
     """
 
     def __init__(self, backbone: Backbone, precision: Precision = "float32") -> None:
         self.backbone = backbone.eval()
-        self.precision = precision
-        self._dtype: torch.dtype = getattr(torch, precision)
         parameters = list(backbone.parameters())
         self._device = parameters[0].device
+        self._lower = precision == "bfloat16"
+        on_cpu = self._device.type == "cpu"
+        self.dtype = torch.bfloat16 if self._lower and on_cpu else backbone.dtype
         # A fused ReLU makes 0 of what is no number. Weights that hold such are left to torch, which carries it on.
-        finite = all(bool(torch.isfinite(value).all()) for value in parameters)
-        fast = self._device.type == "cpu" and finite
-        self._plan = plan_rows(backbone.trunk, self._dtype) if fast else None
+        fast = on_cpu and all(bool(torch.isfinite(value).all()) for value in parameters)
+        self._heap = HeapBound()
+        self._plan = plan_rows(backbone.trunk, self.dtype) if fast else None
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Convolve images `[N, 3, H, W]`, preprocessed, of any float type.
 
         Returns:
-            Maps `[N, C, h, w]` of the precision, channels last in memory, after ReLU and without -0.0.
+            Maps `[N, C, h, w]`, channels last in memory, after ReLU and without -0.0.
         """
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._lower):
             if self._plan is None:
                 maps: torch.Tensor = self.backbone(images)
                 return maps
-            maps = self._plan.run(images.to(self._dtype, memory_format=torch.channels_last))
+            images = images.to(self.dtype, memory_format=torch.channels_last)
+            # Of small images a few at once, which share the cost of a call; all of them would leave the cache.
+            many = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
+            parts = [self._plan.run(part) for part in images.split(many)]
+            maps = parts[0] if len(parts) == 1 else torch.cat(parts)
+            self._heap.check()
             return maps if self._plan.positive else F.relu(maps).add_(0.0)

@@ -119,7 +119,7 @@ def run_steps(steps: Sequence[Step], image: torch.Tensor, wanted: Sequence[int])
     Returns:
         Of each wanted step its whole output.
     """
-    runs = [_Run(step) for step in steps]
+    runs = [_Run(step.layer, len(step.sources), waits=_waits(step, steps)) for step in steps]
     readers: list[list[tuple[int, int]]] = [[] for _ in range(len(steps) + 1)]
     for number, step in enumerate(steps):
         for slot, source in enumerate(step.sources):
@@ -143,6 +143,12 @@ def run_steps(steps: Sequence[Step], image: torch.Tensor, wanted: Sequence[int])
             runs[reader].queues[slot].push(rows, last=run.finished)
             stack.append(reader)
     return [Rows(found[number]).joined() for number in wanted]
+
+
+def _waits(step: Step, steps: Sequence[Step]) -> bool:
+    """Return whether a layer's input comes in smaller strips than it wants: of a layer that makes fewer rows."""
+    layers = [steps[source].layer for source in step.sources if source != IMAGE]
+    return any(layer.window is not None and layer.window.stride > 1 for layer in layers)
 
 
 @dataclass(slots=True)
@@ -179,11 +185,18 @@ class _Queue:
 
 
 class _Run:
-    """One step at work on one image."""
+    """One layer at work on one image.
 
-    def __init__(self, step: Step) -> None:
-        self.layer = step.layer
-        self.queues = [_Queue() for _ in step.sources]
+    Args:
+        layer: what makes the rows.
+        inputs: how many it has.
+        waits: whether it waits until there are rows for a strip; else it takes what comes, at most a strip at once.
+    """
+
+    def __init__(self, layer: RowLayer, inputs: int, *, waits: bool) -> None:
+        self.layer = layer
+        self.queues = [_Queue() for _ in range(inputs)]
+        self.waits = waits
         self.done = 0
         self.finished = False
         self.strip = 0
@@ -194,12 +207,13 @@ class _Run:
             return False
         if not self.strip:
             self.strip = self.layer.strip([queue.pieces[0] for queue in self.queues])
-        return self._complete() or self._possible() - self.done >= self.strip
+        return self._complete() or self._possible() - self.done >= (self.strip if self.waits else 1)
 
     def next(self) -> torch.Tensor | None:
         """Make the next strip, None if there are no rows to be made."""
         window = self.layer.window
-        count = min(self._possible() - self.done, self.strip)
+        left = self._possible() - self.done
+        count = -(-left // max(1, -(-left // self.strip)))  # strips about equal in height
         if window is None:
             low, high = 0, self.queues[0].end
             count = high
