@@ -51,7 +51,7 @@ class InferenceBackbone:
             images = images.to(self.dtype, memory_format=torch.channels_last)
             # Of small images a few at once, which share the cost of a call; all of them would leave the cache.
             many = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
-            parts = [self._plan.run(part) for part in images.split(many)]
+            parts = [self._plan.run(part) for part in torch.split(images, many)]
             maps = parts[0] if len(parts) == 1 else torch.cat(parts)
             self._heap.check()
             return maps if self._plan.positive else F.relu(maps).add_(0.0)

@@ -13,12 +13,12 @@ from sppnet.networks.kernels_numba import max_pool_rows, norm_across, norm_withi
 from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
 from sppnet.networks.row_strips import RowLayer, Rows, Window
 
-_TYPICAL_MAP = (48, 64)
-"""Height and width for which weights are laid out; another size that wants another layout still gets right values."""
-
 
 class Convolution(RowLayer):
-    """A convolution and the ReLU behind it, its weights laid out once.
+    """A convolution and the ReLU behind it.
+
+    The weights stay as they are: which layout a strip's height and width want differs, going from one such layout to
+    another takes oneDNN longer than the convolution, and from this one a hundredth of it.
 
     Args:
         weight: `[O, C / groups, k, k]`, float32.
@@ -51,26 +51,26 @@ class Convolution(RowLayer):
         geometry = ([padding, self._padding], self._stride, self._dilation, self._groups)
         if not self._fused:
             found = F.conv2d(values, self._weight, self._bias, self._stride, geometry[0], self._dilation, self._groups)
-            return found if self._ceiling is None else found.clamp_(0, self._ceiling)
+            return found if self._ceiling is None else found.clamp_(0, self._ceiling).add_(0.0)  # no -0.0
         attr, limits = "none", list[float]()
         if self._ceiling is not None:
             attr, limits = ("relu", []) if self._ceiling == float("inf") else ("hardtanh", [0.0, self._ceiling])
         convolve = torch.ops.mkldnn._convolution_pointwise
-        found = convolve(values, self._weight, self._bias, *geometry, attr, limits, "")
-        return found  # noqa: RET504  # typed
+        fused: torch.Tensor = convolve(values, self._weight, self._bias, *geometry, attr, limits, "")
+        return fused
 
 
 class MaxPooling(RowLayer):
     """Max pooling of a map without any sign bit."""
 
     def __init__(self, module: nn.MaxPool2d) -> None:
-        self.window, self._across = (_side(module, axis) for axis in (0, 1))
+        self._down, self._across = _side(module, 0), _side(module, 1)
+        self.window = self._down
 
     def __call__(self, inputs: Sequence[Rows]) -> torch.Tensor:
         """Pool rows; see `RowLayer`."""
         (rows,) = inputs
-        assert self.window is not None
-        window, across = self.window, self._across
+        window, across = self._down, self._across
         height = sum(piece.shape[2] for piece in rows.pieces) + rows.top + rows.bottom
         size = ((height - window.kernel) // window.stride + 1, across.outputs(rows.pieces[0].shape[3]))
         if rows.pieces[0].shape[0] == 1:
@@ -132,7 +132,7 @@ class Pointwise(RowLayer):
 @cache
 def has_fused_convolutions(dtype: torch.dtype) -> bool:
     """Return whether this torch and CPU convolve and apply ReLU in one, in a type."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+    if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

@@ -69,8 +69,8 @@ def plan_rows(network: nn.Module, dtype: torch.dtype) -> RowPlan:
     last = output.all_input_nodes[0]
     if last in numbers:
         return RowPlan(tuple(planner.steps), (numbers[last],), None, last in planner.positive)
-    border = [node for node in numbers if any(user not in numbers for user in node.users)]
-    border = [node for node in border if node not in planner.absorbed]
+    known = numbers.keys() | planner.absorbed
+    border = [node for node in numbers if any(user not in known for user in node.users)]
     return RowPlan(tuple(planner.steps), tuple(numbers[node] for node in border), _rest(network, graph, border), False)
 
 
@@ -78,15 +78,12 @@ def _rest(network: nn.Module, graph: fx.Graph, border: list[fx.Node]) -> fx.Grap
     """Return what a network does with the outputs of some of its nodes."""
     rest = fx.Graph()
     copies = {node: rest.placeholder(node.name) for node in border}
-    before = set[fx.Node]()
     for node in graph.nodes:
         if node.op == "placeholder" or node in copies:
             continue
         inputs = node.all_input_nodes
-        if all(one in copies for one in inputs) and (inputs or node.op != "call_module"):
+        if all(one in copies for one in inputs):
             copies[node] = rest.node_copy(node, copies.__getitem__)
-        else:
-            before.add(node)
     module = fx.GraphModule(network, rest)
     module.graph.eliminate_dead_code()
     module.recompile()

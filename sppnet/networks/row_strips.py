@@ -1,4 +1,4 @@
-"""Running a network a strip of rows at a time, so that what a layer writes is still in the cache when the next reads it.
+"""Running a network a strip of rows at a time: what a layer writes is still in the cache when the next reads it.
 
 A layer runs as soon as it has rows for a strip of output, the one furthest from the image first, and rows that no
 layer needs any more are dropped: no activation is ever whole in memory. A large one costs more than its arithmetic:
