@@ -93,6 +93,7 @@ class Extract(PerShardStage[ExtractConfig]):
 
     name: ClassVar[str] = "extract"
     makes: ClassVar[str] = "maps"
+    schema: ClassVar[int] = 2
     config_type: ClassVar[type[StageConfig]] = ExtractConfig
 
     @classmethod

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-STRIP_BYTES = 1 << 22
-"""Bytes that a layer writes at once, about half of a core's second-level cache."""
+STRIP_BYTES = 1 << 23
+"""Bytes that a layer writes at once: few enough for a last-level cache, and so many that calls don't count."""
 _UNBOUNDED = 1 << 30
 
 
@@ -146,9 +146,9 @@ def run_steps(steps: Sequence[Step], image: torch.Tensor, wanted: Sequence[int])
 
 
 def _waits(step: Step, steps: Sequence[Step]) -> bool:
-    """Return whether a layer's input comes in smaller strips than it wants: of a layer that makes fewer rows."""
-    layers = [steps[source].layer for source in step.sources if source != IMAGE]
-    return any(layer.window is not None and layer.window.stride > 1 for layer in layers)
+    """Return whether a layer's input comes in other strips than it wants: all at once, or from one that makes fewer."""
+    layers = [steps[source].layer if source != IMAGE else None for source in step.sources]
+    return any(layer is None or layer.window is None or layer.window.stride > 1 for layer in layers)
 
 
 @dataclass(slots=True)
@@ -190,7 +190,7 @@ class _Run:
     Args:
         layer: what makes the rows.
         inputs: how many it has.
-        waits: whether it waits until there are rows for a strip; else it takes what comes, at most a strip at once.
+        waits: whether it makes strips of its own, and waits until there are rows for one; else it takes what comes.
     """
 
     def __init__(self, layer: RowLayer, inputs: int, *, waits: bool) -> None:
@@ -212,8 +212,9 @@ class _Run:
     def next(self) -> torch.Tensor | None:
         """Make the next strip, None if there are no rows to be made."""
         window = self.layer.window
-        left = self._possible() - self.done
-        count = -(-left // max(1, -(-left // self.strip)))  # strips about equal in height
+        count = left = self._possible() - self.done
+        if self.waits and left > self.strip:
+            count = -(-left // -(-left // self.strip))  # strips about equal in height
         if window is None:
             low, high = 0, self.queues[0].end
             count = high

@@ -21,7 +21,7 @@ def drawn(channels: int, height: int, width: int, dtype: torch.dtype, seed: int 
     return values.relu().to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     dtype=st.sampled_from(DTYPES),
     window=st.sampled_from([(3, 2, 0), (3, 2, 1), (3, 3, 0), (2, 2, 0), (3, 1, 1), (5, 2, 2), (1, 1, 0)]),

@@ -52,7 +52,7 @@ windows = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     first=windows, second=windows, third=st.sampled_from([None, Window(3, 1, 1), Window(3, 2, 0, ceil=True)]),
     height=st.integers(30, 60), images=st.sampled_from([1, 1, 2]), strip=st.integers(8, 3000),
