@@ -60,7 +60,6 @@ class _Sides:
         torch.manual_seed(0)
         self.layer, self.scales, self.precision, self.device = layer, scales, precision, device
         self.backbone = build_backbone(BackboneSpec("zf5")).to(device).eval()
-        self.maker = MapMaker(self.backbone, precision)
         pyramid = Pyramid()
         head = FcHead(pyramid.bins * self.backbone.channels, HIDDEN, 21).to(device).eval() if layer != "pool5" else None
         shared: dict[str, Any] = {
