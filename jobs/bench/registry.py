@@ -10,6 +10,7 @@ from typing import Any
 from sppnet.errors import ConfigError
 
 _MEASURES = {
+    "convolve": "jobs.bench.convolve:run",
     "driver": "jobs.bench.driver:run",
     "extract": "jobs.bench.extract:run",
     "gpu": "jobs.bench.gpu.runner:run",

@@ -120,6 +120,7 @@ class Classify(PerShardStage[ClassifyConfig]):
 
     name: ClassVar[str] = "classify"
     makes: ClassVar[str] = "scores"
+    schema: ClassVar[int] = 2
     config_type: ClassVar[type[StageConfig]] = ClassifyConfig
 
     @classmethod

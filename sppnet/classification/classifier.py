@@ -20,6 +20,7 @@ from sppnet.classification.views import View, ViewSet
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import normalise_images, resize_image
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.inference import InferenceBackbone
 from sppnet.networks.network import FcHead, FcLayer, Precision
 from sppnet.pooling.geometry import Convention, windows_to_cells
 from sppnet.pooling.pyramid import Pyramid, pool_full_maps
@@ -210,9 +211,11 @@ class ViewClassifier:
         """Convolve planes of one size and write the pooled vectors of their views."""
         backbone = self.backbone
         pixels = np.stack([plane.pixels for plane, _ in members])
-        inputs = normalise_images(pixels, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            maps = backbone(inputs)
+        convolve = self._convolutions
+        inputs = normalise_images(
+            pixels, backbone.preprocessing, self.device, convolve.dtype, mean_image=backbone.mean_image
+        )
+        maps = convolve(inputs)
         rows = torch.tensor([start + row for plane, start in members for row in plane.rows], device=self.device)
         windows = [plane.windows for plane, _ in members if plane.windows is not None]
         if windows:
@@ -229,6 +232,10 @@ class ViewClassifier:
         whole = (windows == (0, 0, *image_size)).all(axis=1)
         cells[whole] = (0, 0, *map_size)
         return pool_windows(grid.permute(1, 2, 0), cells, self.pyramid)
+
+    @cached_property
+    def _convolutions(self) -> InferenceBackbone:
+        return InferenceBackbone(self.backbone, self.precision)
 
     @cached_property
     def _lowered(self) -> FcHead | None:

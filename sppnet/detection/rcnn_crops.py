@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from sppnet.detection.features import MapsByScale, WindowFeatures
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.network_input import Preprocessing, normalise_images
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.inference import InferenceBackbone
 from sppnet.networks.network import Precision
 from sppnet.pooling.image_batches import PooledBatch
 from sppnet.pooling.pyramid import pool_full_maps
@@ -118,6 +120,10 @@ class CropFeatures(WindowFeatures):
     convolutions: Precision = "float32"
     batch: int = 64
 
+    @cached_property
+    def _inference(self) -> InferenceBackbone:
+        return InferenceBackbone(self.backbone, self.convolutions)
+
     @property
     def size(self) -> int:
         """Side of the warped crops, pixels."""
@@ -163,10 +169,11 @@ class CropFeatures(WindowFeatures):
 
     def _pooled_crops(self, crops: Pixels) -> torch.Tensor:
         backbone = self.backbone
-        inputs = normalise_images(crops, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
-        lower = self.convolutions == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower):
-            maps = backbone(inputs)
+        convolve = self._inference
+        inputs = normalise_images(
+            crops, backbone.preprocessing, self.device, convolve.dtype, mean_image=backbone.mean_image
+        )
+        maps = convolve(inputs)
         # Half precision as in the cache: the two ways then differ in what is convolved only.
         pooled = pool_full_maps(maps.half().float(), self.pyramid).flatten(1)
         if not bool(torch.isfinite(pooled).all()):

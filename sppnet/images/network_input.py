@@ -175,7 +175,11 @@ def normalise_images(
     rows = np.ascontiguousarray(images).reshape(count * height, width, 3)
     if preprocessing.channel_order == "bgr":
         rows = cast("Pixels", cv2.cvtColor(rows, cv2.COLOR_RGB2BGR))
-    values = cv2.LUT(rows, preprocessing.table()[None])
+    table = torch.from_numpy(preprocessing.table()[None])
+    if dtype == torch.bfloat16 and mean_image is None:  # bfloat16 itself is unknown to OpenCV
+        values = cv2.LUT(rows, table.bfloat16().view(torch.int16).numpy())
+        return torch.from_numpy(values.reshape(count, height, width, 3)).view(dtype).permute(0, 3, 1, 2)
+    values = cv2.LUT(rows, table.numpy())
     tensor = torch.from_numpy(values.reshape(count, height, width, 3)).permute(0, 3, 1, 2)
     if mean_image is not None:
         tensor -= _warp_mean(mean_image, (height, width), device) / _per_channel(preprocessing.std, device)

@@ -7,6 +7,7 @@ computes shapes and no values, so the counts are exact for any backbone; norms a
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.heap import GROWTH_BYTES
+from sppnet.networks.row_strips import STRIP_BYTES
 from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
 
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 HALF = 2
 """Bytes of a float16 value."""
+PROCESS_BYTES = 850 << 20
+"""What a process holds that has loaded torch and numba and convolved once, most of it their shared libraries."""
+_STRIPS = 24
+"""Strips that are in memory at once at most: measured, 24 for SqueezeNet at scale 1200, 14 for ZF-5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,26 @@ def map_cost(spec: BackboneSpec, image_size: Size, scale: int | None = None) -> 
             cells = backbone.trunk(torch.empty(1, 3, *shown.hw)).shape
     shape = (int(cells[2]), int(cells[3]), int(cells[1]))
     return MapCost(int(counter.get_total_flops()) // 2, shape[0] * shape[1] * shape[2] * HALF, shape)
+
+
+def convolving_bytes(spec: BackboneSpec, image_size: Size, scale: int, element_bytes: int = HALF) -> int:
+    """Return the memory that a process needs at most to convolve images on a CPU, one at a time.
+
+    Args:
+        spec: The network.
+        image_size: The largest image's.
+        scale: The largest short side that it is resized to.
+        element_bytes: Of a value of the type that the convolutions compute in.
+
+    Raises:
+        ConfigError: The image is too small to have a cell.
+    """
+    shown = resized_size(image_size, scale)
+    pixels = 3 * (math.prod(image_size) + (1 + element_bytes) * math.prod(shown))
+    maps = math.prod(map_cost(spec, image_size, scale).shape) * (2 * element_bytes + HALF)
+    with torch.device("meta"):
+        weights = sum(value.numel() for value in build_backbone(spec).parameters()) * (4 + element_bytes)
+    return PROCESS_BYTES + GROWTH_BYTES + weights + pixels + maps + _STRIPS * STRIP_BYTES
 
 
 def head_macs(sizes: Sequence[int], rank: int | None = None) -> int:

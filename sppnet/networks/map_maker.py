@@ -13,6 +13,7 @@ from sppnet.errors import DataError
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.device_maps import DeviceConvolutions
+from sppnet.networks.inference import InferenceBackbone
 from sppnet.networks.map_types import MapType, to_map_type
 from sppnet.networks.network import Precision
 
@@ -54,6 +55,7 @@ class MapMaker:
             if self.device.type == "cuda"
             else None
         )
+        self._convolutions = InferenceBackbone(self.backbone, precision)
 
     @torch.inference_mode()
     def __call__(
@@ -80,9 +82,9 @@ class MapMaker:
 
     def _convolve(self, image: Pixels, scale: int) -> torch.Tensor:
         backbone = self.backbone
-        values = prepare_image(image, scale, backbone.preprocessing, self.device, mean_image=backbone.mean_image)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            found: torch.Tensor = backbone(values)[0]
+        dtype = self._convolutions.dtype
+        values = prepare_image(image, scale, backbone.preprocessing, self.device, dtype, backbone.mean_image)
+        found = self._convolutions(values)[0]
         return to_map_type(found.permute(1, 2, 0).contiguous(), self.dtype)
 
 

@@ -12,6 +12,7 @@ from sppnet.classification.views import ViewSet, named_views
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import normalise_images, prepare_image, resize_image
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
+from sppnet.networks.inference import InferenceBackbone
 from sppnet.networks.network import FcHead, SppNetwork
 from sppnet.pooling.geometry import windows_to_cells
 from sppnet.pooling.pyramid import Pyramid
@@ -132,14 +133,17 @@ def test_sets_and_images_share_work_and_change_nothing(network, image) -> None:
     assert not np.allclose(together[0], together[2], atol=1e-3)
 
 
-def test_each_map_is_made_once(network, image) -> None:
+def test_each_map_is_made_once(network, image, monkeypatch) -> None:
     sets = {name: named_views(name, SIZE) for name in ("full", "maps10", "maps96", "maps98")}
     shapes = []
-    hook = network.backbone.register_forward_pre_hook(lambda _, args: shapes.extend(x.shape[1:] for x in args[0]))
-    try:
-        outputs(classifier(network, sets), image)
-    finally:
-        hook.remove()
+    plain = InferenceBackbone.__call__
+
+    def seen(self: InferenceBackbone, images: torch.Tensor) -> torch.Tensor:
+        shapes.extend(x.shape[1:] for x in images)
+        return plain(self, images)
+
+    monkeypatch.setattr(InferenceBackbone, "__call__", seen)
+    outputs(classifier(network, sets), image)
     wanted = [resized_size(Size.of(image), scale).hw for scale in named_views("maps98", SIZE).all_scales]
     assert sorted(tuple(shape) for shape in shapes) == sorted([*wanted, *wanted])  # each scale, and mirrored
 
@@ -191,7 +195,7 @@ def test_a_backbone_without_a_head_gives_pool5_at_any_levels(network, image) -> 
     (found,) = outputs(made, image)
     grid = backbone_map(network.backbone, image)
     expected = pool_windows(grid, np.array([[0, 0, grid.shape[1], grid.shape[0]]]), Pyramid((2,)))
-    np.testing.assert_allclose(found[0], expected.flatten().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(found[0], expected.flatten().numpy(), rtol=2e-5, atol=1e-5)
     assert made([]) == []
 
 

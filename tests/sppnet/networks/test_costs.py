@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from sppnet.networks.backbones import BackboneSpec, build_backbone
-from sppnet.networks.costs import head_macs, map_cost
+from sppnet.networks.costs import HALF, convolving_bytes, head_macs, map_cost
 from sppnet.sizes import Size
 
 ZF5_224 = (
@@ -43,3 +43,17 @@ def test_the_papers_head_has_68_million_macs_before_fc8() -> None:
     # Of rank 512; a layer that would cost more stays whole.
     assert head_macs((12800, 4096, 4096), 512) == 512 * (12800 + 4096 + 4096 + 4096)
     assert head_macs((12800, 20), 512) == 12800 * 20
+
+
+def test_a_worker_needs_its_weights_and_images_beside_what_is_bounded() -> None:
+    squeezenet, photograph = BackboneSpec("squeezenet1_0"), Size(500, 375)
+    at_1200 = convolving_bytes(squeezenet, photograph, 1200)
+    assert at_1200 < 1500 << 20
+    # 3 channels of a resized pixel, as a byte and as the network's input; 512 of a cell, thrice.
+    added = 3 * 3 * (1600 * 1200 - 640 * 480) + 3 * HALF * 512 * (74 * 99 - 29 * 39)
+    assert at_1200 - convolving_bytes(squeezenet, photograph, 480) == added
+    bare = BackboneSpec("squeezenet1_0", cut="features.0")
+    parameters = sum(value.numel() for value in build_backbone(squeezenet).parameters()) - 96 * (3 * 49 + 1)
+    shapes = [map_cost(spec, photograph, 480) for spec in (squeezenet, bare)]
+    less = 3 * (shapes[0].bytes - shapes[1].bytes) + 6 * parameters
+    assert convolving_bytes(squeezenet, photograph, 480) - convolving_bytes(bare, photograph, 480) == less

@@ -1,0 +1,27 @@
+"""The bound on the heap: it gives back what is free, once the process has grown."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from sppnet.networks.heap import HeapBound, resident_bytes
+
+MB = 1 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
+def test_gaps_are_given_back() -> None:
+    bound = HeapBound(growth=32 * MB)
+    assert not bound.check()
+    # Blocks small enough for the heap; every other one stays, so that no free memory lies at the heap's end.
+    blocks = [torch.ones(64 * 1024 // 4) for _ in range(3200)]
+    full = resident_bytes()
+    del blocks[::2]
+    assert resident_bytes() > full - 10 * MB
+    assert bound.check()
+    assert resident_bytes() < full - 60 * MB
+    assert not bound.check()
+    assert all(float(block[0]) == 1.0 for block in blocks)
