@@ -74,7 +74,7 @@ def test_a_misspelt_key(bench, step: str, field: str, message: str) -> None:
         ("windows.min_side=big", "steps.windows.min_side: input should be a valid integer"),
         ("windows.min_side=0", "steps.windows.min_side: input should be greater than or equal to 1, got 0"),
         ("maps.scales=[160, many]", "steps.maps.scales.1: input should be a valid integer"),
-        ("maps.dtype=float8", "steps.maps.dtype: input should be 'float16' or 'float32', got 'float8'"),
+        ("maps.dtype=float8", "steps.maps.dtype: input should be 'float16', 'float32' or 'float10_e5m5', got 'float8'"),
         ("svms.c=.nan", "steps.svms.c: "),
         ("windos.min_side=20", "no steps.windos in the recipe; did you mean 'windows'?"),
         ("windows.min_sdie=20", "steps.windows.min_sdie: unknown key; did you mean 'min_side'?"),

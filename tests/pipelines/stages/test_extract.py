@@ -18,6 +18,7 @@ from sppnet.errors import ArtifactError, ConfigError, TooManyQuarantinedError
 from sppnet.images.decoding import decode_image
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.inference import InferenceBackbone
 from sppnet.networks.map_types import to_map_type
 from sppnet.networks.weights import read_safetensors, write_safetensors
 from sppnet.sizes import Size
@@ -34,7 +35,7 @@ def random_weights(chain) -> dict[str, torch.Tensor]:
 def expected_map(backbone, record, scale: int, dtype: torch.dtype = torch.float16) -> np.ndarray:
     mean = backbone.mean_image
     image = prepare_image(decode_image(record.data), scale, backbone.preprocessing, mean_image=mean)
-    return backbone(image)[0].permute(1, 2, 0).contiguous().to(dtype).numpy()
+    return InferenceBackbone(backbone)(image)[0].permute(1, 2, 0).contiguous().to(dtype).numpy()
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -142,8 +143,7 @@ def test_flips_are_the_maps_of_mirrored_images_and_cost_only_themselves(chain, t
         # as if the mirrored picture had been ingested; which is not the mirrored map
         pixels = np.ascontiguousarray(decode_image(record.data)[:, ::-1])
         image = prepare_image(pixels, scale, backbone.preprocessing)
-        with torch.inference_mode():
-            expected = backbone(image)[0].permute(1, 2, 0).contiguous().half().numpy()
+        expected = InferenceBackbone(backbone)(image)[0].permute(1, 2, 0).contiguous().half().numpy()
         assert equal_bytes(row.map, expected)
         assert not np.array_equal(row.map, straight.map[:, ::-1])
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.detectors import FeatureInfo
+from pipelines.artifacts.stepped_rows import from_steps, to_steps
 from pipelines.detecting.gathering import SHARED
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, Chain, Silent, accounts, equal_bytes
@@ -40,7 +41,7 @@ def val_objects(both: Chain, category: str) -> list[tuple[str, int, np.ndarray, 
         for place, thing in enumerate(things):
             if thing.category == category:
                 box = np.array(thing.box, np.float32)
-                feature = features(image.maps, image.image_wh, box[None]).numpy()[0]
+                feature = from_steps(*to_steps(features(image.maps, image.image_wh, box[None]).numpy()))[0]
                 found.append((image.key, -1 - place, box, feature, float(not thing.difficult)))
     return found
 

@@ -23,6 +23,7 @@ from tests.support.tiny_training import make_training_workspace, regressors_spec
 
 ROUNDS = 2
 LIMITS = {"max_positives": 9, "max_random_negatives": 60, "max_object_negatives": 12, "max_hard_negatives": 40}
+LIMITS["hard_share"] = 4  # a shard's own limit follows how images are cut into shards
 
 
 def work(spec: StageSpec, unit: str) -> int:
