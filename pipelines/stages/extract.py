@@ -28,12 +28,15 @@ from pipelines.shards.read_ahead import Behind, in_batches, prepared_ahead
 from pipelines.shards.reading import ScaleField, decode_record, map_unit, parse_map_unit, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.arrays import Pixels
-from sppnet.errors import DataError
+from sppnet.errors import ArtifactError, DataError
+from sppnet.networks.costs import convolving_bytes, map_cost
 from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.map_types import MapType
 from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
 
+_PHOTOGRAPH = Size(640, 480)
+"""What a unit's memory is told for; its network and the process count for more than the image."""
 _WAITING = 2
 """Maps that wait to be encoded, a scale."""
 
@@ -126,7 +129,23 @@ class Extract(PerShardStage[ExtractConfig]):
         scales = sorted(set(self.config.scales), reverse=True)
         ways = (False, True) if self.config.flips else (False,)
         units = tuple(map_unit(scale, unit, flipped=way) for scale in scales for way in ways for unit in shards)
-        return [Phase("extract", units, self.config.resources())]
+        return [Phase("extract", units, self.config.resources(self._memory_bytes()))]
+
+    def _memory_bytes(self) -> int:
+        """Return the memory that a unit on a CPU takes for photographs; 0 before the backbone is known."""
+        try:
+            spec = BackboneInfo.read(self.artifact).spec
+        except ArtifactError:
+            return 0
+        config = self.config
+        element = 2 if config.precision == "bfloat16" else 4
+        largest = max(config.scales)
+        # Maps wait to be encoded at every scale, and encoded ones for the shard's end: a third of their bytes at most.
+        kept = sum(map_cost(spec, _PHOTOGRAPH, scale).bytes for scale in config.scales) * (1 + config.flips)
+        shard = max((len(self.manifest.keys(unit)) for unit in self.shards(config.stored)), default=0)
+        decoded = (config.ahead + 1) * 3 * math.prod(_PHOTOGRAPH)
+        waiting = (_WAITING + 1) * kept + shard * kept // 3
+        return convolving_bytes(spec, _PHOTOGRAPH, largest, element) + decoded + waiting
 
     def bundle(self, unit: str) -> str:
         """Return the shard: its images are decoded once for all scales."""

@@ -267,3 +267,12 @@ def test_an_image_is_decoded_once_for_all_scales(chain, tmp_path, monkeypatch) -
         assert equal_bytes(row.map, expected.map)
     seconds = [commit.seconds for commit in made.artifact("maps").commits(sorted(made.artifact("maps").committed()))]
     assert all(second > 0 for second in seconds)
+
+
+def test_what_memory_a_unit_takes_is_told(chain, tmp_path) -> None:
+    (phase,) = chain.stage("maps").phases()
+    (larger,) = chain.changed(maps={"scales": [160, 240, 1200]}).stage("maps").phases()
+    assert 1e9 < phase.resources.memory_bytes < larger.resources.memory_bytes < 2.5e9
+    unknown = chain.copied(tmp_path / "ws", ("images", "network"))
+    (phase,) = unknown.stage("maps").phases()
+    assert phase.resources.memory_bytes == 0
