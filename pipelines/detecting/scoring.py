@@ -8,7 +8,7 @@ backbone share the reading of its maps, and those with equal features share the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -20,6 +20,7 @@ from pipelines.artifacts.detections import DetectionTable, encode_detection_tabl
 from pipelines.artifacts.windows_and_maps import WindowsRow
 from pipelines.detecting.checks import require_scorable
 from pipelines.detecting.detector_sources import DetectorSource
+from pipelines.detecting.device_scoring import DeviceScorer
 from pipelines.engine.stopwatch import Stopwatch
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork
@@ -47,12 +48,20 @@ class ShardScorer:
         images: The images artifact.
         sources: The detectors.
         rules: How windows become detections.
+        devices: Kinds of devices on which images are scored in batches from end to end, where they can be.
     """
 
-    def __init__(self, images: Artifact, sources: Sequence[DetectorSource], rules: Rules) -> None:
+    def __init__(
+        self,
+        images: Artifact,
+        sources: Sequence[DetectorSource],
+        rules: Rules,
+        devices: Container[str] = ("cuda",),
+    ) -> None:
         self._images = images
         self._sources = sources
         self._rules = rules
+        self._devices = devices
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -74,6 +83,8 @@ class ShardScorer:
             unit: The shard.
             account: Opens the account of a shard, given the keys that were set aside before.
         """
+        if self._on_device is not None:
+            return self._run_on_device(self._on_device, unit, account)
         images, earlier = self._open(unit)
         work = account(unit, earlier)
         parts: list[DetectionTable] = []
@@ -84,6 +95,29 @@ class ShardScorer:
             windows += sum(len(view.windows) for view in views)
         table = _joined(parts, work.keys, self.categories)
         figures = {"images": work.done, "windows": windows, **watch.figures()}
+        return work.output(encode_detection_table(table), ".parquet", len(table), figures)
+
+    @cached_property
+    def _on_device(self) -> DeviceScorer | None:
+        """What scores from end to end on a GPU, where that can be."""
+        (first, *more) = self._sources
+        if more or first.detector.features.device.type not in self._devices or not DeviceScorer.fits(first):
+            return None
+        return DeviceScorer(first, self._rules)
+
+    def _run_on_device(
+        self, scorer: DeviceScorer, unit: str, account: Callable[[str, Iterable[Quarantined]], ShardWork]
+    ) -> Output:
+        windows = self._sources[0].windows.commit(unit)
+        aside = set_aside([windows, self._images.commit(unit)])
+        rows = {row.key: row.windows for row in read_windows(self._sources[0].windows, windows)}
+        work = account(unit, aside.values())
+        wanted = {key: boxes for key, boxes in rows.items() if key not in aside}
+        found = scorer.detect(self._images, unit, wanted)
+        table = _joined(
+            list(work.each(found, lambda image: image.table(work.keys, self.categories))), work.keys, self.categories
+        )
+        figures = {"images": work.done, "windows": sum(map(len, wanted.values()))}
         return work.output(encode_detection_table(table), ".parquet", len(table), figures)
 
     def reads(self, unit: str) -> list[tuple[str, str]]:

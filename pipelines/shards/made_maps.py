@@ -53,10 +53,7 @@ class MadeMaps:
         An image's maps are made when the first of them is asked for, which raises `DataError` for an image that has to
         be set aside.
         """
-        info = BackboneInfo.read(self.maps).maps
-        if info is None:
-            raise ArtifactError(f"{self.maps.store.uri}/{self.maps.name} does not tell how its maps are made")
-        maker = _map_maker(self.maps.store.uri, info, choose_device())
+        maker, info = maker_of(self.maps, choose_device())
         wanted = (record for record in read_images(self.images, shard)[0] if record.key not in aside)
         batches = in_batches(prepared_ahead(wanted, decode_record, _AHEAD + maker.batch), maker.batch)
         made = (
@@ -131,6 +128,18 @@ class _ImageMaps(Mapping[int, Array | torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self._batch.source.scales)
+
+
+def maker_of(maps: Artifact, device: torch.device) -> tuple[MapMaker, MapsInfo]:
+    """Return what makes the maps that an artifact describes, on a device, and how it is told to.
+
+    Raises:
+        ArtifactError: The artifact does not tell how its maps are made.
+    """
+    info = BackboneInfo.read(maps).maps
+    if info is None:
+        raise ArtifactError(f"{maps.store.uri}/{maps.name} does not tell how its maps are made")
+    return _map_maker(maps.store.uri, info, device), info
 
 
 @lru_cache(maxsize=_MAKERS_KEPT)
