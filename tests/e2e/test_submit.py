@@ -226,8 +226,9 @@ def test_a_job_is_stopped(place: Place) -> None:
 
 
 def test_who_follows_may_leave(place: Place) -> None:
-    job = place.submit("--no-wait").finish().json["job"]
-    follower = place.submit()
+    long = ("--set", "maps.scales=[160, 240, 1200, 1600, 2000, 2400]")  # or it may end before it is left
+    job = place.submit("--no-wait", *long).finish().json["job"]
+    follower = place.submit(*long)
     assert follower.process.stderr
     wait_for(lambda: "following it" in follower.process.stderr.readline())
     follower.process.send_signal(signal.SIGINT)
@@ -235,7 +236,7 @@ def test_who_follows_may_leave(place: Place) -> None:
     assert follower.code == 130, follower.errors
     assert follower.json["error"].startswith(f"no longer following job {job}, which goes on; ")
     assert place.details(job)["status"] in ("PENDING", "RUNNING")
-    place.submit("--stop").finish()
+    place.submit("--stop", *long).finish()
 
 
 @pytest.mark.parametrize(

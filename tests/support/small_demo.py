@@ -31,7 +31,7 @@ TOO_LARGE, MAX_PIXELS = "train_00009", 50_000
 """The one image that ingest sets aside, and the limit that it alone is above."""
 SCALES, SLOW_SCALE = (160, 224), 1200
 """No detector reads the slow scale: its units are there to be long enough to be killed in."""
-HEAD_STEPS = 900
+HEAD_STEPS = 2500
 RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Ray's own agents give a cluster that is gone 60 seconds to take their report, and end then."""
 
