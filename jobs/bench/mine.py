@@ -174,7 +174,7 @@ class _Sides:
     def from_storage(self) -> Output:
         """Mine the stored shard, to the bytes that would be committed."""
         found = self._collection()
-        return self.shards.run(self.shards.units[0], lambda image: self.miner.mine(image, found), found.joined)
+        return self.shards.run(self.shards.units[0], lambda image: self.miner.mine(image, found), found.joined, "uint8")
 
     def _collection(self) -> HardExamples:
         return HardExamples(self.miner.svms.categories, 30 * len(self.images))
