@@ -11,6 +11,8 @@ from jobs.commands.options import JsonOption, command
 from jobs.run.console import make_console
 from sppnet.errors import ConfigError
 
+_MOST_COLUMNS = 14
+
 
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which measure; 'list' names them.")],
@@ -36,12 +38,29 @@ def bench(
             make_console().print("\n".join(measure_names()))
             return
         rows = measure(name, **{"repeats": repeats, "device": device, "minutes": minutes, **_values(options or [])})
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        table = Table(*columns)
-        for row in rows:
-            table.add_row(*(f"{row[c]:.4g}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns))
-        make_console().print(table)
+        make_console().print(_table(rows))
         result.fields["measures"] = rows
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    """Show a line a row; or, where a row says too much for a line, a column."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [
+        [f"{row[c]:.4g}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns] for row in rows
+    ]
+    if len(columns) <= _MOST_COLUMNS:
+        table = Table(*columns)
+        for line in cells:
+            table.add_row(*line)
+        return table
+    table = Table(show_header=False)
+    for column, values in zip(columns, zip(*cells, strict=True), strict=True):
+        table.add_row(column, *values)
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _values(options: list[str]) -> dict[str, Any]:
