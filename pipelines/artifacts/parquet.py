@@ -1,9 +1,9 @@
-"""Parquet as every layout uses it: little-endian bytes in `large_binary`, zstd where it pays, no dictionaries."""
+"""Parquet as every layout uses it: little-endian bytes in `large_binary`, zstd, no dictionaries."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO
 
 import numpy as np
@@ -18,19 +18,16 @@ _DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What Arrow raises for bytes that are no whole Parquet file."""
 
 
-def write_tables(
-    tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = (), plain: tuple[str, ...] = ()
-) -> bytes:
+def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = ()) -> bytes:
     """Encode tables, one row group or more each.
 
     Args:
         tables: In order.
         schema: Of all of them.
         statistics: Columns whose least and greatest value of each row group are kept, so that a reader can choose.
-        plain: Paths of columns that are not worth compressing.
     """
     sink = pa.BufferOutputStream()
-    stream_tables(tables, schema, sink, statistics, plain)
+    stream_tables(tables, schema, sink, statistics)
     return bytes(sink.getvalue().to_pybytes())
 
 
@@ -39,31 +36,19 @@ def stream_tables(
     schema: pa.Schema,
     sink: IO[bytes] | pa.BufferOutputStream,
     statistics: tuple[str, ...] = (),
-    plain: tuple[str, ...] = (),
 ) -> None:
     """Write tables to an open file, as `write_tables` does; one table is in memory at a time."""
-    packed = [path for path in _leaves(schema) if path not in plain]
     with pq.ParquetWriter(
         sink,
         schema,
-        compression=dict.fromkeys(packed, "zstd") | dict.fromkeys(plain, "none"),
-        compression_level=dict.fromkeys(packed, 1),
+        compression="zstd",
+        compression_level=1,
         use_dictionary=False,
         write_statistics=list(statistics) or False,
         write_page_checksum=True,
     ) as writer:
         for table in tables:
             writer.write_table(table)
-
-
-def _leaves(fields: Iterable[pa.Field], parent: str = "") -> Iterator[str]:
-    """Yield the paths by which Parquet knows the columns."""
-    for field in fields:
-        path = parent + field.name
-        if pa.types.is_struct(field.type):
-            yield from _leaves(field.type, f"{path}.")
-        else:
-            yield f"{path}.list.element" if pa.types.is_list(field.type) else path
 
 
 def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq.ParquetFile:
@@ -92,14 +77,6 @@ def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
     np.cumsum(sizes, out=offsets[1:])
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
-
-
-def binary_rows(column: pa.LargeBinaryArray) -> tuple[Pixels, Integers]:
-    """Return the bytes of all rows behind one another, read-only and without a copy, and the size of each row."""
-    _, starts, data = column.buffers()
-    offsets = np.frombuffer(starts, np.int64)[column.offset : column.offset + len(column) + 1]
-    whole = np.frombuffer(data or b"", np.uint8)
-    return whole[offsets[0] : offsets[-1]], np.diff(offsets)
 
 
 def read_groups(

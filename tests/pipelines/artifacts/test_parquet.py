@@ -12,9 +12,7 @@ import pytest
 
 from pipelines.artifacts.parquet import (
     binary_column,
-    binary_rows,
     open_tables,
-    read_groups,
     stream_tables,
     write_tables,
 )
@@ -42,25 +40,10 @@ def test_a_stream_holds_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == write_tables(TABLES, SCHEMA)
 
 
-def test_columns_that_are_not_worth_it_are_left_as_they_are() -> None:
-    pair = pa.struct([("a", pa.large_binary()), ("b", pa.large_binary())])
-    schema = pa.schema([("pair", pair), ("list", pa.list_(pa.float32()))])
-    rows = pa.Table.from_pylist([{"pair": {"a": b"x" * 99, "b": b"y" * 99}, "list": [1.0]}], schema)
-    data = write_tables([rows], schema, plain=("pair.b",))
-    group = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0)
-    found = {group.column(i).path_in_schema: group.column(i).compression for i in range(3)}
-    assert found == {"pair.a": "ZSTD", "pair.b": "UNCOMPRESSED", "list.list.element": "ZSTD"}
-    assert read_groups(open_tables(data, schema, "here"), [0], "here").equals(rows)
-
-
-def test_rows_of_bytes_are_a_column_and_back() -> None:
+def test_rows_of_bytes_are_a_column() -> None:
     data = np.arange(9, dtype=np.uint8)
     column = binary_column(data, np.array([4, 0, 5]))
     assert column.to_pylist() == [bytes(range(4)), b"", bytes(range(4, 9))]
-    whole, sizes = binary_rows(column[1:])
-    assert (whole.tolist(), sizes.tolist()) == ([4, 5, 6, 7, 8], [0, 5])
-    whole, sizes = binary_rows(pa.array([b"", b""], pa.large_binary()))
-    assert (whole.tolist(), sizes.tolist()) == ([], [0, 0])
 
 
 def test_columns_are_zstd_without_dictionaries_and_have_statistics_where_asked() -> None:
