@@ -11,7 +11,8 @@ from typing import TypeAlias
 import torch
 
 from sppnet.arrays import Array, Floats
-from sppnet.errors import ConfigError, DataError
+from sppnet.errors import ConfigError
+from sppnet.networks.map_maker import require_finite_map
 from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.geometry import Convention, Geometry
 from sppnet.pooling.image_batches import BatchWindows, PooledBatch, pool_image_batch
@@ -84,11 +85,9 @@ class WindowFeatures:
 
     def pooled_tensors(self, maps: Mapping[int, torch.Tensor], image_size: Size, windows: Floats) -> torch.Tensor:
         """Pool as `pooled` does, from maps that are tensors on `device` already."""
-        found = pool_image_windows(
-            maps, image_size, windows, self.geometry, self.pyramid, convention=self.convention
-        ).flatten(1)
-        _require_finite(found)
-        return found
+        _require_finite(maps)
+        options = (self.geometry, self.pyramid, self.convention)
+        return pool_image_windows(maps, image_size, windows, *options).flatten(1)
 
     def pooled_batch(self, maps: Sequence[Mapping[int, torch.Tensor]], windows: BatchWindows) -> PooledBatch:
         """Pool the windows of several images, equal ones once; the maps, by scale, are on `device` already."""
@@ -105,9 +104,9 @@ class WindowFeatures:
     def pooled_once(self, maps: MapsByScale, image_size: Size, windows: Floats) -> PooledBatch:
         """Pool windows as `pooled` does, those with equal cells once: layers above have the less to do."""
         batch = BatchWindows.of([windows], [image_size], self.device)
-        found = self.pooled_batch([self._placed(maps)], batch)
-        _require_finite(found.vectors)
-        return found
+        placed = self._placed(maps)
+        _require_finite(placed)
+        return self.pooled_batch([placed], batch)
 
     def _placed(self, maps: MapsByScale) -> dict[int, torch.Tensor]:
         return {scale: torch.as_tensor(maps[scale]).to(self.device) for scale in self.scales}
@@ -124,6 +123,7 @@ class WindowFeatures:
         return self._lowered.outputs(self.layer, pooled)
 
 
-def _require_finite(pooled: torch.Tensor) -> None:
-    if pooled.numel() and not bool(torch.isfinite(pooled.amax())):
-        raise DataError("nan-features", "a pooled vector holds values that are not finite")
+def _require_finite(maps: Mapping[int, torch.Tensor]) -> None:
+    """Look at the maps, not at what is pooled from them, which is fifty times as large and as finite as they are."""
+    for scale, grid in maps.items():
+        require_finite_map(grid, scale)

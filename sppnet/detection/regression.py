@@ -18,15 +18,14 @@ from numpy.typing import ArrayLike
 from sppnet.arrays import Array, Float32s, Float64s
 from sppnet.boxes import decode_boxes, encode_boxes, paired_iou
 from sppnet.detection.ridge import RowBlocks, solve_ridge
-from sppnet.devices import in_parts
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.products import LinearProducts
 from sppnet.sizes import Size
 
 if TYPE_CHECKING:
     import torch
 
 _WHITENING_FLOOR = 0.001
-_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -173,20 +172,24 @@ class BoxRegressors:
         return self.regressors[self.categories.index(category)]
 
     @cached_property
-    def _placed(self) -> dict[torch.device, tuple[torch.Tensor, ...]]:
+    def _products(self) -> LinearProducts:
+        """What moves boxes, before it is whitened back: four numbers a category."""
+        weights = np.stack([r.weights for r in self.regressors], axis=1)
+        whole = weights.reshape(len(weights), -1)
+        return LinearProducts(np.ascontiguousarray(whole[:-1].T), whole[-1])
+
+    @cached_property
+    def _placed(self) -> dict[torch.device, tuple[torch.Tensor, torch.Tensor]]:
         return {}
 
-    def _on(self, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """Return on a device, sent there once: weights `[d, 4 k]`, biases `[4 k]`, inverse whitenings, means."""
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return inverse whitenings and means on a device, sent there once."""
         import torch
 
         if device not in self._placed:
-            weights = np.stack([r.weights for r in self.regressors], axis=1)
-            whole = weights.reshape(len(weights), -1)
             inverse = np.stack([r.inverse_whitening for r in self.regressors])
             mean = np.stack([r.mean for r in self.regressors])
-            found = (whole[:-1], whole[-1], inverse, mean)
-            self._placed[device] = tuple(torch.from_numpy(np.ascontiguousarray(one)).to(device) for one in found)
+            self._placed[device] = torch.from_numpy(inverse).to(device), torch.from_numpy(mean).to(device)
         return self._placed[device]
 
     def deltas(self, features: torch.Tensor) -> torch.Tensor:
@@ -198,13 +201,11 @@ class BoxRegressors:
         Returns:
             float64 `[n, k, 4]`: dx, dy, dw, dh, up to float32 products those of `BoxRegressor.deltas`.
         """
-        import torch
-
-        weights, biases, inverse, mean = self._on(features.device)
-        if features.shape[1] != len(weights):
-            raise DataError("bad-features", f"regressors of {len(weights)} features got {features.shape[1]}")
-        moved = in_parts(lambda part: torch.addmm(biases, part.float(), weights), features, _ROWS_AT_ONCE)
-        whitened = moved.double().view(len(features), len(self.regressors), 1, 4)
+        length = len(self.regressors[0].weights) - 1
+        if features.shape[1] != length:
+            raise DataError("bad-features", f"regressors of {length} features got {features.shape[1]}")
+        inverse, mean = self._on(features.device)
+        whitened = self._products(features).double().view(len(features), len(self.regressors), 1, 4)
         return (whitened @ inverse).squeeze(2) + mean
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 import numpy as np
 
 from sppnet.arrays import Array, Float32s
-from sppnet.devices import in_parts
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.network import Layer
+from sppnet.products import LinearProducts
 
 if TYPE_CHECKING:
     import torch
-
-_ROWS_AT_ONCE = 256
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", Array, "torch.Tensor")
 
@@ -72,16 +70,9 @@ class LinearSvms:
         return self.weights * np.float32(self.feature_scale), self.biases
 
     @cached_property
-    def _placed(self) -> dict[torch.device, tuple[torch.Tensor, torch.Tensor]]:
-        return {}
-
-    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the folded weights and biases on a device, sent there once: scoring is called for each image."""
-        import torch
-
-        if device not in self._placed:
-            self._placed[device] = tuple(torch.from_numpy(array).to(device) for array in self.folded())  # type: ignore[assignment]
-        return self._placed[device]
+    def _products(self) -> LinearProducts:
+        """What scores raw features."""
+        return LinearProducts(*self.folded())
 
     def scores(self, x: ArrayOrTensor) -> ArrayOrTensor:
         """Return the scores of raw (unscaled) features.
@@ -97,11 +88,7 @@ class LinearSvms:
         if isinstance(x, np.ndarray):
             weights, biases = self.folded()
             return np.asarray(x, dtype=np.float32) @ weights.T + biases
-        import torch
-
-        w, b = self._on(x.device)
-        # A few rows at a time: a whole image's half floats widened at once would leave every cache.
-        return in_parts(lambda part: torch.addmm(b, part.float(), w.T), x, _ROWS_AT_ONCE)
+        return self._products(x)
 
     def joined(self, other: LinearSvms) -> LinearSvms:
         """Return these categories and the other's behind them; both must score the same scaled features."""

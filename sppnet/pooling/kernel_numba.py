@@ -5,17 +5,11 @@ one LLVM vector that the compiler splits into the machine's registers. The map i
 one block of the whole map stays in the core's cache while every window is pooled from it. Per window and block, the
 bins' rows are reduced first and then their columns, and coarser levels come from finer ones where they are unions.
 Pooled vectors are written around the caches: they are far larger than those, and nobody reads them soon.
-
-Threads are Python's own (the kernel releases the GIL): unlike numba's, they may be entered from several threads at
-once, and a fork does not break them.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -28,6 +22,7 @@ from numba.extending import intrinsic
 from sppnet.arrays import Array, Integers
 from sppnet.compiling import compiled
 from sppnet.pooling.pyramid import Pyramid, bin_edges
+from sppnet.threads import run_split
 
 BLOCK_BYTES = 256
 _STREAM_ALIGNMENT = 64
@@ -218,26 +213,6 @@ def _tables(pyramid: Pyramid, longest: int) -> tuple[Integers, Integers]:
     return plan, edges
 
 
-class _Threads:
-    """This process's threads, started when first needed."""
-
-    def __init__(self) -> None:
-        self.pool: ThreadPoolExecutor | None = None
-
-    def get(self) -> ThreadPoolExecutor:
-        if self.pool is None:
-            self.pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sppnet-pool")
-        return self.pool
-
-    def forget(self) -> None:
-        self.pool = None
-
-
-_threads = _Threads()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.forget)  # a forked child has the object without its threads
-
-
 def _splits(cells: Integers, blocks: int, threads: int) -> list[int]:
     """Return the bounds of the (block, window) pairs that each thread takes, about equal in work."""
     sides = cells[:, 2:] - cells[:, :2]
@@ -285,7 +260,4 @@ def pool_distinct(
     def work(begin: int, end: int) -> None:
         _pool(blocks, width, lanes, channels, cells, rows, starts, plan, edges, target, begin, end, stream)
 
-    others = [_threads.get().submit(work, *pair) for pair in itertools.pairwise(bounds[1:])]
-    work(bounds[0], bounds[1])
-    for other in others:
-        other.result()
+    run_split(work, bounds)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_pool
 
+from sppnet import threads
 from sppnet.pooling import kernel_numba as pooling_numba
 from sppnet.pooling import kernel_torch as pooling_torch
 from sppnet.pooling import windows as pooling
@@ -219,7 +220,7 @@ def test_works_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     maps, cells = random_map(43, 57, 128), random_cells(43, 57, 500)
     expected = pool_windows(maps, cells, Pyramid()).numpy().sum(axis=(0, 1)).tolist()
-    assert pooling_numba._threads.pool is not None
+    assert threads._threads.pool is not None
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=_pool_in_child, args=(queue, maps, cells))
