@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pipelines.engine.activity import busy, moved
-from pipelines.engine.backoff import backoff_seconds
+from pipelines.engine.storage_calls import CONNECT_SECONDS, FIRST_TOUCH, READ_SECONDS, USUAL, call_store
 from pipelines.engine.store_base import Entry, Store, StoreUnreachableError
-from sppnet.errors import ArtifactError, ConfigError, SppError
+from sppnet.errors import ArtifactError, ConfigError
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_TRIES = 8
 _LARGE = (".parquet", ".tar", ".safetensors", ".pth")
 """Suffixes of objects that may be worth reading in parts."""
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 30.0
+_answered: set[tuple[str, str, str]] = set()
+"""Buckets that have answered this process, with their scheme and endpoint."""
+
+
+def file_system(uri: str) -> Any:
+    """Return fsspec's file system for a URI; it retries nothing by itself, since `call_store` does.
+
+    Raises:
+        ImportError, ValueError: fsspec knows none for the scheme.
+    """
+    import fsspec
+
+    scheme = uri.split("://", 1)[0]
+    options: dict[str, Any] = {}
+    if scheme in ("s3", "s3a"):
+        timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
+        options["config_kwargs"] = {"retries": {"total_max_attempts": 1, "mode": "standard"}, **timeouts}
+    # A cached listing hides what other writers commit; a cached instance may be from before a fork.
+    found = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **options)
+    if options:
+        found.retries = 1  # tries of s3fs's own
+    return found
 
 
 class ObjectStore(Store):
@@ -33,14 +50,30 @@ class ObjectStore(Store):
         self._fs = self._connect()
 
     def _connect(self) -> Any:
-        import fsspec
-
-        scheme = self.uri.split("://", 1)[0]
         try:
-            # A cached listing hides what other writers commit; a cached instance may be from before a fork.
-            return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
+            return file_system(self.uri)
         except (ImportError, ValueError) as error:
+            scheme = self.uri.split("://", 1)[0]
             raise ConfigError(f"workspace {self.uri}: no file system for {scheme}:// ({error})") from error
+
+    def _call(self, action: Callable[[], T], what: str) -> T:
+        """Call the store as `call_store` does; the first call of a process to a bucket is soon given up."""
+        place = (self.uri.split("://", 1)[0], self._full("").split("/", 1)[0], _endpoint())
+        known = place in _answered
+        try:
+            found = call_store(action, what, USUAL if known else FIRST_TOUCH, _is_refusal)
+        except StoreUnreachableError as error:
+            if known:
+                raise
+            raise StoreUnreachableError(f"{error} at {_endpoint() or 'the default endpoint'}") from error
+        _answered.add(place)
+        return found
+
+    def _reading(self, get: Callable[[], bytes], name: str) -> bytes:
+        with busy("read"):
+            data = self._call(get, f"read {self.uri}/{name}")
+        moved("read", len(data))
+        return data
 
     @property
     def _files(self) -> Any:
@@ -65,7 +98,7 @@ class ObjectStore(Store):
                     raise
                 raise ArtifactError(f"{self.uri}/{name} does not exist") from None
 
-        return _reading(get, f"read {self.uri}/{name}")
+        return self._reading(get, name)
 
     def read_range(self, name: str, start: int, size: int) -> bytes:
         """See `Store.read_range`."""
@@ -78,19 +111,19 @@ class ObjectStore(Store):
                     raise
                 raise ArtifactError(f"{self.uri}/{name} does not exist") from None
 
-        return _reading(get, f"read {self.uri}/{name}") if size else b""
+        return self._reading(get, name) if size else b""
 
     def put(self, name: str, data: bytes) -> None:
         """See `Store.put`."""
         with busy("write"):
-            _retried(lambda: self._files.pipe_file(self._full(name), data), f"write {self.uri}/{name}")
+            self._call(lambda: self._files.pipe_file(self._full(name), data), f"write {self.uri}/{name}")
         moved("write", len(data))
 
     def put_file(self, name: str, path: Path) -> None:
         """See `Store.put_file`."""
         size = path.stat().st_size
         with busy("write"):
-            _retried(lambda: self._files.put_file(str(path), self._full(name)), f"write {self.uri}/{name}")
+            self._call(lambda: self._files.put_file(str(path), self._full(name)), f"write {self.uri}/{name}")
         moved("write", size)
 
     def create(self, name: str, data: bytes) -> bool:
@@ -107,7 +140,10 @@ class ObjectStore(Store):
                 raise
             return True
 
-        return _retried(attempt, f"create {self.uri}/{name}")
+        if self._call(attempt, f"create {self.uri}/{name}"):
+            return True
+        # Taken, perhaps by us: the answer to a try that went through may have been lost on its way.
+        return self.read(name) == data
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See `Store.list`."""
@@ -123,7 +159,7 @@ class ObjectStore(Store):
             return found
 
         entries = []
-        for path, info in _retried(find, f"list {self.uri}/{prefix}").items():
+        for path, info in self._call(find, f"list {self.uri}/{prefix}").items():
             if info.get("type") == "directory":  # a marker that some stores keep after the last object is gone
                 continue
             changed: Any = info.get("LastModified") or info.get("created")
@@ -143,7 +179,7 @@ class ObjectStore(Store):
                     raise
                 return ()
 
-        entries = _retried(look, f"list {self.uri}")
+        entries = self._call(look, f"list {self.uri}")
         folders = (entry["name"] for entry in entries if entry["type"] == "directory")
         return tuple(sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in folders))
 
@@ -156,7 +192,14 @@ class ObjectStore(Store):
             except FileNotFoundError:
                 return
 
-        _retried(remove, f"delete {self.uri}/{name}")
+        self._call(remove, f"delete {self.uri}/{name}")
+
+
+def _endpoint() -> str:
+    """Return where S3 is, without any credentials in it; empty for the service's own place."""
+    names = ("FSSPEC_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    given = urlsplit(next((os.environ[name] for name in names if os.environ.get(name)), ""))
+    return given._replace(netloc=given.netloc.rpartition("@")[2]).geturl()
 
 
 _REFUSALS = frozenset(
@@ -191,35 +234,3 @@ def _is_refusal(error: BaseException) -> bool:
     # By name: botocore is there only where s3fs is.
     misconfigured = type(error).__name__ in _MISCONFIGURED
     return misconfigured or isinstance(error, PermissionError) or _error_code(error) in _REFUSALS
-
-
-def _reading(get: Callable[[], bytes], what: str) -> bytes:
-    """Read like `_retried`, and count what was read."""
-    with busy("read"):
-        data = _retried(get, what)
-    moved("read", len(data))
-    return data
-
-
-def _retried(action: Callable[[], T], what: str) -> T:
-    """Run a storage call, again after a growing, jittered wait when the store or the network failed.
-
-    Raises:
-        ConfigError: The store refuses, or there are no credentials: no other try would help.
-        StoreUnreachableError: The store or the network failed at every try.
-    """
-    for attempt in range(1, _TRIES + 1):
-        try:
-            return action()
-        except SppError:
-            raise
-        except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
-            text = " ".join(str(error).split())
-            if _is_refusal(error):
-                raise ConfigError(f"can't {what}: the store refuses ({text}); check credentials and bucket") from error
-            if attempt == _TRIES:
-                raise StoreUnreachableError(f"can't {what}: {type(error).__name__}: {text} ({_TRIES} tries)") from error
-            wait = backoff_seconds(attempt, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
-            logger.warning("storage retry what=%s error=%s wait=%.1fs", what, type(error).__name__, wait)
-            time.sleep(wait)
-    raise AssertionError("unreachable")

@@ -14,8 +14,9 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -259,7 +260,9 @@ class Workspace:
     def check_version(self) -> None:
         """Raise `ArtifactError` if what is here was made by a version of sppnet that names artifacts in another way."""
         try:
-            found = json.loads(self.store.read(_FORMAT_FILE))["format"]
+            with self._reached():
+                body = self.store.read(_FORMAT_FILE)
+            found = json.loads(body)["format"]
         except ArtifactError:
             if not self.artifact_names():
                 return  # nothing is here yet
@@ -279,8 +282,15 @@ class Workspace:
     def check_writable(self) -> None:
         """Raise `ConfigError` if nothing can be written here."""
         probe = f"runs/.probe-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        try:
+        with self._reached():
+            self.store.exists(_FORMAT_FILE)  # some servers make a missing bucket when something is put into it
             self.store.put(probe, b"")
+        self.store.delete(probe)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Name a store that doesn't answer at the start as what it is: a wrong address, most of the time."""
+        try:
+            yield
         except StoreUnreachableError as error:
             raise ConfigError(f"workspace {self.store.uri} can't be reached: {error}") from error
-        self.store.delete(probe)

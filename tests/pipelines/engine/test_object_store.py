@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.engine import backoff
 from pipelines.engine.store import ObjectStore, StoreUnreachableError, open_store
 from sppnet.errors import ConfigError
 
@@ -55,7 +56,9 @@ def test_a_bucket_that_is_not_there_is_a_config_error(s3_server: object) -> None
 def test_an_unreachable_store_is_given_up_after_all_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(backoff.random, "random", lambda: 0.5)
     store = ObjectStore("memory://unreachable/here")
+    store.put("a", b"")  # it has answered
     calls = []
 
     def down(*args: object, **options: object) -> None:
@@ -65,11 +68,11 @@ def test_an_unreachable_store_is_given_up_after_all_tries(monkeypatch: pytest.Mo
     monkeypatch.setattr(store._fs, "pipe_file", down)
     with pytest.raises(StoreUnreachableError) as caught:
         store.put("a", b"")
-    assert str(caught.value) == "can't write memory://unreachable/here/a: OSError: no route to /bucket/403 (8 tries)"
+    told = "can't write memory://unreachable/here/a: OSError: no route to /bucket/403 (10 tries, 0 s)"
+    assert str(caught.value) == told
     assert isinstance(caught.value, ConnectionError)
-    assert len(calls) == 8
-    assert len(waits) == 7
-    assert all(0.5 <= wait / (0.2 * 2**i) <= 1.5 for i, wait in enumerate(waits))
+    assert len(calls) == 10
+    assert [wait for wait in waits if wait != 1.0] == pytest.approx([0.1 * 2**i for i in range(7)] + [10.0, 10.0])
 
 
 def test_a_commit_whose_answer_was_lost_is_still_ours(monkeypatch: pytest.MonkeyPatch) -> None:
