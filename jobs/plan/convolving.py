@@ -97,7 +97,7 @@ def finetune_samples(shapes: Shapes, step: str) -> float:
     more = corpus.count(config.images, *config.positive_splits)
     share = shapes.windows(config.windows) / _USUAL_WINDOWS
     objects = (both + more) * rates.objects * max(1.0, rates.overlapping * share) * (1 + int(config.flips))
-    return float(objects + both * min(config.negatives_per_image, rates.nearby * share))
+    return float(objects + both * min(config.negatives(both), rates.nearby * share))
 
 
 def finetune_work(shapes: Shapes, step: str) -> Work:

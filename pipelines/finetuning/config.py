@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -38,6 +39,8 @@ class FinetuneConfig(TrainingConfig):
         negative_iou: Half-open range of overlap of a window on background.
         difficult: Whether objects marked difficult are objects.
         negatives_per_image: At most so many windows of an image on background, drawn once; all on objects are taken.
+            `auto`: as many as batches take over the whole schedule, spread over the images, so that each trains about
+            once.
         random_scale: Whether a window's scale is drawn, as in the authors' release, instead of chosen by its size.
         flips: Whether mirrored images train too: windows on objects both ways, half of the others; the maps must have
             been extracted with flips.
@@ -67,7 +70,7 @@ class FinetuneConfig(TrainingConfig):
     positive_iou: tuple[Fraction, Fraction] = (0.5, 1.0)
     negative_iou: tuple[Fraction, Fraction] = (0.1, 0.5)
     difficult: bool = False
-    negatives_per_image: Annotated[int, Field(ge=1)] = 200
+    negatives_per_image: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     random_scale: bool = False
     flips: bool = False
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -78,13 +81,19 @@ class FinetuneConfig(TrainingConfig):
         """Windows of a batch that show objects."""
         return round(self.batch * self.positive_fraction)
 
-    def rule(self, seed: int) -> SamplingRule:
-        """Tell which windows of an image train, drawn by a seed."""
+    def negatives(self, images: int) -> int:
+        """Return at most how many windows on background are drawn of an image of a split that has so many."""
+        if self.negatives_per_image != "auto":
+            return self.negatives_per_image
+        return math.ceil(self.steps * (self.batch - self.positives) / max(1, images))
+
+    def rule(self, seed: int, images: int) -> SamplingRule:
+        """Tell which windows of an image train, drawn by a seed; the split has so many images."""
         return SamplingRule(
             categories=self.categories,
             positive_iou=self.positive_iou,
             negative_iou=self.negative_iou,
-            negatives_per_image=self.negatives_per_image,
+            negatives_per_image=self.negatives(images),
             difficult=self.difficult,
             scales=self.scales if self.random_scale else (),
             holdout=self.holdout,

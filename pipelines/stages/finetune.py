@@ -129,7 +129,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
     def _sampler(self) -> ImageSampler:
         config = self.config
         return ImageSampler(
-            config.rule(derive_seed(self.seed, self.name)),
+            config.rule(derive_seed(self.seed, self.name), self._shards.images_count),
             self.backbone.geometry,
             Pyramid(config.levels),
             config.convention,

@@ -48,7 +48,7 @@ def test_samples_are_the_windows_of_their_images_pooled_alone(workspace: Workspa
     spec = finetune_spec(workspace, f"head-{random_scale}", random_scale=random_scale, negatives_per_image=4)
     found = sample(spec)
     images = {image.key: image for unit in UNITS for image in inputs(workspace).open(unit)[0]}
-    rule = make_config().rule(0)
+    rule = make_config().rule(0, 12)
     for part, own in found.items():
         assert own.vectors.dtype == np.float16
         assert own.vectors.shape == (len(own), 10 * CHANNELS)
@@ -127,7 +127,7 @@ def test_mirrored_boxes_are_pooled_from_mirrored_maps(workspace: Workspace) -> N
     note = make_annotation(image.key, int(image.key[2:]))
     plain = LabelledImage(image.key, image.image_wh, image.windows, image.maps, note)
     pair = ImagePair(plain, replace(image, maps=turned))
-    rule = make_config(flips=True, holdout=0).rule(5)
+    rule = make_config(flips=True, holdout=0).rule(5, 12)
     sampler = ImageSampler(rule, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
     found = sampler.sample(pair, positives_only=False)
     objects = found["objects"]

@@ -108,7 +108,7 @@ def test_positive_splits_give_windows_on_objects_only(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, images=12, shard_size=4, more=12)
     spec = finetune_spec(workspace, positive_splits=("more",), holdout=0.5)
     found = sample(spec)
-    rule, seen = make_config(holdout=0.5).rule(0), set()
+    rule, seen = make_config(holdout=0.5).rule(0, 12), set()
     for part, own in found.items():
         for key, label in zip(own.keys, own.labels, strict=True):
             seen.add((int(key[2:]) >= 100, bool(label), rule.held_out(key), part.startswith("held-out")))
@@ -167,7 +167,7 @@ def test_mirrored_windows_are_those_of_an_image_that_was_ingested_mirrored(tmp_p
     other = replace(
         inputs, images=workspace.artifact(turned), maps=extracted(workspace, turned, "maps-turned", flips=False)
     )
-    rule = make_config(flips=True, holdout=0, scales=UNEVEN).rule(5)
+    rule = make_config(flips=True, holdout=0, scales=UNEVEN).rule(5, 12)
     sampler = ImageSampler(rule, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
     note = make_annotation("im000", 0)
 
