@@ -160,6 +160,23 @@ def read_described_head(data: bytes, where: str) -> tuple[TrainedHead, tuple[int
     return (contents.head(), contents.sizes()) if "head" in contents.metadata else None
 
 
+def read_described_backbone(data: bytes, where: str) -> BackboneSpec | None:
+    """Read which backbone a file with this module's description holds; None for a file of another kind.
+
+    Args:
+        data: The file's bytes.
+        where: What they are, for messages.
+
+    Raises:
+        ArtifactError: The description is not this version's.
+    """
+    try:
+        contents = _Contents(data, where, read_metadata(data, where))
+    except ConfigError:  # no safetensors file
+        return None
+    return contents.spec() if "backbone" in contents.metadata else None
+
+
 def has_head(network: Artifact) -> bool:
     """Tell whether a `network` artifact holds a head: an imported backbone may have none."""
     return "head" in _Contents.of(network).metadata
@@ -218,10 +235,16 @@ class _Contents:
     def sizes(self) -> tuple[int, ...]:
         return self.value("sizes", tuple[int, ...], ())
 
-    def backbone(self) -> Backbone:
-        spec = self.value("backbone", dict[str, Any])
+    def spec(self) -> BackboneSpec:
         try:
-            backbone = build_backbone(BackboneSpec.from_dict(spec))
+            return BackboneSpec.from_dict(self.value("backbone", dict[str, Any]))
+        except ConfigError as error:
+            raise ArtifactError(f"{self.where}: not this version's network ({error})") from error
+
+    def backbone(self) -> Backbone:
+        spec = self.spec()
+        try:
+            backbone = build_backbone(spec)
             load_backbone(backbone, self.tensors, self.where, prefix=TRUNK)
             backbone.mean_image = self.tensors.get(MEAN_IMAGE)
         except ConfigError as error:

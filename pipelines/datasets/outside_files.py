@@ -46,12 +46,33 @@ def seen_outside(path: str, what: str) -> SeenFile:
     Raises:
         ConfigError: It is not there, or can't be looked at.
     """
+    folder, name = _split(path)
+    seen = _seen(folder, name, what)
+    if seen is None:
+        raise ConfigError(f"{what} {path} can't be read: there is no such file")
+    return seen
+
+
+def seen_beside(path: str, name: str, what: str) -> SeenFile | None:
+    """Look at another file of a file's folder without reading it; None if there is none of that name.
+
+    Args:
+        path: The file's; see `read_outside`.
+        name: The other file's.
+        what: For messages: what the other file is.
+    """
+    return _seen(_split(path)[0], name, what)
+
+
+def _split(path: str) -> tuple[str, str]:
     folder, _, name = (path if "://" in path else str(Path(path).expanduser().absolute())).rpartition("/")
-    store = open_store(folder or "/")
-    for entry in store.list(name):
-        if entry.name == name:
-            return SeenFile(f"{folder}/{name}", entry.stamp, partial(read_outside, path, what))
-    raise ConfigError(f"{what} {path} can't be read: there is no such file")
+    return folder, name
+
+
+def _seen(folder: str, name: str, what: str) -> SeenFile | None:
+    place = f"{folder}/{name}"
+    entries = (entry for entry in open_store(folder or "/").list(name) if entry.name == name)
+    return next((SeenFile(place, entry.stamp, partial(read_outside, place, what)) for entry in entries), None)
 
 
 def find_outside(paths: Sequence[str], suffixes: tuple[str, ...], what: str) -> list[str]:

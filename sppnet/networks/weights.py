@@ -11,6 +11,9 @@ from torch import nn
 
 from sppnet.errors import ConfigError
 
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_NUMBERS = (*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 def read_safetensors(data: bytes, where: str = "weights") -> dict[str, torch.Tensor]:
     """Read every tensor of a safetensors file, on the CPU.
@@ -72,6 +75,7 @@ def load_state(
     *,
     prefix: str = "",
     ignore: Iterable[str] = (),
+    finite: bool = False,
 ) -> None:
     """Copy tensors into a module's parameters and buffers, converting their dtype; all of them or none.
 
@@ -81,9 +85,11 @@ def load_state(
         where: what the tensors are, for the error's message.
         prefix: stripped from the tensors' names.
         ignore: beginnings of full names that may be there and are not for this module.
+        finite: whether infinities and what is no number are refused.
 
     Raises:
-        ConfigError: naming the first missing, unexpected or wrongly shaped tensor.
+        ConfigError: naming the first missing, unexpected or wrongly shaped tensor, or one of a type or with values
+            that weights don't have.
     """
     state = module.state_dict()
     for name, target in state.items():
@@ -93,14 +99,28 @@ def load_state(
         if given.shape != target.shape:
             shapes = f"{list(given.shape)}, the network needs {list(target.shape)}"
             raise ConfigError(f"{where}: tensor '{prefix}{name}' has shape {shapes}")
+        _check_type(given, target, f"{where}: tensor '{prefix}{name}'")
     ignored = tuple(ignore)
     known = {prefix + name for name in state}
     for name in sorted(set(tensors) - known):
         if not name.startswith(ignored):
             raise ConfigError(f"{where}: tensor '{name}' {list(tensors[name].shape)} is unexpected")
+    if finite:  # of what fits only: a view of one value may claim to have any shape
+        for name, target in state.items():
+            if not bool(torch.isfinite(tensors[prefix + name].to(target.dtype)).all()):
+                raise ConfigError(f"{where}: tensor '{prefix}{name}' holds values that are no finite numbers")
     with torch.no_grad():
         for name, target in state.items():
             target.copy_(tensors[prefix + name])
+
+
+def _check_type(given: torch.Tensor, target: torch.Tensor, what: str) -> None:
+    """Raise `ConfigError` for a tensor that can't become one of a network's by a cast."""
+    kind = str(given.dtype).removeprefix("torch.")
+    if given.layout != torch.strided or given.is_meta:
+        raise ConfigError(f"{what} is {'without values' if given.is_meta else given.layout}, weights are plain tensors")
+    if given.dtype not in (_FLOATS if target.is_floating_point() else _NUMBERS):
+        raise ConfigError(f"{what} is {kind}, weights are float16, bfloat16, float32 or float64")
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,8 @@ from sppnet.detection.features import WindowFeatures
 from sppnet.detection.svm import LinearSvms
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import probe_size
-from sppnet.networks.backbones import BackboneSpec, build_backbone, load_backbone
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.checkpoints import load_found
 from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.state_dicts import read_weights
 from sppnet.networks.weights import write_safetensors
@@ -168,7 +169,7 @@ def _weights(fields: Mapping[str, Any], path: str | None) -> bytes:
     torch.manual_seed(0)
     backbone = build_backbone(BackboneSpec.from_dict(fields))
     if path is not None:
-        load_backbone(backbone, read_weights(Path(path).read_bytes(), path), path)
+        load_found(backbone, read_weights(Path(path).read_bytes(), path), path)
     return write_safetensors(backbone.trunk.state_dict())
 
 
