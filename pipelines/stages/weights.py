@@ -21,9 +21,9 @@ from pipelines.artifacts.networks import (
     read_described_head,
 )
 from pipelines.datasets.looking import known_contents, look_of_files
-from pipelines.datasets.weight_files import SeenWeights, look_at_weights, read_weight_file
+from pipelines.datasets.weight_files import CONFIG, SeenWeights, look_at_weights, read_weight_file
 from pipelines.engine.looks import Look, Past
-from pipelines.engine.stage import FILES, RUNTIME, Phase, Stage, StageConfig
+from pipelines.engine.stage import FILES, RUNTIME, Beside, Phase, Stage, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.training.network_config import BackboneFields, LevelsField
@@ -83,7 +83,7 @@ class ImportWeightsConfig(BackboneFields):
     """
 
     stage: Literal["weights"]
-    path: Annotated[str | None, RUNTIME, FILES] = None
+    path: Annotated[str | None, RUNTIME, FILES, Beside((CONFIG,))] = None
     torchvision: Annotated[str | None, RUNTIME, Field(min_length=1)] = None
     state_dict: str | None = None
     head: HeadFields | None = None

@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from sppnet.errors import ConfigError
+from sppnet.networks.torch_files import one_line
 
+_HEADER_BYTES = 16 << 20
+"""Of a safetensors file at most: 100 times what the largest classifiers have; parsing more would take seconds."""
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _NUMBERS = (*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -28,10 +31,13 @@ def read_safetensors(data: bytes, where: str = "weights") -> dict[str, torch.Ten
     import safetensors.torch
     from safetensors import SafetensorError
 
+    _check_length(data, where)
     try:
         return dict(safetensors.torch.load(data))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes): {error}") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{where}: not a whole safetensors file ({len(data)} bytes), or damaged: {one_line(error)}"
+        ) from error
 
 
 def read_metadata(data: bytes, where: str = "weights") -> dict[str, str]:
@@ -128,15 +134,23 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
 
 
+def _check_length(data: bytes, where: str) -> int:
+    """Return the length of a safetensors file's header, bounded; raise `ConfigError` for a file that is cut."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8:
+        raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes)")
+    if length > _HEADER_BYTES:
+        raise ConfigError(f"{where}: a safetensors header of {length} bytes, at most {_HEADER_BYTES} are read")
+    return length
+
+
 def _read_header(data: bytes, where: str) -> tuple[dict[str, object], int]:
     """Return a safetensors file's header and the offset of its tensors' bytes."""
+    length = _check_length(data, where)
     try:
-        (length,) = struct.unpack_from("<Q", data)
-        if length > len(data) - 8:
-            raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes)")
         header = json.loads(data[8 : 8 + length])
-    except (struct.error, ValueError) as error:
-        raise ConfigError(f"{where}: not a safetensors file: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not a safetensors file: {one_line(error)}") from error
     if not isinstance(header, dict):
         raise ConfigError(f"{where}: not a safetensors file: its header is not a mapping")
     return header, 8 + length
