@@ -175,7 +175,10 @@ def assume_pixels(spec: BackboneSpec, file: WeightFile) -> str:
     others = [kind for kind in kinds if not _alike(kind, given)]
     asks = architecture(name).asks
     if others or asks == "all" or (asks == "torch" and file.torch_format):
-        raise ConfigError(f"{unknown}, and those of {name} are not all alike: state `preprocessing`; {_EXAMPLES}")
+        kinds_said = " or ".join(dict.fromkeys(_say(kind) for kind in (given, *others)))
+        raise ConfigError(
+            f"{unknown}, and {name}'s weights are not all alike ({kinds_said}): state `preprocessing`; {_EXAMPLES}"
+        )
     return f"{unknown}; they are taken as {name}'s: {_say(given)}. State `preprocessing` if it wants others"
 
 

@@ -7,6 +7,7 @@ format. Which of a checkpoint's tensors are a network's is told by `sppnet.netwo
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -41,6 +42,8 @@ def read_weights(data: bytes, where: str) -> Groups:
         kind = other_kind(data)
         if kind:
             raise ConfigError(f"{where}: {kind}; weights are safetensors or a state dict that torch saved")
+        if data[8:] and data[8:9] != b"{":
+            raise ConfigError(f"{where}: neither a safetensors file nor one that torch saved ({len(data)} bytes)")
         return {"": _named(read_safetensors(data, where), where)}
     found = _load(data, where)
     if not isinstance(found, Mapping):
@@ -72,7 +75,9 @@ def _load(data: bytes, where: str) -> object:
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader fails in many ways on a damaged file
-        reason = one_line(str(error).partition("\n")[0])
+        # Beside the reason, torch says how to load the file all the same: nothing that can be done here.
+        found = re.search(r"WeightsUnpickler error:\s*([^\n]+)", str(error))
+        reason = one_line(found[1] if found else str(error).partition("\n")[0])
         raise ConfigError(f"{where}: not a state dict of tensors ({len(data)} bytes), or damaged: {reason}") from error
 
 
@@ -89,7 +94,7 @@ def _groups(found: Mapping[object, object], where: str) -> dict[str, dict[str, t
             for name, value in mapping.items():
                 if isinstance(value, Mapping) and id(value) not in seen:
                     seen.add(id(value))
-                    below.append((f"{path}.{name}".lstrip("."), value))
+                    below.append((f"{path}.{one_line(name, _NAME)}".lstrip("."), value))
         level = below
     return groups
 

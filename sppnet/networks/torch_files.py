@@ -8,6 +8,9 @@ from __future__ import annotations
 import io
 import pickletools
 import zipfile
+from typing import TypeAlias
+
+import torch
 
 from sppnet.errors import ConfigError
 
@@ -22,6 +25,13 @@ _INFLATED, _INFLATED_BYTES = 8, 16 << 20
 """A compressed archive may declare so many times its size, and so many bytes, at most: weights hardly compress."""
 _PARTS = 2_000_000
 """Opcodes of a description: those of a checkpoint with 10,000 tensors are half a million."""
+_Value: TypeAlias = tuple[int, int]
+"""How deep a value is nested, and how many others it holds, each as often as it is held."""
+_ATOM: _Value = 0, 1
+_DEPTH, _SIZE = 1000, 10 * _PARTS
+"""Of a value at most: a tensor's are five deep."""
+_PLAIN = frozenset({"Size", "device", "strided", "per_tensor_affine", "per_channel_affine"})
+_FILLING = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
 _PROTOCOL = 3
 """Of pickles that torch reads without running code; it writes 2."""
 _KINDS = (
@@ -101,17 +111,61 @@ def _pickles(data: bytes, where: str) -> list[bytes | io.BytesIO]:
 
 def _foreign(pickles: list[bytes | io.BytesIO], where: str) -> list[str]:
     names: dict[str, None] = {}
-    parts = ((opcode.name, argument) for pickle in pickles for opcode, argument, _ in pickletools.genops(pickle))
-    for number, (name, argument) in enumerate(parts):
-        if number > _PARTS:
-            raise ConfigError(f"{where}: its description has more than {_PARTS} parts; {SAVE_ALONE}")
-        if name == "PROTO" and isinstance(argument, int) and argument > _PROTOCOL:
-            raise ConfigError(
-                f"{where}: saved with pickle protocol {argument}, which can't be read safely: {SAVE_ALONE}"
-            )
-        if name == "GLOBAL" and not _is_of_tensors(*str(argument).split(" ", 1)):
-            names[one_line(argument).replace(" ", ".", 1)] = None
+    number = 0
+    for pickle in pickles:
+        nesting = _Nesting()
+        for opcode, argument, _ in pickletools.genops(pickle):
+            name, number = opcode.name, number + 1
+            if number > _PARTS:
+                raise ConfigError(f"{where}: its description has more than {_PARTS} parts; {SAVE_ALONE}")
+            depth, size = nesting.after(opcode, argument)
+            if depth > _DEPTH or size > _SIZE:
+                raise ConfigError(f"{where}: its description is nested {depth} deep, of {size} values; {SAVE_ALONE}")
+            if name == "PROTO" and isinstance(argument, int) and argument > _PROTOCOL:
+                unsafe = f"saved with pickle protocol {argument}, which can't be read safely"
+                raise ConfigError(f"{where}: {unsafe}: {SAVE_ALONE}")
+            if name == "GLOBAL" and not _is_of_tensors(*str(argument).split(" ", 1)):
+                names[one_line(argument).replace(" ", ".", 1)] = None
     return list(names)
+
+
+class _Nesting:
+    """How deep and how large the values on a pickle's stack are, followed by what its opcodes take and give.
+
+    Python hashes a tuple by recursion that nothing stops, and anew at every use: as keys, a million nested ones would
+    end the process, and sixty of which each holds the one before twice would never be done.
+    """
+
+    def __init__(self) -> None:
+        self._stack: list[_Value | None] = []  # None is a mark
+        self._memo: dict[object, _Value] = {}
+
+    def after(self, opcode: pickletools.OpcodeInfo, argument: object) -> _Value:
+        """Follow one opcode and return the depth and the size of what is on top."""
+        if "GET" in opcode.name:
+            self._stack.append(self._memo.get(argument, _ATOM))
+        elif "PUT" in opcode.name:
+            self._memo[argument] = self._top()
+        else:
+            taken = self._take(len(opcode.stack_before), pickletools.markobject in opcode.stack_before)
+            holds = taken.pop() if opcode.name in _FILLING and taken else _ATOM  # what is filled with the others
+            depth = max(holds[0], *(value[0] + 1 for value in taken), 0)
+            given = depth, holds[1] + sum(value[1] for value in taken)
+            self._stack += [None if kind is pickletools.markobject else given for kind in opcode.stack_after]
+        return self._top()
+
+    def _top(self) -> _Value:
+        return (self._stack[-1] if self._stack else None) or _ATOM
+
+    def _take(self, count: int, marked: bool) -> list[_Value]:
+        """Pop what an opcode takes: so many values, or all down to the mark and, of `count` with it, those below."""
+        taken: list[_Value] = []
+        if marked:
+            while self._stack and (value := self._stack.pop()) is not None:
+                taken.append(value)
+            count -= 2  # the mark and what is above it
+        taken += [self._stack.pop() or _ATOM for _ in range(min(max(count, 0), len(self._stack)))]
+        return taken
 
 
 def _is_of_tensors(module: str, name: str = "") -> bool:
@@ -119,7 +173,7 @@ def _is_of_tensors(module: str, name: str = "") -> bool:
     if module == "collections":
         return name in ("OrderedDict", "defaultdict", "Counter")
     if module == "torch":
-        return "." not in name and not name.endswith("Tensor")
+        return name.endswith("Storage") or name in _PLAIN or isinstance(getattr(torch, name, None), torch.dtype)
     if module in ("builtins", "__builtin__"):
         return name in ("set", "complex", "dict", "int", "float")
     return module in ("torch._utils", "torch.storage", "torch.serialization", "torch._tensor", "torch.nn.parameter")

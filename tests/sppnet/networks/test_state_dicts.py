@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,14 @@ from sppnet.networks.weights import write_safetensors
 def saved(value: object, **options: bool) -> bytes:
     sink = io.BytesIO()
     torch.save(value, sink, **options)
+    return sink.getvalue()
+
+
+def torch_zip(pickle: bytes) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("x/data.pkl", pickle)
+        archive.writestr("x/version", "3")
     return sink.getvalue()
 
 
@@ -96,10 +105,12 @@ def test_code_is_never_run(tmp_path, monkeypatch) -> None:
         (saved(TENSORS, _use_new_zipfile_serialization=False)[:150], "w: not a state dict of tensors .*, or damaged"),
         (b"<!DOCTYPE html>", "w: a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "w: a Git LFS pointer"),
+        (b"\x0a\x0aCaffeNet\x12", r"w: neither a safetensors file nor one that torch saved \(11 bytes\)"),
         (b"", "w: not a whole safetensors file"),
         (saved([1, 2]), "w: not a state dict, but a list"),
         (saved({"a": [torch.ones(1)], "b": 3}), r"w: holds no tensors by name, but a \(list\), b \(int\)"),
         (saved({"a\x1b[1m": torch.ones(1)}), "w: not the name of a tensor: 'a .1m'"),
+        (torch_zip(b"\x80\x02](l."), "w: not a state dict of tensors .*, or damaged: Unsupported operand 108"),
         (saved({}), "w: holds no tensors by name, but nothing"),
     ],
 )

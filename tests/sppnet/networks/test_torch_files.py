@@ -29,6 +29,12 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return sink.getvalue()
 
 
+def twice(number: int) -> bytes:
+    """Pickle a tuple that holds the one before twice."""
+    return bytes([ord("0"), ord("("), ord("h"), number, ord("h"), number, ord("t"), ord("q"), number + 1])
+
+
+LAUGHS = b"\x80\x02})q\0" + b"".join(map(twice, range(60))) + b"K\x01s."
 TENSORS = OrderedDict(a=torch.ones(2, dtype=torch.bfloat16), b=nn.Parameter(torch.ones(2, 2)))
 
 
@@ -69,9 +75,11 @@ def test_archives_that_inflate() -> None:
         (zipped({"x/data.pkl": b"\x80\x02c"}), "w: not a state dict of tensors"),
         (saved({"a": 1}, pickle_protocol=4), "w: saved with pickle protocol 4, which can't be read safely"),
         (pickle.dumps({"a": 1}), "w: a pickle that torch did not save"),
+        (zipped({"x/data.pkl": b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s."}), "is nested 1001 deep"),
+        (zipped({"x/data.pkl": LAUGHS}), r"nested \d+ deep, of \d{8} values"),
         (zipped({"x/data.pkl": b"\x80\x02" + b"}0" * 1_100_000 + b"}."}), "more than 2000000 parts"),
     ],
-    ids=["npz", "script", "cut", "protocol", "pickle", "parts"],
+    ids=["npz", "script", "cut", "protocol", "pickle", "nested", "laughs", "parts"],
 )
 def test_archives_of_other_kinds_are_named(data: bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
