@@ -18,7 +18,6 @@ from torch import nn
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import CAFFE_128, SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, normalise_images
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
-from sppnet.networks.inference import InferenceBackbone
 from sppnet.networks.weights import load_state, read_safetensors, write_safetensors
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.sizes import Size
@@ -76,30 +75,6 @@ def test_defaults_are_filled_in() -> None:
 def test_spec_round_trips_through_json(spec: BackboneSpec) -> None:
     assert BackboneSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
     assert hash(BackboneSpec.from_dict(spec.to_dict())) == hash(spec)
-
-
-def test_a_network_that_transforms_its_input_has_the_maps_of_torchvisions() -> None:
-    from torchvision.models import googlenet
-
-    spec = BackboneSpec("torchvision:googlenet", cut="conv2", transform_input=True)
-    assert BackboneSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
-    backbone = build_backbone(spec).eval()
-    plain = build_backbone(BackboneSpec("torchvision:googlenet", cut="conv2"))
-    assert backbone.geometry == plain.geometry
-    assert backbone.trunk.state_dict().keys() == plain.trunk.state_dict().keys()
-    theirs = googlenet(weights=None, init_weights=False, transform_input=True).eval()
-    state = {name: torch.rand(value.shape) for name, value in backbone.trunk.state_dict().items()}
-    backbone.trunk.load_state_dict(state)
-    theirs.load_state_dict(state, strict=False)
-    kept: list[torch.Tensor] = []
-    theirs.conv2.register_forward_hook(lambda module, inputs, output: kept.append(output))
-    images = torch.randn(1, 3, 64, 80)
-    with torch.inference_mode():
-        theirs(images)
-        torch.testing.assert_close(backbone(images), kept[0].relu())
-        torch.testing.assert_close(InferenceBackbone(backbone)(images), kept[0].relu(), rtol=1e-4, atol=1e-4)
-    with pytest.raises(ConfigError, match=r"backbone.transform_input: torchvision:resnet18 does not"):
-        BackboneSpec("torchvision:resnet18", transform_input=True)
 
 
 @pytest.mark.parametrize(
