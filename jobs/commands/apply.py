@@ -44,7 +44,12 @@ def classify(
     out: OutOption,
     recipe: Annotated[str | None, typer.Option(help="Recipe whose trained network is used.")] = None,
     step: Annotated[str | None, typer.Option(help="Its step that makes the network, if there are several.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Weights of a backbone instead: pool5 features only.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of a backbone instead: pool5 features only; more of them by --set network.FIELD=..."
+        ),
+    ] = None,
     architecture: Annotated[str | None, typer.Option(help="The backbone that the weights are of.")] = None,
     output: Annotated[str, typer.Option(help="scores, or features of a layer: pool5, fc6, fc7.")] = "scores",
     views: Annotated[
