@@ -65,13 +65,14 @@ def seen_beside(path: str, name: str, what: str) -> SeenFile | None:
 
 
 def _split(path: str) -> tuple[str, str]:
+    """Return the folder or prefix that a file lies in, absolute, and its name in there."""
     folder, _, name = (path if "://" in path else str(Path(path).expanduser().absolute())).rpartition("/")
-    return folder, name
+    return folder or "/", name
 
 
 def _seen(folder: str, name: str, what: str) -> SeenFile | None:
-    place = f"{folder}/{name}"
-    entries = (entry for entry in open_store(folder or "/").list(name) if entry.name == name)
+    place = f"{folder.rstrip('/')}/{name}"
+    entries = (entry for entry in open_store(folder).list(name) if entry.name == name)
     return next((SeenFile(place, entry.stamp, partial(read_outside, place, what)) for entry in entries), None)
 
 
