@@ -7,6 +7,7 @@ trained here or imported with one; a `head` has no backbone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -157,7 +158,7 @@ def read_described_head(data: bytes, where: str) -> tuple[TrainedHead, tuple[int
         contents = _Contents(data, where, read_metadata(data, where))
     except ConfigError:  # no safetensors file
         return None
-    return (contents.head(), contents.sizes()) if "head" in contents.metadata else None
+    return (contents.head(), contents.sizes()) if contents.is_ours and "head" in contents.metadata else None
 
 
 def read_described_backbone(data: bytes, where: str) -> BackboneSpec | None:
@@ -174,7 +175,7 @@ def read_described_backbone(data: bytes, where: str) -> BackboneSpec | None:
         contents = _Contents(data, where, read_metadata(data, where))
     except ConfigError:  # no safetensors file
         return None
-    return contents.spec() if "backbone" in contents.metadata else None
+    return contents.spec() if contents.is_ours else None
 
 
 def has_head(network: Artifact) -> bool:
@@ -223,6 +224,15 @@ class _Contents:
     @cached_property
     def tensors(self) -> Mapping[str, torch.Tensor]:
         return read_safetensors(self.data, self.where)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the description is this module's: others may use its words."""
+        try:
+            found = json.loads(self.metadata.get("backbone", ""))
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(found, dict) and "architecture" in found
 
     def value(self, name: str, kind: type[T], default: T | None = None) -> T:
         """Read one value of the metadata; raise `ArtifactError` without it, unless there is a default."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from pipelines.artifacts.networks import read_described_backbone
@@ -44,14 +45,14 @@ def look_at_weights(path: str, contents: Contents) -> SeenWeights:
         ConfigError: The file is not there, or what is beside it is not what timm writes.
         ArtifactError: It describes a network of another version.
     """
-    (summary,) = contents.of([seen_outside(path, WHAT)], _summary, _KIND)
+    (summary,) = contents.of([seen_outside(path, WHAT)], partial(_summary, path=path), _KIND)
     return _seen(path, cast("Mapping[str, Any]", summary), contents)
 
 
 def read_weight_file(path: str) -> tuple[bytes, SeenWeights]:
     """Read a file of weights, and what `look_at_weights` tells of it; raises like that."""
     data = read_outside(path, WHAT)
-    return data, _seen(path, _summary(data), Contents())
+    return data, _seen(path, _summary(data, path), Contents())
 
 
 def _seen(path: str, summary: Mapping[str, Any], contents: Contents) -> SeenWeights:
@@ -60,9 +61,9 @@ def _seen(path: str, summary: Mapping[str, Any], contents: Contents) -> SeenWeig
     return SeenWeights(WeightFile(path, summary["sha256"], summary["torch"], described), network)
 
 
-def _summary(data: bytes) -> dict[str, JSON]:
+def _summary(data: bytes, path: str) -> dict[str, JSON]:
     from_torch = is_torch_file(data)
-    network = None if from_torch else read_described_backbone(data, WHAT)
+    network = None if from_torch else read_described_backbone(data, path)
     return {
         "sha256": content_digest(data),
         "torch": from_torch,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.artifacts.networks import encode_backbone
+from pipelines.artifacts.networks import encode_backbone, read_described_head
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.weight_files import look_at_weights, read_weight_file
-from sppnet.errors import ConfigError
+from sppnet.errors import ArtifactError, ConfigError
 from sppnet.images.network_input import CAFFE_128, Preprocessing
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.published_pixels import PublishedPixels
@@ -70,3 +70,14 @@ def test_a_config_of_something_else(tmp_path: Path) -> None:
     for text in ("[1]", json.dumps({"mean": HALF["mean"], "std": HALF["std"], "x": "y" * 2_000_000}), '{"name": 1}'):
         (tmp_path / "config.json").write_text(text)
         assert look_at_weights(str(path), Contents()).file.described is None
+
+
+def test_words_of_ours_in_another_description(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    for word in ("resnet50", "{", "[1]", '{"name": "resnet50"}', "[" * 100_000):
+        path.write_bytes(write_safetensors({"a": torch.ones(1)}, {"backbone": word, "head": word}))
+        assert look_at_weights(str(path), Contents()).network is None
+        assert read_described_head(path.read_bytes(), "w") is None
+    path.write_bytes(write_safetensors({"a": torch.ones(1)}, {"backbone": '{"architecture": "zf6"}'}))
+    with pytest.raises(ArtifactError, match=r"w.safetensors: not this version's network \(backbone.*unknown 'zf6'"):
+        look_at_weights(str(path), Contents())
