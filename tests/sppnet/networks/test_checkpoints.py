@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from sppnet.errors import ConfigError
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.networks.checkpoints import Loaded, load_found
 from sppnet.networks.state_dicts import read_weights
+from sppnet.networks.weights import write_safetensors
 
 State = Mapping[str, torch.Tensor]
 RESNET = BackboneSpec("torchvision:resnet18", cut="layer1")
@@ -146,3 +148,27 @@ def test_another_network_is_told_by_what_it_holds() -> None:
     partly = {name: value for name, value in build_backbone(SMALL).trunk.state_dict().items() if "5" not in name}
     with pytest.raises(ConfigError, match=r"w \(behind 'state_dict.net'\): tensor 'conv5.weight' .* is missing"):
         load(SMALL, {"state_dict": behind("net.", partly)})
+
+
+@pytest.mark.parametrize("form", ["zip", "older", "safetensors"])
+def test_damaged_files_load_or_are_told_in_one_line(form: str) -> None:
+    """Mutated bytes, most of them where names and sizes are described."""
+    backbone = build_backbone(SMALL)
+    state, sink = backbone.trunk.state_dict(), io.BytesIO()
+    torch.save({"model": state}, sink, _use_new_zipfile_serialization=form == "zip")
+    whole = write_safetensors(state) if form == "safetensors" else sink.getvalue()
+    random, told = np.random.default_rng(7), list[str]()
+    for number in range(150):
+        data = np.frombuffer(whole, np.uint8).copy()
+        described = 2000 if number % 2 else len(data)
+        places = (
+            random.integers(len(data) - described, len(data)) if number % 4 == 1 else random.integers(0, described, 3)
+        )
+        data[places] = random.integers(0, 256, np.shape(places))
+        cut = int(random.integers(1, len(data))) if number % 5 == 0 else len(data)
+        try:
+            load_found(backbone, read_weights(data[:cut].tobytes(), "w"), "w")
+        except ConfigError as error:
+            told.append(str(error))
+    assert len(told) >= 50
+    assert all(line.isprintable() and line.startswith("w") for line in told)
