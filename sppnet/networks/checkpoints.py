@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
@@ -27,6 +28,8 @@ _BATCHES = "num_batches_tracked"
 _DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 """DenseNet's published names, from when a module's name could have a dot."""
 _TOP = "."
+_Place: TypeAlias = tuple[str, str]
+"""A group's path, and what stands before the network's names in there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,10 @@ def load_found(
     state = backbone.trunk.state_dict()
     shapes = {name: value.shape for name, value in state.items() if not name.endswith(_BATCHES)}
     named = {path: _own_names(tensors) for path, tensors in groups.items()}
-    path, prefix = _find(named, shapes, where, choice)
+    path, prefix, others = _find(named, shapes, where, choice)
     root = prefix.removesuffix(inner)
-    outer = {name.removeprefix(root): value for name, value in named[path].items() if name.startswith(root)}
+    group = {name: value for name, value in named[path].items() if not name.startswith(others)}
+    outer = {name.removeprefix(root): value for name, value in group.items() if name.startswith(root)}
     beside = {name: value for name, value in outer.items() if is_beside(name)}
     inside = prefix.removeprefix(root)
     mine = {
@@ -98,23 +102,33 @@ def _own_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-def _find(named: Groups, shapes: Mapping[str, torch.Size], where: str, choice: str | None) -> tuple[str, str]:
-    """Return in which group, and behind which prefix, the network's tensors are."""
-    counts: Counter[tuple[str, str]] = Counter()
+def _find(
+    named: Groups, shapes: Mapping[str, torch.Size], where: str, choice: str | None
+) -> tuple[str, str, tuple[str, ...]]:
+    """Return in which group and behind which prefix the network's tensors are, and further prefixes of others'."""
+    counts: Counter[_Place] = Counter()
     for path, tensors in named.items():
         for name in tensors:
             parts = name.split(".")
             for start in range(len(parts)):
                 if ".".join(parts[start:]) in shapes:
                     counts[path, "".join(f"{part}." for part in parts[:start])] += 1
+    whole = [place for place, count in counts.items() if count == len(shapes)]
+    path, prefix = _choose(named, shapes, where, counts, choice)
+    inner = [other for there, other in whole if there == path and other.startswith(prefix) and other != prefix]
+    return path, prefix, tuple(inner)
+
+
+def _choose(
+    named: Groups, shapes: Mapping[str, torch.Size], where: str, counts: Counter[_Place], choice: str | None
+) -> _Place:
+    """Return the place that has all of the network's tensors, or the one that has most, for the message."""
     if choice is not None:
-        found = [place for place in counts if _label(*place) == choice]
-        if not found:
-            known = ", ".join(repr(_label(*place)) for place, _ in counts.most_common(5))
-            raise ConfigError(
-                f"state_dict: {where} has no tensors of the network behind {choice!r}, but: {known or 'none'}"
-            )
-        return found[0]
+        known = ", ".join(repr(_label(*place)) for place, _ in counts.most_common(5)) or "none"
+        chosen = {place: count for place, count in counts.items() if f"{_label(*place)}.".startswith(f"{choice}.")}
+        if not chosen:
+            raise ConfigError(f"state_dict: {where} has no tensors of the network behind {choice!r}, but: {known}")
+        counts = Counter(chosen)
     whole = [place for place, count in counts.items() if count == len(shapes)]
     if len(whole) > 1:  # of another width, say
         whole = [place for place in whole if _fits(named, place, shapes)] or whole
@@ -129,7 +143,7 @@ def _find(named: Groups, shapes: Mapping[str, torch.Size], where: str, choice: s
     return max(named, key=lambda path: len(named[path])), ""
 
 
-def _fits(named: Groups, place: tuple[str, str], shapes: Mapping[str, torch.Size]) -> bool:
+def _fits(named: Groups, place: _Place, shapes: Mapping[str, torch.Size]) -> bool:
     path, prefix = place
     return all(named[path][prefix + name].shape == shape for name, shape in shapes.items())
 

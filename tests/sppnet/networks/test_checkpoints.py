@@ -90,9 +90,16 @@ def test_several_networks_are_named_and_one_is_chosen() -> None:
         ConfigError, match=r"state_dict: w has no tensors .* behind 'ema', but: '(model|model_ema)', 'm"
     ):
         load(RESNET, both, choice="ema")
+    deeper = {"student": behind("backbone.", mine), "teacher": {"inner": behind("backbone.", other)}}
+    assert equal(load(RESNET, deeper, choice="teacher")[0], other)
+    assert equal(load(RESNET, deeper, choice="student.backbone")[0], mine)
+    with pytest.raises(ConfigError, match=r"state_dict: w has no tensors .* behind 'teach', but: 'student.backbone', "):
+        load(RESNET, deeper, choice="teach")
     top = {**mine, **behind("encoder_k.", other)}
     with pytest.raises(ConfigError, match=r"behind '.', 'encoder_k'"):
         load(RESNET, top)
+    assert equal(load(RESNET, top, choice="encoder_k")[0], other)
+    assert equal(load(RESNET, top, choice=".")[0], mine)
     wider = build_backbone(BackboneSpec("zf5", width=1 / 16)).trunk.state_dict()
     small = build_backbone(SMALL).trunk.state_dict()
     assert equal(load(SMALL, {"wide": wider, "narrow": small})[0], small)
@@ -135,6 +142,7 @@ def test_a_head_beside_the_backbone_comes_along() -> None:
         ({"conv1.bias": torch.zeros(1).expand(10**9, 10**9)}, r"has shape \[1000000000, 1000000000\]"),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 def test_the_first_wrong_tensor_is_named(change: dict[str, torch.Tensor | None], message: str) -> None:
     state = {**build_backbone(SMALL).trunk.state_dict(), **change}
     with pytest.raises(ConfigError, match=message) as caught:
