@@ -31,7 +31,7 @@ from sppnet.errors import ConfigError
 from sppnet.networks.backbones import TORCHVISION_PREFIX, Backbone, BackboneSpec, build_backbone
 from sppnet.networks.checkpoints import load_found
 from sppnet.networks.imported_heads import PooledLayout, imported_head, is_head_tensor
-from sppnet.networks.published_pixels import assume_pixels, entry_pixels, settle_pixels
+from sppnet.networks.published_pixels import assume_pixels, doubt_pixels, entry_pixels, settle_pixels
 from sppnet.networks.state_dicts import Groups, read_weights
 from sppnet.networks.torchvision_models import download_weights, published_weights
 from sppnet.pooling.pyramid import Pyramid
@@ -135,8 +135,7 @@ class ImportWeights(Stage[ImportWeightsConfig]):
         contents = known_contents(past)
         seen = look_at_weights(str(config.source()), contents)
         spec, warning = _settle(config, seen)
-        if warning:
-            logger.warning("%s", warning)
+        _warn(warning)
         digests: dict[str, Any] = {"weights": seen.file.sha256}
         if spec.preprocessing and spec.preprocessing != config.spec().preprocessing and seen.network is None:
             digests["pixels"] = spec.preprocessing.to_dict()  # another file's word may change, and these bytes not
@@ -145,12 +144,12 @@ class ImportWeights(Stage[ImportWeightsConfig]):
     @classmethod
     def check(cls, config: ImportWeightsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Raise `ConfigError` for an architecture or published weights that do not exist, or pixels that can't be."""
-        config.spec()
+        spec = config.spec()
+        if config.preprocessing is not None and spec.preprocessing is not None:
+            _warn(doubt_pixels(spec.preprocessing))
         source = config.source()
         if not isinstance(source, str):
-            _, warning = _settle_published(config, source)
-            if warning:
-                logger.warning("%s", warning)
+            _warn(_settle_published(config, source)[1])
 
     def phases(self) -> list[Phase]:
         """Return one unit."""
@@ -229,6 +228,11 @@ def _settle_published(config: ImportWeightsConfig, source: tuple[str, str]) -> t
     """Return the network that torchvision's published weights are of, with its pixels, and a warning or nothing."""
     published = entry_pixels(source[0], published_weights(*source))
     return settle_pixels(config.spec(), published, " ".join(source), stated=config.preprocessing is not None)
+
+
+def _warn(text: str) -> None:
+    if text:
+        logger.warning("%s", text)
 
 
 def _is_beside(name: str) -> bool:

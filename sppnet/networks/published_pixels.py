@@ -23,6 +23,8 @@ _EXAMPLES = (
 )
 _MODELS_OWN = ("pretrained_cfg", "default_cfg")
 """Where timm's `config.json` keeps what a model's weights want."""
+_BLUE_FIRST = (103.7, 116.6, 123.4)
+"""ImageNet's mean: torchvision's and Caffe's differ from it by less than a grey level."""
 _UNIT_RANGE = Preprocessing("rgb", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 """What torchvision's mean and deviation come to with its `InputTransform` behind them: -1..1."""
 
@@ -180,6 +182,15 @@ def assume_pixels(spec: BackboneSpec, file: WeightFile) -> str:
             f"{unknown}, and {name}'s weights are not all alike ({kinds_said}): state `preprocessing`; {_EXAMPLES}"
         )
     return f"{unknown}; they are taken as {name}'s: {_say(given)}. State `preprocessing` if it wants others"
+
+
+def doubt_pixels(pixels: Preprocessing) -> str:
+    """Return a warning about pixels whose mean is ImageNet's in the order of the other channels; empty for others."""
+    red_first = pixels.mean if pixels.channel_order == "rgb" else pixels.mean[::-1]
+    if np.abs(np.subtract(red_first, _BLUE_FIRST)).max() > 2:
+        return ""
+    order = "mean and std are in that order of channels, and ImageNet's mean is in the other"
+    return f"preprocessing: {_say(pixels)}: {order}"
 
 
 def _pixels(spec: BackboneSpec) -> Preprocessing:

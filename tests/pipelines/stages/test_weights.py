@@ -308,6 +308,15 @@ def test_published_weights_that_transform_their_input(workspace: Workspace, monk
     assert found == BackboneSpec(**name, transform_input=True)
 
 
+def test_stated_pixels_that_can_hardly_be_right_are_doubted(caplog: pytest.LogCaptureFixture) -> None:
+    swapped = {"channel_order": "bgr", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+    fields = {"architecture": "torchvision:resnet18", "torchvision": "DEFAULT", "preprocessing": swapped}
+    ImportWeights.check(ImportWeightsConfig(stage="weights", **fields), {})
+    first, second = caplog.messages
+    assert first.endswith("mean and std are in that order of channels, and ImageNet's mean is in the other")
+    assert "ResNet18_Weights.IMAGENET1K_V1 wants pixels as RGB" in second
+
+
 def test_half_precision_is_told(workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = {name: value.half() for name, value in build_backbone(SMALL).trunk.state_dict().items()}
     path = tmp_path / "half.safetensors"

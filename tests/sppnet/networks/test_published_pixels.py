@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from sppnet.networks.published_pixels import (
     PublishedPixels,
     WeightFile,
     assume_pixels,
+    doubt_pixels,
     entry_pixels,
     settle_pixels,
     timm_pixels,
@@ -131,6 +132,23 @@ def test_what_timm_says(config: dict[str, Any], expected: Preprocessing | None) 
     for wrong in ([0.5], "x", [0.5, 0.5, None], [0.5, 0.5, float("nan")]):
         with pytest.raises(ConfigError, match=r"config.json: its mean and std are not three numbers each"):
             timm_pixels({"mean": wrong, "std": [0.5] * 3}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("order", "mean", "doubted"),
+    [
+        ("rgb", (123.675, 116.28, 103.53), False),
+        ("bgr", (123.675, 116.28, 103.53), True),
+        ("bgr", (104.0, 117.0, 123.0), False),
+        ("rgb", (103.939, 116.779, 123.68), True),
+        ("rgb", (127.5, 127.5, 127.5), False),
+    ],
+)
+def test_a_mean_in_the_order_of_the_other_channels(
+    order: Literal["rgb", "bgr"], mean: tuple[float, float, float], doubted: bool
+) -> None:
+    warning = doubt_pixels(Preprocessing(order, mean))
+    assert warning.startswith(f"preprocessing: {order.upper()} minus (") if doubted else warning == ""
 
 
 def test_a_network_of_our_own() -> None:
