@@ -47,33 +47,16 @@ def seen_outside(path: str, what: str) -> SeenFile:
         ConfigError: It is not there, or can't be looked at.
     """
     folder, name = _split(path)
-    seen = _seen(folder, name, what)
-    if seen is None:
-        raise ConfigError(f"{what} {path} can't be read: there is no such file")
-    return seen
-
-
-def seen_beside(path: str, name: str, what: str) -> SeenFile | None:
-    """Look at another file of a file's folder without reading it; None if there is none of that name.
-
-    Args:
-        path: The file's; see `read_outside`.
-        name: The other file's.
-        what: For messages: what the other file is.
-    """
-    return _seen(_split(path)[0], name, what)
+    for entry in open_store(folder).list(name):
+        if entry.name == name:
+            return SeenFile(f"{folder.rstrip('/')}/{name}", entry.stamp, partial(read_outside, path, what))
+    raise ConfigError(f"{what} {path} can't be read: there is no such file")
 
 
 def _split(path: str) -> tuple[str, str]:
     """Return the folder or prefix that a file lies in, absolute, and its name in there."""
     folder, _, name = (path if "://" in path else str(Path(path).expanduser().absolute())).rpartition("/")
     return folder or "/", name
-
-
-def _seen(folder: str, name: str, what: str) -> SeenFile | None:
-    place = f"{folder.rstrip('/')}/{name}"
-    entries = (entry for entry in open_store(folder).list(name) if entry.name == name)
-    return next((SeenFile(place, entry.stamp, partial(read_outside, place, what)) for entry in entries), None)
 
 
 def find_outside(paths: Sequence[str], suffixes: tuple[str, ...], what: str) -> list[str]:
@@ -92,3 +75,16 @@ def find_outside(paths: Sequence[str], suffixes: tuple[str, ...], what: str) -> 
             raise ConfigError(f"{what} {path} is no file or folder of files with {' or '.join(suffixes)}")
         found += [f"{path.rstrip('/')}/{name}" for name in names]
     return found
+
+
+def seen_beside(path: str, name: str, what: str) -> SeenFile | None:
+    """Look at another file of a file's folder without reading it; None if there is none of that name.
+
+    Args:
+        path: The file's; see `read_outside`.
+        name: The other file's.
+        what: For messages: what the other file is.
+    """
+    folder, _ = _split(path)
+    there = any(entry.name == name for entry in open_store(folder).list(name))
+    return seen_outside(f"{folder.rstrip('/')}/{name}", what) if there else None
