@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 from pipelines.artifacts.annotations import Box, ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import JSON
 from pipelines.datasets.det_hierarchy import DetHierarchy
-from pipelines.datasets.voc import read_voc_xml
+from pipelines.datasets.voc_xml import read_voc_xml
 from pipelines.engine.fingerprint import canonical_json, content_digest
 from sppnet.errors import DataError
 
