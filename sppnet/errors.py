@@ -21,6 +21,21 @@ class ConfigError(SppError):
     exit_code: ClassVar[int] = 2
 
 
+class UnreadableError(ConfigError):
+    """A file is there, but it is none that can be read: a device, a pipe, too large, without rights.
+
+    Attributes:
+        reason: a short, stable code, which a key is set aside with: `not-a-file`, `file-too-large`, `unreadable`.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))
+
+
 class IncompleteError(SppError):
     """Some shards could not be finished; the message lists them and why."""
 

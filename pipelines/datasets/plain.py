@@ -78,7 +78,7 @@ class PlainImages:
             ArtifactError: A tar is broken.
         """
         check_split(split, self.splits)
-        digests = contents.digests(list(self._images.values()))
+        digests = contents.digests_or_none(list(self._images.values()))
         found = [Item(key, image, _NOTHING) for key, image in zip(self._images, digests, strict=True)]
         tars = self._files.tars
         for tar, samples in zip(tars, remembered_samples(tars, contents), strict=True):

@@ -8,11 +8,10 @@ from typing import Literal
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents, SeenFile
-from pipelines.datasets.folder_files import Folder, Reader, image_among, remembered
+from pipelines.datasets.folder_files import Folder, Reader, image_among, note_digest, remembered
 from pipelines.datasets.keys import check_keys, parse_categories, parse_list
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.voc_xml import read_voc_xml
-from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 
@@ -137,8 +136,7 @@ class VocFolder:
 
     def label(self, place: Place) -> str:
         """See `DataSet`."""
-        text = self._text(_note(place.key))
-        return self._label(None if text is None else content_digest(text))
+        return self._label(note_digest(self._text, _note(place.key)))
 
     def _label(self, note: str | None) -> str:
         return label_of("voc", annotation=note, first_pixel=self._first_pixel)

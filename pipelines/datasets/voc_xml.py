@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from sppnet.errors import DataError
+from sppnet.outside import parsing
 
 
 def parse_voc_xml(
@@ -32,11 +33,14 @@ def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotat
     Raises:
         DataError: `bad-annotation`.
     """
-    from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
-    try:
+    def broken(why: str) -> DataError:
+        return DataError("bad-annotation", f"{key}: {why}")
+
+    with parsing(broken):
         root: Element = fromstring(data)
+    try:
         size = _child(root, "size")
         return ImageAnnotation(
             key=key,
@@ -44,8 +48,8 @@ def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotat
             height=int(_number(size, "height")),
             objects=tuple(_parse_object(item, first_pixel) for item in root.iter("object")),
         )
-    except (ParseError, DefusedXmlException, ValueError, OverflowError) as error:
-        raise DataError("bad-annotation", f"{key}: {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise broken(str(error)) from error
 
 
 def _parse_object(item: Element, first_pixel: int) -> ObjectAnnotation:
