@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import ParamSpec, Protocol, cast
 
 from pipelines.datasets.contents import SeenFile
+from pipelines.datasets.keys import is_hidden
 from pipelines.datasets.protocol import ImageFile
 from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import ArtifactError, ConfigError, DataError, UnreadableError
@@ -125,7 +126,7 @@ class Folder:
 
     def files(self, prefix: str = "") -> dict[str, SeenFile]:
         """List every file below a folder by its path below the root; hidden files and folders are left out."""
-        listed = (item for item in self.reader.list(prefix) if not _hidden(item.name))
+        listed = (item for item in self.reader.list(prefix) if not is_hidden(item.name))
         return {item.name: SeenFile(item.name, item.stamp, partial(self._read_listed, item.name)) for item in listed}
 
     def images(self, prefix: str = "") -> dict[str, SeenFile]:
@@ -143,7 +144,3 @@ class Folder:
         if data is None:
             raise ConfigError(f"{self.where(name)} is gone since it was listed: try again when nothing writes there")
         return data
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))

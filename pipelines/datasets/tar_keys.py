@@ -6,11 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from pipelines.datasets.keys import safe_key
+from pipelines.datasets.keys import is_hidden, safe_key
 
 _TARS = re.compile(r".*\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2?|txz)", re.IGNORECASE | re.DOTALL)
 _UNREADABLE = re.compile("[\0\udc80-\udcff]")
-_MACOS = "__MACOSX"
 
 
 def is_tar(name: str) -> bool:
@@ -30,7 +29,7 @@ def member_name(name: str) -> tuple[str, str] | None:
         `__MACOSX`), and files without an extension.
     """
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if not parts or any(part == _MACOS or (part.startswith(".") and part != "..") for part in parts):
+    if not parts or is_hidden("/".join(parts)):
         return None
     stem, _, extension = parts[-1].partition(".")
     if not stem or not extension:
