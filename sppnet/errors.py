@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_LONGEST_DETAIL = 1000
+
 
 class SppError(Exception):
     """Base of all errors whose message is meant for the person at the keyboard."""
@@ -59,12 +61,14 @@ class DataError(SppError):
 
     Attributes:
         reason: a short, stable code such as `truncated`, `not-an-image`, `too-large`.
-        detail: one line for a person.
+        detail: one line for a person, cut where it is very long.
     """
 
     exit_code: ClassVar[int] = 4
 
     def __init__(self, reason: str, detail: str) -> None:
+        if len(detail) > _LONGEST_DETAIL:  # it may quote what comes from outside
+            detail = f"{detail[:_LONGEST_DETAIL]}..."
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail

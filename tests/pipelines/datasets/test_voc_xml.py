@@ -94,3 +94,34 @@ def test_reads_the_real_ilsvrc_det(shared: Path) -> None:
     # Original coordinates: 0-based, inclusive, so the last pixel is width - 1.
     path = shared / "data/ilsvrc_det/det_bbox_val2_xml/ILSVRC2012_val_00000018.xml"
     assert parse_voc_xml(path.read_bytes(), "18", first_pixel=0).objects[0].box == (145, 162, 363, 269)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'<?xml version="1.0" encoding="unicode"?>' + xml((1, 1, 2, 2)),
+        b'<?xml version="1.0" encoding="gb2312"?>' + xml((1, 1, 2, 2)),
+        b'<?xml version="1.0" encoding="rot13"?>' + xml((1, 1, 2, 2)),
+        b'<?xml version="1.0" encoding="idna"?>' + xml((1, 1, 2, 2)),
+        b"<annotation>" + b"<size>" * 200_000,
+        xml(width="1" + "0" * 400),
+        xml(width="1e300", height="-1e300"),
+        xml((1, 1, 2, 2)).replace(b"cup", b"\xff"),
+        xml((1, 1, 2, 2)).replace(b"cup", b"&#xd800;"),
+        xml((1, 1, 2, 2)).replace(b"cup", b"&#0;"),
+    ],
+)
+def test_what_can_not_be_read_is_set_aside_in_a_short_line(data: bytes) -> None:
+    with pytest.raises(DataError) as caught:
+        parse_voc_xml(data, "k")
+    assert caught.value.reason == "bad-annotation"
+    assert len(caught.value.detail) < 1010
+    assert "\n" not in caught.value.detail
+
+
+def test_other_encodings_are_read() -> None:
+    text = xml((1, 1, 2, 2)).decode().replace("cup", "café")
+    assert parse_voc_xml(b"\xef\xbb\xbf" + text.encode(), "k").objects[0].category == "café"
+    latin = f'<?xml version="1.0" encoding="ISO-8859-1"?>{text}'
+    assert parse_voc_xml(latin.encode("latin-1"), "k").objects[0].category == "café"
+    assert parse_voc_xml(text.encode("utf-16"), "k").objects[0].category == "café"
