@@ -16,7 +16,7 @@ from sppnet.errors import SppError
 
 IMAGE_BYTES = 512 << 20
 """Most bytes of an image file: 64 million pixels are 384 MB as bare 16-bit RGB."""
-NOTE_BYTES = 16 << 20
+NOTE_BYTES = 8 << 20
 """Most bytes of what is said of one image: an annotation file, a sample's JSON or label."""
 FILE_BYTES = 8 << 30
 """Most bytes of a file that is of many images, and is read whole: a tar, a table, a list, weights."""

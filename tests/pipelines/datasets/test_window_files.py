@@ -129,6 +129,7 @@ def test_an_image_may_come_once(tmp_path: Path) -> None:
         ("x.json", b"{", "not JSON"),
         ("x.json", b"[1]", "expected a mapping"),
         ("x.json", b"\xff\xfe\x00", "not JSON"),
+        ("x.json", b'{"a":' * 100_000, "not JSON .nested too deep"),
         ("x.parquet", b"PAR1", "not a Parquet file"),
         ("folder", None, "is no file or folder of files with .mat or .json or .parquet"),
     ],

@@ -1,4 +1,4 @@
-"""ingest and what follows it, where whole shards of the inputs can't be used: they are set aside, the others go on."""
+"""ingest of inputs as people have them: shards that are none, pipes and devices, pictures replaced in place."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from jobs.run.history import folder_of
@@ -15,7 +16,9 @@ from jobs.run.status import status_table
 from jobs.run.summary import read_summary
 from pipelines.engine.ledger import shards_missing
 from pipelines.executors.local import LocalExecutor
+from pipelines.shards.reading import read_images
 from sppnet.errors import IncompleteError, TooManyQuarantinedError
+from sppnet.images.decoding import decode_image
 from tests.support.chain import Chain
 from tests.support.made_tars import jpeg, write_tar
 
@@ -109,3 +112,59 @@ def test_a_pipe_or_a_device_is_refused_before_it_is_read(tars: Path) -> None:
     assert summary.done == 1
     aside = ingest(tars, dataset(tars, "[04].tar"), max_quarantined=1).run()["images"].shards_aside
     assert [(entry.key, entry.reason) for entry in aside] == [("4%2Etar", "shard-unreadable")]
+
+
+def test_a_tar_that_is_replaced_is_read_anew_by_the_same_process(tmp_path: Path) -> None:
+    """What a process remembers of the tars that it read last is of the shards that they were then."""
+    folder = tmp_path / "tars"
+    for grey in (10, 20, 30):
+        write_tar(folder / "0.tar", ("a.jpg", jpeg(grey)))
+        chain = ingest(folder, dataset(folder), by_reference=True)
+        chain.run()
+        records, _ = read_images(chain.artifact("images"), chain.shards()[0])
+        assert [record.data for record in records] == [jpeg(grey)]
+
+
+def bmp(grey: int) -> bytes:
+    """What a camera writes that gives every picture the same size."""
+    sink = io.BytesIO()
+    Image.new("RGB", (40, 30), (grey, grey, grey)).save(sink, "BMP")
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+@pytest.mark.parametrize("how", ["written over", "moved into its place"])
+def test_a_picture_replaced_by_one_of_equal_size_and_time_is_noticed(
+    tmp_path: Path, how: str, by_reference: bool
+) -> None:
+    """The file system tells by the time of the file's own record, which nobody can set."""
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    first, second = folder / "cam0.bmp", folder / "cam1.bmp"
+    for path in (first, second):
+        path.write_bytes(bmp(90))
+    times = (first.stat().st_atime_ns, first.stat().st_mtime_ns)
+
+    def shown() -> dict[str, int]:
+        chain = ingest(folder, {"kind": "images", "root": str(folder)}, by_reference=by_reference)
+        chain.run()
+        records, _ = read_images(chain.artifact("images"), chain.shards()[0])
+        return {record.key: int(decode_image(record.data)[0, 0, 0]) for record in records}
+
+    assert shown() == {"cam0": 90, "cam1": 90}
+    wait_for_other_times(first)
+    if how == "written over":
+        first.write_bytes(bmp(20))
+    else:
+        (tmp_path / "new.bmp").write_bytes(bmp(20))
+        (tmp_path / "new.bmp").rename(first)
+    os.utime(first, ns=times)
+    assert (first.stat().st_size, first.stat().st_mtime_ns) == (second.stat().st_size, times[1])
+    assert shown() == {"cam0": 20, "cam1": 90}
+
+
+def wait_for_other_times(path: Path) -> None:
+    """Wait until a file that is written now has another time than this one: clocks of file systems are coarse."""
+    probe = path.parent.parent / "probe"
+    while not probe.exists() or probe.stat().st_ctime_ns <= path.stat().st_ctime_ns:
+        probe.write_bytes(b"")
