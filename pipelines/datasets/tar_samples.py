@@ -116,7 +116,7 @@ def understand(members: Members) -> tuple[dict[str, JSON], list[str]]:
         annotation = own_json("", members)
         if annotation is not None:
             named = dict.fromkeys(thing.category for thing in annotation.objects)
-            return {"annotation": content_digest(_bytes_of(members, "json"))}, list(named)
+            return {"annotation": content_digest(_note_of(members, "json") or b"")}, list(named)
         label = class_of("", members)
         return {"class": label}, [] if label is None else [str(label)]
     except DataError:  # which `Tars.annotation` will tell
@@ -126,13 +126,14 @@ def understand(members: Members) -> tuple[dict[str, JSON], list[str]]:
 
 def own_json(key: str, members: Members) -> ImageAnnotation | None:
     """Return the sample's annotation, if it has one of ours; raise `DataError("bad-annotation")` for a broken one."""
-    if "json" not in members:
+    note = _note_of(members, "json")
+    if note is None:
         return None
 
     def broken(why: str) -> DataError:
         return DataError("bad-annotation", f"{key}: {why}")
 
-    body = parse_json(_bytes_of(members, "json"), broken)
+    body = parse_json(note, broken)
     if not isinstance(body, dict) or "objects" not in body:
         return None
     try:
@@ -143,9 +144,22 @@ def own_json(key: str, members: Members) -> ImageAnnotation | None:
 
 def class_of(key: str, members: Members) -> int | str | None:
     """Return the number or name of the sample's class; raise `DataError("bad-annotation")` for one that is neither."""
-    if "cls" in members:
+    number = _note_of(members, "cls")
+    if number is not None:
         try:
-            return int(_bytes_of(members, "cls"))
+            return int(number)
         except ValueError as error:
             raise DataError("bad-annotation", f"{key}: .cls is not a number: {error}") from None
-    return _bytes_of(members, "txt").decode("utf-8", "replace").strip() or None if "txt" in members else None
+    return (_note_of(members, "txt") or b"").decode("utf-8", "replace").strip() or None
+
+
+def _note_of(members: Members, extension: str) -> bytes | None:
+    """Return the bytes of what is said of a sample; of the image `left.jpg` that is `left.cls` where there is no `cls`.
+
+    Raises:
+        DataError: The member can't be used.
+    """
+    images = images_of(members)
+    beside = [f"{images[0].rpartition('.')[0]}.{extension}"] if len(images) == 1 else []
+    found = next((name for name in (extension, *beside) if name in members), None)
+    return None if found is None else _bytes_of(members, found)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import webdataset as wds
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
@@ -262,3 +264,30 @@ def test_annotations_of_sppnets_own_come_back_as_they_are(tmp_path: Path) -> Non
     records, reasons = read_all(opened(tmp_path, splits={"train": "in.tar"}), "train")
     assert reasons == {}
     assert [(record.extension, record.annotation) for record in records] == [("jpg", note) for note in notes]
+
+
+@pytest.mark.parametrize("pattern", ["s-%06d.tar", "s-%06d.tar.gz", "s-%06d.tgz"])
+def test_what_webdatasets_writer_makes(tmp_path: Path, pattern: str) -> None:
+    """Pixels, bytes, numbers, words and JSON; keys with folders; several shards; extensions with a name before them."""
+    grey = np.full((30, 40, 3), 90, np.uint8)
+    members: list[dict[str, object]] = [
+        {"__key__": "n01/a", "jpg": image(1), "cls": 1, "json": {"url": "x"}, "__url__": "left out"},
+        {"__key__": "n01/b", "png": grey, "txt": "dog", "pyd": [1], "pth": None, "npy": grey},
+        {"__key__": "c", "left.jpg": image(2), "left.cls": 0, "cls": 0},
+        {"__key__": "d.e", "JPG": image(3), "CLS": b"0"},
+        {"__key__": "f", "jpg": image(4), "seg.png": image(9), "cls": 0},
+        {"__key__": "g", "left.jpg": image(5), "right.jpg": image(6), "cls": 0},
+    ]
+    with wds.ShardWriter(str(tmp_path / pattern), maxcount=4, verbose=0) as writer:
+        for number, member in enumerate(members):
+            known = {name: value for name, value in member.items() if name not in ("pyd", "pth", "__url__")}
+            writer.write({**known, "__key__": f"{number}-{member['__key__']}"})
+    data = opened(tmp_path, splits={"train": "*"}, categories=["cat", "dog"])
+    records, reasons = read_all(data, "train")
+    assert {record.key: record.annotation.objects[0].category for record in records} == {
+        **{"0-n01/a": "dog", "1-n01/b": "dog", "2-c": "cat", "3-d": "cat", "4-f": "cat"}
+    }
+    assert [record.extension for record in records] == ["jpg", "png", "jpg", "jpg", "jpg"]
+    assert [record.data for record in records if record.extension == "jpg"] == [*map(image, (1, 2, 3, 4))]
+    assert reasons == {"5-g": "several-images"}
+    check_items(lambda: opened(tmp_path, splits={"train": "*"}))
