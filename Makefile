@@ -36,7 +36,7 @@ heavy: setup  ## the tests that start servers and clusters or take long: in HEAV
 
 FUZZ ?= 2000
 fuzz: setup  ## FUZZ generated inputs of all kinds through ingest and score; SPPNET_FUZZ_SEED chooses others
-	SPPNET_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/jobs/apply/test_fuzz_inputs.py
+	SPPNET_FUZZ=$(FUZZ) .venv/bin/python -m pytest --timeout 0 tests/jobs/apply/test_fuzz_inputs.py
 
 lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff format --check .
