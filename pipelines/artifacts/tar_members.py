@@ -155,17 +155,19 @@ def _inflated(data: bytes, failure: Failure) -> bytes:
 
 def _inflated_by(data: bytes, magic: bytes, make: Callable[[], Any], failure: Failure) -> bytes:
     view, most = memoryview(data), most_inflated(len(data))
-    parts: list[bytes] = []
-    size = place = 0
-    stream = make()
+    found = io.BytesIO()
+    place, stream = 0, make()
     while place < len(view):
-        chunk = view[place : place + _CHUNK]
-        with parsing(failure):
-            parts.append(stream.decompress(chunk, most - size + 1))
-        size += len(parts[-1])
-        if size > most:
-            raise failure(f"its {len(data)} bytes inflate to more than {most}")
+        chunk: bytes | memoryview = view[place : place + _CHUNK]
         place += len(chunk)
+        while True:
+            with parsing(failure):
+                found.write(stream.decompress(chunk, _CHUNK))
+            if found.tell() > most:
+                raise failure(f"its {len(data)} bytes inflate to more than {most}")
+            chunk = getattr(stream, "unconsumed_tail", b"")  # zlib gives it back, the others keep it
+            if stream.eof or not (chunk or not getattr(stream, "needs_input", True)):
+                break
         if stream.eof:
             place -= len(stream.unused_data)
             if view[place : place + len(magic)] != magic:  # the end, or trailing bytes
@@ -173,7 +175,7 @@ def _inflated_by(data: bytes, magic: bytes, make: Callable[[], Any], failure: Fa
             stream = make()
     if not stream.eof:
         raise failure(f"it is cut short: its compressed {len(data)} bytes have no end")
-    return b"".join(parts)
+    return found.getvalue()
 
 
 def _normal(name: str) -> str:

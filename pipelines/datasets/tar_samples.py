@@ -32,10 +32,16 @@ def read_samples(tar: bytes, where: str) -> dict[str, dict[str, bytes | DataErro
     Raises:
         DataError: `shard-broken`, `shard-empty`: it holds no samples.
     """
+
+    def broken(why: str) -> DataError:
+        return DataError(BROKEN_SHARD, f"{where}: not a tar that can be read ({why})")
+
     if not tar:
         raise DataError(EMPTY_SHARD, f"{where}: has no bytes")
     samples: dict[str, dict[str, bytes | DataError]] = {}
-    for name, data in tar_members(tar, lambda why: DataError(BROKEN_SHARD, f"{where}: {why}")):
+    for name, data in tar_members(
+        tar, lambda why: DataError(BROKEN_SHARD, f"{where}: not a tar that can be read ({why})")
+    ):
         named = member_name(name)
         if named is None:
             continue
