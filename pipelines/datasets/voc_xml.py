@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree.ElementTree import Element
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from sppnet.errors import DataError
 from sppnet.outside import parsing
+
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["'][^>]{0,200}?\?>""")
+_EAST_ASIAN = frozenset({"gb2312", "gbk", "gb18030", "big5", "big5-hkscs", "euc-jp", "euc-kr", "shift-jis", "cp949"})
 
 
 def parse_voc_xml(
@@ -39,7 +43,7 @@ def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotat
         return DataError("bad-annotation", f"{key}: {why}")
 
     with parsing(broken):
-        root: Element = fromstring(data)
+        root: Element = fromstring(_decoded(data))
     try:
         size = _child(root, "size")
         return ImageAnnotation(
@@ -50,6 +54,17 @@ def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotat
         )
     except (ValueError, OverflowError) as error:
         raise broken(str(error)) from error
+
+
+def _decoded(data: bytes) -> bytes | str:
+    """Return a file as text if its encoding is one that the parser doesn't know, else as it is.
+
+    Raises:
+        UnicodeDecodeError: Its bytes are of another encoding.
+    """
+    declared = _DECLARED.match(data)
+    name = declared[1].decode().lower().replace("_", "-") if declared else ""
+    return data[declared.end() :].decode(name) if declared and name in _EAST_ASIAN else data
 
 
 def _parse_object(item: Element, first_pixel: int) -> ObjectAnnotation:

@@ -100,7 +100,7 @@ def test_reads_the_real_ilsvrc_det(shared: Path) -> None:
     "data",
     [
         b'<?xml version="1.0" encoding="unicode"?>' + xml((1, 1, 2, 2)),
-        b'<?xml version="1.0" encoding="gb2312"?>' + xml((1, 1, 2, 2)),
+        b'<?xml version="1.0" encoding="gb2312"?>' + xml((1, 1, 2, 2)).replace(b"cup", b"\xff\xff"),
         b'<?xml version="1.0" encoding="rot13"?>' + xml((1, 1, 2, 2)),
         b'<?xml version="1.0" encoding="idna"?>' + xml((1, 1, 2, 2)),
         b"<annotation>" + b"<size>" * 200_000,
@@ -125,3 +125,6 @@ def test_other_encodings_are_read() -> None:
     latin = f'<?xml version="1.0" encoding="ISO-8859-1"?>{text}'
     assert parse_voc_xml(latin.encode("latin-1"), "k").objects[0].category == "café"
     assert parse_voc_xml(text.encode("utf-16"), "k").objects[0].category == "café"
+    for name in ("gb2312", "GBK", "Big5", "EUC-JP", "Shift_JIS"):
+        east = f'<?xml version="1.0" encoding="{name}"?>\n{text.replace("café", "中")}'
+        assert parse_voc_xml(east.encode(name), "k").objects[0].category == "中"
