@@ -89,10 +89,11 @@ def classify(
         run = classify_run(request, workspace)
         files = ScoreFiles(run, out, merge=merge)
         with files.shards as shards:
-            make_missing(run.engine, maker, make_console(), shards)
+            made = make_missing(run.engine, maker, make_console(), shards)
             result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
+        made.check()
 
 
 def score(
@@ -137,10 +138,11 @@ def score(
         run = score_run(request, workspace)
         files = DetectionFiles(run, options, out, merge=merge)
         with files.shards as shards:
-            make_missing(run.engine, maker, make_console(), shards)
+            made = make_missing(run.engine, maker, make_console(), shards)
             result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(
             f"{found['detections']} detections found in {found['images']} images, "
             f"{found['quarantined']} set aside: {out}"
         )
+        made.check()

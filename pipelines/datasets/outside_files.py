@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipelines.datasets.contents import SeenFile
 from pipelines.engine.store import open_store
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, UnreadableError
+from sppnet.outside import FILE_BYTES
 
 
 def read_outside(path: str, what: str) -> bytes:
@@ -19,18 +20,15 @@ def read_outside(path: str, what: str) -> bytes:
         what: For the message: the config's field, and what the file is.
 
     Raises:
-        ConfigError: It is not there, or can't be read.
+        ConfigError: It is not there, or is none that can be read: a folder, a pipe, a device, larger than `FILE_BYTES`.
     """
-    if "://" in path:
-        folder, _, name = path.rpartition("/")
-        try:
-            return open_store(folder).read(name)
-        except ArtifactError as error:
-            raise ConfigError(f"{what} {error}") from error
+    folder, name = _split(path)
     try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{what} {path} can't be read: {error.strerror}") from error
+        return open_store(folder).read(name, FILE_BYTES)
+    except ArtifactError:
+        raise ConfigError(f"{what} {path} can't be read: No such file or directory") from None
+    except UnreadableError as error:
+        raise ConfigError(f"{what} {error}") from error
 
 
 def seen_outside(path: str, what: str) -> SeenFile:

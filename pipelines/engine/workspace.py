@@ -32,6 +32,8 @@ FORMAT = 2
 _FORMAT_FILE = "workspace.json"
 _ARTIFACT = re.compile(rf"[a-z][a-z0-9-]*-[0-9a-f]{{{LENGTH}}}")
 _READERS = 16
+BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD = "shard-broken", "shard-empty", "shard-unreadable"
+"""Reasons that set a whole shard of a data set aside, by its name: which keys it would have had is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Quarantined:
     reason: str
     detail: str
     stage: str
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether it stands for a whole shard, whose name is the key."""
+        return self.reason in (BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD)
 
 
 @dataclass(frozen=True, slots=True)
