@@ -7,10 +7,12 @@ import errno
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
+from pipelines.engine.local_listing import list_files
 from pipelines.engine.store_base import Entry, Store, check_length
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
@@ -115,25 +117,12 @@ class LocalStore(Store):
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See `Store.list`."""
-        base = self._path(prefix)
-        found: list[Entry] = []
-        if base.is_file():
-            return [_entry(prefix, base.stat())]
-        seen = {base.resolve()}
-        for folder, inner, files in os.walk(base, followlinks=True):
-            inner[:] = [name for name in inner if _first_time(Path(folder, name), seen)]
-            for file in files:
-                if file.startswith(".") and file.endswith(".tmp"):
-                    continue
-                path = Path(folder) / file
-                try:
-                    stat = path.stat()
-                except FileNotFoundError:  # removed since it was seen, by gc or a losing attempt
-                    continue
-                except OSError:  # a link that leads to itself: it is listed, and whoever reads it is told
-                    stat = path.lstat()
-                found.append(_entry(path.relative_to(self.root).as_posix(), stat))
-        return sorted(found, key=lambda entry: entry.name)
+        return [entry for entry in self.survey(prefix) if not entry.trouble]
+
+    def survey(self, prefix: str = "") -> Sequence[Entry]:
+        """See `Store.survey`."""
+        self._path(prefix)
+        return list_files(self.root, prefix)
 
     def folders(self) -> tuple[str, ...]:
         """See `Store.folders`."""
@@ -161,21 +150,6 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _kind_of(mode: int) -> str:
     return "pipe" if S_ISFIFO(mode) else "socket" if S_ISSOCK(mode) else "device"
-
-
-def _first_time(folder: Path, seen: set[Path]) -> bool:
-    """Tell whether a folder has not been listed yet; links may lead back to it."""
-    if not folder.is_symlink():
-        return True
-    place = folder.resolve()
-    new = place not in seen and place not in folder.absolute().parents
-    seen.add(place)
-    return new
-
-
-def _entry(name: str, stat: os.stat_result) -> Entry:
-    # The time of the last change of the file's own record too: a copy may keep the other one.
-    return Entry(name, stat.st_size, stat.st_mtime, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}")
 
 
 def _storage_error(where: str, error: OSError) -> ConfigError:
