@@ -176,6 +176,7 @@ class DetectionFiles:
             shards' `files`, how many of them were `written` now, and the `merged` files.
         """
         from pipelines.outputs.export import export
+        from pipelines.outputs.names import FileNames
 
         account = self.shards.finish()
         merged = [
@@ -187,7 +188,7 @@ class DetectionFiles:
             "images": account.images,
             "detections": account.rows,
             "boxes": next(iter(self._plans.values())).boxes,
-            **self._folder.write_ledger(account.aside),
+            **self._folder.write_ledger(account.aside, FileNames(self._images.manifest).of),
             "files": self.shards.count,
             "written": self.shards.written,
             "merged": merged,

@@ -51,8 +51,16 @@ def stream_tables(
             writer.write_table(table)
 
 
-def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq.ParquetFile:
+def open_tables(
+    data: bytes | io.RawIOBase, schema: pa.Schema, where: str, also: pa.Field | None = None
+) -> pq.ParquetFile:
     """Open what `write_tables` gave, whole or, from a file, only those parts that are then read.
+
+    Args:
+        data: The bytes, or the open file.
+        schema: Of its tables.
+        where: What it is, for messages.
+        also: A column that may stand behind the others.
 
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.
@@ -65,7 +73,7 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
         found = file.schema_arrow
     except _DAMAGED as error:
         raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
-    if not found.equals(schema):
+    if not (found.equals(schema) or (also is not None and found.equals(schema.append(also)))):
         columns, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (found, schema))
         raise ArtifactError(f"{where}: columns are {columns}; expected {expected}")
     return file

@@ -97,14 +97,15 @@ def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]
     found: dict[str, FoundFile] = {}
     for pattern in patterns:
         many = any(mark in pattern for mark in "{*?[")
-        for name in expand_braces(pattern):
+        whole = _split(pattern, root)
+        exact = not many or whole[1] in listing(*whole)  # a file's name may look like a pattern
+        for name in [pattern] if exact else expand_braces(pattern):
             folder, file = _split(name, root)
-            stamps = listing(folder, "" if many else file)
-            # An exact name may have brackets of its own.
-            matches = [file] if file in stamps else fnmatch.filter(stamps, file)
-            if not matches:
+            stamps = listing(folder, file if exact else "")
+            found_there = [file] if file in stamps else fnmatch.filter(stamps, file)
+            if not found_there:
                 raise ConfigError(f"no file matches {folder}/{file}")
-            for match in matches:
+            for match in found_there:
                 one = FoundFile(name.removesuffix(file) + match, folder, match, stamps[match])
                 if one.uri in found:
                     raise ConfigError(f"{one.uri} is named twice")
@@ -133,3 +134,40 @@ def _split(name: str, root: str) -> tuple[str, str]:
 def _listing(folder: str, prefix: str) -> dict[str, str]:
     """List a folder's own files: their stamps by name."""
     return {entry.name: entry.stamp for entry in open_store(folder).list(prefix) if "/" not in entry.name}
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Tell whether a pattern, or the exact name that it may be, means a file or a folder that it lies in.
+
+    Args:
+        pattern: A path with `*`, `?`, `[...]` and `**`, which stands for any folders.
+        name: A file's path.
+    """
+    return name == pattern or name.startswith(f"{pattern}/") or _compiled(pattern).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Translate a pattern: `**` stands for any folders, and nothing else for a slash."""
+    parts = [".*" if part == "**" else _translated(part) for part in pattern.split("/")]
+    folders = ["(?:[^/]+/)*" if part == ".*" else f"{part}/" for part in parts[:-1]]
+    return re.compile("".join([*folders, parts[-1], "(?:/.*)?"]), re.DOTALL)
+
+
+_GLOB = re.compile(r"\*+|\?|\[(!?)(\]?[^\]]*)\]|.", re.DOTALL)
+
+
+def _translated(part: str) -> str:
+    """Translate one folder's or file's pattern."""
+    text = ""
+    for mark in _GLOB.finditer(part):
+        if mark[0].startswith("*"):
+            text += "[^/]*"
+        elif mark[0] == "?":
+            text += "[^/]"
+        elif mark[2] is not None:
+            inside = mark[2].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]").replace("^", r"\^")
+            text += f"[{'^' * bool(mark[1])}{inside}]"
+        else:
+            text += re.escape(mark[0])
+    return text

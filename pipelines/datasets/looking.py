@@ -124,7 +124,8 @@ def cut_items(items: Sequence[Item], size: int, before: Sequence[Sequence[str]] 
 def _shard(items: Sequence[Item], categories: Sequence[str]) -> Shard:
     images = name_images((item.key, item.image) for item in items)
     annotations = name_annotations(images, [item.label for item in items], categories)
-    return Shard(images, annotations, tuple(item.key for item in items), items[0].group)
+    files = tuple(item.files or () for item in items) if any(item.files is not None for item in items) else ()
+    return Shard(images, annotations, tuple(item.key for item in items), items[0].group, files)
 
 
 def known_cut(past: Past) -> Cut:

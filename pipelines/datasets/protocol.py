@@ -26,12 +26,15 @@ class Item:
             where the data set lies.
         group: Of data sets that come in shards: the shard's name, unique in the split. Items of one group follow one
             another and stay together in one shard.
+        files: The image's files as they were listed, by their paths below the root: one; none, or several of one name,
+            which can't be told apart. None of images that are no files of their own.
     """
 
     key: str
     image: str | None
     label: str
     group: str = ""
+    files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ class Place:
         split: The item's split.
         group: Its group.
         key: Its key.
+        files: Its files; None where they are not known: the image is looked for by its key then.
     """
 
     split: str
     group: str
     key: str
+    files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.tar_members import tar_members
 from pipelines.datasets.contents import JSON
-from pipelines.datasets.folder_files import is_image
+from pipelines.datasets.keys import is_image
 from pipelines.datasets.protocol import ImageFile
 from pipelines.datasets.tar_keys import is_name_of, member_name, own_key
 from pipelines.engine.fingerprint import content_digest

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Literal, cast
 
 from pipelines.artifacts.annotations import ImageAnnotation
-from pipelines.datasets.contents import Contents, SeenFile
-from pipelines.datasets.folder_files import Folder, Reader, image_among, note_digest, remembered
-from pipelines.datasets.keys import check_keys, parse_categories, parse_list
+from pipelines.datasets.contents import JSON, Contents, SeenFile
+from pipelines.datasets.folder_files import Folder, Listing, Reader, names_of, note_digest, only_one, remembered
+from pipelines.datasets.keys import checked_categories, parse_categories, path_of
+from pipelines.datasets.named_images import VOC_IMAGES, NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
+from pipelines.datasets.roots import refused
 from pipelines.datasets.voc_xml import read_voc_xml
 from pipelines.engine.store import open_store
+from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError, DataError
 
+_IMAGES, _CATEGORIES = VOC_IMAGES, "categories.txt"
+_LOOKED_AT = 64
+"""So many annotation files tell whether their categories are VOC's."""
+_SHOWN = 5
 VOC_CATEGORIES = (
     "aeroplane",
     "bicycle",
@@ -85,35 +93,47 @@ class VocFolder:
         self._folder = Folder(reader)
         self._first_pixel = first_pixel
         self._categories = categories
-        self._text = remembered(self._folder.find)
+        self._text = remembered(self._find_text)
+        self._listed = lru_cache(maxsize=None)(self._read_list)
         self.splits = tuple(splits)
 
     def items(self, split: str, contents: Contents) -> Sequence[Item]:
         """See `DataSet`: in the order of the split's list."""
-        keys = self._keys(split)
-        images = contents.digests_or_none([image_among(self._images, _image_stem(key)) for key in keys])
-        notes = contents.digests_or_none([self._notes.get(_note(key)) for key in keys])
-        rows = zip(keys, images, notes, strict=True)
-        return [Item(key, image, self._label(note)) for key, image, note in rows]
+        listed = self._listed(split)
+        contents.leave_out(_IMAGES, self._images.left_out())
+        images = contents.digests_or_none(list(map(only_one, listed.values())))
+        notes = contents.digests_or_none([_first(self._notes, key) for key in listed])
+        rows = zip(listed.items(), images, notes, strict=True)
+        return [Item(key, image, self._label(note), files=names_of(files)) for (key, files), image, note in rows]
 
     def places(self, split: str) -> Sequence[Place]:
-        """See `DataSet`."""
-        return [Place(split, "", key) for key in self._keys(split)]
+        """See `DataSet`; the images are listed."""
+        return [Place(split, "", key, names_of(files)) for key, files in self._listed(split).items()]
 
     def count(self, split: str) -> int:
-        """See `DataSet`."""
-        return len(self._keys(split))
+        """See `DataSet`; the images are listed."""
+        return len(self._listed(split))
 
     def categories(self, contents: Contents) -> tuple[str, ...]:
         """Return those of the config, or of the folder's `categories.txt`, one a line, or VOC's twenty.
 
         Raises:
-            ConfigError: The file is empty or names a category twice.
+            ConfigError: The file is empty or names a category twice; or there is none, and the first annotations name
+                no category of VOC's.
         """
         if self._categories is not None:
-            return tuple(self._categories)
-        text = self._folder.find("categories.txt")
-        return VOC_CATEGORIES if text is None else parse_categories(text, self._folder.where("categories.txt"))
+            return checked_categories(self._categories, "dataset.categories")
+        text = self._folder.find(_CATEGORIES)
+        if text is not None:
+            return parse_categories(text, self._folder.where(_CATEGORIES))
+        named = dict.fromkeys(name for names in self._first_names(contents) for name in names)
+        if named and not set(VOC_CATEGORIES) & named.keys():
+            raise ConfigError(
+                f"dataset.categories: the annotations in {self._folder.where('Annotations')} name "
+                f"{', '.join(list(named)[:_SHOWN])} and none of VOC's twenty; give the data set's own there, "
+                f"or one a line in {self._folder.where(_CATEGORIES)}"
+            )
+        return VOC_CATEGORIES
 
     def names(self) -> Mapping[str, str]:
         """Return none: VOC's categories are words."""
@@ -121,7 +141,7 @@ class VocFolder:
 
     def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
-        return self._folder.image(_image_stem(place.key), place.key)
+        return self._folder.image(f"{_IMAGES}/{path_of(place.key)}", place.key, place.files)
 
     def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
         """See `DataSet`: of its file, which says the image's size.
@@ -129,39 +149,60 @@ class VocFolder:
         Raises:
             DataError: `missing-annotation`, `bad-annotation`.
         """
-        text = self._text(_note(place.key))
+        text = self._text(place.key)
         if text is None:
-            raise DataError("missing-annotation", f"{place.key}: no {_note(place.key)}")
+            raise DataError("missing-annotation", f"{place.key}: no {_notes(place.key)[0]}")
         return read_voc_xml(text, place.key, first_pixel=self._first_pixel)
 
     def label(self, place: Place) -> str:
         """See `DataSet`."""
-        return self._label(note_digest(self._text, _note(place.key)))
+        return self._label(note_digest(self._text, place.key))
 
     def _label(self, note: str | None) -> str:
         return label_of("voc", annotation=note, first_pixel=self._first_pixel)
 
-    def _keys(self, split: str) -> list[str]:
-        """Read `ImageSets/Main/<split>.txt`; a second column, as in per-class lists, is ignored."""
+    def _find_text(self, key: str) -> bytes | None:
+        texts = (self._folder.find(name) for name in _notes(key))
+        return next((text for text in texts if text is not None), None)
+
+    def _read_list(self, split: str) -> dict[str, tuple[SeenFile, ...]]:
+        """Read `ImageSets/Main/<split>.txt`: an image a line, as `meanings` has it; marks as in per-class lists."""
         path = f"ImageSets/Main/{split}.txt"
-        keys = [columns[0] for columns in parse_list(self._folder.need(path, f"split {split!r}"))]
-        if not keys:
+        try:
+            lines = text_lines(self._folder.need(path, f"split {split!r}"), self._folder.where(path))
+        except ConfigError as error:
+            raise refused(self._folder, "voc", error) from None
+        if not lines:
             raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
-        check_keys(keys, self._folder.where(path))
-        return keys
+        return NamedImages(self._images.files, _IMAGES).listed(lines, self._folder.where(path))
+
+    def _first_names(self, contents: Contents) -> list[list[str]]:
+        """Return the categories that the first annotation files name."""
+        first = [self._notes[name] for name in sorted(self._notes)[:_LOOKED_AT] if name.lower().endswith(".xml")]
+        return cast(list[list[str]], [names or [] for names in contents.of(first, _names_of, "voc-names")])
 
     @cached_property
-    def _images(self) -> Mapping[str, SeenFile]:
-        return self._folder.images("JPEGImages")
+    def _images(self) -> Listing:
+        return self._folder.listing(_IMAGES)
 
     @cached_property
     def _notes(self) -> Mapping[str, SeenFile]:
         return self._folder.files("Annotations")
 
 
-def _image_stem(key: str) -> str:
-    return f"JPEGImages/{key}"
+def _notes(key: str) -> tuple[str, ...]:
+    """Return the paths at which the annotation of an image may be, the usual one first."""
+    stem = path_of(key)
+    forms = (stem,) if stem.isascii() else (stem, unicodedata.normalize("NFD", stem))
+    return tuple(f"Annotations/{form}.{extension}" for form in forms for extension in ("xml", "XML"))
 
 
-def _note(key: str) -> str:
-    return f"Annotations/{key}.xml"
+def _first(files: Mapping[str, SeenFile], key: str) -> SeenFile | None:
+    return next((files[name] for name in _notes(key) if name in files), None)
+
+
+def _names_of(note: bytes) -> JSON:
+    try:
+        return [*sorted({thing.category for thing in read_voc_xml(note, "").objects})]
+    except DataError:  # which ingest will tell
+        return []

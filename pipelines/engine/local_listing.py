@@ -49,32 +49,57 @@ def _walk(base: Path, root: Path) -> Iterator[Entry]:
             continue
         for item in found:
             path = Path(item.path)
-            if item.name.startswith(".") and item.name.endswith(".tmp"):
-                continue
-            try:
-                is_folder, status = item.is_dir(), item.stat()
-            except FileNotFoundError:  # a link to nothing, or removed since it was seen, by gc or a losing attempt
-                if item.is_symlink():
-                    yield _trouble(path, root, _link(path))
-                continue
-            except OSError as error:
-                loop = error.errno == errno.ELOOP
-                yield _trouble(path, root, "a link to itself" if loop else error.strerror or str(error))
-                continue
-            if not is_folder:
-                regular = stat.S_ISREG(status.st_mode)
-                yield _entry(_name(path, root), status) if regular else _trouble(path, root, "a pipe or a device")
-            elif not item.is_symlink():
-                waiting.append((path, linked))
-            elif not _leads_back(path, base):
-                place = path.resolve()
-                if linked is None:
-                    waiting.append((path, {place}))
-                elif place in linked:
-                    yield _trouble(path, root, f"a link to {place}, which is listed already", "/")
-                else:
-                    linked.add(place)
-                    waiting.append((path, linked))
+            if _is_folder(item):
+                inside = _linked(path, base, linked) if item.is_symlink() else linked
+                if isinstance(inside, str):
+                    yield _trouble(path, root, inside, "/")
+                elif inside is None or inside:
+                    waiting.append((path, inside))
+            elif not (item.name.startswith(".") and item.name.endswith(".tmp")):
+                yield from _file(path, root)
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _file(path: Path, root: Path) -> Iterator[Entry]:
+    """Yield a file, or why it is none; nothing of one that is gone since it was seen, by gc or a losing attempt."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        if path.is_symlink():
+            yield _trouble(path, root, "a link to itself" if error.errno == errno.ELOOP else _link(path))
+        elif not isinstance(error, FileNotFoundError):
+            yield _trouble(path, root, error.strerror or str(error))
+        return
+    is_regular = stat.S_ISREG(status.st_mode)
+    yield _entry(_name(path, root), status) if is_regular else _trouble(path, root, "a pipe or a device")
+
+
+def _linked(link: Path, base: Path, linked: set[Path] | None) -> set[Path] | str:
+    """Tell what to do with a linked folder.
+
+    Args:
+        link: The link.
+        base: Where the listing began.
+        linked: Of a link below a linked folder: the places that were listed there.
+
+    Returns:
+        The places that are listed below it; none if it leads back to where it lies; or why it is not listed.
+    """
+    if _leads_back(link, base):
+        return set()
+    place = link.resolve()
+    if linked is None:
+        return {place}
+    if place in linked:
+        return f"a link to {place}, which is listed already"
+    linked.add(place)
+    return linked
 
 
 def _leads_back(link: Path, base: Path) -> bool:
@@ -87,7 +112,7 @@ def _leads_back(link: Path, base: Path) -> bool:
 
 
 def _link(path: Path) -> str:
-    return f"a link to {os.readlink(path)}, which is not there"
+    return f"a link to {path.readlink()}, which is not there"
 
 
 def _name(path: Path, root: Path) -> str:

@@ -63,7 +63,9 @@ def encode_shard(detected: DetectionSet, plan: ExportPlan, commit: Commit) -> by
         ArtifactError: The shard is missing or corrupt.
     """
     table = _counting(detected.table(commit), plan)
-    return encode_coco(table, plan.numbers) if plan.options.format == "coco" else encode_detection_table(table)
+    if plan.options.format == "coco":
+        return encode_coco(table, plan.numbers)
+    return encode_detection_table(table, plan.names.of)
 
 
 def write_numbers(plan: ExportPlan, store: Store) -> tuple[str, ...]:
@@ -74,7 +76,7 @@ def write_numbers(plan: ExportPlan, store: Store) -> tuple[str, ...]:
     if not plan.options.numbered:
         return ()
     name = NUMBERS_FILE.format(format=plan.options.format, split=plan.split)
-    store.put(name, plan.numbers.to_json(plan.detector.words))
+    store.put(name, plan.numbers.to_json(plan.detector.words, plan.names.of))
     return (f"{store.uri}/{name}",)
 
 
@@ -112,7 +114,7 @@ def _write(tables: Iterator[DetectionTable], plan: ExportPlan, folder: Path) -> 
         return write_coco(tables, numbers, split, folder)
     path = folder / PARQUET_FILE.format(split=split)
     with path.open("wb") as sink:
-        write_detections(tables, sink)
+        write_detections(tables, sink, plan.names.of)
     return [path]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from pipelines.artifacts.manifest import Manifest
-from pipelines.datasets.keys import key_of, parse_list
+from pipelines.datasets.keys import key_of, path_of
+from pipelines.datasets.named_images import key_among
+from pipelines.engine.text import decode_text, text_lines
 from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ConfigError
 
@@ -29,13 +30,14 @@ class Numbers:
     images: Mapping[str, int]
     categories: Mapping[str, int]
 
-    def to_json(self, words: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    def to_json(self, words: Mapping[str, str] = MappingProxyType({}), called: Callable[[str], str] = path_of) -> bytes:
         """Encode the numbers as `parse` reads them: a COCO data set without annotations, an entry a line.
 
         Args:
             words: Words for people by category.
+            called: Returns an image's `file_name` by its key.
         """
-        images = (json.dumps({"id": number, "file_name": key}) for key, number in self.images.items())
+        images = (json.dumps({"id": number, "file_name": called(key)}) for key, number in self.images.items())
         categories = (
             json.dumps({"id": number, "name": name, **({"word": words[name]} if name in words else {})})
             for name, number in self.categories.items()
@@ -48,6 +50,12 @@ class Numbers:
     def of_image(self, key: str) -> int:
         """Return an image's number; raise `ConfigError` if it has none."""
         return _number(self.images, key, "image")
+
+    def of_keys(self, keys: Collection[str]) -> Numbers:
+        """Return numbers of images by the keys that their names mean; raise `ConfigError` if two mean one."""
+        known = frozenset(keys)
+        meant = ((key_among(path_of(name), known), number) for name, number in self.images.items())
+        return Numbers(_unique(((key, number) for key, number in meant if key in known), "numbers"), self.categories)
 
     def of_category(self, name: str) -> int:
         """Return a category's number; raise `ConfigError` if it has none."""
@@ -66,13 +74,14 @@ class Numbers:
         Raises:
             ConfigError: It is none of these, or a name or number comes twice.
         """
-        if not data.lstrip().startswith(b"{"):
-            pairs = parse_list(data)
+        text = decode_text(data, where)
+        if not text.lstrip().startswith("{"):
+            pairs = [line.rsplit(maxsplit=1) for line in text_lines(data, where)]  # a name may have blanks
             if not pairs or not all(len(pair) == 2 and pair[1].isdecimal() for pair in pairs):
                 raise ConfigError(f"{where}: neither JSON nor a list with an image and its number a line")
             return cls(_unique(((_key(name), int(number)) for name, number in pairs), where), {})
         try:
-            body = json.loads(data)
+            body = json.loads(text)
             images = [(_key(name), number) for name, number in _pairs(body.get("images", {}), "file_name")]
             categories = _pairs(body.get("categories", {}), "name")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -81,8 +90,8 @@ class Numbers:
 
 
 def _key(name: str) -> str:
-    """Return an image's key as ingest makes it, of a list's or COCO's file name."""
-    return key_of(name) if posixpath.splitext(name)[1] else name
+    """Return the key of a list's or COCO's file name below the root; `Numbers.of_keys` finds it in a data set."""
+    return key_of(name.replace("\\", "/").removeprefix("./"))
 
 
 def _pairs(given: Any, name: str) -> list[tuple[str, int]]:

@@ -10,6 +10,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detection_sets import parse_top_per_set
 from pipelines.engine.fingerprint import content_digest
 from pipelines.outputs.ids import Numbers
+from pipelines.outputs.names import FileNames
 from pipelines.outputs.text import check_voc_names
 from sppnet.errors import ConfigError
 
@@ -94,6 +95,7 @@ class ExportPlan:
         boxes: Which boxes are written.
         detector: Whose detections they are.
         numbers: Of the split's images and the detector's categories, for formats that have them.
+        names: What the split's images are called.
     """
 
     options: ExportOptions
@@ -101,6 +103,7 @@ class ExportPlan:
     boxes: Boxes
     detector: DetectorFacts
     numbers: Numbers
+    names: FileNames
 
 
 def check_format(name: str) -> Format:
@@ -139,17 +142,21 @@ def plan_export(
     parse_top_per_set(options.top_per_set, 1)
     keys = [key for unit in manifest.units(split) for key in manifest.keys(unit)]
     if options.format == "voc":
-        check_voc_names(detector.categories, keys)
+        check_voc_names(detector.categories, split)
     numbers = Numbers({}, {})
     if options.numbered:
-        given = options.numbers or Numbers({}, {})
-        places = dict(given.images) or known()
+        given = (options.numbers or Numbers({}, {})).of_keys(keys)
+        are_given = options.numbers is not None and bool(options.numbers.images)
+        places = given.images if are_given else known()
         if not places and options.format == "det" and not count:
             raise ConfigError(
                 f"the images of split {split} have no numbers; name the list that has them with --numbers"
             )
-        numbers = _numbers(given, places or {key: number for number, key in enumerate(keys, 1)}, keys, detector)
-    return ExportPlan(options, split, _boxes(options, detector), detector, numbers)
+        if not (places or are_given):
+            places = {key: number for number, key in enumerate(keys, 1)}
+        numbers = _numbers(given, places, keys, detector)
+    names = FileNames(manifest, manifest.units(split))
+    return ExportPlan(options, split, _boxes(options, detector), detector, numbers, names)
 
 
 def _boxes(options: ExportOptions, detector: DetectorFacts) -> Boxes:

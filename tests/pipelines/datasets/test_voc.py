@@ -19,6 +19,7 @@ from tests.support.voc_folder import cup_xml as xml
 class Named:
     name: str
     stamp: str
+    trouble: str = ""
 
 
 class Folder:
@@ -36,7 +37,7 @@ class Folder:
             raise ArtifactError(f"{name} does not exist")
         return (self.root / name).read_bytes()
 
-    def list(self, prefix: str = "") -> list[Named]:
+    def survey(self, prefix: str = "") -> list[Named]:
         self.lists.append(prefix)
         files = sorted(p for p in (self.root / prefix).rglob("*") if p.is_file())
         return [Named(p.relative_to(self.root).as_posix(), str(p.stat().st_mtime_ns)) for p in files]
@@ -66,7 +67,13 @@ def test_split(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [(None, "does not exist"), ("\n \n", "empty"), ("a\nb\na\n", "'a' twice"), ("x.y\n", "dots"), ("../a\n", "dots")],
+    [
+        (None, "does not exist"),
+        ("\n \n", "empty"),
+        ("a\nb\na\n", "'a' twice"),
+        ("a\na.jpg\n", "'a' twice"),
+        ("\0", "NUL"),
+    ],
 )
 def test_bad_splits_name_the_path(folder: Path, text: str | None, word: str) -> None:
     if text is not None:
@@ -107,7 +114,9 @@ def test_missing_files(folder: Path) -> None:
 
 
 def opened(folder: Path, **fields: object) -> VocFolder:
-    return VocDataset.model_validate({"root": str(folder), "splits": ["train", "cup_val"], **fields}).open()
+    return VocDataset.model_validate(
+        {"root": str(folder), "splits": ["train", "cup_val"], "categories": ["cup"], **fields}
+    ).open()
 
 
 def test_items_are_what_workers_read(folder: Path) -> None:
@@ -154,7 +163,7 @@ def test_an_object_store_gives_the_same_items(folder: Path, s3: str) -> None:
         store.put(f"voc/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
     def there() -> VocFolder:
-        return VocDataset(root=f"{s3}/voc", splits=("train", "cup_val")).open()
+        return VocDataset(root=f"{s3}/voc", splits=("train", "cup_val"), categories=("cup",)).open()
 
     assert items_of(there()) == items_of(opened(folder))
     check_items(there)
@@ -163,6 +172,9 @@ def test_an_object_store_gives_the_same_items(folder: Path, s3: str) -> None:
 
 
 def test_categories(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^dataset\.categories: the annotations in .* name cup and none of VOC's"):
+        VocFolder(Folder(folder)).categories(Contents())
+    (folder / "Annotations/b.xml").write_bytes(xml((1, 1, 2, 2)).replace(b"cup", b"cat"))
     assert VocFolder(Folder(folder)).categories(Contents()) == VOC_CATEGORIES
     assert len(set(VOC_CATEGORIES)) == 20
     (folder / "categories.txt").write_text("cup\nfish\n")
