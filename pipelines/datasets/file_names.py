@@ -133,7 +133,7 @@ def _split(name: str, root: str) -> tuple[str, str]:
 
 def _listing(folder: str, prefix: str) -> dict[str, str]:
     """List a folder's own files: their stamps by name."""
-    return {entry.name: entry.stamp for entry in open_store(folder).list(prefix) if "/" not in entry.name}
+    return {entry.name: entry.stamp for entry in open_store(folder).survey(prefix) if "/" not in entry.name}
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -14,6 +14,7 @@ from pipelines.datasets.contents import SeenFile
 from pipelines.datasets.keys import is_hidden, is_image
 from pipelines.datasets.left_out import LeftOut
 from pipelines.datasets.protocol import ImageFile
+from pipelines.datasets.tar_keys import is_tar
 from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import ArtifactError, ConfigError, DataError, UnreadableError
 from sppnet.outside import FILE_BYTES, IMAGE_BYTES, NOTE_BYTES
@@ -58,7 +59,7 @@ class Listing:
     """What a folder and those below it hold.
 
     Attributes:
-        files: By path below the root; also those that can't be read and are images by their extensions.
+        files: By path below the root; also those that can't be read and are images or tars by their extensions.
         hidden: How many files are hidden, or in hidden folders: they are not in `files`.
         closed: Why what else is there can't be read, by path: folders without the right, links to nothing.
     """
@@ -129,7 +130,7 @@ class Folder:
         """Return the file's bytes, or None if there is none.
 
         Raises:
-            DataError: It is there, but can't be read: `not-a-file`, `file-too-large`, `unreadable`.
+            DataError: It can't be read: `not-a-file`, `file-too-large`, `unreadable`, `dangling-link`.
         """
         try:
             return self._read(name)
@@ -163,7 +164,9 @@ class Folder:
             data = self.find(name)
             if data is not None:
                 return ImageFile(data, posixpath.splitext(name)[1][1:].lower())
-        raise DataError("missing-image", f"{key}: {self._why(files[0]) if files else f'no image of {stem}'}")
+        if files and _ESCAPED.search(files[0]):
+            raise DataError("unreadable", f"{key}: {files[0]}: its name is not UTF-8; rename it")
+        raise DataError("missing-image", f"{key}: {f'{files[0]} is gone' if files else f'no image of {stem}'}")
 
     def listing(self, prefix: str = "") -> Listing:
         """List every file below a folder."""
@@ -175,7 +178,7 @@ class Folder:
             trouble = item.trouble or ("its name is not UTF-8" if name != item.name else "")
             if is_hidden(name):
                 hidden += 1
-            elif trouble and not is_image(name):
+            elif trouble and not (is_image(name) or is_tar(name)):
                 closed[name] = trouble
             else:
                 files[name] = SeenFile(name, item.stamp, partial(self._read_listed, name), trouble)
@@ -196,13 +199,6 @@ class Folder:
             return self.reader.read(name, most_bytes(name))
         except (ArtifactError, FileNotFoundError):
             return None
-
-    def _why(self, name: str) -> str:
-        """Say why a file that was listed can't be read."""
-        if _ESCAPED.search(name):
-            return f"{name}: its name is not UTF-8; rename it"
-        found = (item for item in self.reader.survey(name) if item.name == name)
-        return f"{name}: {next((item.trouble for item in found if item.trouble), 'is gone')}"
 
     def _read_listed(self, name: str) -> bytes:
         data = self.find(name)

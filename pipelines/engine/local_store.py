@@ -50,12 +50,18 @@ class LocalStore(Store):
                 file.seek(start)
                 data = file.read(size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+            self._refuse_dangling(name, where)
             raise ArtifactError(f"{where} does not exist") from None
         except OSError as error:
             text = f"{where} can't be read: {error.strerror}"
             raise (UnreadableError("unreadable", text) if error.errno in _ITS_OWN else ConfigError(text)) from error
         moved("read", len(data))
         return data
+
+    def _refuse_dangling(self, name: str, where: str) -> None:
+        path = self.root / name
+        if "\0" not in name and path.is_symlink() and not path.is_dir():
+            raise UnreadableError("dangling-link", f"{where} is a link to {path.readlink()}, which is not there")
 
     def _write_aside(self, path: Path, data: bytes) -> Path:
         aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
