@@ -85,7 +85,8 @@ class ImageAnnotation:
         if (width, height) != (self.width, self.height):
             raise DataError(
                 "size-mismatch",
-                f"{self.key}: the annotation says {self.width} x {self.height}, the image is {width} x {height}",
+                f"{self.key}: the annotation says {self.width} x {self.height}, the image is {width} x {height}"
+                + turned(self.size, Size(width, height)),
             )
 
     def _checked(self, thing: ObjectAnnotation, categories: frozenset[str] | None) -> ObjectAnnotation:
@@ -143,6 +144,13 @@ class ImageAnnotation:
             index=_field(value, "index", int) if "index" in value else None,
             ignored=tuple(ignored),
         )
+
+
+def turned(said: Size, found: Size) -> str:
+    """Return a hint for messages where what was said of an image fits the picture turned by a quarter."""
+    if said != (found.height, found.width):
+        return ""
+    return ": it is of the turned picture, but pixels and boxes are those stored, without EXIF's orientation"
 
 
 def _object_from_json(value: Any) -> ObjectAnnotation:

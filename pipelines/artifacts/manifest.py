@@ -12,6 +12,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -161,6 +162,16 @@ class Manifest:
         """Return how many images a split has."""
         return sum(len(shard.keys) for shard in self.shards(split))
 
+    def check_categories(self, names: Sequence[str], where: str) -> None:
+        """Raise `ConfigError` saying `where` for the first category that comes twice or that the images don't have."""
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ConfigError(f"{where}: '{name}' comes twice")
+            if name not in self.categories:
+                near = get_close_matches(name, self.categories, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"they have: {', '.join(self.categories)}"
+                raise ConfigError(f"{where}: the images have no '{name}'; {hint}")
+
     def identity(self, split: str) -> dict[str, str]:
         """Return digests of all images and of all annotations of a split, by `images` and `annotations`."""
         shards = self.shards(split)
@@ -219,13 +230,10 @@ class Manifest:
     @classmethod
     def read(cls, store: Store, digest: str) -> Manifest:
         """Read a manifest by its digest; raises `ArtifactError` if there is none or it is corrupt."""
+        if (store.uri, digest) in _HELD:
+            return _HELD[store.uri, digest]
         name = f"{FOLDER}/{digest}.json"
-        try:
-            data = store.read(name)
-        except ArtifactError:
-            if (store.uri, digest) in _HELD:
-                return _HELD[store.uri, digest]
-            raise
+        data = store.read(name)
         try:
             body = json.loads(data)
             splits = {split: tuple(Shard.from_json(row) for row in body["splits"][split]) for split in body["order"]}

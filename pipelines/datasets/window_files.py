@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.artifacts.annotations import turned
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.matlab import read_mat
@@ -19,6 +20,7 @@ from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.outside import parse_json, parsing
 from sppnet.proposals.windows import BoxConvention, to_windows
+from sppnet.sizes import Size
 
 SUFFIXES = (".mat", ".json", ".parquet")
 OURS: BoxConvention = "xyxy-0-half-open"
@@ -50,7 +52,9 @@ class FoundBoxes:
         if self.sizes.get(key, (width, height)) != (width, height):
             wide, high = self.sizes[key]
             raise DataError(
-                "size-mismatch", f"the windows are of {wide} x {high} pixels, the image is {width} x {height}"
+                "size-mismatch",
+                f"the windows are of {wide} x {high} pixels, the image is {width} x {height}"
+                + turned(Size(wide, high), Size(width, height)),
             )
         with parsing(lambda why: DataError("bad-windows", f"boxes of different lengths, or no numbers ({why})")):
             boxes = np.asarray(self.boxes[key])

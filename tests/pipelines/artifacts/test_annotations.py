@@ -136,6 +136,11 @@ def test_sizes() -> None:
     with pytest.raises(DataError, match="100 x 80, the image is 80 x 100") as caught:
         image().check_size(80, 100)
     assert caught.value.reason == "size-mismatch"
+    assert str(caught.value).endswith(
+        "of the turned picture, but pixels and boxes are those stored, without EXIF's orientation"
+    )
+    with pytest.raises(DataError, match=r"the image is 80 x 99$"):
+        image().check_size(80, 99)
 
 
 edge = st.floats(-1, 101)
