@@ -13,7 +13,7 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.class_tables import BoxTable, ClassTable
 from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Listing, Reader, names_of, only_one
-from pipelines.datasets.keys import check_split, checked_categories, is_hidden, is_image, mixed, near, path_of
+from pipelines.datasets.keys import check_split, checked_categories, composed, is_hidden, is_image, mixed, near, path_of
 from pipelines.datasets.named_images import NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.datasets.roots import refused
@@ -147,11 +147,12 @@ class ClassFolders:
         found = {path_of(_class_of(key)) for keys in self._keys.values() for key in keys}
         if config.categories is None:
             return tuple(sorted(found))
-        for name in checked_categories(config.categories, "dataset.categories"):
+        wanted = tuple(map(composed, config.categories))
+        for name in checked_categories(wanted, "dataset.categories"):
             if name not in found:
                 where = self._folder.where("").rstrip("/")
                 raise ConfigError(f"dataset.categories: {name!r} has no images in {where}{near(name, sorted(found))}")
-        return config.categories
+        return wanted
 
     def names(self) -> Mapping[str, str]:
         """Return those of the table of classes."""
@@ -230,7 +231,8 @@ class ClassFolders:
         named = self._images(prefix)
         if not named.keys:
             where = self._folder.where(prefix).rstrip("/")
-            raise refused(self._folder, "folders", f"split {split!r} has no class folders with images: {where}")
+            hint = "" if self._config.flat else "; with class folders right below the root, set flat"
+            raise refused(self._folder, "folders", f"split {split!r} has no class folders with images: {where}{hint}")
         return {key: named.of(key) for key in named.keys}
 
     def _listed(self, lists: Mapping[str, str]) -> dict[str, dict[str, _Files]]:
@@ -288,7 +290,7 @@ class ClassFolders:
         return {name for name in names if self._wanted(name) and not is_hidden(name)}
 
     def _wanted(self, name: str) -> bool:
-        return _class_of(name) not in self._config.skip
+        return composed(_class_of(name)) not in map(composed, self._config.skip)
 
     def _list(self, prefix: str) -> Listing:
         return self._folder.listing(prefix.rstrip("/"))

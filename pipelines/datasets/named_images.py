@@ -86,7 +86,9 @@ class NamedImages:
             for key in (safe_key(path), key_of(path)):
                 if key in self._by_key:
                     return key, self._by_key[key]
-        return key_of(likely_path(name, folder)), ()
+        unknown = key_of(likely_path(name, folder))
+        folded = self._by_folded.get(unknown.casefold(), ())
+        return (folded[0], self._by_key[folded[0]]) if len(folded) == 1 else (unknown, ())
 
     def listed(self, names: Iterable[str], where: str) -> dict[str, tuple[SeenFile, ...]]:
         """Return the images that a list names, by key in its order.
@@ -127,6 +129,14 @@ class NamedImages:
             if self._is_inside(name):
                 key = key_of(name.removeprefix(self._head))
                 found[key] = (*found.get(key, ()), file)
+        return found
+
+    @cached_property
+    def _by_folded(self) -> dict[str, tuple[str, ...]]:
+        """Keys by their lower case: a list may be from a system that doesn't tell cases apart."""
+        found: dict[str, tuple[str, ...]] = {}
+        for key in self._by_key:
+            found[key.casefold()] = (*found.get(key.casefold(), ()), key)
         return found
 
     def _is_inside(self, name: str) -> bool:

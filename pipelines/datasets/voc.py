@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import posixpath
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -10,7 +12,7 @@ from typing import Literal, cast
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import JSON, Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Listing, Reader, names_of, note_digest, only_one, remembered
-from pipelines.datasets.keys import checked_categories, parse_categories, path_of
+from pipelines.datasets.keys import checked_categories, near, parse_categories, path_of
 from pipelines.datasets.named_images import VOC_IMAGES, NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
@@ -19,7 +21,10 @@ from pipelines.engine.store import open_store
 from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError, DataError
 
+logger = logging.getLogger(__name__)
+
 _IMAGES, _CATEGORIES = VOC_IMAGES, "categories.txt"
+_LISTS = "ImageSets/Main"
 _LOOKED_AT = 64
 """So many annotation files tell whether their categories are VOC's."""
 _SHOWN = 5
@@ -118,22 +123,33 @@ class VocFolder:
         """Return those of the config, or of the folder's `categories.txt`, one a line, or VOC's twenty.
 
         Raises:
-            ConfigError: The file is empty or names a category twice; or there is none, and the first annotations name
-                no category of VOC's.
+            ConfigError: The file is empty or names a category twice; or the first annotations name none of them.
         """
+        own, text = self._folder.where(_CATEGORIES), self._folder.find(_CATEGORIES)
         if self._categories is not None:
-            return checked_categories(self._categories, "dataset.categories")
-        text = self._folder.find(_CATEGORIES)
-        if text is not None:
-            return parse_categories(text, self._folder.where(_CATEGORIES))
+            found, what = checked_categories(self._categories, "dataset.categories"), "of them"
+        elif text is not None:
+            found, what = parse_categories(text, own), f"of {own}"
+        else:
+            found, what = VOC_CATEGORIES, "of VOC's twenty"
+        self._check_named(found, what, contents)
+        return found
+
+    def _check_named(self, categories: Sequence[str], what: str, contents: Contents) -> None:
+        """Compare categories with those that the first annotations name: nothing is computed for misspelt ones."""
         named = dict.fromkeys(name for names in self._first_names(contents) for name in names)
-        if named and not set(VOC_CATEGORIES) & named.keys():
+        unknown = [name for name in named if name not in categories]
+        notes = self._folder.where("Annotations")
+        if unknown and len(unknown) == len(named):
             raise ConfigError(
-                f"dataset.categories: the annotations in {self._folder.where('Annotations')} name "
-                f"{', '.join(list(named)[:_SHOWN])} and none of VOC's twenty; give the data set's own there, "
-                f"or one a line in {self._folder.where(_CATEGORIES)}"
+                f"dataset.categories: the annotations in {notes} name {', '.join(unknown[:_SHOWN])} and none {what}; "
+                f"give the data set's own there, or one a line in {self._folder.where(_CATEGORIES)}"
             )
-        return VOC_CATEGORIES
+        for name in unknown:
+            logger.warning(
+                "dataset.categories: annotations in %s name %r, which is none %s%s; images that show it are set aside",
+                notes, name, what, near(name, categories),
+            )  # fmt: skip
 
     def names(self) -> Mapping[str, str]:
         """Return none: VOC's categories are words."""
@@ -166,12 +182,14 @@ class VocFolder:
         return next((text for text in texts if text is not None), None)
 
     def _read_list(self, split: str) -> dict[str, tuple[SeenFile, ...]]:
-        """Read `ImageSets/Main/<split>.txt`: an image a line, as `meanings` has it; marks as in per-class lists."""
-        path = f"ImageSets/Main/{split}.txt"
+        """Read a split's list: an image a line, as `meanings` has it; marks as in per-class lists."""
+        path = f"{_LISTS}/{split}.txt"
         try:
             lines = text_lines(self._folder.need(path, f"split {split!r}"), self._folder.where(path))
         except ConfigError as error:
-            raise refused(self._folder, "voc", error) from None
+            lists = [name for name in self._folder.files(_LISTS) if name.endswith(".txt")]
+            known = sorted(posixpath.splitext(posixpath.basename(name))[0] for name in lists)
+            raise refused(self._folder, "voc", f"{error}{near(split, known)}" if known else error) from None
         if not lines:
             raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
         return NamedImages(self._images.files, _IMAGES).listed(lines, self._folder.where(path))

@@ -15,7 +15,7 @@ from sppnet.errors import ConfigError
 
 APART = unicodedata.normalize("NFD", "né")
 FILES = ("a1.jpg", "img (1).JPG", "img (2).png", "img.jpg", "cat.rf.0a1b.jfif", "sub/b 1.jpeg", "x.jpg.png",
-         "two.jpg", "two.png", "UP.JPeG", f"{APART}.jpg", "2023/a1.jpg", "no.txt")  # fmt: skip
+         "two.jpg", "two.png", "UP.JPeG", f"{APART}.jpg", "2023/a1.jpg", "no.txt", "Case.jpg", "CASE.jpg")  # fmt: skip
 
 
 def named(folder: str = "JPEGImages") -> NamedImages:
@@ -49,6 +49,8 @@ def named(folder: str = "JPEGImages") -> NamedImages:
         ("né", f"{APART}.jpg"),
         (f"{APART}.jpg 1", f"{APART}.jpg"),
         ("two.png", "two.png"),
+        ("IMG (1).jpg  1", "img (1).JPG"),
+        ("up.jpg", "UP.JPeG"),
     ],
 )
 def test_a_line_finds_its_image(line: str, file: str) -> None:
@@ -61,7 +63,8 @@ def test_a_line_finds_its_image(line: str, file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "key"), [("a9", "a9"), ("a9 -1", "a9"), ("img (9)", "img (9)"), ("x/JPEGImages/q.v2.jpg", "q%2Ev2")]
+    ("line", "key"),
+    [("a9", "a9"), ("a9 -1", "a9"), ("img (9)", "img (9)"), ("x/JPEGImages/q.v2.jpg", "q%2Ev2"), ("case", "case")],
 )
 def test_an_unknown_image_has_the_likeliest_key(line: str, key: str) -> None:
     assert named().find(line) == (key, ())

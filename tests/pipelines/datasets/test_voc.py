@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,10 +136,14 @@ def test_items_tell_content_not_place(folder: Path, tmp_path_factory: pytest.Tem
 def test_each_change_changes_one_item_and_reads_one_file(folder: Path) -> None:
     image, note = folder / "JPEGImages/b.JPEG", folder / "Annotations/b.xml"
     assert changes(lambda: opened(folder), lambda: image.write_bytes(b"BYTES of b")) == (["b"], [], 1)  # of equal size
-    assert changes(lambda: opened(folder), lambda: note.write_bytes(xml((1, 1, 10, 21)))) == ([], ["b"], 1)
+    assert changes(lambda: opened(folder), lambda: note.write_bytes(xml((1, 1, 10, 21)))) == (
+        [],
+        ["b"],
+        2,
+    )  # and what it names
     assert changes(lambda: opened(folder), note.unlink) == ([], ["b"], 0)
     assert changes(lambda: opened(folder), image.unlink) == (["b"], [], 0)
-    assert changes(lambda: opened(folder), lambda: note.write_bytes(xml())) == ([], ["b"], 1)
+    assert changes(lambda: opened(folder), lambda: note.write_bytes(xml())) == ([], ["b"], 2)
 
 
 def test_a_look_lists_each_folder_once(folder: Path) -> None:
@@ -168,17 +173,26 @@ def test_an_object_store_gives_the_same_items(folder: Path, s3: str) -> None:
     assert items_of(there()) == items_of(opened(folder))
     check_items(there)
     other = xml((1, 1, 10, 21))
-    assert changes(there, lambda: store.put("voc/Annotations/b.xml", other)) == ([], ["b"], 1)
+    assert changes(there, lambda: store.put("voc/Annotations/b.xml", other)) == ([], ["b"], 2)
 
 
-def test_categories(folder: Path) -> None:
+def test_categories(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ConfigError, match=r"^dataset\.categories: the annotations in .* name cup and none of VOC's"):
         VocFolder(Folder(folder)).categories(Contents())
     (folder / "Annotations/b.xml").write_bytes(xml((1, 1, 2, 2)).replace(b"cup", b"cat"))
     assert VocFolder(Folder(folder)).categories(Contents()) == VOC_CATEGORIES
     assert len(set(VOC_CATEGORIES)) == 20
     (folder / "categories.txt").write_text("cup\nfish\n")
-    assert VocFolder(Folder(folder)).categories(Contents()) == ("cup", "fish")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert VocFolder(Folder(folder)).categories(Contents()) == ("cup", "fish")
+    (told,) = caplog.messages
+    assert told.startswith("dataset.categories: annotations in somewhere/Annotations name 'cat', which is none of ")
+    assert told.endswith("; there are: cup, fish; images that show it are set aside")
+    with pytest.raises(
+        ConfigError, match=r"^dataset\.categories: the annotations in .* name cat, cup and none of them"
+    ):
+        VocFolder(Folder(folder), categories=("catt",)).categories(Contents())
     for text in ("", "cup\nfish\ncup\n"):
         (folder / "categories.txt").write_text(text)
         with pytest.raises(ConfigError, match=r"somewhere/categories\.txt"):
