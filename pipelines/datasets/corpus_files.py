@@ -52,11 +52,13 @@ class _Named:
         folder: Absolute path or URI.
         name: A file or folder in there, or a pattern; empty for all of the folder.
         is_pattern: Whether several names may be meant.
+        is_listed: Whether it stands in a list: an image that is not there is set aside then, and the others go on.
     """
 
     folder: str
     name: str = ""
     is_pattern: bool = False
+    is_listed: bool = False
 
     @classmethod
     def parse(cls, place: str, literal: bool) -> _Named:
@@ -148,8 +150,8 @@ def find_corpus(paths: Sequence[str], root: str) -> CorpusFiles:
             images that have no folder in common: their paths begin with `file/` or their URI's scheme then.
 
     Raises:
-        ConfigError: A name that nothing matches, a file that is neither image nor tar, or one that is not below
-            `root`.
+        ConfigError: A name that nothing matches (but for an image in a list), a file that is neither image nor tar, or
+            one that is not below `root`.
     """
     wanted = list(dict.fromkeys(_parsed(paths, root))) if paths else [_Named.parse(root, literal=True)]
     listing = _Listings()
@@ -162,6 +164,8 @@ def find_corpus(paths: Sequence[str], root: str) -> CorpusFiles:
     for named in wanted:
         if named in alone:
             folder, files = alone[named]
+        elif named.is_listed and named.is_file and is_image(named.name):
+            folder, files = named.folder, {named.name: SeenFile(named.name, "", bytes, "is not there")}
         else:
             folder, (files, left_out[named.place]) = named.folder, _meant(named, listing)
         for name, file in files.items():
@@ -218,7 +222,7 @@ def _listed(place: str) -> Iterator[_Named]:
         raise ConfigError(f"list {place} names no files")
     folder = place.rpartition("/")[0]
     for name in names:
-        yield _Named.parse(_as_it_is(name, folder), literal=True)
+        yield replace(_Named.parse(_as_it_is(name, folder), literal=True), is_listed=True)
 
 
 def _as_it_is(name: str, folder: str) -> str:

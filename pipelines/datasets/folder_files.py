@@ -166,7 +166,7 @@ class Folder:
                 return ImageFile(data, posixpath.splitext(name)[1][1:].lower())
         if files and _ESCAPED.search(files[0]):
             raise DataError("unreadable", f"{key}: {files[0]}: its name is not UTF-8; rename it")
-        raise DataError("missing-image", f"{key}: {f'{files[0]} is gone' if files else f'no image of {stem}'}")
+        raise DataError("missing-image", f"{key}: {f'{files[0]} is not there' if files else f'no image of {stem}'}")
 
     def listing(self, prefix: str = "") -> Listing:
         """List every file below a folder."""

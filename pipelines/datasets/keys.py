@@ -51,6 +51,11 @@ def path_of(key: str) -> str:
     return unquote(key, errors="surrogateescape") if "%" in key else key
 
 
+def shown(key: str) -> str:
+    r"""Return what people call an image: `path_of`, with `\xe9` for a byte that is not UTF-8, so that it is text."""
+    return unquote(key, errors="backslashreplace") if "%" in key else key
+
+
 def composed(name: str) -> str:
     """Return a name in Unicode's composed form (NFC): some systems take names apart."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
@@ -78,7 +83,7 @@ def check_keys(keys: Iterable[str], where: str) -> None:
     seen: set[str] = set()
     for key in keys:
         if key in seen:
-            raise ConfigError(f"{where} lists {path_of(key)!r} twice")
+            raise ConfigError(f"{where} lists {shown(key)!r} twice")
         seen.add(key)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from pipelines.datasets.contents import SeenFile
-from pipelines.datasets.keys import composed, is_image, key_of, path_of, safe_key
+from pipelines.datasets.keys import composed, is_image, key_of, path_of, safe_key, shown
 from sppnet.errors import ConfigError
 
 VOC_IMAGES = "JPEGImages"
@@ -108,7 +108,7 @@ class NamedImages:
             key, files = self.find(name)
             before = found.get(key, ())
             if key in found and (not files or set(files) & set(before)):
-                raise ConfigError(f"{where} lists {path_of(key)!r} twice")
+                raise ConfigError(f"{where} lists {shown(key)!r} twice")
             found[key] = (*before, *files)
         return found
 

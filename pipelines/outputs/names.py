@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from pipelines.artifacts.manifest import Manifest
-from pipelines.datasets.keys import path_of
+from pipelines.datasets.keys import shown
 
 _BLANKS = re.compile(r"[%\s]")
 
@@ -26,7 +26,7 @@ class FileNames:
 
     def of(self, key: str) -> str:
         """Return an image's file below the folder that keys are below; of a sample the name that it has in its tar."""
-        return self._files.get(key) or path_of(key)
+        return self._files.get(key) or shown(key)
 
 
 def _inside(key: str, file: str) -> str:
@@ -39,4 +39,4 @@ def row_name(key: str) -> str:
 
     Blanks and percent signs are `%` and two digits, as in URLs; all else, dots too, is as it is.
     """
-    return _BLANKS.sub(lambda mark: "".join(f"%{byte:02X}" for byte in mark[0].encode()), path_of(key))
+    return _BLANKS.sub(lambda mark: "".join(f"%{byte:02X}" for byte in mark[0].encode()), shown(key))

@@ -60,9 +60,12 @@ def test_a_list_is_taken_literally(root: str) -> None:
     store = open_store(root)
     store.put("lists/all.txt", b"../day 2\n\n../x[1].jpg\r\n../tars/t-1.tar\n" + f"{root}/a.jpg\n".encode())
     assert names(find_corpus(["@lists/all.txt"], root)) == (["a.jpg", "day 2/d.jpg", "x[1].jpg"], ["tars/t-1.tar"])
-    store.put("lists/stars.txt", b"../*.jpg\n")
-    with pytest.raises(ConfigError, match=r"/\*.jpg does not exist$"):
-        find_corpus(["@lists/stars.txt"], root)
+    store.put("lists/stars.txt", b"../*.jpg\n..\\a.jpg\n")
+    found = find_corpus(["@lists/stars.txt"], root).images
+    assert {name: file.trouble for name, file in found.items()} == {"*.jpg": "is not there", "a.jpg": ""}
+    store.put("lists/tars.txt", b"../*.tar\n")
+    with pytest.raises(ConfigError, match=r"/\*.tar does not exist$"):
+        find_corpus(["@lists/tars.txt"], root)
     store.put("lists/none.txt", b"\n")
     with pytest.raises(ConfigError, match=r"^list .*/lists/none.txt names no files$"):
         find_corpus(["@lists/none.txt"], root)

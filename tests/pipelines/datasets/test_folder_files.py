@@ -36,7 +36,7 @@ def test_what_was_listed_is_read(folder: Folder) -> None:
     for files in (None, ()):
         with pytest.raises(DataError, match=r"missing-image: key: no image of a/y$"):
             folder.image("a/y", "key", files)
-    with pytest.raises(DataError, match=r"missing-image: key: a/y.jpg is gone$"):
+    with pytest.raises(DataError, match=r"missing-image: key: a/y.jpg is not there$"):
         folder.image("a/y", "key", ("a/y.jpg",))
     with pytest.raises(DataError, match=r"several-images: key: a/x.jpg and a/x.png have one name; rename or remove"):
         folder.image("a/x", "key", ("a/x.jpg", "a/x.png"))

@@ -22,6 +22,7 @@ from pipelines.datasets.keys import (
     parse_list,
     path_of,
     safe_key,
+    shown,
 )
 from sppnet.errors import ConfigError
 
@@ -40,6 +41,7 @@ def test_any_file_name_has_a_key_of_its_own(stem: str, extension: str) -> None:
 def test_bytes_that_are_no_text_have_keys_too(stem: str) -> None:
     key = safe_key(stem)
     key.encode()
+    shown(key).encode()
     assert path_of(key) == composed(stem)
 
 

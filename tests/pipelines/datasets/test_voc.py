@@ -190,7 +190,7 @@ def test_categories(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert told.startswith("dataset.categories: annotations in somewhere/Annotations name 'cat', which is none of ")
     assert told.endswith("; there are: cup, fish; images that show it are set aside")
     with pytest.raises(
-        ConfigError, match=r"^dataset\.categories: the annotations in .* name cat, cup and none of them"
+        ConfigError, match=r"^dataset\.categories: the annotations in .* name cup, cat and none of them"
     ):
         VocFolder(Folder(folder), categories=("catt",)).categories(Contents())
     for text in ("", "cup\nfish\ncup\n"):
