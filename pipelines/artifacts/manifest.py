@@ -230,10 +230,13 @@ class Manifest:
     @classmethod
     def read(cls, store: Store, digest: str) -> Manifest:
         """Read a manifest by its digest; raises `ArtifactError` if there is none or it is corrupt."""
-        if (store.uri, digest) in _HELD:
-            return _HELD[store.uri, digest]
         name = f"{FOLDER}/{digest}.json"
-        data = store.read(name)
+        try:
+            data = store.read(name)
+        except ArtifactError:
+            if (store.uri, digest) in _HELD:
+                return _HELD[store.uri, digest]
+            raise
         try:
             body = json.loads(data)
             splits = {split: tuple(Shard.from_json(row) for row in body["splits"][split]) for split in body["order"]}

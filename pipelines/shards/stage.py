@@ -79,8 +79,9 @@ def require_ingested(splits: tuple[str, ...], inputs: Inputs) -> None:
 
 def check_categories(names: Sequence[str], spec: StageSpec, field: str = "categories") -> None:
     """Raise `ConfigError` naming the step, the field and the first category that the images of a step don't have."""
-    manifest = Manifest.read(Workspace.open(spec.workspace).store, spec.manifest)
-    manifest.check_categories(names, f"step {spec.step}: {field}")
+    if names:
+        manifest = Manifest.read(Workspace.open(spec.workspace).store, spec.manifest)
+        manifest.check_categories(names, f"step {spec.step}: {field}")
 
 
 def require_same_images(config: StageConfig, inputs: Inputs, *fields: str) -> None:

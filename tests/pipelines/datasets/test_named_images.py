@@ -31,7 +31,7 @@ def named(folder: str = "JPEGImages") -> NamedImages:
         ("a1.png", "a1.jpg"),
         ("JPEGImages/a1.jpg", "a1.jpg"),
         ("./JPEGImages/a1", "a1.jpg"),
-        ("/home/me/VOC2007/JPEGImages/a1.jpg", "a1.jpg"),
+        ("/data/VOC2007/JPEGImages/a1.jpg", "a1.jpg"),
         ("C:\\data\\JPEGImages\\a1.jpg", "a1.jpg"),
         ("sub\\b 1.jpeg", "sub/b 1.jpeg"),
         ("2023/a1", "2023/a1.jpg"),
