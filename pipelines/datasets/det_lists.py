@@ -77,7 +77,7 @@ def read_ids(lists: Iterable[str], root: str, most: int | None = None) -> list[s
         ConfigError: A list that is not there, an empty one, or an id twice in one list.
     """
     found: dict[str, None] = {}
-    for file in find_files(lists, root):
+    for file in find_files(lists, root, "dataset.splits: lists"):
         rows = parse_list(file.read(), file.uri)
         # Lists by category of 2015 mark an image 1 (positive), 0 (shows it among others) or -1 (negative).
         marked = any(row[1:] == ["-1"] for row in rows) or {row[1] for row in rows if len(row) > 1} <= {"0", "1"}
@@ -106,7 +106,7 @@ def read_numbers(lists: Iterable[str], root: str, strict: bool) -> dict[str, int
         ConfigError: No number where there must be one, or two images with the same.
     """
     numbers: dict[str, int] = {}
-    for file in find_files(lists, root):
+    for file in find_files(lists, root, "dataset.splits: numbers"):
         for row in parse_list(file.read(), file.uri):
             if len(row) > 1 and row[1].isdecimal():
                 numbers[_key(row[0])] = int(row[1])
@@ -130,7 +130,7 @@ def read_blacklist(
     """
     known = set(numbers.values())
     found: dict[int, tuple[str, ...]] = {}
-    for row in parse_list(read_file(path, root), f"blacklist {path}"):
+    for row in parse_list(read_file(path, root, "dataset.blacklist"), f"blacklist {path}"):
         if len(row) != 2 or not row[0].isdecimal():
             raise ConfigError(f"blacklist {path}: expected an image's number and a wnid, got {' '.join(row)!r}")
         number, wnid = int(row[0]), row[1]

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 
 from braceexpand import braceexpand
 
 from pipelines.datasets.contents import SeenFile
-from pipelines.engine.store import open_store
+from pipelines.datasets.keys import is_hidden
+from pipelines.engine.store import is_remote, open_store
 from sppnet.errors import ConfigError
 from sppnet.outside import FILE_BYTES
 
@@ -83,12 +85,13 @@ def _check_range(inside: str, pattern: str) -> None:
         raise ConfigError(f"{pattern}: {{{inside}}} must count up, to at most {_MOST} names")
 
 
-def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]:
+def find_files(patterns: Iterable[str], root: str, field: str) -> tuple[FoundFile, ...]:
     """Return the files that patterns name, in the order of the patterns; those of a glob are sorted.
 
     Args:
         patterns: Paths or URIs with braces and, in the file's name, `*`, `?` or `[...]`.
-        root: What paths that are not absolute are relative to.
+        root: What paths that are not absolute are relative to; empty for the working directory.
+        field: The config's field that has them, for messages.
 
     Raises:
         ConfigError: A name or a glob that nothing matches, or a file that is named twice.
@@ -104,18 +107,29 @@ def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]
             stamps = listing(folder, file if exact else "")
             found_there = [file] if file in stamps else fnmatch.filter(stamps, file)
             if not found_there:
-                raise ConfigError(f"no file matches {folder}/{file}")
+                raise ConfigError(f"{field}: no file matches {folder}/{file}{_why(folder, file)}")
             for match in found_there:
                 one = FoundFile(name.removesuffix(file) + match, folder, match, stamps[match])
                 if one.uri in found:
-                    raise ConfigError(f"{one.uri} is named twice")
+                    raise ConfigError(f"{field}: {one.uri} is named twice")
                 found[one.uri] = one
     return tuple(found.values())
 
 
-def read_file(path: str, root: str = "") -> bytes:
-    """Return the bytes of one file by path or URI, relative to `root`; raise `ConfigError` if there is none."""
-    return find_files([path], root)[0].read()
+def _why(folder: str, file: str) -> str:
+    """Say why nothing is there by a name."""
+    place = Path(folder).expanduser()
+    if not is_remote(folder) and not place.is_dir():
+        return f": {folder} {'is no folder' if place.exists() else 'does not exist'}"
+    if not is_remote(folder) and (place / file).is_dir():
+        return f", a folder: name the files in it, such as {file}/*"
+    there = next((name for name in sorted(_listing(folder, "")) if not is_hidden(name)), None)
+    return f", in a folder that holds {there} and such" if there else ", in a folder without files"
+
+
+def read_file(path: str, root: str, field: str) -> bytes:
+    """Return the bytes of one file by path or URI; see `find_files`, and raises like it."""
+    return find_files([path], root, field)[0].read()
 
 
 def read_given(given: str, root: str = "") -> bytes:

@@ -127,11 +127,13 @@ class Folder:
         return f"{root}/{name}" if root else name
 
     def find(self, name: str) -> bytes | None:
-        """Return the file's bytes, or None if there is none.
+        """Return the file's bytes, or None if there is none; nothing outside the root is ever read.
 
         Raises:
             DataError: It can't be read: `not-a-file`, `file-too-large`, `unreadable`, `dangling-link`.
         """
+        if ".." in name.split("/"):
+            return None
         try:
             return self._read(name)
         except UnreadableError as error:

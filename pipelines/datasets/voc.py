@@ -12,7 +12,7 @@ from typing import Literal, cast
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import JSON, Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Listing, Reader, names_of, note_digest, only_one, remembered
-from pipelines.datasets.keys import checked_categories, near, parse_categories, path_of
+from pipelines.datasets.keys import checked_categories, is_image, near, parse_categories, path_of
 from pipelines.datasets.named_images import VOC_IMAGES, NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
@@ -184,12 +184,15 @@ class VocFolder:
     def _read_list(self, split: str) -> dict[str, tuple[SeenFile, ...]]:
         """Read a split's list: an image a line, as `meanings` has it; marks as in per-class lists."""
         path = f"{_LISTS}/{split}.txt"
-        try:
-            lines = text_lines(self._folder.need(path, f"split {split!r}"), self._folder.where(path))
-        except ConfigError as error:
+        data = self._folder.find(path)
+        if data is None:
             lists = [name for name in self._folder.files(_LISTS) if name.endswith(".txt")]
             known = sorted(posixpath.splitext(posixpath.basename(name))[0] for name in lists)
-            raise refused(self._folder, "voc", f"{error}{near(split, known)}" if known else error) from None
+            why = f"no split {split!r}: {self._folder.where(path)} does not exist"
+            raise refused(self._folder, "voc", why + near(split, known) if known else why)
+        lines = text_lines(data, self._folder.where(path))
+        if not any(map(is_image, self._images.files)):
+            raise refused(self._folder, "voc", f"no images in {self._folder.where(_IMAGES)}")
         if not lines:
             raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
         return NamedImages(self._images.files, _IMAGES).listed(lines, self._folder.where(path))

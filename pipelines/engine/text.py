@@ -40,7 +40,7 @@ def decode_text(data: bytes, where: str) -> str:
         raise ConfigError(
             f"{where}: line {_line_of(text[: text.index(chr(0))])}: holds a NUL; save the file as UTF-8 text"
         )
-    return text
+    return text.removeprefix("\ufeff")  # some programs write the mark twice
 
 
 def text_lines(data: bytes, where: str) -> list[str]:

@@ -114,6 +114,26 @@ def test_missing_files(folder: Path) -> None:
     check_items(lambda: opened(folder))
 
 
+def test_a_list_leads_nowhere_outside_the_root(folder: Path) -> None:
+    (folder / "ImageSets/Main/train.txt").write_text("../../secret\na\n")
+    (folder.parent / "secret.xml").write_bytes(xml((1, 1, 2, 2)))
+    (folder.parent / "secret.jpg").write_bytes(b"x")
+    voc = opened(folder, splits=["train"])
+    assert [place.key for place in voc.places("train")] == ["%2E%2E/%2E%2E/secret", "a"]
+    assert read_all(voc, "train")[1]["%2E%2E/%2E%2E/secret"] == "missing-image"
+    check_items(lambda: opened(folder, splits=["train"]))
+
+
+def test_what_is_missing_of_the_layout_is_told_at_once(folder: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^dataset.root: no split 'trian': .*; did you mean 'train'\?"
+    ):
+        opened(folder).count("trian")
+    shutil.rmtree(folder / "JPEGImages")
+    with pytest.raises(ConfigError, match=r"^dataset.root: no images in .*/JPEGImages$"):
+        opened(folder).count("train")
+
+
 def opened(folder: Path, **fields: object) -> VocFolder:
     return VocDataset.model_validate(
         {"root": str(folder), "splits": ["train", "cup_val"], "categories": ["cup"], **fields}

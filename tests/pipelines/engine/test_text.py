@@ -24,6 +24,10 @@ def test_any_text_comes_back(text: str, encoding: str) -> None:
     assert decode_text(text.encode(encoding), "here") == text
 
 
+def test_a_mark_that_was_written_twice_is_left_out() -> None:
+    assert text_lines("\ufeffa1\n".encode("utf-8-sig"), "list") == ["a1"]
+
+
 def test_only_line_ends_end_a_line() -> None:
     assert text_lines("a\x85b\u2028c\x0cd\n".encode(), "list") == ["a\x85b\u2028c\x0cd"]
 

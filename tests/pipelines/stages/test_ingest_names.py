@@ -113,7 +113,10 @@ def test_an_image_of_an_object_store_costs_two_requests(
         ({"kind": "images"}, "step images: dataset.root: {root}/gone does not exist"),
         ({"kind": "folders", "flat": True}, "step images: dataset.root: {root}/gone does not exist"),
         ({"kind": "voc"}, "step images: dataset.root: {root}/gone does not exist"),
-        ({"kind": "tars", "splits": {"a": "*.tar"}}, "step images: no file matches {root}/gone/*.tar"),
+        (
+            {"kind": "tars", "splits": {"a": "*.tar"}},
+            "step images: dataset.splits.a: no file matches {root}/gone/*.tar: {root}/gone does not exist",
+        ),
     ],
 )
 def test_what_is_not_there_is_told_with_its_step(tmp_path: Path, kind: dict[str, object], told: str) -> None:
