@@ -125,9 +125,7 @@ def test_a_list_leads_nowhere_outside_the_root(folder: Path) -> None:
 
 
 def test_what_is_missing_of_the_layout_is_told_at_once(folder: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^dataset.root: no split 'trian': .*; did you mean 'train'\?"
-    ):
+    with pytest.raises(ConfigError, match=r"^dataset.root: no split 'trian': .*; did you mean 'train'\?"):
         opened(folder).count("trian")
     shutil.rmtree(folder / "JPEGImages")
     with pytest.raises(ConfigError, match=r"^dataset.root: no images in .*/JPEGImages$"):
