@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from pipelines.artifacts.annotations import Number
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detection_sets import parse_top_per_set
 from pipelines.engine.fingerprint import content_digest
@@ -79,7 +80,7 @@ class DetectorFacts:
     """
 
     categories: tuple[str, ...]
-    numbers: Mapping[str, int]
+    numbers: Mapping[str, Number]
     words: Mapping[str, str]
     regressors: bool
 
@@ -117,7 +118,7 @@ def plan_export(
     manifest: Manifest,
     split: str,
     *,
-    known: Callable[[], Mapping[str, int]],
+    known: Callable[[], Mapping[str, Number]],
     count: bool,
 ) -> ExportPlan:
     """Check that a split's detections can be written as they are asked for.
@@ -162,7 +163,7 @@ def _boxes(options: ExportOptions, detector: DetectorFacts) -> Boxes:
     return options.boxes
 
 
-def _numbers(given: Numbers, places: Mapping[str, int], keys: Sequence[str], detector: DetectorFacts) -> Numbers:
+def _numbers(given: Numbers, places: Mapping[str, Number], keys: Sequence[str], detector: DetectorFacts) -> Numbers:
     """Return the numbers of the split's images and of the detector's categories; all must have one."""
     found = Numbers(places, dict(given.categories) or detector.numbers)
     return Numbers(
