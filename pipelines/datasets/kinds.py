@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {
     "images": "pipelines.datasets.plain:ImagesDataset",
     "tars": "pipelines.datasets.tars:TarsDataset",
     "det": "pipelines.datasets.det:DetDataset",
+    "coco": "pipelines.datasets.coco:CocoDataset",
     "drawn": "pipelines.datasets.drawn:DrawnDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }
