@@ -18,6 +18,7 @@ KINDS: Mapping[str, str] = {
     "tars": "pipelines.datasets.tars:TarsDataset",
     "det": "pipelines.datasets.det:DetDataset",
     "coco": "pipelines.datasets.coco:CocoDataset",
+    "yolo": "pipelines.datasets.yolo:YoloDataset",
     "drawn": "pipelines.datasets.drawn:DrawnDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }
