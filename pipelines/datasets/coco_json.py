@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import posixpath
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from pipelines.artifacts.annotations import Number, ObjectAnnotation
+from pipelines.datasets.box_rows import BoxColumns, BoxRows
 from pipelines.datasets.json_lists import JsonLists, without_outlines
 from pipelines.datasets.keys import key_of
 from pipelines.engine.fingerprint import content_digest
-from sppnet.arrays import Bools, Float64s, Integers
+from sppnet.arrays import Integers
 from sppnet.errors import ConfigError, DataError
 
 _SHOWN = 3
@@ -57,7 +57,7 @@ class CocoInstances:
     images: tuple[CocoImage, ...]
     categories: Mapping[str, Number]
     said: tuple[str, ...]
-    _rows: _Rows
+    _rows: BoxRows
     _faults: Mapping[str, tuple[str, str]]
     _places: Mapping[str, int]
 
@@ -119,27 +119,11 @@ class CocoInstances:
         return content_digest(repr((said, self.objects(key))).encode())
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The annotations, by image: category, then x, y, width, height and area, and whether it is a crowd."""
-
-    starts: Integers
-    category: Integers
-    numbers: Float64s
-    crowd: Bools
-
-    def of(self, image: int) -> range:
-        return range(int(self.starts[image]), int(self.starts[image + 1]))
-
-
 @dataclass
 class _Annotations:
     """The annotations as they come: ids of images and categories as places among all that were named."""
 
-    image: array[int] = field(default_factory=lambda: array("q"))
-    category: array[int] = field(default_factory=lambda: array("q"))
-    crowd: array[int] = field(default_factory=lambda: array("b"))
-    numbers: array[float] = field(default_factory=lambda: array("d"))
+    rows: BoxColumns = field(default_factory=lambda: BoxColumns(5))
     titles: list[Any] = field(default_factory=list)
     images: dict[str, int] = field(default_factory=dict)
     categories: dict[str, int] = field(default_factory=dict)
@@ -154,17 +138,13 @@ class _Annotations:
         numbers = [*_box(row.get("bbox")), _real(row.get("area"))]
         crowd = row.get("iscrowd") in (1, "1")
         title = row["id"] if type(row.get("id")) in (int, str) else None
-        before = len(self.image) if title is None else self.seen.setdefault(title, len(self.image))
-        if before != len(self.image):
+        before = len(self.rows) if title is None else self.seen.setdefault(title, len(self.rows))
+        if before != len(self.rows):
             self.again.append(str(title))
-            same = (self.image[before], self.category[before], bool(self.crowd[before])) == (image, category, crowd)
-            if same and repr(self.numbers[5 * before : 5 * before + 5].tolist()) == repr(numbers):
+            if repr(self.rows.row(before)) == repr((image, category, crowd, numbers)):  # which a NaN equals too
                 return
-        self.image.append(image)
-        self.category.append(category)
-        self.crowd.append(crowd)
-        self.numbers.extend(numbers)
-        self.titles.append(f"entry {len(self.image)}" if title is None else title)
+        self.rows.add(image, category, crowd, numbers)
+        self.titles.append(f"entry {len(self.rows)}" if title is None else title)
 
 
 @dataclass
@@ -248,13 +228,12 @@ class _Reading:
         if self.kinds.setdefault(str(number), place) != place:
             raise ValueError(f"two categories have the id {number}")
 
-    def _rows(self) -> _Rows:
+    def _rows(self) -> BoxRows:
         """Sort the annotations by image; what can't be used sets its image aside, what has no image is told."""
         given = self.annotations
-        owners = np.array([self.owners.get(number, -1) for number in given.images] or [-1])[np.array(given.image, int)]
-        kinds = np.array([self.kinds.get(number, -1) for number in given.categories] or [-1])
-        category = kinds[np.array(given.category, int)]
-        numbers = np.array(given.numbers, np.float64).reshape(-1, 5)
+        owners = _looked_up(given.images, self.owners)[np.array(given.rows.image, int)]
+        category = _looked_up(given.categories, self.kinds)[np.array(given.rows.category, int)]
+        numbers = given.rows.values
         if len(numbers) and np.isnan(numbers[:, 0]).all():
             raise ValueError("no annotation has a bbox of four numbers")
         for row in np.flatnonzero(owners < 0).tolist():
@@ -265,9 +244,12 @@ class _Reading:
             if np.isnan(numbers[row, 0]):
                 fault = ("bad-annotation", f"annotation {title} has no bbox of four numbers")
             self.faults.setdefault(key, fault)
-        order = np.argsort(owners, kind="stable")
-        starts = np.searchsorted(owners[order], np.arange(len(self.images) + 1))
-        return _Rows(starts, category[order], numbers[order], np.array(given.crowd, bool)[order])
+        return given.rows.sorted(owners, category, len(self.images))
+
+
+def _looked_up(names: Mapping[str, int], places: Mapping[str, int]) -> Integers:
+    """Return the places of names in their order; -1 for those that have none."""
+    return np.array([places.get(name, -1) for name in names], np.int64)
 
 
 def leads_out(path: str) -> bool:
