@@ -1,13 +1,18 @@
-"""Boxes as data sets of many kinds give them: what becomes of those without area, or that leave their image."""
+"""What data sets with boxes of any layout share: boxes without area or outside, and categories that are chosen."""
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.datasets.keys import checked_categories
+from sppnet.errors import ConfigError
+
+_SHOWN = 10
 
 GivenBoxes: TypeAlias = Literal["quarantine", "mend"]
 """What becomes of a box without area or that leaves its image by more than a pixel: it sets its image aside; or it is
@@ -33,3 +38,24 @@ def mend_boxes(
         box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
         if box[2] > box[0] and box[3] > box[1]:
             yield replace(thing, box=box)
+
+
+def choose_categories(chosen: Sequence[str] | None, known: Sequence[str], where: str) -> tuple[str, ...]:
+    """Return the categories that a config chooses of those that a data set knows; all if it chooses none.
+
+    Args:
+        chosen: The config's `categories`.
+        known: The data set's.
+        where: What knows them, for messages.
+
+    Raises:
+        ConfigError: One comes twice, or is not known; the message has the nearest.
+    """
+    if chosen is None:
+        return tuple(known)
+    for name in checked_categories(chosen, "dataset.categories"):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known[:_SHOWN])}"
+            raise ConfigError(f"dataset.categories: {name!r} is not in {where}; {hint}")
+    return tuple(chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -11,11 +10,11 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipelines.artifacts.annotations import ImageAnnotation, Number
-from pipelines.datasets.boxes_given import GivenBoxes, mend_boxes
+from pipelines.datasets.boxes_given import GivenBoxes, choose_categories, mend_boxes
 from pipelines.datasets.coco_json import CocoInstances, leads_out
 from pipelines.datasets.contents import JSON, Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Reader, image_among
-from pipelines.datasets.keys import check_split, checked_categories, path_of
+from pipelines.datasets.keys import check_split, path_of
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
@@ -116,16 +115,8 @@ class Coco:
         Raises:
             ConfigError: The files don't have one of the config's.
         """
-        found = self.category_numbers(contents)
-        chosen = self._config.categories
-        if chosen is None:
-            return tuple(found)
-        for name in checked_categories(chosen, "dataset.categories"):
-            if name not in found:
-                near = difflib.get_close_matches(name, found, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(list(found)[:10])}"
-                raise ConfigError(f"dataset.categories: {name!r} is not in {self._where(self.splits[0])}; {hint}")
-        return chosen
+        found = tuple(self.category_numbers(contents))
+        return choose_categories(self._config.categories, found, self._where(self.splits[0]))
 
     def category_numbers(self, contents: Contents) -> dict[str, Number]:
         """See `NumbersCategories`: the files' ids, of several for one name the first."""

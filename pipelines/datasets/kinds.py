@@ -19,6 +19,7 @@ KINDS: Mapping[str, str] = {
     "det": "pipelines.datasets.det:DetDataset",
     "coco": "pipelines.datasets.coco:CocoDataset",
     "yolo": "pipelines.datasets.yolo:YoloDataset",
+    "csv": "pipelines.datasets.csv_boxes:CsvDataset",
     "drawn": "pipelines.datasets.drawn:DrawnDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }
