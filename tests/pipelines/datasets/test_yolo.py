@@ -11,9 +11,8 @@ import pytest
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.yolo import Yolo, YoloDataset
-from pipelines.datasets.yolo_labels import YoloNames, labels_of, parse_labels
 from pipelines.outputs.ids import category_numbers
-from sppnet.errors import ConfigError, DataError
+from sppnet.errors import ConfigError
 from tests.support.data_sets import changes, check_items
 from tests.support.ingested import ingest, write_images
 
@@ -99,15 +98,6 @@ def test_a_line_that_is_wrong_sets_its_image_aside(root: Path) -> None:
     assert len(mended.done["images/train/flat"].objects) == 1
 
 
-def test_keypoints_are_passed_over() -> None:
-    names = YoloNames.parse(b"names: [person]\nkpt_shape: [2, 3]\n", "data.yaml")
-    assert names.keypoints
-    row = b"0 0.5 0.5 0.5 0.5 0.1 0.1 2 9 9 0"
-    assert parse_labels(row, 1, "k", keypoints=True) == [(0, (0.25, 0.25, 0.75, 0.75))]
-    with pytest.raises(DataError, match="2 is not a fraction"):
-        parse_labels(row, 1, "k")
-
-
 def test_lists_classes_txt_and_folders_of_the_config(root: Path) -> None:
     (root / "train.txt").write_text("./images/train/sub/b.png\nimages/train/gone.jpg\n")
     (root / "classes.txt").write_text("person\nno\n")
@@ -119,30 +109,6 @@ def test_lists_classes_txt_and_folders_of_the_config(root: Path) -> None:
     assert len(by_default.items("train", Contents())) == 3
     with pytest.raises(ConfigError, match=r"split 'val' has no images in .*images/val; name .* dataset.images.val"):
         opened(root, names="classes.txt", splits=["val"]).items("val", Contents())
-
-
-def test_where_labels_lie() -> None:
-    assert labels_of("images/train/a.jpg") == "labels/train/a.txt"
-    assert labels_of("x/images/images/a.b.jpg") == "x/images/labels/a.b.txt"
-    assert labels_of("obj/a.jpg") == "obj/a.txt"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("nc: 2", "has no 'names'"),
-        ("names: 3", "neither a list of names"),
-        ("names: []", "holds no categories"),
-        ("names: {0: a, 2: b}", "numbered 0 to 1, without gaps"),
-        ("names: [a, a]", "names the category 'a' twice"),
-        ("names: [a", "not YAML"),
-        ("a: !!python/object/apply:os.system [x]\nnames: [[a]]", "neither a list of names"),
-        ("[" * 5000, "nested too deep"),
-    ],
-)
-def test_names_that_are_none(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^data.yaml.*{message}"):
-        YoloNames.parse(text.encode(), "data.yaml")
 
 
 def test_a_split_without_labels_is_refused_and_a_label_costs_its_image(root: Path) -> None:
