@@ -20,6 +20,7 @@ KINDS: Mapping[str, str] = {
     "coco": "pipelines.datasets.coco:CocoDataset",
     "yolo": "pipelines.datasets.yolo:YoloDataset",
     "csv": "pipelines.datasets.csv_boxes:CsvDataset",
+    "hugging-face": "pipelines.datasets.hugging_face:HuggingFaceDataset",
     "drawn": "pipelines.datasets.drawn:DrawnDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }
