@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -13,6 +14,8 @@ from pipelines.engine.fingerprint import content_digest
 from pipelines.outputs.ids import Numbers
 from pipelines.outputs.text import check_voc_names
 from sppnet.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Format = Literal["coco", "voc", "det", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -94,7 +97,8 @@ class ExportPlan:
         split: The split.
         boxes: Which boxes are written.
         detector: Whose detections they are.
-        numbers: Of the split's images and the detector's categories, for formats that have them.
+        numbers: Of the split's images and the detector's categories, for formats that have them. Images that have none
+            are left out.
     """
 
     options: ExportOptions
@@ -144,13 +148,30 @@ def plan_export(
     numbers = Numbers({}, {})
     if options.numbered:
         given = options.numbers or Numbers({}, {})
-        places = dict(given.images) or known()
+        own = {} if given.images else known()
+        if own:
+            keys = _numbered(keys, own, split)
+        places = dict(given.images) or own
         if not places and options.format == "det" and not count:
             raise ConfigError(
                 f"the images of split {split} have no numbers; name the list that has them with --numbers"
             )
         numbers = _numbers(given, places or {key: number for number, key in enumerate(keys, 1)}, keys, detector)
     return ExportPlan(options, split, _boxes(options, detector), detector, numbers)
+
+
+def _numbered(keys: Sequence[str], own: Mapping[str, Number], split: str) -> list[str]:
+    """Return the images that have numbers in their data set: not those whose annotations ingest set aside."""
+    without = [key for key in keys if key not in own]
+    if without:
+        logger.warning(
+            "split %s: the detections of %d images are left out, the first %s: ingest set their annotations aside, and "
+            "with them their numbers; --numbers can give them",
+            split,
+            len(without),
+            without[0],
+        )
+    return [key for key in keys if key in own]
 
 
 def _boxes(options: ExportOptions, detector: DetectorFacts) -> Boxes:
