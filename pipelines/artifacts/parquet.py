@@ -64,7 +64,7 @@ def open_file(data: bytes | io.RawIOBase, where: str) -> pq.ParquetFile:
             file = pq.ParquetFile(pa.PythonFile(data, mode="r"), pre_buffer=True, page_checksum_verification=True)
         _ = file.schema_arrow
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
+        raise ArtifactError(f"{where}: not a Parquet file ({_told(error)})") from error
     return file
 
 
@@ -76,6 +76,11 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
         columns, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (found, schema))
         raise ArtifactError(f"{where}: columns are {columns}; expected {expected}")
     return file
+
+
+def _told(error: Exception) -> str:
+    """Return what Arrow says in one line."""
+    return " ".join(str(error).split())
 
 
 def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
@@ -95,7 +100,7 @@ def read_rows(file: pq.ParquetFile, group: int, columns: Sequence[str], where: s
     try:
         return cast(list[dict[str, Any]], file.read_row_group(group, columns=list(columns)).to_pylist())
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
 
 
 def read_groups(
@@ -116,7 +121,7 @@ def read_groups(
         table = file.read_row_groups(groups, columns=columns)
         table.validate(full=True)
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
     if any(column.null_count for column in table.columns):
         raise ArtifactError(f"{where}: a row lacks a value")
     return table

@@ -19,6 +19,7 @@ from sppnet.errors import ConfigError, DataError
 
 Unit: TypeAlias = Literal["fraction", "pixel"]
 """What boxes are told in: fractions of the image's sides, or pixels."""
+_SHORT = 150
 _CLASSES_HEADER = ["LabelName", "DisplayName"]
 _GROUP = "IsGroupOf"
 _SLACK = 1e-3
@@ -160,7 +161,7 @@ class CsvReading:
         for name in named:
             if name not in header:
                 raise ConfigError(
-                    f"{where} has no column {name!r}; it has: {', '.join(header)[:200] or 'none'}; see dataset.columns"
+                    f"{where} has no column {name!r}; it has: {_short(header) or 'none'}; see dataset.columns"
                 )
         return [header.index(name) for name in named] + [None] * (7 - len(named))
 
@@ -184,7 +185,7 @@ class CsvReading:
             return
         box = self._box(edges)
         if not category or box is None:
-            what = f"no box in {self.unit}s: {', '.join(edges)[:60]}" if category else "no category"
+            what = f"no box in {self.unit}s: {_short(edges)}" if category else "no category"
             self.faults.setdefault(image, ("bad-annotation", f"{where}: {what}"))
             return
         kind = self.categories.setdefault(category, len(self.categories))
@@ -206,6 +207,12 @@ def stem_of(name: str, folder: str) -> str:
     if folder:
         path = path.removeprefix(f"{folder}/")
     return path.rpartition(".")[0] if is_image(path) else path
+
+
+def _short(cells: Sequence[str]) -> str:
+    """Return cells in one short line."""
+    text = " ".join(", ".join(cells).split())
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
 
 
 def parse_classes(data: bytes, where: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from sppnet.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 _LIST = ".txt"
+_SHOWN = 100
 _BESIDE = ("classes.txt", "notes.txt")
 """Text files that labelling tools write between the label files."""
 
@@ -166,7 +167,7 @@ class Yolo:
         paths = [path for place in self._places_of(split) for path in self._paths(place, split)]
         keys = [key_of(path) for path in paths]
         if not keys:
-            where = ", ".join(self._folder.where(place) for place in self._places_of(split))
+            where = ", ".join(self._folder.where(place[:_SHOWN]) for place in self._places_of(split)[:_SHOWN])
             raise ConfigError(f"split {split!r} has no images in {where}; name their folder: dataset.images.{split}")
         check_keys(keys, f"split {split!r}")
         return keys
