@@ -16,7 +16,8 @@ from pycocotools.cocoeval import COCOeval
 from jobs.exports.detections import export_detections, export_options
 from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
 from sppnet.evaluation.coco import FIGURES
-from tests.support.chain import CATEGORIES, SHARD_SIZE, Chain
+from tests.support.chain import CATEGORIES, SHARD_SIZE, Chain, write_recipe
+from tests.support.in_process import sppnet
 
 IDS = {name: 5 + 7 * number for number, name in enumerate(CATEGORIES)}
 
@@ -86,3 +87,16 @@ def test_shards_are_cut_as_the_file_has_them(coco: Chain) -> None:
     first = json.loads((coco.data / "instances_train.json").read_text())["images"][:SHARD_SIZE]
     names = [entry["file_name"].removesuffix(".jpg") for entry in first]
     assert list(coco.manifest.keys(coco.unit("train/000000"))) == names
+
+
+def test_the_run_and_its_report_tell_the_twelve_figures(coco: Chain, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", coco.steps)
+    outcome = sppnet("run", recipe, "--workspace", coco.root, "--local")
+    assert outcome.code == 0, outcome.lines
+    figures = outcome.json["coco"]
+    assert figures == outcome.json["steps"]["plain"]["coco"]
+    shown = ", ".join(f"{name} {'-' if figures[name] is None else f'{100 * figures[name]:.1f} %'}" for name in FIGURES)
+    assert f"plain: {shown}" in " ".join(outcome.lines)
+    page = Path(outcome.json["report"]).read_text()
+    assert "COCO, overlaps 0.5 to 0.95" in page
+    assert f"{100 * figures['AP50']:.1f}" in page

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.report.read.json_numbers import finite_or_none
 from sppnet.errors import ArtifactError
+from sppnet.evaluation.coco import FIGURES
 
 KIND = "metrics"
 """Kind of artifact that evaluate steps make."""
@@ -188,4 +189,5 @@ def _category_score(score: Mapping[str, Any]) -> CategoryScore:
 
 
 def _coco_figures(entry: Mapping[str, Any]) -> dict[str, float | None]:
-    return {str(name): finite_or_none(value) for name, value in entry.get("coco", {}).items()}
+    figures = entry.get("coco", {})  # as stored, sorted by name
+    return {name: finite_or_none(figures[name]) for name in FIGURES} if figures else {}
