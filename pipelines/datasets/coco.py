@@ -170,6 +170,8 @@ class Coco:
         if file is None:
             raise ConfigError(f"no instances file of split {split!r}: {self._where(split)} does not exist")
         (found,) = contents.of([file], partial(_summarise, where=self._where(split)), _SUMMARY)
+        if found is None:
+            raise ConfigError(f"instances file of split {split!r}: {self._where(split)} can't be read")
         return cast(dict[str, Any], found)
 
     def _images(self, split: str, keys: Iterable[str]) -> list[SeenFile | None]:

@@ -13,11 +13,10 @@ from pydantic import BeforeValidator, Field
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.boxes_given import GivenBoxes, mend_boxes
 from pipelines.datasets.contents import Contents, SeenFile
-from pipelines.datasets.folder_files import Folder, Reader, image_among, is_image, remembered
+from pipelines.datasets.folder_files import Folder, Reader, image_among, is_image, note_digest, remembered
 from pipelines.datasets.keys import check_keys, check_split, key_of, path_of
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.datasets.yolo_labels import YoloNames, labels_of, parse_labels
-from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
 
@@ -128,8 +127,7 @@ class Yolo:
 
     def label(self, place: Place) -> str:
         """See `DataSet`: of the label file and the classes' names."""
-        text = self._text(self._note(place))
-        return self._label(None if text is None else content_digest(text))
+        return self._label(note_digest(self._text, self._note(place)))
 
     def _label(self, note: str | None) -> str:
         names = self._names

@@ -14,7 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from jobs.exports.detections import export_detections, export_options
-from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
+from pipelines.datasets.voc import VOC_CATEGORIES
+from pipelines.datasets.voc_xml import parse_voc_xml
 from sppnet.evaluation.coco import FIGURES
 from tests.support.chain import CATEGORIES, SHARD_SIZE, Chain, write_recipe
 from tests.support.in_process import sppnet
