@@ -34,6 +34,7 @@ from pipelines.engine.work import build_stage
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pipelines.artifacts.annotations import Number
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.engine.workspace import Commit
     from pipelines.outputs.plan import ExportOptions, ExportPlan
@@ -201,7 +202,7 @@ class DetectionFiles:
         known = dict if self._run.images == OWN_IMAGES else partial(self._numbers_of, split)
         return plan_export(self._options, facts, self._images.manifest, split, known=known, count=True)
 
-    def _numbers_of(self, split: str) -> Mapping[str, int]:
+    def _numbers_of(self, split: str) -> Mapping[str, Number]:
         """Read the numbers that the recipe's own images have in their data set."""
         from pipelines.outputs.ids import image_numbers
 

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
+from pipelines.artifacts.annotations import Number
 from pipelines.engine.fingerprint import canonical_json, content_digest
 from pipelines.engine.store import Store
 from sppnet.errors import ArtifactError, ConfigError
@@ -103,11 +104,13 @@ class Manifest:
         splits: Per split, its shards in order.
         categories: All categories that annotations may name, in order.
         names: Words for people by category, where categories are codes such as wnids.
+        numbers: The data set's own numbers of its categories, where it has such.
     """
 
     splits: Mapping[str, tuple[Shard, ...]]
     categories: tuple[str, ...]
     names: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, Number] = field(default_factory=dict)
 
     def shards(self, split: str) -> tuple[Shard, ...]:
         """Return a split's shards in order; raises `ConfigError` if there is no such split."""
@@ -207,6 +210,8 @@ class Manifest:
         splits = {split: [shard.to_json() for shard in shards] for split, shards in self.splits.items()}
         order = list(self.splits)  # canonical JSON sorts the keys of a mapping
         body = {"categories": list(self.categories), "names": dict(self.names), "order": order, "splits": splits}
+        if self.numbers:  # which few data sets have: the digests of others stay as they were
+            body["numbers"] = dict(self.numbers)
         return canonical_json(body).encode()
 
     @cached_property
@@ -240,7 +245,7 @@ class Manifest:
         try:
             body = json.loads(data)
             splits = {split: tuple(Shard.from_json(row) for row in body["splits"][split]) for split in body["order"]}
-            found = cls(splits, tuple(body["categories"]), dict(body["names"]))
+            found = cls(splits, tuple(body["categories"]), dict(body["names"]), dict(body.get("numbers", {})))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ArtifactError(f"{store.uri}/{name} is corrupt: {error}") from error
         if found.digest != digest:

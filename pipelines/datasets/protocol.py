@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, Number
 from pipelines.datasets.contents import Contents
 from pipelines.engine.fingerprint import canonical_json, content_digest
 
@@ -133,6 +133,14 @@ class DataSet(Protocol):
 
     def label(self, place: Place) -> str:
         """Return what `Item.label` is, from what `annotation` reads now."""
+
+
+@runtime_checkable
+class NumbersCategories(Protocol):
+    """A data set whose own files have numbers for categories, which results in its format name them by."""
+
+    def category_numbers(self, contents: Contents) -> Mapping[str, Number]:
+        """Return the numbers by category; raise like `DataSet.items`."""
 
 
 class DatasetConfig(BaseModel, ABC):

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pipelines.artifacts.detections import DetectionTable, encode_detection_table, write_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
 from pipelines.engine.store import LocalStore, Store
@@ -101,6 +103,10 @@ def _counting(table: DetectionTable, plan: ExportPlan) -> DetectionTable:
     """Return the detections that are written, with the boxes that count."""
     threshold = plan.options.threshold
     above = table if threshold is None else table.select(table.scores > threshold)
+    if plan.options.numbered:
+        images, place = np.unique(above.image, return_inverse=True)
+        known = np.array([above.keys[image] in plan.numbers.images for image in images.tolist()], bool)
+        above = above.select(known[place])
     return above if plan.boxes == "both" else final_boxes(above, plan.boxes, plan.options.nms_iou)
 
 
