@@ -17,6 +17,7 @@ from pipelines.datasets.named_images import VOC_IMAGES, NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
 from pipelines.datasets.voc_xml import read_voc_xml
+from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError, DataError
@@ -107,7 +108,7 @@ class VocFolder:
         listed = self._listed(split)
         contents.leave_out(_IMAGES, self._images.left_out())
         images = contents.digests_or_none(list(map(only_one, listed.values())))
-        notes = contents.digests_or_none([_first(self._notes, key) for key in listed])
+        notes = self._digests([_first(self._notes, key) for key in listed], contents)
         rows = zip(listed.items(), images, notes, strict=True)
         return [Item(key, image, self._label(note), files=names_of(files)) for (key, files), image, note in rows]
 
@@ -137,7 +138,7 @@ class VocFolder:
 
     def _check_named(self, categories: Sequence[str], what: str, contents: Contents) -> None:
         """Compare categories with those that the first annotations name: nothing is computed for misspelt ones."""
-        named = dict.fromkeys(name for names in self._first_names(contents) for name in names)
+        named = dict.fromkeys(name for _, names in self._looked_at(contents).values() for name in names)
         unknown = [name for name in named if name not in categories]
         notes = self._folder.where("Annotations")
         if unknown and len(unknown) == len(named):
@@ -197,10 +198,19 @@ class VocFolder:
             raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
         return NamedImages(self._images.files, _IMAGES).listed(lines, self._folder.where(path))
 
-    def _first_names(self, contents: Contents) -> list[list[str]]:
-        """Return the categories that the first annotation files name."""
+    def _looked_at(self, contents: Contents) -> dict[str, tuple[str | None, list[str]]]:
+        """Return the digests of the first annotation files, and the categories that they name, by path."""
         first = [self._notes[name] for name in sorted(self._notes)[:_LOOKED_AT] if name.lower().endswith(".xml")]
-        return cast(list[list[str]], [names or [] for names in contents.of(first, _names_of, "voc-names")])
+        found = cast(list[tuple[str, list[str]] | None], contents.of(first, _summarise, "voc-note"))
+        return {file.place: summary or (None, []) for file, summary in zip(first, found, strict=True)}
+
+    def _digests(self, notes: Sequence[SeenFile | None], contents: Contents) -> list[str | None]:
+        """Return the digests of annotation files, None for one that isn't there or can't be read; each is read once."""
+        looked_at = self._looked_at(contents)
+        others = [note if note is not None and note.place not in looked_at else None for note in notes]
+        rest = contents.digests_or_none(others)
+        pairs = zip(notes, rest, strict=True)
+        return [looked_at[note.place][0] if note and note.place in looked_at else digest for note, digest in pairs]
 
     @cached_property
     def _images(self) -> Listing:
@@ -222,8 +232,10 @@ def _first(files: Mapping[str, SeenFile], key: str) -> SeenFile | None:
     return next((files[name] for name in _notes(key) if name in files), None)
 
 
-def _names_of(note: bytes) -> JSON:
+def _summarise(note: bytes) -> JSON:
+    """Summarise an annotation file: its digest, and the categories that it names."""
     try:
-        return [*sorted({thing.category for thing in read_voc_xml(note, "").objects})]
+        names = sorted({thing.category for thing in read_voc_xml(note, "").objects})
     except DataError:  # which ingest will tell
-        return []
+        names = []
+    return [content_digest(note), [*names]]
