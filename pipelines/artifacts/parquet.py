@@ -54,10 +54,6 @@ def stream_tables(
 def open_file(data: bytes | io.RawIOBase, where: str) -> pq.ParquetFile:
     """Open a Parquet file, whole or, from a file, only those parts that are then read.
 
-    Args:
-        data: The bytes, or the open file.
-        where: What it is, for messages.
-
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.
     """
@@ -75,13 +71,16 @@ def open_file(data: bytes | io.RawIOBase, where: str) -> pq.ParquetFile:
 def open_tables(
     data: bytes | io.RawIOBase, schema: pa.Schema, where: str, also: pa.Field | None = None
 ) -> pq.ParquetFile:
-    """Open what `write_tables` gave, like `open_file`; raise `ArtifactError` also for other columns.
+    """Open what `write_tables` gave.
 
     Args:
         data: The bytes, or the open file.
         schema: Of its tables.
         where: What it is, for messages.
         also: A column that may stand behind the others.
+
+    Raises:
+        ArtifactError: The bytes are something else, or of other columns; the message names `where`.
     """
     file = open_file(data, where)
     found = file.schema_arrow

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from pipelines.artifacts.annotations import ObjectAnnotation
-from pipelines.datasets.keys import checked_categories
+from pipelines.datasets.keys import checked_categories, near
 from sppnet.errors import ConfigError
-
-_SHOWN = 10
 
 GivenBoxes: TypeAlias = Literal["quarantine", "mend"]
 """What becomes of a box without area or that leaves its image by more than a pixel: it sets its image aside; or it is
@@ -55,7 +52,5 @@ def choose_categories(chosen: Sequence[str] | None, known: Sequence[str], where:
         return tuple(known)
     for name in checked_categories(chosen, "dataset.categories"):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known[:_SHOWN])}"
-            raise ConfigError(f"dataset.categories: {name!r} is not in {where}; {hint}")
+            raise ConfigError(f"dataset.categories: {name!r} is not in {where}{near(name, known)}")
     return tuple(chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Annotated, Any, Literal, cast
@@ -14,13 +13,12 @@ from pipelines.datasets.boxes_given import GivenBoxes, choose_categories, mend_b
 from pipelines.datasets.coco_json import CocoInstances, leads_out
 from pipelines.datasets.contents import JSON, Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Reader, names_of, only_one
-from pipelines.datasets.keys import check_split, path_of
+from pipelines.datasets.keys import check_split, is_image, key_of, path_of
+from pipelines.datasets.left_out import LeftOut
 from pipelines.datasets.named_images import NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
-
-logger = logging.getLogger(__name__)
 
 _SUMMARY = "coco-instances"
 """The kind of summary that `_summarise` makes."""
@@ -85,7 +83,8 @@ class Coco:
         self._folder = Folder(reader)
         self._config = config
         self._instances = lru_cache(maxsize=4)(self._read)  # a worker reads a split's file once
-        self._listed = lru_cache(maxsize=None)(self._folder.files)
+        self._listed = lru_cache(maxsize=None)(self._folder.listing)
+        self._named = lru_cache(maxsize=None)(self._name)
         self.splits = tuple(config.splits)
 
     def items(self, split: str, contents: Contents) -> Sequence[Item]:
@@ -95,24 +94,26 @@ class Coco:
             ConfigError: It is no such file, or none of its images is there.
         """
         summary = self._summary(split, contents)
-        rows = [(str(key), str(digest)) for key, digest in summary["images"]]
-        files = self._images(split, [key for key, _ in rows])
-        for line in summary["said"]:
-            logger.warning("%s: %s", self._where(split), line)
-        digests = contents.digests_or_none(list(map(only_one, files)))
-        return [
-            Item(key, image, self._label(said), files=names_of(own))
-            for (key, said), own, image in zip(rows, files, digests, strict=True)
-        ]
+        found = self._files(split, contents)
+        if not any(found.values()):
+            where = self._folder.where(self._stem(split, next(iter(found))))
+            raise ConfigError(
+                f"split {split!r}: none of the images of {self._where(split)} is there, the first would be {where}.*; "
+                f"name their folder: dataset.splits.{split}.images"
+            )
+        contents.leave_out(self._config.splits[split].annotations, LeftOut.of((), named=summary["said"]))
+        self._leave_out(self._config.splits[split].images, contents)
+        digests = contents.digests_or_none(list(map(only_one, found.values())))
+        rows = zip(found.items(), digests, summary["images"], strict=True)
+        return [Item(key, image, self._label(said), files=names_of(files)) for (key, files), image, (_, said) in rows]
 
     def places(self, split: str) -> Sequence[Place]:
-        """See `DataSet`; the instances file is read."""
-        keys = [key for key, _ in self._summary(split, Contents())["images"]]
-        return [Place(split, "", key, names_of(own)) for key, own in zip(keys, self._images(split, keys), strict=True)]
+        """See `DataSet`; the instances file is read, and the images are listed."""
+        return [Place(split, "", key, names_of(files)) for key, files in self._files(split, Contents()).items()]
 
     def count(self, split: str) -> int:
         """See `DataSet`; the instances file is read."""
-        return len(self.places(split))
+        return len(self._summary(split, Contents())["images"])
 
     def categories(self, contents: Contents) -> tuple[str, ...]:
         """Return the config's, or those of all splits' files, in their order.
@@ -171,7 +172,7 @@ class Coco:
     def _summary(self, split: str, contents: Contents) -> dict[str, Any]:
         check_split(split, self.splits)
         path = self._config.splits[split].annotations
-        file = self._listed(path.rpartition("/")[0]).get(path)
+        file = self._listed(path.rpartition("/")[0]).files.get(path)
         if file is None:
             raise ConfigError(f"no instances file of split {split!r}: {self._where(split)} does not exist")
         (found,) = contents.of([file], partial(_summarise, where=self._where(split)), _SUMMARY)
@@ -179,18 +180,23 @@ class Coco:
             raise ConfigError(f"instances file of split {split!r}: {self._where(split)} can't be read")
         return cast(dict[str, Any], found)
 
-    def _images(self, split: str, keys: Sequence[str]) -> list[tuple[SeenFile, ...]]:
-        """Find the files of images by their keys; raise `ConfigError` if there is none of them at all."""
-        folder = self._config.splits[split].images.rstrip("/")
-        named = NamedImages(self._listed(folder), folder)
-        found = [named.of(key) for key in keys]
-        if not any(found):
-            where = self._folder.where(self._stem(split, keys[0]))
-            raise ConfigError(
-                f"split {split!r}: none of the images of {self._where(split)} is there, the first would be {where}.*; "
-                f"name their folder: dataset.splits.{split}.images"
-            )
-        return found
+    def _files(self, split: str, contents: Contents) -> dict[str, tuple[SeenFile, ...]]:
+        """Return the keys of a split in the instances file's order, with the images' files."""
+        named = self._named(self._config.splits[split].images)
+        return {key_of(path): named.find(path)[1] for path, _ in self._summary(split, contents)["images"]}
+
+    def _leave_out(self, folder: str, contents: Contents) -> None:
+        """Note what lies in a folder of images that no split of it takes."""
+        splits = [split for split in self.splits if self._config.splits[split].images == folder]
+        taken = {file.place for split in splits for files in self._files(split, contents).values() for file in files}
+        known = {split.annotations for split in self._config.splits.values()}
+        listing = self._listed(folder)
+        alone = [name for name in listing.files if is_image(name) and name not in taken]
+        named = [f"{len(alone)} images that no instances file lists, first {alone[0]}"] if alone else []
+        contents.leave_out(folder, listing.left_out(lambda name: is_image(name) or name in known, named))
+
+    def _name(self, folder: str) -> NamedImages:
+        return NamedImages(self._listed(folder).files, folder.rstrip("/"))
 
     def _stem(self, split: str, key: str) -> str:
         check_split(split, self.splits)
@@ -202,10 +208,10 @@ class Coco:
 
 
 def _summarise(data: bytes, where: str) -> JSON:
-    """Summarise an instances file: each image's key and a digest of what is said of it, categories, and what is odd."""
+    """Summarise an instances file: by image its path and a digest of what is said; categories, and what is odd."""
     instances = CocoInstances.parse(data, where)
     return {
-        "images": [[image.key, instances.digest(image.key)] for image in instances.images],
+        "images": [[image.path, instances.digest(image.key)] for image in instances.images],
         "categories": [[name, number] for name, number in instances.categories.items()],
         "said": list(instances.said),
     }

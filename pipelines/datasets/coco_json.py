@@ -19,8 +19,10 @@ from pipelines.datasets.box_rows import BoxColumns, BoxRows
 from pipelines.datasets.json_lists import JsonLists, without_outlines
 from pipelines.datasets.keys import key_of
 from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.text import decode_text
 from sppnet.arrays import Integers
 from sppnet.errors import ConfigError, DataError
+from sppnet.outside import parsing
 
 _SHOWN = 3
 _SHORT = 60
@@ -32,16 +34,21 @@ class CocoImage:
     """An entry of `images`.
 
     Attributes:
-        key: The image's key, of `file_name`.
+        path: Its `file_name` as a path below the folder of images, with slashes.
         number: Its `id`; None where it has none that can be one.
         width: Pixels, if the entry says them.
         height: Likewise.
     """
 
-    key: str
+    path: str
     number: Number | None
     width: int | None
     height: int | None
+
+    @property
+    def key(self) -> str:
+        """The image's key."""
+        return key_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,9 @@ class CocoInstances:
         Raises:
             ConfigError: It is no such file: no JSON, a list of results, without images or categories.
         """
-        try:
-            return _Reading(where).table(without_outlines(data).decode("utf-8-sig"))
-        except RecursionError:
-            raise ConfigError(f"{where}: nested too deep for an instances file") from None
-        except (ValueError, OverflowError) as error:
-            raise ConfigError(f"{where}: not an instances file ({error})") from None
+        text = decode_text(without_outlines(data), where)
+        with parsing(lambda why: ConfigError(f"{where}: not an instances file ({why})")):
+            return _Reading(where).table(text)
 
     def image(self, key: str) -> CocoImage:
         """Return an image's entry.
@@ -194,7 +198,7 @@ class _Reading:
             self._listed_again(key, name, number)
             return
         self.places[key], self.files[key] = len(self.images), name
-        self.images.append(CocoImage(key, number, _side(entry.get("width")), _side(entry.get("height"))))
+        self.images.append(CocoImage(path, number, _side(entry.get("width")), _side(entry.get("height"))))
         if leads_out(path):
             self.faults[key] = "bad-annotation", f"file_name {name!r} leads out of the folder"
         elif number is None:

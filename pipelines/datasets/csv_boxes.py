@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal
@@ -17,10 +16,9 @@ from pipelines.datasets.folder_files import Folder, Reader, names_of, only_one
 from pipelines.datasets.keys import check_split, checked_categories, path_of
 from pipelines.datasets.named_images import NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.roots import refused
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
-
-logger = logging.getLogger(__name__)
 
 
 class CsvSplit(BaseModel):
@@ -81,6 +79,7 @@ class CsvImages:
         self._folder = Folder(reader)
         self._config = config
         self._boxes = lru_cache(maxsize=4)(self._read)  # a worker reads a split's tables once
+        self._listed = lru_cache(maxsize=None)(self._folder.listing)
         self._images = lru_cache(maxsize=None)(self._list)
         self.splits = tuple(config.splits)
 
@@ -91,22 +90,21 @@ class CsvImages:
             ConfigError: Also for tables that know none of the images.
         """
         images, boxes = self._images(split), self._boxes(split)
-        known = {path_of(key) for key in images}
-        alone = [stem for stem in boxes.images if stem not in known]
+        alone = [path_of(key) for key in boxes.images if key not in images]
+        folder = self._config.splits[split].images
         if len(alone) == len(boxes.images):
             first = f"they name {alone[0]!r} and others" if alone else "they name none"
             raise ConfigError(
-                f"split {split!r}: the tables of boxes know none of the images in "
-                f"{self._folder.where(self._config.splits[split].images)}; {first}"
+                f"split {split!r}: the tables of boxes know none of the images in {self._folder.where(folder)}; {first}"
             )
-        if alone:
-            logger.warning("split %r: %d images of the tables are not there, first %s", split, len(alone), alone[0])
+        named = [f"{split}: {len(alone)} images of the tables are not there, first {alone[0]}"] if alone else []
         if boxes.unnamed:
-            logger.warning("split %r: %d rows of the tables name no image", split, boxes.unnamed)
+            named.append(f"{split}: {boxes.unnamed} rows of the tables name no image")
+        contents.leave_out(folder, self._listed(folder).left_out(named=named))
         digests = contents.digests_or_none(list(map(only_one, images.values())))
+        rows = zip(images.items(), digests, strict=True)
         return [
-            Item(key, image, self.label(Place(split, "", key)), files=names_of(files))
-            for (key, files), image in zip(images.items(), digests, strict=True)
+            Item(key, image, self.label(Place(split, "", key)), files=names_of(files)) for (key, files), image in rows
         ]
 
     def places(self, split: str) -> Sequence[Place]:
@@ -147,13 +145,13 @@ class CsvImages:
             DataError: See `CsvBoxes.objects`.
         """
         across, down = (width, height) if self._config.unit == "fraction" else (1, 1)
-        things = self._boxes(place.split).objects(path_of(place.key), place.key, across, down)
+        things = self._boxes(place.split).objects(place.key, across, down)
         kept = mend_boxes(things, width, height, self._config.bad_boxes)
         return ImageAnnotation(place.key, width, height, tuple(kept))
 
     def label(self, place: Place) -> str:
         """See `DataSet`: of the tables' rows of the image."""
-        said = self._boxes(place.split).digest(path_of(place.key))
+        said = self._boxes(place.split).digest(place.key)
         return label_of("csv", said=said, unit=self._config.unit, bad_boxes=self._config.bad_boxes)
 
     def _read(self, split: str) -> CsvBoxes:
@@ -166,11 +164,12 @@ class CsvImages:
         return reading.table()
 
     def _list(self, split: str) -> dict[str, tuple[SeenFile, ...]]:
+        """Return a split's keys in the order of the paths, with the images' files."""
         check_split(split, self.splits)
         folder = self._config.splits[split].images
-        named = NamedImages(dict(sorted(self._folder.images(folder).items())), folder)
+        named = NamedImages(dict(sorted(self._listed(folder).files.items())), folder)
         if not named.keys:
-            raise ConfigError(f"split {split!r} has no images in {self._folder.where(folder)}")
+            raise refused(self._folder, "csv", f"split {split!r} has no images in {self._folder.where(folder)}")
         return {key: named.of(key) for key in named.keys}
 
     @cached_property

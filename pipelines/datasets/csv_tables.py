@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.datasets.box_rows import BoxColumns, BoxRows
-from pipelines.datasets.keys import checked_categories, is_image
+from pipelines.datasets.keys import checked_categories, key_of
 from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.text import decode_text
 from sppnet.errors import ConfigError, DataError
 
 Unit: TypeAlias = Literal["fraction", "pixel"]
@@ -54,7 +55,7 @@ class CsvBoxes:
     """The boxes of a split.
 
     Attributes:
-        images: The images that have rows, as paths without extension, with their numbers.
+        images: The keys of the images that have rows, with their numbers.
         categories: Those that are kept, in the order in which they come.
         known: All that come.
         unnamed: How many rows name no image.
@@ -67,21 +68,20 @@ class CsvBoxes:
     _rows: BoxRows
     _faults: Mapping[int, tuple[str, str]]
 
-    def objects(self, stem: str, key: str, width: int, height: int) -> list[ObjectAnnotation]:
+    def objects(self, key: str, width: int, height: int) -> list[ObjectAnnotation]:
         """Return an image's objects, boxes in pixels; none for an image without rows.
 
         Args:
-            stem: The image's path without extension.
-            key: Its key, for messages.
+            key: The image's key.
             width: What a fraction of 1 is across: the image's width, or 1 for boxes in pixels.
             height: Likewise.
 
         Raises:
             DataError: `bad-annotation` or `unknown-category`: a row that can't be used; the message has its line.
         """
-        if stem not in self.images:
+        if key not in self.images:
             return []
-        number = self.images[stem]
+        number = self.images[key]
         if number in self._faults:
             raise DataError(self._faults[number][0], f"{key}: {self._faults[number][1]}")
         found = []
@@ -93,10 +93,10 @@ class CsvBoxes:
             found.append(ObjectAnnotation(name, box, difficult=crowd, crowd=crowd))
         return found
 
-    def digest(self, stem: str) -> str:
+    def digest(self, key: str) -> str:
         """Return a digest of all that the tables say of an image."""
         try:
-            return content_digest(repr(self.objects(stem, "", 1, 1)).encode())
+            return content_digest(repr(self.objects(key, 1, 1)).encode())
         except DataError as error:
             return content_digest(str(error).encode())
 
@@ -167,11 +167,10 @@ class CsvReading:
     def _row(self, row: Sequence[str], places: Sequence[int | None], where: str) -> None:
         cells = ["" if place is None or place >= len(row) else row[place].strip() for place in places]
         name, code, *edges, crowd = cells
-        stem = stem_of(name, self.folder)
-        if not stem:
+        if not name:
             self.unnamed += 1
             return
-        image = self.images.setdefault(stem, len(self.images))
+        image = self.images.setdefault(key_named(name, self.folder), len(self.images))
         if not code and not any(edges):  # an image without objects
             return
         if self.names is not None and code not in self.names:
@@ -200,12 +199,10 @@ class CsvReading:
         return box
 
 
-def stem_of(name: str, folder: str) -> str:
-    """Return the path of the image that a table names, below the folder of images and without its extension."""
+def key_named(name: str, folder: str) -> str:
+    """Return the key of the image that a table names: its path, perhaps behind the folder of images."""
     path = name.replace("\\", "/").removeprefix("./")
-    if folder:
-        path = path.removeprefix(f"{folder}/")
-    return path.rpartition(".")[0] if is_image(path) else path
+    return key_of(path.removeprefix(f"{folder}/"))
 
 
 def _short(cells: Sequence[str]) -> str:
@@ -235,8 +232,4 @@ def parse_classes(data: bytes, where: str) -> dict[str, str]:
 
 
 def _reader(data: bytes, where: str) -> Any:
-    try:
-        return csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{where}: line {line}: byte 0x{data[error.start]:02x} is not UTF-8") from None
+    return csv.reader(io.StringIO(decode_text(data, where), newline=""))

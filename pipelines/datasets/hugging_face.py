@@ -18,8 +18,10 @@ from pipelines.datasets.keys import check_keys, check_split, safe_key
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
-from sppnet.errors import ConfigError, DataError
+from pipelines.engine.workspace import BROKEN_SHARD, EMPTY_SHARD
+from sppnet.errors import ArtifactError, DataError
 
+_NOTHING = ""
 _MARK = "#"
 """Between a file and the number of a row group, in the name of a group."""
 
@@ -29,7 +31,8 @@ class HuggingFaceDataset(DatasetConfig):
 
     A key is the file's path without its extension, and the row's number in it from 0: `data/train-0-of-2/000012`.
     A row's objects are those of its column of objects; without that column it has one object, of its class, which
-    covers the image. Files that are new or changed are read once when the step is planned.
+    covers the image. Files that are new or changed are read once when the step is planned. A file that is broken or
+    empty is set aside by its name.
 
     Attributes:
         kind: `hugging-face`.
@@ -78,24 +81,25 @@ class HuggingFace:
         """See `DataSet`: a row group is a group.
 
         Raises:
-            ConfigError: Also for a file without such columns or without rows.
-            ArtifactError: A file is broken.
+            ConfigError: Also for a file without such columns.
         """
         found = []
         for file in self._files(split):
-            for group, rows in enumerate(self._summary(file, contents)["groups"]):
+            for group, rows in self._summary(file, contents)["groups"]:
                 name = f"{file.given}{_MARK}{group}"
                 found += [Item(key, image, self._label(said), name) for key, image, said in rows]
         check_keys((item.key for item in found), f"split {split!r}")
-        if not found:
-            raise ConfigError(f"split {split!r} is empty: its files have no rows")
         return found
 
     def places(self, split: str) -> Sequence[Place]:
         """See `DataSet`; of the files only their ends are read."""
         found = []
         for file in self._files(split):
-            for group, keys in enumerate(_keys(file, self._opened(file.given).sizes)):
+            try:
+                sizes = self._opened(file.given).sizes
+            except ArtifactError:  # it is set aside by its name
+                sizes = []
+            for group, keys in _keys(file, sizes):
                 found += [Place(split, f"{file.given}{_MARK}{group}", key) for key in keys]
         return found
 
@@ -128,8 +132,8 @@ class HuggingFace:
         Raises:
             DataError: See `annotation_of_row`.
         """
-        classes = self._opened(place.group.rpartition(_MARK)[0]).classes
-        found = annotation_of_row(self._row(place), self._columns, classes, place.key, width, height)
+        row = self._row(place)
+        found = annotation_of_row(row, self._columns, self._classes(place), place.key, width, height)
         chosen = self._config.categories
         things = (thing for thing in found.objects if chosen is None or thing.category in chosen)
         return ImageAnnotation(
@@ -138,23 +142,34 @@ class HuggingFace:
 
     def label(self, place: Place) -> str:
         """See `DataSet`: of the row's class or objects, by name."""
-        classes = self._opened(place.group.rpartition(_MARK)[0]).classes
-        return self._label(_said(self._row(place), self._columns, classes)[0])
+        try:
+            row = self._row(place)
+        except DataError:  # a whole file, or a part of it, is set aside
+            return self._label(_NOTHING)
+        return self._label(_said(row, self._columns, self._classes(place))[0])
 
     def _label(self, said: str) -> str:
         return label_of("hugging-face", said=said, bad_boxes=self._config.bad_boxes)
 
+    def _classes(self, place: Place) -> tuple[str, ...]:
+        return self._opened(place.group.rpartition(_MARK)[0]).classes
+
     def _row(self, place: Place) -> Row:
-        found = self._rows(place.group).get(place.key)
+        """Return an image's row; raise `DataError` `shard-broken`, or `shard-empty` for a file without rows."""
+        try:
+            found = self._rows(place.group).get(place.key)
+        except ArtifactError as error:
+            raise DataError(BROKEN_SHARD, f"{place.key}: {error}") from error
         if found is None:
-            raise DataError("missing-image", f"{place.key}: no such row any more")
+            raise DataError(EMPTY_SHARD, f"{place.key}: {place.group.rpartition(_MARK)[0]} has no such row")
         return found
 
     def _read(self, group: str) -> dict[str, Row]:
         given, _, number = group.rpartition(_MARK)
         file = self._opened(given)
         (found,) = find_files([given], self._config.root, "dataset.splits")
-        return dict(zip(_keys(found, file.sizes)[int(number)], file.rows(int(number)), strict=True))
+        keys = dict(_keys(found, file.sizes))
+        return dict(zip(keys[number], file.rows(int(number)), strict=True)) if number in keys and number else {}
 
     def _open(self, given: str) -> RowFile:
         """Open a file of which only what is asked for is read."""
@@ -175,35 +190,48 @@ class HuggingFace:
 
     @cached_property
     def _found(self) -> dict[str, tuple[FoundFile, ...]]:
-        return {
-            split: find_files(patterns, self._config.root, f"dataset.splits.{split}")
-            for split, patterns in self._config.splits.items()
-        }
+        given = self._config.splits.items()
+        return {split: find_files(names, self._config.root, f"dataset.splits.{split}") for split, names in given}
 
 
-def _keys(file: FoundFile, sizes: Sequence[int]) -> list[list[str]]:
-    """Return the keys of a file's rows by row group."""
+def _keys(file: FoundFile, sizes: Sequence[int]) -> list[tuple[str, list[str]]]:
+    """Return the names of a file's row groups with the keys of their rows; of a file without any its own, in none."""
     stem = safe_key(file.given.rpartition("://")[2].lstrip("/~.").removesuffix(".parquet"))
     found, first = [], 0
-    for size in sizes:
-        found.append([f"{stem}/{row:06d}" for row in range(first, first + size)])
+    for group, size in enumerate(sizes):
+        found.append((str(group), [f"{stem}/{row:06d}" for row in range(first, first + size)]))
         first += size
-    return found
+    return found if first else [("", [stem])]
 
 
 def _summarise(data: bytes, columns: RowColumns, file: FoundFile) -> JSON:
     """Summarise a file: by row group, each row's key, image and what is said of it; its classes, those that come."""
-    rows = RowFile(data, columns, file.uri)
     come: set[str] = set()
+    try:
+        rows = RowFile(data, columns, file.uri)
+    except ArtifactError:  # which the first who reads it will tell
+        return {"groups": _unread(_keys(file, [])), "classes": [], "categories": []}
     groups: list[JSON] = []
-    for group, keys in enumerate(_keys(file, rows.sizes)):
+    for group, keys in _keys(file, rows.sizes):
+        try:
+            found = rows.rows(int(group)) if group else []
+        except ArtifactError:
+            found = []
+        if not found:
+            groups += _unread([(group, keys)])
+            continue
         told: list[JSON] = []
-        for key, row in zip(keys, rows.rows(group), strict=True):
+        for key, row in zip(keys, found, strict=True):
             said, named = _said(row, columns, rows.classes)
             come.update(named)
             told.append([key, _digest(row, columns), said])
-        groups.append(told)
+        groups.append([group, told])
     return {"groups": groups, "classes": [*rows.classes], "categories": [*sorted(come)]}
+
+
+def _unread(groups: Sequence[tuple[str, Sequence[str]]]) -> list[JSON]:
+    """Return the summary of row groups that can't be read: rows without an image, of which nothing is said."""
+    return [[group, [[key, None, _NOTHING] for key in keys]] for group, keys in groups]
 
 
 def _digest(row: Row, columns: RowColumns) -> str | None:

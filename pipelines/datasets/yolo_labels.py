@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from pipelines.artifacts.annotations import Box
-from pipelines.datasets.keys import checked_categories
+from pipelines.datasets.keys import checked_categories, parse_categories
+from pipelines.engine.text import decode_text
 from sppnet.errors import ConfigError, DataError
+from sppnet.outside import parsing
 
 _SLACK = 1e-3
 """By so much a fraction may leave 0..1: programs round."""
@@ -43,13 +45,9 @@ class YoloNames:
         Raises:
             ConfigError: It is neither, or its names are none: absent, doubled, numbers missing.
         """
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{where}: byte 0x{error.object[error.start]:02x} is not UTF-8") from None
         if where.endswith((".txt", ".names")):
-            return cls(checked_categories([line.strip() for line in text.splitlines() if line.strip()], where), {})
-        body = _yaml(text, where)
+            return cls(parse_categories(data, where), {})
+        body = _yaml(decode_text(data, where), where)
         if not isinstance(body, dict) or "names" not in body:
             raise ConfigError(f"{where}: has no 'names'")
         splits = {key: _paths(body[key]) for key in body if key not in ("names", "path", "kpt_shape", "nc")}
@@ -58,12 +56,8 @@ class YoloNames:
 
 def _yaml(text: str, where: str) -> Any:
     """Read YAML of which every scalar stays the text that it is: a class may be called `no`, or `1e3`."""
-    try:
+    with parsing(lambda why: ConfigError(f"{where}: not YAML ({why})")):
         return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # makes lists, mappings and text only
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML ({' '.join(str(error).split())[:200]})") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: nested too deep") from None
 
 
 def _classes(given: Any, where: str) -> tuple[str, ...]:
@@ -109,11 +103,11 @@ def parse_labels(data: bytes, classes: int, where: str, *, keypoints: bool = Fal
         DataError: `bad-annotation` or `unknown-category`; the message has the line's number.
     """
     try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError("bad-annotation", f"{where}: byte 0x{error.object[error.start]:02x} is not UTF-8") from None
+        text = decode_text(data, where)
+    except ConfigError as error:
+        raise DataError("bad-annotation", str(error)) from None
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         columns = line.split()
         if columns:
             found.append(_row(columns, classes, f"{where}: line {number}", keypoints))

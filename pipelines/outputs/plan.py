@@ -152,10 +152,9 @@ def plan_export(
     if options.numbered:
         given = (options.numbers or Numbers({}, {})).of_keys(keys)
         are_given = options.numbers is not None and bool(options.numbers.images)
-        own = {} if are_given else known()
-        if own:
-            keys = _numbered(keys, own, split)
-        places = given.images if are_given else own
+        places = given.images if are_given else known()
+        if places and not are_given:
+            keys = _numbered(keys, places, split)
         if not places and options.format == "det" and not count:
             raise ConfigError(
                 f"the images of split {split} have no numbers; name the list that has them with --numbers"

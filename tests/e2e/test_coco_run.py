@@ -78,6 +78,10 @@ def test_pycocotools_reads_the_results_and_finds_the_same_figures(coco: Chain, t
         judge.accumulate()
         judge.summarize()
     assert len(results.anns) > 100
+    numbers = json.loads((tmp_path / "coco_val_numbers.json").read_text())
+    own = [{"id": entry["id"], "file_name": entry["file_name"]} for entry in truth.dataset["images"]]
+    assert sorted(numbers["images"], key=str) == sorted(own, key=str)
+    assert numbers["categories"] == [{"id": number, "name": name} for name, number in IDS.items()]
     (row,) = json.loads(coco.artifact("metrics").read("metrics"))["rows"]
     wanted = {name: None if value < 0 else float(value) for name, value in zip(FIGURES, judge.stats, strict=True)}
     assert row["coco"] == {name: pytest.approx(value, abs=1e-6) for name, value in wanted.items()}

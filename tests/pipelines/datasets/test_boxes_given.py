@@ -23,7 +23,7 @@ def test_chosen_categories_are_known_ones() -> None:
     assert choose_categories(["a"], ["b", "a"], "f") == ("a",)
     with pytest.raises(ConfigError, match=r"dataset.categories: 'dag' is not in f; did you mean 'dog'\?"):
         choose_categories(["dag"], ["cat", "dog"], "f")
-    with pytest.raises(ConfigError, match="'zebra' is not in f; it has: cat, dog"):
+    with pytest.raises(ConfigError, match="'zebra' is not in f; there are: cat, dog"):
         choose_categories(["zebra"], ["cat", "dog"], "f")
     with pytest.raises(ConfigError, match="names the category 'cat' twice"):
         choose_categories(["cat", "cat"], ["cat"], "f")

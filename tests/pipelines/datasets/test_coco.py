@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,7 @@ def test_boxes_can_be_mended_instead(tmp_path: Path) -> None:
     assert [entry.box for entry in found.done["a"].objects] == [(0.0, 0.0, 40.0, 6.0)]
 
 
-def test_what_is_odd_in_the_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_odd_in_the_file_is_told(tmp_path: Path) -> None:
     """The same entry twice counts once; annotations of unknown images are counted and named."""
     write_images(tmp_path / "images", "a.jpg", "b.jpg")
     images = [image("a.jpg", 1), image("a.jpg", 1), image("b.jpg", 2), {"id": 3}, "c.jpg"]
@@ -136,12 +135,16 @@ def test_what_is_odd_in_the_file_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     ]
     categories = [CAT, DOG, {"id": 5, "name": "cat"}]
     write(tmp_path, images, [*rows, thing(90, 2, [1, 1, 7, 7], 5)], categories=categories)
-    with caplog.at_level(logging.WARNING):
-        found = run(tmp_path)
+    write_images(tmp_path / "images", "more.jpg")
+    (tmp_path / "images" / "notes.txt").write_text("x")
+    found = run(tmp_path)
     assert [len(note.objects) for note in found.done.values()] == [1, 2]
     assert {entry.category for entry in found.done["b"].objects} == {"cat"}
-    told = [record.getMessage() for record in caplog.records if "instances.json" in record.getMessage()]
-    assert [line.split(": ", 1)[1] for line in told] == [
+    contents = Contents()
+    opened(tmp_path).items("train", contents)
+    assert contents.left_out.counts == {".txt": 1}
+    assert list(contents.left_out.named) == [
+        "1 images that no instances file lists, first images/more.jpg",
         "1 images listed twice: a.jpg",
         '2 images without a usable file_name: {"id": 3}, "c.jpg"',
         "1 categories named twice: cat",
@@ -194,7 +197,7 @@ def test_captions_folders_and_bytes_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none of the images .*images/sub/a.*dataset.splits.train.images"):
         opened(tmp_path).items("train", Contents())
     (tmp_path / "instances.json").write_bytes(b'{"images": ["\xff"]}')
-    with pytest.raises(ConfigError, match=r"instances.json: not an instances file \('utf-8' codec"):
+    with pytest.raises(ConfigError, match=r"instances.json: line 1: byte 0xff is not UTF-8"):
         opened(tmp_path).items("train", Contents())
     with pytest.raises(ConfigError, match=r"no instances file of split 'train': .*other.json does not exist"):
         opened(tmp_path, splits={"train": "other.json"}).items("train", Contents())

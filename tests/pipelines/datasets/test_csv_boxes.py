@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def run(root: Path, *rows: str, **fields: Any) -> Ingested:
     return ingest(config(root, **fields), root / "workspace")
 
 
-def test_open_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_open_images(tmp_path: Path) -> None:
     """Fractions, codes with names, groups as crowds; of images that are not there the rows are counted."""
     write_images(tmp_path / "train", "0a.jpg", "0b.jpg", "0c.jpg")
     (tmp_path / "classes.csv").write_text("LabelName,DisplayName\n" + CLASSES)
@@ -49,8 +48,7 @@ def test_open_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         *(row(f"gone{n}", "/m/0k4j", 0, 1, 0, 1) for n in range(3)),
         row("", "/m/0k4j", 0, 1, 0, 1),
     ]
-    with caplog.at_level(logging.WARNING):
-        found = run(tmp_path, *rows, classes="classes.csv")
+    found = run(tmp_path, *rows, classes="classes.csv")
     assert list(found.done) == ["0a", "0b", "0c"]
     assert found.done["0a"].objects[0] == ObjectAnnotation("Car", (10.0, 0.0, 30.0, 30.0))
     assert found.done["0b"].objects == (
@@ -58,10 +56,11 @@ def test_open_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     )
     assert (len(found.done["0a"].objects), found.done["0c"].objects) == (2, ())
     assert found.chain.manifest.categories == ("Person", "Car")
-    told = [record.getMessage() for record in caplog.records if record.name.endswith("csv_boxes")]
-    assert told == [
-        "split 'train': 3 images of the tables are not there, first gone0",
-        "split 'train': 1 rows of the tables name no image",
+    contents = Contents()
+    opened(tmp_path, classes="classes.csv").items("train", contents)
+    assert list(contents.left_out.named) == [
+        "train: 3 images of the tables are not there, first gone0",
+        "train: 1 rows of the tables name no image",
     ]
     check_items(lambda: opened(tmp_path, classes="classes.csv"))
     cars = run(tmp_path, *rows, classes="classes.csv", categories=["Car"])
@@ -110,7 +109,7 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
     for data, message in (
         (b"", "has no column 'ImageID'; it has: none"),
         (b"a;b\n", "has no column 'ImageID'; it has: a;b"),
-        (HEADER.encode() + b"\n\xff\n", "line 2: byte 0xff is not UTF-8"),
+        (HEADER.encode() + b"\n\xff\n", "line 2: byte 0xff is not UTF-8; save the file as UTF-8"),
         (HEADER.encode() + b"\n" + b"x" * 200_000, "line 2: not a CSV table"),
         (HEADER.encode() + b"\n", "know none of the images in .*; they name none"),
         ("\n".join([HEADER, row("b", "c", 0, 1, 0, 1)]).encode(), "they name 'b' and others"),

@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.hugging_face import HuggingFace, HuggingFaceDataset
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ConfigError
 from tests.support.data_sets import changes, check_items
 from tests.support.ingested import Ingested, ingest
 
@@ -130,16 +130,26 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     write(path, {"picture": [png()], "label": [1]})
     with pytest.raises(ConfigError, match=r"train-0.parquet: no column 'image' of images; it has: picture, label"):
         opened(tmp_path).items("train", Contents())
-    path.write_bytes(b"PAR1" + bytes(40))
-    with pytest.raises(ArtifactError, match=r"train-0.parquet: not a Parquet file"):
-        opened(tmp_path).items("train", Contents())
-    write(path, {"image": pa.array([], pa.binary())})
-    with pytest.raises(ConfigError, match="split 'train' is empty: its files have no rows"):
-        opened(tmp_path).items("train", Contents())
     write(path, {"image": [cell()], "label": [0]}, "no features")
     assert opened(tmp_path).categories(Contents()) == ("0",)
-    damaged = bytearray(path.read_bytes())
-    damaged[4:30] = b"\xff" * 26
-    path.write_bytes(bytes(damaged))
-    with pytest.raises(ArtifactError, match=r"train-0.parquet: its pages can't be read"):
-        opened(tmp_path).items("train", Contents())
+
+
+def test_a_broken_or_empty_file_is_set_aside_by_its_name_and_the_others_go_on(tmp_path: Path) -> None:
+    for number in range(4):
+        images = [cell(10 * number + n) for n in range(3)]
+        write(tmp_path / "data" / f"train-{number}.parquet", {"image": images, "label": [0, 1, 0]}, {"label": NAMES})
+    (tmp_path / "data" / "train-0.parquet").write_bytes(b"PAR1" + bytes(40))
+    write(tmp_path / "data" / "train-1.parquet", {"image": pa.array([], pa.binary())})
+    damaged = bytearray((tmp_path / "data" / "train-2.parquet").read_bytes())
+    damaged[4:30] = b"\xff" * 26  # of the first row group
+    (tmp_path / "data" / "train-2.parquet").write_bytes(bytes(damaged))
+    check_items(lambda: opened(tmp_path))
+    found = run(tmp_path)
+    assert list(found.done) == ["data/train-2/000002", *(f"data/train-3/00000{n}" for n in range(3))]
+    assert found.aside == {
+        "data/train-0": "shard-broken",
+        "data/train-1": "shard-empty",
+        "data/train-2/000000": "shard-broken",
+        "data/train-2/000001": "shard-broken",
+    }
+    assert "its pages can't be read" in found.details["data/train-2/000000"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +44,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_boxes_outlines_and_images_without_labels(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_boxes_outlines_and_images_without_labels(root: Path) -> None:
     write_label(root, "labels/train/lone.txt", "0 0.5 0.5 0.5 1")
     write_label(root, "labels/train/classes.txt", "person\n")
-    with caplog.at_level(logging.WARNING):
-        found = ingest(config(root, splits=["train", "val"]), root / "workspace")
+    found = ingest(config(root, splits=["train", "val"]), root.parent / "workspace")
     assert list(found.done) == ["images/train/a%2E1", "images/train/bare", "images/train/sub/b", "val/images/c"]
     first, bare, outline, last = found.done.values()
     assert first.objects[0] == ObjectAnnotation("person", (10.0, 0.0, 30.0, 30.0))
@@ -59,11 +57,12 @@ def test_boxes_outlines_and_images_without_labels(root: Path, caplog: pytest.Log
     assert outline.objects[0].box == pytest.approx((4.0, 3.0, 20.0, 24.0))
     assert last.objects[0].box == pytest.approx((16.0, 12.0, 24.0, 18.0))
     assert category_numbers(found.chain.manifest) == {"person": 0, "no": 1}
-    told = [record.getMessage() for record in caplog.records if record.name.endswith("yolo")]
-    assert told == [
-        "split 'train': 1 images without a label file show nothing, the first: images/train/bare",
-        "split 'train': 1 label files without an image, the first: labels/train/lone.txt",
-    ]
+    contents = Contents()
+    opened(root).items("train", contents)
+    assert contents.left_out.describe() == (
+        "train: 1 images without a label file show nothing, first images/train/bare; "
+        "train: 1 label files without an image, first labels/train/lone.txt"
+    )
     check_items(lambda: opened(root, splits=["train", "val"]))
 
 
