@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import uuid
 from pathlib import Path
 
 from pipelines.engine.activity import busy, moved
-from pipelines.engine.store_base import Entry, Store
+from pipelines.engine.store_base import Entry, Leftover, Store
 from sppnet.errors import ArtifactError, ConfigError
+
+_ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 class LocalStore(Store):
@@ -135,7 +138,32 @@ class LocalStore(Store):
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _storage_error(f"{path}", error) from error
+
+    def leftovers(self) -> list[Leftover]:
+        """See `Store.leftovers`."""
+        found = []
+        for folder, _, files in os.walk(self.root):
+            for file in filter(_ASIDE.fullmatch, files):
+                path = Path(folder, file)
+                with contextlib.suppress(FileNotFoundError):  # it was put in its place meanwhile
+                    stat = path.stat()
+                    found.append(Leftover(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime))
+        return sorted(found, key=lambda left: left.name)
+
+    def discard(self, leftover: Leftover) -> None:
+        """See `Store.discard`."""
+        self.delete(leftover.name)
+
+    def remove_folder(self, name: str) -> None:
+        """See `Store.remove_folder`."""
+        for folder, _, _ in os.walk(self._path(name), topdown=False):
+            with contextlib.suppress(OSError):  # something was put there meanwhile
+                Path(folder).rmdir()
 
 
 def _first_time(folder: Path, seen: set[Path]) -> bool:

@@ -27,6 +27,8 @@ from pipelines.engine.store import Store, StoreUnreachableError, open_store
 from sppnet.errors import ArtifactError, ConfigError
 
 COMMITS = "_commits"
+DATA_NAME = re.compile(r"(?P<unit>.+)-(?P<attempt>[0-9a-f]{12})(?P<suffix>(?:\.\w+)*)")
+"""Of the data objects that attempts at units put, below their artifact's folder."""
 FORMAT = 2
 """Of what a workspace holds; raised when artifacts are named or laid out in another way."""
 _FORMAT_FILE = "workspace.json"
@@ -100,6 +102,22 @@ class Commit:
     def to_json(self) -> bytes:
         """Encode the commit."""
         return encode(self)
+
+    def check_names(self, unit: str, where: str) -> None:
+        """Raise `ArtifactError` unless it is of a unit and names what an attempt at that unit puts: nothing else is read.
+
+        Args:
+            unit: The unit whose commit it is by its name.
+            where: The commit, for the message.
+        """
+        found = DATA_NAME.fullmatch(self.data) if self.data is not None else None
+        if self.unit != unit:
+            what = f"is of unit {self.unit!r}"
+        elif self.data is not None and (found is None or (found["unit"], found["attempt"]) != (unit, self.attempt)):
+            what = f"names {self.data!r}, which is no data of its unit"
+        else:
+            return
+        raise ArtifactError(f"{where}: {what}; remove it and run again")
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> Commit:
@@ -175,9 +193,16 @@ class Artifact:
         }
 
     def commit(self, unit: str) -> Commit:
-        """Read one unit's commit; raise `ArtifactError` if the unit is missing."""
-        name = f"{self.name}/{COMMITS}/{unit}.json"
-        return Commit.from_json(self.store.read(name), f"{self.store.uri}/{name}")
+        """Read one unit's commit; raise `ArtifactError` if it is missing, damaged, or that of something else."""
+        name = self.commit_name(unit)
+        where = f"{self.store.uri}/{name}"
+        commit = Commit.from_json(self.store.read(name), where)
+        commit.check_names(unit, where)
+        return commit
+
+    def commit_name(self, unit: str) -> str:
+        """Return the name in the store of a unit's commit."""
+        return f"{self.name}/{COMMITS}/{unit}.json"
 
     def commits(self, units: Iterable[str]) -> list[Commit]:
         """Read several commits at once, in the order of `units`."""
@@ -196,7 +221,10 @@ class Artifact:
         """Read the data object of a commit at hand, like `read`."""
         if commit.data is None:
             raise ArtifactError(f"{self.name}/{commit.unit} has no data")
-        data = self.store.read(f"{self.name}/{commit.data}")
+        try:
+            data = self.store.read(f"{self.name}/{commit.data}")
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; remove {COMMITS}/{commit.unit}.json and run again") from error
         if len(data) != commit.size or content_digest(data) != commit.sha256:
             raise ArtifactError(
                 f"{self.store.uri}/{self.name}/{commit.data} is not what was committed "
@@ -230,7 +258,7 @@ class Artifact:
             created=round(time.time(), 3),
             versions=library_versions(),
         )
-        if self.store.create(f"{self.name}/{COMMITS}/{unit}.json", commit.to_json()):
+        if self.store.create(self.commit_name(unit), commit.to_json()):
             return commit
         winner = self.commit(unit)
         if winner.attempt != attempt and name is not None:

@@ -73,7 +73,7 @@ def test_a_second_run_makes_nothing_and_lists_once_a_step(toys: Toys, calls: lis
     assert second.done == []
     assert second.summaries == first.summaries
     counted = Counter(method for method, _ in calls)
-    assert [name for method, name in calls if method == "list"] == [f"{s.artifact}/_commits" for s in first.summaries]
+    assert [name for method, name in calls if method == "list"] == [s.artifact for s in first.summaries]
     assert counted["put"] == counted["delete"] == 1  # the probe
     assert counted["create"] == 3  # the workspace's format, and what each artifact is made from
     version, *reads = [name for method, name in calls if method == "read"]
