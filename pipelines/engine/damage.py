@@ -131,7 +131,9 @@ def check_data(artifact: Artifact, commit: Commit, listing: ArtifactListing) -> 
     return Damage(artifact.name, commit.unit, artifact.commit_name(commit.unit), name, reason, f"{name} {told}")
 
 
-def check_units(artifact: Artifact, listing: ArtifactListing, units: Iterable[str]) -> tuple[list[Commit], list[Damage]]:
+def check_units(
+    artifact: Artifact, listing: ArtifactListing, units: Iterable[str]
+) -> tuple[list[Commit], list[Damage]]:
     """Read the commits of units and compare each with its data object's name and size.
 
     Returns:

@@ -104,7 +104,7 @@ class Commit:
         return encode(self)
 
     def check_names(self, unit: str, where: str) -> None:
-        """Raise `ArtifactError` unless it is of a unit and names what an attempt at that unit puts: nothing else is read.
+        """Raise `ArtifactError` unless it is the unit's and names data of it: nothing else is read.
 
         Args:
             unit: The unit whose commit it is by its name.
