@@ -71,6 +71,14 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
     return file
 
 
+def count_rows(data: io.RawIOBase, where: str) -> int:
+    """Return the rows of a Parquet file by its footer; raise `ArtifactError` naming `where` if it is none."""
+    try:
+        return int(pq.read_metadata(pa.PythonFile(data, mode="r")).num_rows)
+    except _DAMAGED as error:
+        raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
+
+
 def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
     """Return rows of bytes that lie behind one another in `data`, each of its size, without a copy."""
     offsets = np.zeros(len(sizes) + 1, np.int64)

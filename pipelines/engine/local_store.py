@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.engine.activity import busy, moved
@@ -144,7 +145,7 @@ class LocalStore(Store):
         except OSError as error:
             raise _storage_error(f"{path}", error) from error
 
-    def leftovers(self) -> list[Leftover]:
+    def leftovers(self) -> Sequence[Leftover]:
         """See `Store.leftovers`."""
         found = []
         for folder, _, files in os.walk(self.root):

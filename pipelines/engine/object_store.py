@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -195,7 +195,7 @@ class ObjectStore(Store):
 
         self._call(remove, f"delete {self.uri}/{name}")
 
-    def leftovers(self) -> list[Leftover]:
+    def leftovers(self) -> Sequence[Leftover]:
         """See `Store.leftovers`; other stores than S3 tell of no uploads."""
         if not hasattr(self._files, "list_multipart_uploads"):
             return []

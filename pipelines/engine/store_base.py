@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ class Store(ABC):
         """Remove an object; a missing one is no error."""
 
     @abstractmethod
-    def leftovers(self) -> list[Leftover]:
+    def leftovers(self) -> Sequence[Leftover]:
         """List what puts that were cut off have left anywhere in the store; puts that go on are among them."""
 
     @abstractmethod

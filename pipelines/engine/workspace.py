@@ -24,7 +24,7 @@ from typing import Any
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import LENGTH, canonical_json, content_digest
 from pipelines.engine.store import Store, StoreUnreachableError, open_store
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 COMMITS = "_commits"
 DATA_NAME = re.compile(r"(?P<unit>.+)-(?P<attempt>[0-9a-f]{12})(?P<suffix>(?:\.\w+)*)")
@@ -34,6 +34,8 @@ FORMAT = 2
 _FORMAT_FILE = "workspace.json"
 _ARTIFACT = re.compile(rf"[a-z][a-z0-9-]*-[0-9a-f]{{{LENGTH}}}")
 _READERS = 16
+_HELD_UP_SECONDS = 600.0
+"""Of an attempt between its data and its commit: far less than the age at which `gc` takes data for garbage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,7 @@ class Artifact:
         if output.data is not None:
             name = f"{unit}-{attempt}{output.suffix}"
             self.store.put(f"{self.name}/{name}", output.data)
+        put = time.monotonic()
         commit = Commit(
             unit=unit,
             attempt=attempt,
@@ -259,11 +262,23 @@ class Artifact:
             versions=library_versions(),
         )
         if self.store.create(self.commit_name(unit), commit.to_json()):
+            if name is not None and time.monotonic() - put > _HELD_UP_SECONDS:
+                self._check_kept(commit)
             return commit
         winner = self.commit(unit)
         if winner.attempt != attempt and name is not None:
             self.store.delete(f"{self.name}/{name}")
         return winner
+
+    def _check_kept(self, commit: Commit) -> None:
+        """Take a commit back whose data was taken for garbage while its process was held up (stopped, or swapped out).
+
+        Raises:
+            IncompleteError: It was; the unit is to be made again.
+        """
+        if not self.store.exists(f"{self.name}/{commit.data}"):
+            self.store.delete(self.commit_name(commit.unit))
+            raise IncompleteError(f"{self.name}/{commit.unit}: its data was collected before it could be committed")
 
 
 class Workspace:
