@@ -318,6 +318,10 @@ class Workspace:
                 "named in another way; give another workspace, or use the version that made this one"
             )
 
+    def is_marked(self) -> bool:
+        """Tell whether anything was ever run here."""
+        return self.store.exists(_FORMAT_FILE)
+
     def mark_version(self) -> None:
         """Record the format of what will be here, once."""
         self.store.create(_FORMAT_FILE, canonical_json({"format": FORMAT}).encode())

@@ -106,7 +106,9 @@ def test_altered_data_is_found_and_named(artifact: Artifact, altered: bytes) -> 
 def test_data_that_is_gone_is_named(artifact: Artifact) -> None:
     commit = artifact.publish(UNIT, output(), 0.0)
     artifact.store.delete(f"{artifact.name}/{commit.data}")
-    with pytest.raises(ArtifactError, match=rf"/{commit.data} does not exist; remove _commits/{UNIT}\.json and run again$"):
+    with pytest.raises(
+        ArtifactError, match=rf"/{commit.data} does not exist; remove _commits/{UNIT}\.json and run again$"
+    ):
         artifact.read(UNIT)
 
 
