@@ -302,21 +302,28 @@ class Workspace:
 
     def check_version(self) -> None:
         """Raise `ArtifactError` if what is here was made by a version of sppnet that names artifacts in another way."""
-        try:
-            with self._reached():
-                body = self.store.read(_FORMAT_FILE)
-            found = json.loads(body)["format"]
-        except ArtifactError:
+        with self._reached():
+            found = self._format()
+        if found is None:
             if not self.artifact_names():
                 return  # nothing is here yet
-            found = 1
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{self.store.uri}/{_FORMAT_FILE} is corrupt: {error}") from error
+            found = self._format() or 1  # again: another run may have begun between the two looks
         if found != FORMAT:
             raise ArtifactError(
                 f"workspace {self.store.uri} has format {found}, this sppnet reads format {FORMAT}: its artifacts are "
                 "named in another way; give another workspace, or use the version that made this one"
             )
+
+    def _format(self) -> Any:
+        """Return the format that is recorded here, None if there is none; raise `ArtifactError` if that is corrupt."""
+        try:
+            body = self.store.read(_FORMAT_FILE)
+        except ArtifactError:
+            return None
+        try:
+            return json.loads(body)["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{self.store.uri}/{_FORMAT_FILE} is corrupt: {error}") from error
 
     def is_marked(self) -> bool:
         """Tell whether anything was ever run here."""
