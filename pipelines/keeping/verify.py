@@ -97,9 +97,14 @@ def _lineage(artifact: Artifact, there: set[str]) -> Iterator[Damage]:
     if fingerprint(preimage) != artifact.name.rpartition("-")[2]:
         yield Damage(artifact.name, "", where, None, "record", "tells of another artifact: its fingerprint differs")
     for one in inputs:
-        if one not in there:
+        if one not in there or not _is_there(Artifact(artifact.store, one)):
             told = f"is made from {one}, which is gone; run its recipe again, or remove it (sppnet rm {artifact.name})"
             yield Damage(artifact.name, "", where, None, "input-gone", told, mendable=False)
+
+
+def _is_there(artifact: Artifact) -> bool:
+    """Tell whether anything is in an artifact's folder: some stores list folders that are empty."""
+    return artifact.store.exists(f"{artifact.name}/{_RECORD}") or bool(artifact.committed())
 
 
 def _deep(workspace: Workspace, commits: Mapping[str, Mapping[str, Commit]], spread: Spread) -> list[Damage]:

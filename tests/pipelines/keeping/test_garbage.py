@@ -16,6 +16,9 @@ from pipelines.engine.workspace import Output, Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.keeping import garbage
 from pipelines.keeping.garbage import Garbage, find_garbage, unreferenced
+from pipelines.keeping.removal import remove_artifact
+from pipelines.keeping.repair import Removal
+from pipelines.keeping.verify import verify
 from pipelines.training.checkpoints import Checkpoints
 from tests.support.damaging import age, data_path, plant
 from tests.support.toy_fixtures import UNITS, Toys
@@ -202,3 +205,25 @@ def test_artifacts_that_nothing_refers_to(root: Path, toys: Toys) -> None:
         assert one.size == ArtifactListing.of(workspace.artifact(powers)).bytes
         one.take()
     assert workspace.artifact_names() == [numbers]
+
+
+@pytest.mark.s3
+def test_the_same_in_an_object_store(toys: Toys, s3: str) -> None:
+    """Damage is told, mended and made again; losers and uploads go, and so does an artifact."""
+    toys.workspace = s3
+    toys.run(LocalExecutor())
+    workspace, steps = Workspace.open(s3), toys.engine(fresh=()).steps
+    numbers, powers = (workspace.artifact(step.spec.artifact) for step in steps)
+    workspace.store.put(f"{powers.name}/{UNITS[0]}-0123456789ab.json", b"loser")
+    workspace.store.delete(f"{numbers.name}/{numbers.commit(UNITS[1]).data}")
+    damaged = verify(workspace, [steps], workspace.artifact_names(), None).damaged
+    assert [(one.unit, one.reason) for one in damaged] == [(UNITS[1], "missing")]
+    Removal.of(damaged, [steps]).carry_out(workspace)
+    assert toys.run(LocalExecutor()).done == [("count", UNITS[1])]
+    assert list(find_garbage(workspace, time.time() - HOUR)) == []
+    (one,) = find_garbage(workspace, time.time() + HOUR)
+    assert (one.kind, one.name) == ("data", f"{powers.name}/{UNITS[0]}-0123456789ab.json")
+    one.take()
+    assert verify(workspace, [steps], workspace.artifact_names(), None).damaged == []
+    remove_artifact(powers)
+    assert workspace.store.list(powers.name) == []
