@@ -7,7 +7,7 @@ HEAVY_JOBS ?= 2
 HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help demo test quick heavy lint hooks setup lock clean
+.PHONY: help demo test quick heavy fuzz lint hooks setup lock clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -33,6 +33,10 @@ quick: setup  ## the tests that start no server and no cluster, in TEST_JOBS pro
 
 heavy: setup  ## the tests that start servers and clusters or take long: in HEAVY_JOBS processes
 	.venv/bin/python -m pytest -n $(HEAVY_JOBS) --dist loadfile --no-loadscope-reorder -m "$(HEAVY)"
+
+FUZZ ?= 2000
+fuzz: setup  ## FUZZ generated inputs of all kinds through ingest and score; SPPNET_FUZZ_SEED chooses others
+	SPPNET_FUZZ=$(FUZZ) .venv/bin/python -m pytest --timeout 0 tests/jobs/apply/test_fuzz_inputs.py
 
 lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff format --check .

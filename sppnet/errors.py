@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_LONGEST_DETAIL = 1000
+
 
 class SppError(Exception):
     """Base of all errors whose message is meant for the person at the keyboard."""
@@ -19,6 +21,21 @@ class ConfigError(SppError):
     """Wrong usage, recipe, path or weights: nothing was run, or nothing can be."""
 
     exit_code: ClassVar[int] = 2
+
+
+class UnreadableError(ConfigError):
+    """A file is there, but it is none that can be read: a device, a pipe, too large, without rights.
+
+    Attributes:
+        reason: a short, stable code, which a key is set aside with: `not-a-file`, `file-too-large`, `unreadable`.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))
 
 
 class IncompleteError(SppError):
@@ -44,12 +61,14 @@ class DataError(SppError):
 
     Attributes:
         reason: a short, stable code such as `truncated`, `not-an-image`, `too-large`.
-        detail: one line for a person.
+        detail: one line for a person, cut where it is very long.
     """
 
     exit_code: ClassVar[int] = 4
 
     def __init__(self, reason: str, detail: str) -> None:
+        if len(detail) > _LONGEST_DETAIL:  # it may quote what comes from outside
+            detail = f"{detail[:_LONGEST_DETAIL]}..."
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail

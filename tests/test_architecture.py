@@ -93,7 +93,7 @@ def test_each_package_uses_what_its_installation_asks_for(package: str, extras: 
         ("pyarrow.fs", {"pipelines/engine/store.py"}),
         ("pyarrow.parquet", {"pipelines/artifacts/parquet.py", "jobs/bench/maps.py"}),
         ("webdataset", {"pipelines/artifacts/image_tars.py"}),
-        ("tarfile", {"pipelines/artifacts/image_tars.py"}),
+        ("tarfile", {"pipelines/artifacts/tar_members.py"}),
         ("torch.distributed", {"pipelines/executors/ray_train.py", "pipelines/training/loop.py"}),
     ],
 )

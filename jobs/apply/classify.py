@@ -27,7 +27,7 @@ from jobs.apply.out_folder import INFO, OutFolder
 from jobs.apply.shard_files import ShardFile, ShardFiles, files_of
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.scores import ScoresInfo, ScoresRow, decode_scores, encode_plain_scores, write_plain_scores
-from pipelines.engine.recipe import Recipe, load_recipe
+from pipelines.engine.recipe import Recipe, apply_override, load_recipe
 from pipelines.engine.store import open_store
 from pipelines.engine.work import build_stage
 from pipelines.outputs.export import aside, publish
@@ -52,7 +52,7 @@ class ClassifyRequest:
         corpus: Folders and prefixes of images, images, webdataset tars, globs, `@` lists; or `step:NAME`, a step of
             the recipe that ingests.
         recipe: File of the recipe whose network is used; None with `weights`.
-        overrides: Of the recipe's values.
+        overrides: Of the recipe's values, or of the step `network` that `weights` make.
         step: The recipe's step that makes the network; None if only one does.
         weights: File of a backbone's weights; None with `recipe`.
         backbone: What the weights are of: `architecture`, `width` and other fields of stage `weights`.
@@ -97,6 +97,8 @@ def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -
         if "architecture" not in request.backbone:
             raise ConfigError("classify: --weights needs --architecture, the backbone that they are of")
         steps[OWN_NETWORK] = {"stage": "weights", "path": request.weights, **request.backbone}
+        for override in request.overrides:
+            apply_override({"steps": {"network": steps[OWN_NETWORK]}}, override)
         return OWN_NETWORK
     if request.backbone:
         raise ConfigError(f"classify: --{next(iter(request.backbone))} goes with --weights; the recipe has its own")

@@ -21,7 +21,7 @@ import numpy as np
 from jobs.bench.timing import TimedPair, medians
 from jobs.bench.training_images import evenly, image_paths
 from pipelines.artifacts.annotations import ImageAnnotation
-from pipelines.datasets.voc import parse_voc_xml
+from pipelines.datasets.voc_xml import parse_voc_xml
 from pipelines.drawing.scenes import annotate_image, draw_image
 from sppnet.arrays import Float64s, Pixels, Windows
 from sppnet.errors import ConfigError

@@ -44,7 +44,12 @@ def classify(
     out: OutOption,
     recipe: Annotated[str | None, typer.Option(help="Recipe whose trained network is used.")] = None,
     step: Annotated[str | None, typer.Option(help="Its step that makes the network, if there are several.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Weights of a backbone instead: pool5 features only.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of a backbone instead: pool5 features only; more of them by --set network.FIELD=..."
+        ),
+    ] = None,
     architecture: Annotated[str | None, typer.Option(help="The backbone that the weights are of.")] = None,
     output: Annotated[str, typer.Option(help="scores, or features of a layer: pool5, fc6, fc7.")] = "scores",
     views: Annotated[
@@ -84,10 +89,11 @@ def classify(
         run = classify_run(request, workspace)
         files = ScoreFiles(run, out, merge=merge)
         with files.shards as shards:
-            make_missing(run.engine, maker, make_console(), shards)
+            made = make_missing(run.engine, maker, make_console(), shards)
             result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(f"{found['images']} images classified, {found['quarantined']} set aside: {out}")
+        made.check()
 
 
 def score(
@@ -132,10 +138,11 @@ def score(
         run = score_run(request, workspace)
         files = DetectionFiles(run, options, out, merge=merge)
         with files.shards as shards:
-            make_missing(run.engine, maker, make_console(), shards)
+            made = make_missing(run.engine, maker, make_console(), shards)
             result.fields.update(out=out, **files.finish())
         found = result.fields
         make_console().print(
             f"{found['detections']} detections found in {found['images']} images, "
             f"{found['quarantined']} set aside: {out}"
         )
+        made.check()

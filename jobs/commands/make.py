@@ -85,6 +85,7 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) 
     if made.result.classes:
         console.print(class_results_table(made.result.classes))
     console.print(f"report: {result.fields['report']}")
+    made.check()
 
 
 def _percent(value: float | None) -> str:

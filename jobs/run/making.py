@@ -19,7 +19,8 @@ from jobs.run.progress import ProgressObserver
 from jobs.run.results import RunResult
 from jobs.run.summary import RunSummary, read_summary, write_summary
 from pipelines.engine.executor import DeferredExecutor
-from sppnet.errors import SppError
+from pipelines.engine.ledger import shards_missing
+from sppnet.errors import IncompleteError, SppError
 
 if TYPE_CHECKING:
     from pipelines.engine.executor import Executor
@@ -39,11 +40,18 @@ class MadeRun:
         folder: Where it is recorded.
         result: What it found out.
         seconds: What this attempt took.
+        missing: Set where whole shards of the inputs were set aside, else None.
     """
 
     folder: RunFolder
     result: RunResult
     seconds: float
+    missing: IncompleteError | None = None
+
+    def check(self) -> None:
+        """Raise `IncompleteError` if whole shards of the inputs were set aside: the last thing that a command does."""
+        if self.missing is not None:
+            raise self.missing
 
 
 def make_missing(
@@ -108,10 +116,15 @@ class _Record:
             logger.warning("the run's end can't be recorded: %s", second)
 
     def finish(self) -> MadeRun:
-        """Record the end of a run that is complete."""
-        self.events.record("run_done")
-        result = self._end(Ending())
-        return MadeRun(self._folder, result, round(time.perf_counter() - self._start, 3))
+        """Record the end of a run that is complete, or is so but for shards that were set aside."""
+        missing = shards_missing(self.accounts.summaries)
+        ending = Ending() if missing is None else Ending.of(missing)
+        if missing is None:
+            self.events.record("run_done")
+        else:
+            self.events.record("run_failed", error=ending.error, exit_code=ending.exit_code)
+        result = self._end(ending)
+        return MadeRun(self._folder, result, round(time.perf_counter() - self._start, 3), missing)
 
     def _end(self, ending: Ending) -> RunResult:
         self.events.flush()

@@ -58,7 +58,9 @@ def _row(status: StepStatus, failures: dict[str, str]) -> dict[str, Any]:
         "reasons": dict(Counter(entry.reason for entry in summary.quarantined)) if summary else {},
         "keys_per_second": round(rate, 3) if rate else None,
         "damaged": [damage.line for damage in status.damaged],
-        "failures": {} if summary else failures,
+        "failures": {entry.key: f"{entry.reason}: {entry.detail}" for entry in summary.shards_aside}
+        if summary
+        else failures,
     }
 
 

@@ -11,7 +11,7 @@ artifacts that a run from here would.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,16 +71,16 @@ def pack(recipe: Recipe, uri: str) -> Baggage:
 def _moved(config: StageConfig, where: str, uri: str, files: dict[str, Path]) -> StageConfig:
     update: dict[str, Any] = {}
     for field in config.fields_with(FILES):
-        value = getattr(config, field)
+        value, beside = getattr(config, field), config.beside(field)
         if isinstance(value, str):
-            update[field] = _place(value, f"{where}.{field}", uri, files)
+            update[field] = _place(value, f"{where}.{field}", uri, files, beside)
         elif value is not None:
-            update[field] = tuple(_place(one, f"{where}.{field}", uri, files) for one in value)
+            update[field] = tuple(_place(one, f"{where}.{field}", uri, files, beside) for one in value)
     return config.model_copy(update=update)
 
 
-def _place(value: str, where: str, uri: str, files: dict[str, Path]) -> str:
-    """Note the local files of a path, and return its place in the workspace; a URI stays."""
+def _place(value: str, where: str, uri: str, files: dict[str, Path], beside: tuple[str, ...]) -> str:
+    """Note the local files of a path and what is beside it, and return its place in the workspace; a URI stays."""
     path = Path(value.removeprefix("file://")).expanduser()
     if "://" in value and not value.startswith("file://"):
         return value
@@ -88,16 +88,26 @@ def _place(value: str, where: str, uri: str, files: dict[str, Path]) -> str:
         found = {one.relative_to(path).as_posix(): one for one in sorted(path.rglob("*")) if one.is_file()}
         if not found:
             raise ConfigError(f"{where}: the folder {value} holds no files")
-        digests = {name: content_digest(_read(one)) for name, one in found.items()}
-        root = f"{FOLDER}/{content_digest(json.dumps(digests).encode())}/{path.resolve().name}"
+        root = f"{_together(found)}/{path.resolve().name}"
         files.update({f"{root}/{name}": one for name, one in found.items()})
         return f"{uri}/{root}"
+    more = {name: path.parent / name for name in beside if (path.parent / name).is_file() and name != path.name}
     try:
+        if more:
+            root = _together({path.name: path, **more})
+            files.update({f"{root}/{name}": one for name, one in {path.name: path, **more}.items()})
+            return f"{uri}/{root}/{path.name}"
         name = f"{FOLDER}/{content_digest(_read(path))}/{path.name}"
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     files[name] = path
     return f"{uri}/{name}"
+
+
+def _together(files: Mapping[str, Path]) -> str:
+    """Return the folder of several files."""
+    digests = {name: content_digest(_read(one)) for name, one in files.items()}
+    return f"{FOLDER}/{content_digest(json.dumps(digests).encode())}"
 
 
 def _read(path: Path) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar, cast
@@ -132,8 +133,8 @@ class ImageAnnotation:
         """
         objects = _field(value, "objects", list)
         ignored = _field(value, "ignored", list) if "ignored" in value else []
-        if not all(isinstance(category, str) for category in ignored):
-            raise ValueError(f"annotation field 'ignored' must hold strings, got {ignored!r}")
+        if not all(isinstance(category, str) and _is_text(category) for category in ignored):
+            raise ValueError(f"annotation field 'ignored' must hold strings, got {reprlib.repr(ignored)}")
         return cls(
             key=_field(value, "key", str),
             width=_field(value, "width", int),
@@ -147,13 +148,11 @@ class ImageAnnotation:
 def _object_from_json(value: Any) -> ObjectAnnotation:
     box = _field(value, "box", list)
     if len(box) != 4 or not all(type(edge) in (int, float) for edge in box):
-        raise ValueError(f"annotation field 'box' must hold 4 numbers, got {box!r}")
-    subcategory = value.get("subcategory")
-    if subcategory is not None and not isinstance(subcategory, str):
-        raise ValueError(f"annotation field 'subcategory' must be a string or null, got {subcategory!r}")
+        raise ValueError(f"annotation field 'box' must hold 4 numbers, got {reprlib.repr(box)}")
+    subcategory = None if value.get("subcategory") is None else _field(value, "subcategory", str)
     return ObjectAnnotation(
         category=_field(value, "category", str),
-        box=cast(Box, tuple(float(edge) for edge in box)),
+        box=cast(Box, tuple(map(_edge, box))),
         subcategory=subcategory,
         difficult=_field(value, "difficult", bool),
         truncated=_field(value, "truncated", bool),
@@ -165,8 +164,22 @@ def _field(value: Any, name: str, kind: type[T]) -> T:
         raise ValueError(f"annotation without the field {name!r}")
     found = value[name]
     if type(found) is not kind:  # isinstance would take True for a width
-        raise ValueError(f"annotation field {name!r} must be {kind.__name__}, got {found!r}")
+        raise ValueError(f"annotation field {name!r} must be {kind.__name__}, got {reprlib.repr(found)}")
+    if isinstance(found, str) and not _is_text(found):
+        raise ValueError(f"annotation field {name!r} holds half a character (a lone surrogate)")
     return found
+
+
+def _edge(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("annotation field 'box' holds a number that is too large") from None
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a string can be written: JSON's escapes can spell what no encoding has."""
+    return not any("\ud800" <= mark <= "\udfff" for mark in value)
 
 
 def encode_annotations(annotations: Iterable[ImageAnnotation]) -> bytes:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import webdataset as wds
 
+from pipelines.artifacts.tar_members import tar_members
 from pipelines.engine.fingerprint import canonical_json
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.sizes import Size
 
 
@@ -55,7 +55,9 @@ def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
     """Yield a shard's records in order; raises `ArtifactError` naming `where` for a broken tar."""
     pending: dict[str, tuple[str, bytes]] = {}
     try:
-        for name, body in _members(data, where):
+        for name, body in tar_members(data, lambda why: ArtifactError(f"{where}: not a readable image shard ({why})")):
+            if isinstance(body, DataError):
+                raise ArtifactError(f"{where}: not a readable image shard ({body.detail})")
             key, _, extension = name.partition(".")
             other = pending.pop(key, None)
             if other is None:
@@ -68,41 +70,3 @@ def decode_images(data: bytes, where: str) -> Iterator[ImageRecord]:
         raise ArtifactError(f"{where}: not a readable image shard ({error})") from error
     if pending:
         raise ArtifactError(f"{where}: {next(iter(pending))} has an image or a size, not both")
-
-
-def read_samples(data: bytes, where: str) -> dict[str, dict[str, bytes]]:
-    """Read any webdataset tar: by sample, its members' bytes by extension, both in the tar's order.
-
-    As webdataset has it, a member's extension starts at the first dot of its file name. Hidden files are left out.
-
-    Raises:
-        ArtifactError: The tar is broken.
-        ConfigError: A member comes twice.
-    """
-    samples: dict[str, dict[str, bytes]] = {}
-    for name, body in _members(data, where):
-        folder, _, file = name.removeprefix("./").rpartition("/")
-        stem, _, extension = file.partition(".")
-        if not stem or not extension:
-            continue
-        sample = samples.setdefault(f"{folder}/{stem}" if folder else stem, {})
-        if extension in sample:
-            raise ConfigError(f"{where} holds {name!r} twice")
-        sample[extension] = body
-    return samples
-
-
-def _members(data: bytes, where: str) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of a tar's files; raises `ArtifactError` naming `where` for a broken tar."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            for member in tar:
-                file = tar.extractfile(member)
-                if file is not None:  # a folder entry has none
-                    yield member.name, file.read()
-            # tarfile takes a cut or damaged header for the end; a whole archive ends with zeros.
-            rest = data[tar.offset :]
-            if len(rest) < tarfile.BLOCKSIZE or any(rest):
-                raise ArtifactError(f"{where}: the image shard is cut short or damaged at byte {tar.offset}")
-    except (tarfile.TarError, KeyError) as error:  # KeyError: a link to a member that is not there
-        raise ArtifactError(f"{where}: not a readable image shard ({error})") from error

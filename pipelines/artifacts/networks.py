@@ -7,6 +7,7 @@ trained here or imported with one; a `head` has no backbone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -157,7 +158,24 @@ def read_described_head(data: bytes, where: str) -> tuple[TrainedHead, tuple[int
         contents = _Contents(data, where, read_metadata(data, where))
     except ConfigError:  # no safetensors file
         return None
-    return (contents.head(), contents.sizes()) if "head" in contents.metadata else None
+    return (contents.head(), contents.sizes()) if contents.is_ours and "head" in contents.metadata else None
+
+
+def read_described_backbone(data: bytes, where: str) -> BackboneSpec | None:
+    """Read which backbone a file with this module's description holds; None for a file of another kind.
+
+    Args:
+        data: The file's bytes.
+        where: What they are, for messages.
+
+    Raises:
+        ArtifactError: The description is not this version's.
+    """
+    try:
+        contents = _Contents(data, where, read_metadata(data, where))
+    except ConfigError:  # no safetensors file
+        return None
+    return contents.spec() if contents.is_ours else None
 
 
 def has_head(network: Artifact) -> bool:
@@ -207,6 +225,15 @@ class _Contents:
     def tensors(self) -> Mapping[str, torch.Tensor]:
         return read_safetensors(self.data, self.where)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the description is this module's: others may use its words."""
+        try:
+            found = json.loads(self.metadata.get("backbone", ""))
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(found, dict) and "architecture" in found
+
     def value(self, name: str, kind: type[T], default: T | None = None) -> T:
         """Read one value of the metadata; raise `ArtifactError` without it, unless there is a default."""
         if name in self.metadata:
@@ -218,10 +245,16 @@ class _Contents:
     def sizes(self) -> tuple[int, ...]:
         return self.value("sizes", tuple[int, ...], ())
 
-    def backbone(self) -> Backbone:
-        spec = self.value("backbone", dict[str, Any])
+    def spec(self) -> BackboneSpec:
         try:
-            backbone = build_backbone(BackboneSpec.from_dict(spec))
+            return BackboneSpec.from_dict(self.value("backbone", dict[str, Any]))
+        except ConfigError as error:
+            raise ArtifactError(f"{self.where}: not this version's network ({error})") from error
+
+    def backbone(self) -> Backbone:
+        spec = self.spec()
+        try:
+            backbone = build_backbone(spec)
             load_backbone(backbone, self.tensors, self.where, prefix=TRUNK)
             backbone.mean_image = self.tensors.get(MEAN_IMAGE)
         except ConfigError as error:

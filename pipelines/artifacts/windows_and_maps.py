@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.artifacts.map_codec import PackedMap, pack_map, unpack_map
-from pipelines.artifacts.parquet import binary_column, open_tables, read_groups, write_tables
+from pipelines.artifacts.parquet import binary_column, count_values, open_tables, read_groups, write_tables
 from sppnet.arrays import Float32s, Floats, Pixels
 from sppnet.errors import ArtifactError
+from sppnet.outside import most_inflated
 from sppnet.sizes import Size
 
 WINDOWS = pa.schema(
@@ -32,6 +33,7 @@ MAPS = pa.schema(
     ]
 )
 _MAPS_PER_ROW_GROUP = 4
+_VALUE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +84,15 @@ def encode_windows(rows: Sequence[WindowsRow]) -> bytes:
 
 
 def decode_windows(data: bytes, where: str) -> list[WindowsRow]:
-    """Decode windows; raise `ArtifactError` naming `where` if the bytes are something else."""
-    table = open_tables(data, WINDOWS, where).read()
+    """Decode windows; raise `ArtifactError` naming `where` if the bytes are something else.
+
+    They may be from outside: a kilobyte that claims billions of numbers is refused before it is read.
+    """
+    file = open_tables(data, WINDOWS, where)
+    values = count_values(file)
+    if values * _VALUE_BYTES > most_inflated(len(data)):
+        raise ArtifactError(f"{where}: its {len(data)} bytes claim {values} values")
+    table = file.read()
     rows = zip(*(table.column(name).to_pylist() for name in ("key", "width", "height")), strict=True)
     lists = table.column("windows").combine_chunks()
     return [

@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 
 from pipelines.artifacts.file_contents import ContentRow, decode_contents, encode_contents
 from pipelines.engine.fingerprint import canonical_json, content_digest
-from sppnet.errors import ArtifactError
+from sppnet.errors import ArtifactError, DataError
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What a file's bytes are summarised to."""
@@ -23,6 +23,7 @@ _Known: TypeAlias = Mapping[tuple[str, str], tuple[str, JSON]]
 
 logger = logging.getLogger(__name__)
 
+_DIGEST = "sha256"
 _READERS = 16
 _TOLD_EVERY_SECONDS = 10.0
 _BATCH = 4096  # a pool remembers every task that it is given
@@ -90,11 +91,13 @@ class Contents:
             kind: Names what `summarise` makes. Another summary, or another form of it, needs another name.
 
         Returns:
-            The summaries in the order of the files.
+            The summaries in the order of the files; None for a file that can't be read (a `DataError`), which is not
+            remembered: the next look tries again.
         """
         memory = self._memory
         keys = [(kind, self._prefix + file.place) for file in files]
         new: dict[tuple[str, str], SeenFile] = {}
+        unreadable: set[tuple[str, str]] = set()
         for key, file in zip(keys, files, strict=True):
             row = memory.used.get(key) or memory.known.get(key)
             if row is None or row[0] != file.stamp:
@@ -102,28 +105,37 @@ class Contents:
             else:
                 memory.used[key] = row
 
-        def summary(file: SeenFile) -> JSON:
-            return summarise(self._read(file))
+        def summary(key: tuple[str, str]) -> JSON:
+            try:
+                data = self._read(new[key])
+            except DataError:
+                unreadable.add(key)
+                return None
+            return summarise(data)
 
         told, done = time.monotonic(), 0
         for batch in _batches(list(new)):
             with ThreadPoolExecutor(min(_READERS, len(batch))) as pool:
-                for key, value in zip(batch, pool.map(summary, [new[key] for key in batch]), strict=True):
-                    memory.used[key] = new[key].stamp, value
+                for key, value in zip(batch, pool.map(summary, batch), strict=True):
+                    if key not in unreadable:
+                        memory.used[key] = new[key].stamp, value
                     done += 1
                     if time.monotonic() - told > _TOLD_EVERY_SECONDS:
                         told = time.monotonic()
                         logger.warning("looking at files that are new or changed: %d of %d read", done, len(new))
-        return [memory.used[key][1] for key in keys]
+        return [None if key in unreadable else memory.used[key][1] for key in keys]
 
     def digests(self, files: Sequence[SeenFile]) -> list[str]:
-        """Return the SHA-256 of files in hexadecimal, reading only those that are new or changed."""
-        return cast(list[str], self.of(files, content_digest, "sha256"))
+        """Return the SHA-256 of files in hexadecimal, reading only those that are new or changed.
+
+        They are files that a run can't do without: where one can't be read, its `read` raises no `DataError`.
+        """
+        return cast(list[str], self.of(files, content_digest, _DIGEST))
 
     def digests_or_none(self, files: Sequence[SeenFile | None]) -> list[str | None]:
-        """Return `digests`, with None for a file that isn't there."""
-        found = iter(self.digests([file for file in files if file is not None]))
-        return [None if file is None else next(found) for file in files]
+        """Return `digests`, with None for a file that isn't there or can't be read."""
+        found = iter(self.of([file for file in files if file is not None], content_digest, _DIGEST))
+        return [None if file is None else cast(str | None, next(found)) for file in files]
 
     def table(self) -> list[ContentRow]:
         """Return what is worth remembering: all that was asked for since this was opened, by kind and place.

@@ -14,6 +14,7 @@ from pipelines.datasets.contents import SeenFile
 from pipelines.datasets.file_names import FoundFile, expand_braces
 from pipelines.datasets.folder_files import Folder, is_image
 from pipelines.datasets.outside_files import read_outside
+from pipelines.datasets.tar_keys import is_tar
 from pipelines.engine.store import is_remote, open_store
 from sppnet.errors import ConfigError
 
@@ -21,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 LIST = "@"
 """What a path begins with that names a list of paths."""
-_TAR = ".tar"
 _MARKS = re.compile(r"[*?\[]")
 _LISTINGS = 32
 """So many folders are listed for files that are named one by one; of more, the folders above them are."""
@@ -215,7 +215,7 @@ def _listed(place: str) -> Iterator[_Named]:
 
 
 def _is_wanted(name: str) -> bool:
-    return is_image(name) or name.endswith(_TAR)
+    return is_image(name) or is_tar(name)
 
 
 class _Listings:
@@ -276,7 +276,7 @@ def _meant(named: _Named, listing: _Listings) -> tuple[str, _Files]:
     elif named.name in files:
         raise ConfigError(f"{named.place} is neither an image nor a tar by its extension, and no folder")
     images = {name: file for name, file in files.items() if is_image(name)}
-    tars = {name: files[name] for name in sorted(files) if name.endswith(_TAR)}
+    tars = {name: files[name] for name in sorted(files) if is_tar(name)}
     if images and tars:
         logger.warning("%s: holds images; %d tars are passed over, name them to take them too", named.place, len(tars))
     if not images and not tars:

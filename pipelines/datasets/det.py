@@ -29,10 +29,9 @@ from pipelines.datasets.det_lists import (
 )
 from pipelines.datasets.det_split import balanced_halves
 from pipelines.datasets.file_names import find_files, read_file
-from pipelines.datasets.folder_files import Folder, Reader, remembered
+from pipelines.datasets.folder_files import Folder, Reader, note_digest, remembered
 from pipelines.datasets.keys import check_split, mixed
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
-from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 
@@ -170,8 +169,7 @@ class Det:
 
     def label(self, place: Place) -> str:
         """See `DataSet`: of the annotation file, the image's number and its line of the blacklist."""
-        text = self._text(place.split, place.key)
-        return self._label(place.split, place.key, None if text is None else content_digest(text))
+        return self._label(place.split, place.key, note_digest(self._text, place.split, place.key))
 
     def _label(self, split: str, key: str, note: str | None) -> str:
         number, ignored = self._numbers[split].get(key), list(self._ignored(split, key))

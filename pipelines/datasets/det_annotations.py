@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 from pipelines.artifacts.annotations import Box, ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import JSON
 from pipelines.datasets.det_hierarchy import DetHierarchy
-from pipelines.datasets.voc import read_voc_xml
+from pipelines.datasets.voc_xml import read_voc_xml
 from pipelines.engine.fingerprint import canonical_json, content_digest
 from sppnet.errors import DataError
 
@@ -59,8 +59,8 @@ class Keeping:
         return replace(annotation, objects=tuple(self._kept(annotation.objects, key)))
 
     def categories(self, summary: JSON, key: str) -> list[str]:
-        """Return the categories of the objects that `read` would keep; none if it would raise."""
-        objects = cast(dict[str, Any], summary)["objects"]
+        """Return the categories of the objects that `read` would keep; none if it would raise, or for no summary."""
+        objects = cast(dict[str, Any], summary or {"objects": []})["objects"]
         things = [ObjectAnnotation(name, _AREA if area else _NO_AREA, tag) for name, tag, area in objects]
         try:
             return [thing.category for thing in self._kept(things, key)]
@@ -91,9 +91,9 @@ def summarise(text: bytes) -> JSON:
     return {"digest": content_digest(text), "objects": objects}
 
 
-def digest_of(summary: JSON) -> str:
-    """Return the digest of the file that `summarise` was given."""
-    return str(cast(dict[str, Any], summary)["digest"])
+def digest_of(summary: JSON) -> str | None:
+    """Return the digest of the file that `summarise` was given; None for one that couldn't be read."""
+    return None if summary is None else str(cast(dict[str, Any], summary)["digest"])
 
 
 def _has_area(box: Box) -> bool:

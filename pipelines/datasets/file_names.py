@@ -15,6 +15,7 @@ from braceexpand import braceexpand
 from pipelines.datasets.contents import SeenFile
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
+from sppnet.outside import FILE_BYTES
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?")
@@ -43,8 +44,8 @@ class FoundFile:
         return f"{self.folder.rstrip('/')}/{self.name}"
 
     def read(self) -> bytes:
-        """Return its bytes; raise `ArtifactError` if it is gone."""
-        return open_store(self.folder).read(self.name)
+        """Return its bytes; raise `ArtifactError` if it is gone, `UnreadableError` if it is no file or too large."""
+        return open_store(self.folder).read(self.name, FILE_BYTES)
 
     def seen(self) -> SeenFile:
         """Return it as a listing shows it."""
@@ -117,9 +118,9 @@ def read_file(path: str, root: str = "") -> bytes:
 
 
 def read_given(given: str, root: str = "") -> bytes:
-    """Return the bytes of `FoundFile.given`, without a listing; raise `ArtifactError` if it is gone."""
+    """Return the bytes of `FoundFile.given`, without a listing; raises like `FoundFile.read`."""
     folder, name = _split(given, root)
-    return open_store(folder).read(name)
+    return open_store(folder).read(name, FILE_BYTES)
 
 
 def _split(name: str, root: str) -> tuple[str, str]:

@@ -8,8 +8,11 @@ from functools import lru_cache, partial
 from typing import ParamSpec, Protocol, cast
 
 from pipelines.datasets.contents import SeenFile
+from pipelines.datasets.keys import is_hidden
 from pipelines.datasets.protocol import ImageFile
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from pipelines.engine.fingerprint import content_digest
+from sppnet.errors import ArtifactError, ConfigError, DataError, UnreadableError
+from sppnet.outside import FILE_BYTES, IMAGE_BYTES, NOTE_BYTES
 
 _DECODED = ("jpg", "JPEG", "jpeg", "png", "JPG", "PNG", "webp", "bmp", "WEBP", "BMP")
 _NOT_DECODED = ("gif", "tif", "tiff", "GIF", "TIF", "TIFF")
@@ -36,8 +39,8 @@ class Named(Protocol):
 class Reader(Protocol):
     """What a data set is read through: `pipelines.engine.store.Store`, or anything like it."""
 
-    def read(self, name: str) -> bytes:
-        """Return the object's bytes; raise `ArtifactError` or `FileNotFoundError` if there is none."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Return the object's bytes, at most so many; raise as `Store.read`, or `FileNotFoundError`."""
 
     def list(self, prefix: str = "") -> Sequence[Named]:
         """List all objects below the folder `prefix`, their names relative to the root."""
@@ -54,12 +57,26 @@ def image_among(files: Mapping[str, SeenFile], stem: str) -> SeenFile | None:
     return next((files[name] for name in names if name in files), None)
 
 
+def most_bytes(name: str) -> int:
+    """Return how many bytes a file may have to be read: one image, what is said of one, or a table of many."""
+    return IMAGE_BYTES if is_image(name) else NOTE_BYTES if name.endswith(".xml") else FILE_BYTES
+
+
 def remembered(read: Callable[P, bytes | None]) -> Callable[P, bytes | None]:
     """Remember the small files that a worker has read last.
 
     A shard's labels are looked at before its annotations are read: what was looked at must be what is read.
     """
     return cast(Callable[P, bytes | None], lru_cache(maxsize=1024)(read))
+
+
+def note_digest(read: Callable[P, bytes | None], *args: P.args, **kwargs: P.kwargs) -> str | None:
+    """Return the digest of a small file; None where there is none that can be read."""
+    try:
+        data = read(*args, **kwargs)
+    except DataError:
+        return None
+    return None if data is None else content_digest(data)
 
 
 class Folder:
@@ -78,15 +95,19 @@ class Folder:
         return f"{root}/{name}" if root else name
 
     def find(self, name: str) -> bytes | None:
-        """Return the file's bytes, or None if there is none."""
+        """Return the file's bytes, or None if there is none.
+
+        Raises:
+            DataError: It is there, but can't be read: `not-a-file`, `file-too-large`, `unreadable`.
+        """
         try:
-            return self.reader.read(name)
-        except (ArtifactError, FileNotFoundError):
-            return None
+            return self._read(name)
+        except UnreadableError as error:
+            raise DataError(error.reason, str(error)) from error
 
     def need(self, name: str, what: str) -> bytes:
-        """Return the file's bytes; raise `ConfigError` saying `what` it is if there is none."""
-        data = self.find(name)
+        """Return the file's bytes; raise `ConfigError` saying `what` it is if there is none that can be read."""
+        data = self._read(name)
         if data is None:
             raise ConfigError(f"no {what}: {self.where(name)} does not exist")
         return data
@@ -95,7 +116,7 @@ class Folder:
         """Read the image `<stem>.<any extension>`.
 
         Raises:
-            DataError: `missing-image`.
+            DataError: `missing-image`, or see `find`.
         """
         for extension in IMAGE_EXTENSIONS:
             data = self.find(f"{stem}.{extension}")
@@ -105,19 +126,21 @@ class Folder:
 
     def files(self, prefix: str = "") -> dict[str, SeenFile]:
         """List every file below a folder by its path below the root; hidden files and folders are left out."""
-        listed = (item for item in self.reader.list(prefix) if not _hidden(item.name))
+        listed = (item for item in self.reader.list(prefix) if not is_hidden(item.name))
         return {item.name: SeenFile(item.name, item.stamp, partial(self._read_listed, item.name)) for item in listed}
 
     def images(self, prefix: str = "") -> dict[str, SeenFile]:
         """List those of `files` that are images."""
         return {name: file for name, file in self.files(prefix).items() if is_image(name)}
 
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self.reader.read(name, most_bytes(name))
+        except (ArtifactError, FileNotFoundError):
+            return None
+
     def _read_listed(self, name: str) -> bytes:
         data = self.find(name)
         if data is None:
             raise ConfigError(f"{self.where(name)} is gone since it was listed: try again when nothing writes there")
         return data
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))

@@ -17,6 +17,7 @@ from pipelines.datasets.keys import (
     check_keys,
     check_split,
     checked_categories,
+    is_hidden,
     key_of,
     mixed,
     parse_list,
@@ -265,7 +266,7 @@ class ClassFolders:
             return set()
         place = self._reader.root / prefix
         names = {path.name for path in place.iterdir() if path.is_dir()} if place.is_dir() else set()
-        return {name for name in names if self._wanted(name) and not name.startswith(".")}
+        return {name for name in names if self._wanted(name) and not is_hidden(name)}
 
     def _wanted(self, name: str) -> bool:
         return _class_of(name) not in self._config.skip

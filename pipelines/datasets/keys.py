@@ -32,6 +32,11 @@ def path_of(key: str) -> str:
     return key.replace("%2E", ".").replace("%25", "%")
 
 
+def is_hidden(path: str) -> bool:
+    """Tell whether a file is hidden or in a hidden folder, or is what macOS puts beside others (`__MACOSX`)."""
+    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in path.split("/"))
+
+
 def check_split(split: str, splits: Sequence[str]) -> None:
     """Raise `ConfigError` for a split that a data set doesn't have."""
     if split not in splits:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.datasets.mat_bounds import check_mat
 from sppnet.errors import ConfigError
+from sppnet.outside import parsing
+
+_VERSION = slice(124, 126)
+_HDF5 = (b"\x00\x02", b"\x02\x00")
 
 
 def read_mat(data: bytes, names: Sequence[str], where: str) -> dict[str, Any]:
@@ -22,19 +26,13 @@ def read_mat(data: bytes, names: Sequence[str], where: str) -> dict[str, Any]:
         Those of them that it holds, as scipy gives them.
 
     Raises:
-        ConfigError: It is of version 7.3, damaged, or something else.
+        ConfigError: It is of version 7.3, damaged, something else, or claims more than it holds (see `mat_bounds`).
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
+    if data[_VERSION] in _HDF5:
+        raise ConfigError(f"{where}: MATLAB 7.3 files are HDF5; save it with -v7")
+    with parsing(lambda why: ConfigError(f"{where}: not a MATLAB file that can be read ({why})")):
+        check_mat(data)
         found = loadmat(io.BytesIO(data), variable_names=list(names))
-    except NotImplementedError as error:
-        raise ConfigError(f"{where}: MATLAB 7.3 files are HDF5; save it with -v7") from error
-    # A damaged file fails in any of the reader's steps.
-    except (
-        MatReadError, ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, OverflowError, MemoryError,
-        zlib.error,
-    ) as error:  # fmt: skip
-        raise ConfigError(f"{where}: not a MATLAB file ({error})") from error
     return {name: found[name] for name in names if name in found}

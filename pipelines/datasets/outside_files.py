@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipelines.datasets.contents import SeenFile
 from pipelines.engine.store import open_store
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, UnreadableError
+from sppnet.outside import FILE_BYTES
 
 
 def read_outside(path: str, what: str) -> bytes:
@@ -19,18 +20,15 @@ def read_outside(path: str, what: str) -> bytes:
         what: For the message: the config's field, and what the file is.
 
     Raises:
-        ConfigError: It is not there, or can't be read.
+        ConfigError: It is not there, or is none that can be read: a folder, a pipe, a device, larger than `FILE_BYTES`.
     """
-    if "://" in path:
-        folder, _, name = path.rpartition("/")
-        try:
-            return open_store(folder).read(name)
-        except ArtifactError as error:
-            raise ConfigError(f"{what} {error}") from error
+    folder, name = _split(path)
     try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{what} {path} can't be read: {error.strerror}") from error
+        return open_store(folder).read(name, FILE_BYTES)
+    except ArtifactError:
+        raise ConfigError(f"{what} {path} can't be read: No such file or directory") from None
+    except UnreadableError as error:
+        raise ConfigError(f"{what} {error}") from error
 
 
 def seen_outside(path: str, what: str) -> SeenFile:
@@ -46,12 +44,17 @@ def seen_outside(path: str, what: str) -> SeenFile:
     Raises:
         ConfigError: It is not there, or can't be looked at.
     """
-    folder, _, name = (path if "://" in path else str(Path(path).expanduser().absolute())).rpartition("/")
-    store = open_store(folder or "/")
-    for entry in store.list(name):
+    folder, name = _split(path)
+    for entry in open_store(folder).list(name):
         if entry.name == name:
-            return SeenFile(f"{folder}/{name}", entry.stamp, partial(read_outside, path, what))
+            return SeenFile(f"{folder.rstrip('/')}/{name}", entry.stamp, partial(read_outside, path, what))
     raise ConfigError(f"{what} {path} can't be read: there is no such file")
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return the folder or prefix that a file lies in, absolute, and its name in there."""
+    folder, _, name = (path if "://" in path else str(Path(path).expanduser().absolute())).rpartition("/")
+    return folder or "/", name
 
 
 def find_outside(paths: Sequence[str], suffixes: tuple[str, ...], what: str) -> list[str]:
@@ -70,3 +73,16 @@ def find_outside(paths: Sequence[str], suffixes: tuple[str, ...], what: str) -> 
             raise ConfigError(f"{what} {path} is no file or folder of files with {' or '.join(suffixes)}")
         found += [f"{path.rstrip('/')}/{name}" for name in names]
     return found
+
+
+def seen_beside(path: str, name: str, what: str) -> SeenFile | None:
+    """Look at another file of a file's folder without reading it; None if there is none of that name.
+
+    Args:
+        path: The file's; see `read_outside`.
+        name: The other file's.
+        what: For messages: what the other file is.
+    """
+    folder, _ = _split(path)
+    there = any(entry.name == name for entry in open_store(folder).list(name))
+    return seen_outside(f"{folder.rstrip('/')}/{name}", what) if there else None

@@ -5,9 +5,9 @@ Whatever lies beside them, labels or annotations, is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache, partial
+from typing import Any, Literal, TypeVar
 
 from pydantic import model_validator
 
@@ -18,9 +18,12 @@ from pipelines.datasets.file_names import read_given
 from pipelines.datasets.folder_files import Folder
 from pipelines.datasets.keys import check_keys, check_split, key_of, path_of
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
-from pipelines.datasets.tar_samples import Members, image_of, images_of, read_members, remembered_samples, samples_of
+from pipelines.datasets.tar_listing import keys_of_images, remembered_images, tar_items, tar_places
+from pipelines.datasets.tar_samples import Members, image_of, members_of, read_samples, tar_bytes
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
+
+T = TypeVar("T")
 
 
 class ImagesDataset(DatasetConfig):
@@ -75,26 +78,21 @@ class PlainImages:
 
         Raises:
             ConfigError: Also for a key that two images have.
-            ArtifactError: A tar is broken.
         """
         check_split(split, self.splits)
-        digests = contents.digests(list(self._images.values()))
+        digests = contents.digests_or_none(list(self._images.values()))
         found = [Item(key, image, _NOTHING) for key, image in zip(self._images, digests, strict=True)]
         tars = self._files.tars
-        for tar, samples in zip(tars, remembered_samples(tars, contents), strict=True):
-            found += [Item(sample.key, sample.image, _NOTHING, tar.given) for sample in samples if sample.images]
-        self._check((item.key, item.group) for item in found)
-        return found
+        found += tar_items(tars, remembered_images(tars, contents), lambda _: _NOTHING, self._images)
+        return self._checked(found)
 
     def places(self, split: str) -> Sequence[Place]:
         """See `DataSet`; tars are read."""
         check_split(split, self.splits)
         found = [Place(split, "", key) for key in self._images]
         tars = self._files.tars
-        for tar, samples in zip(tars, samples_of(tars), strict=True):
-            found += [Place(split, tar.given, key) for key, members in samples.items() if images_of(members)]
-        self._check((place.key, place.group) for place in found)
-        return found
+        found += tar_places(split, tars, keys_of_images(tars), self._images)
+        return self._checked(found)
 
     def count(self, split: str) -> int:
         """See `DataSet`; tars are read."""
@@ -111,7 +109,7 @@ class PlainImages:
     def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
         if place.group:
-            return image_of(place.key, self._samples(place.group).get(place.key, {}))
+            return image_of(place.key, members_of(self._samples(place.group), place.group, place.key))
         folder, path = place_of(self._root, path_of(place.key))
         return self._folder(folder).image(path, place.key)
 
@@ -124,18 +122,13 @@ class PlainImages:
         return _NOTHING
 
     def _read(self, group: str) -> Mapping[str, Members]:
-        return read_members(read_given(group, self._root), group)
+        return read_samples(tar_bytes(partial(read_given, group, self._root)), group)
 
-    def _check(self, found: Iterable[tuple[str, str]]) -> None:
-        """Raise `ConfigError` if there is nothing, or a key twice: the message says where."""
-        places: dict[str, str] = {}
-        for key, group in found:
-            if key in places:
-                first, second = (group or "a file of its own" for group in (places[key], group))
-                raise ConfigError(f"{self._where} lists {key!r} twice: in {first} and in {second}")
-            places[key] = group
-        if not places:
+    def _checked(self, found: list[T]) -> list[T]:
+        """Return what was found; raise `ConfigError` if there is nothing."""
+        if not found:
             raise ConfigError(f"no images in {self._where}")
+        return found
 
     @property
     def _where(self) -> str:

@@ -2,110 +2,113 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from pipelines.artifacts.annotations import ImageAnnotation
-from pipelines.artifacts.image_tars import read_samples
-from pipelines.datasets.contents import JSON, Contents
-from pipelines.datasets.file_names import FoundFile
-from pipelines.datasets.folder_files import IMAGE_EXTENSIONS
-from pipelines.datasets.keys import safe_key
+from pipelines.artifacts.tar_members import tar_members
+from pipelines.datasets.contents import JSON
+from pipelines.datasets.folder_files import is_image
 from pipelines.datasets.protocol import ImageFile
+from pipelines.datasets.tar_keys import is_name_of, member_name, own_key
 from pipelines.engine.fingerprint import content_digest
-from sppnet.errors import DataError
+from pipelines.engine.workspace import BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD
+from sppnet.errors import DataError, UnreadableError
+from sppnet.outside import IMAGE_BYTES, NOTE_BYTES, parse_json
 
-Members: TypeAlias = Mapping[str, bytes]
-"""A sample's members by extension."""
+Members: TypeAlias = Mapping[str, bytes | DataError]
+"""A sample's members by extension; an error for one that can't be used."""
 
-_SUMMARY = "samples"
-"""The kind of summary that `_summarise` makes."""
-_READERS = 2  # tars are read whole
-
-
-class Sample(NamedTuple):
-    """What is remembered of a sample, as JSON values.
-
-    Attributes:
-        key: Its key.
-        images: How many images it has.
-        image: SHA-256 of its image; None where there is none, or where there are several.
-        said: What it says of its objects, see `understand`.
-        labels: The categories that it names.
-    """
-
-    key: str
-    images: int
-    image: str | None
-    said: dict[str, JSON]
-    labels: list[str]
+_NOTES = ("json", "cls", "txt")
 
 
-def read_members(tar: bytes, where: str) -> dict[str, dict[str, bytes]]:
-    """Read a tar's samples by key; raise like `read_samples`, whose names become keys."""
-    return {safe_key(name): members for name, members in read_samples(tar, where).items()}
+def read_samples(tar: bytes, where: str) -> dict[str, dict[str, bytes | DataError]]:
+    """Read any webdataset tar: by sample, its members' bytes by extension, both in the tar's order.
 
-
-def remembered_samples(tars: Sequence[FoundFile], contents: Contents) -> list[list[Sample]]:
-    """Return the samples of each tar, reading only tars that are new or changed; a few at a time are in memory.
+    Args:
+        tar: Its bytes.
+        where: Its place, for messages.
 
     Raises:
-        ArtifactError: A tar is broken.
-        ConfigError: A member comes twice.
+        DataError: `shard-broken`, `shard-empty`: it holds no samples.
     """
 
-    def of(tar: FoundFile) -> list[Sample]:
-        (rows,) = contents.of([tar.seen()], partial(_summarise, where=tar.uri), _SUMMARY)
-        return [Sample(*row) for row in cast(list[Any], rows)]
+    def broken(why: str) -> DataError:
+        return DataError(BROKEN_SHARD, f"{where}: not a tar that can be read ({why})")
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(of, tars))
+    if not tar:
+        raise DataError(EMPTY_SHARD, f"{where}: has no bytes")
+    samples: dict[str, dict[str, bytes | DataError]] = {}
+    for name, data in tar_members(
+        tar, lambda why: DataError(BROKEN_SHARD, f"{where}: not a tar that can be read ({why})")
+    ):
+        named = member_name(name)
+        if named is None:
+            continue
+        key, extension = named
+        sample = samples.setdefault(key, {})
+        if extension in sample:
+            sample[extension] = DataError("doubled-member", f"{key}: {where} holds {name!r} twice")
+        else:
+            sample[extension] = _bounded(data, key, extension)
+    if not samples:
+        raise DataError(EMPTY_SHARD, f"{where}: holds no samples")
+    return samples
 
 
-def samples_of(tars: Sequence[FoundFile]) -> list[dict[str, list[str]]]:
-    """Read each tar's samples: the extensions of their members by key; raise like `remembered_samples`."""
+def _bounded(data: bytes | DataError, key: str, extension: str) -> bytes | DataError:
+    most = NOTE_BYTES if extension in _NOTES else IMAGE_BYTES
+    if isinstance(data, DataError) or len(data) <= most:
+        return data
+    return DataError("file-too-large", f"{key}: .{extension} has {len(data)} bytes, the limit is {most}")
 
-    def of(tar: FoundFile) -> dict[str, list[str]]:
-        return {key: list(members) for key, members in read_members(tar.read(), tar.uri).items()}
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(of, tars))
+def tar_bytes(read: Callable[[], bytes]) -> bytes:
+    """Read a tar's bytes; raise `DataError` `shard-unreadable` for what is no file that can be read."""
+    try:
+        return read()
+    except UnreadableError as error:
+        raise DataError(UNREADABLE_SHARD, str(error)) from error
+
+
+def members_of(samples: Mapping[str, Members], tar: str, key: str) -> Members:
+    """Return the members of a sample by its key in the data set, see `pipelines.datasets.tar_keys.told_apart`.
+
+    Raises:
+        DataError: `shard-empty`: the key is the tar's own name.
+    """
+    found = samples.get(key) or samples.get(own_key(tar, key))
+    if found is None and is_name_of(tar, key):
+        raise DataError(EMPTY_SHARD, f"{tar}: none of its {len(samples)} samples has an image")
+    return found or {}
 
 
 def image_of(key: str, members: Members) -> ImageFile:
-    """Return a sample's image.
+    """Return a sample's image: its one member with an image's extension.
+
+    Others with more before it, such as `seg.png`, only count where there is no plain one.
 
     Raises:
-        DataError: `missing-image`, `several-images`.
+        DataError: `missing-image`, `several-images`, or why the member can't be used.
     """
     images = images_of(members)
     if len(images) != 1:
         reason = "several-images" if images else "missing-image"
         raise DataError(reason, f"{key}: the sample has the members {', '.join(members) or 'none'}")
-    return ImageFile(members[images[0]], images[0].lower())
-
-
-def _summarise(tar: bytes, where: str) -> JSON:
-    """Summarise a tar: the rows of `Sample` in its order; raise like `read_samples`."""
-    rows: list[JSON] = []
-    for key, members in read_members(tar, where).items():
-        sample = _sample(key, members)
-        rows.append([sample.key, sample.images, sample.image, sample.said, [*sample.labels]])
-    return rows
-
-
-def _sample(key: str, members: Members) -> Sample:
-    images = images_of(members)
-    image = content_digest(members[images[0]]) if len(images) == 1 else None
-    return Sample(key, len(images), image, *understand(members))
+    return ImageFile(_bytes_of(members, images[0]), images[0].rpartition(".")[2])
 
 
 def images_of(members: Iterable[str]) -> list[str]:
-    """Return the extensions of a sample's images, of those of its members."""
-    return [extension for extension in members if extension in IMAGE_EXTENSIONS]
+    """Return the extensions of a sample's images, of those of its members: plain ones if there are any."""
+    images = [extension for extension in members if is_image(f"x.{extension}")]
+    return [extension for extension in images if "." not in extension] or images
+
+
+def _bytes_of(members: Members, extension: str) -> bytes:
+    found = members[extension]
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
 def understand(members: Members) -> tuple[dict[str, JSON], list[str]]:
@@ -119,31 +122,50 @@ def understand(members: Members) -> tuple[dict[str, JSON], list[str]]:
         annotation = own_json("", members)
         if annotation is not None:
             named = dict.fromkeys(thing.category for thing in annotation.objects)
-            return {"annotation": content_digest(members["json"])}, list(named)
+            return {"annotation": content_digest(_note_of(members, "json") or b"")}, list(named)
         label = class_of("", members)
         return {"class": label}, [] if label is None else [str(label)]
     except DataError:  # which `Tars.annotation` will tell
-        return {"broken": [content_digest(members.get(name, b"")) for name in ("json", "cls")]}, []
+        found = (members.get(name, b"") for name in ("json", "cls"))
+        return {"broken": [None if isinstance(data, DataError) else content_digest(data) for data in found]}, []
 
 
 def own_json(key: str, members: Members) -> ImageAnnotation | None:
     """Return the sample's annotation, if it has one of ours; raise `DataError("bad-annotation")` for a broken one."""
-    if "json" not in members:
+    note = _note_of(members, "json")
+    if note is None:
+        return None
+
+    def broken(why: str) -> DataError:
+        return DataError("bad-annotation", f"{key}: {why}")
+
+    body = parse_json(note, broken)
+    if not isinstance(body, dict) or "objects" not in body:
         return None
     try:
-        body = json.loads(members["json"])
-        if not isinstance(body, dict) or "objects" not in body:
-            return None
         return ImageAnnotation.from_json({**body, "key": key})
     except ValueError as error:
-        raise DataError("bad-annotation", f"{key}: {error}") from error
+        raise broken(str(error)) from error
 
 
 def class_of(key: str, members: Members) -> int | str | None:
     """Return the number or name of the sample's class; raise `DataError("bad-annotation")` for one that is neither."""
-    if "cls" in members:
+    number = _note_of(members, "cls")
+    if number is not None:
         try:
-            return int(members["cls"])
+            return int(number)
         except ValueError as error:
             raise DataError("bad-annotation", f"{key}: .cls is not a number: {error}") from None
-    return members["txt"].decode("utf-8", "replace").strip() or None if "txt" in members else None
+    return (_note_of(members, "txt") or b"").decode("utf-8", "replace").strip() or None
+
+
+def _note_of(members: Members, extension: str) -> bytes | None:
+    """Return the bytes of what is said of a sample; of the image `left.jpg` that is `left.cls` where there is no `cls`.
+
+    Raises:
+        DataError: The member can't be used.
+    """
+    images = images_of(members)
+    beside = [f"{images[0].rpartition('.')[0]}.{extension}"] if len(images) == 1 else []
+    found = next((name for name in (extension, *beside) if name in members), None)
+    return None if found is None else _bytes_of(members, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator
@@ -11,19 +11,20 @@ from pydantic import BeforeValidator
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import JSON, Contents
 from pipelines.datasets.file_names import FoundFile, find_files, read_file, read_given
-from pipelines.datasets.keys import check_keys, check_split, checked_categories, parse_categories
+from pipelines.datasets.keys import check_split, checked_categories, parse_categories
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.tar_listing import remembered_samples, samples_of, tar_items, tar_places
 from pipelines.datasets.tar_samples import (
     Members,
     class_of,
     image_of,
+    members_of,
     own_json,
-    read_members,
-    remembered_samples,
-    samples_of,
+    read_samples,
+    tar_bytes,
     understand,
 )
-from sppnet.errors import ConfigError, DataError
+from sppnet.errors import DataError
 
 
 def _as_lists(value: Any) -> Any:
@@ -37,7 +38,8 @@ class TarsDataset(DatasetConfig):
 
     `.json` holds an annotation as sppnet writes it (other JSON is passed over); `.cls` the number of a category,
     `.txt` its name: then the one object covers the image. A tar is a shard, in the order of its members. Tars that
-    are new or changed are read once when the step is planned.
+    are new or changed are read once when the step is planned. A tar that is broken, empty or unreadable is set aside
+    by its name; samples that have the same key in several tars are told apart by the tars' names (`told_apart`).
 
     Attributes:
         kind: `tars`.
@@ -80,29 +82,15 @@ class Tars:
         self.splits = tuple(config.splits)
 
     def items(self, split: str, contents: Contents) -> Sequence[Item]:
-        """See `DataSet`: a tar is a group.
-
-        Raises:
-            ConfigError: A tar without samples, or a key that is in two tars of the split.
-            ArtifactError: A tar is broken.
-        """
+        """See `DataSet`: a tar is a group."""
         check_split(split, self.splits)
         tars = self._tars[split]
-        found = remembered_samples(tars, contents)
-        self._check(split, [[sample.key for sample in samples] for samples in found])
-        return [
-            Item(sample.key, sample.image, self._label(sample.said), tar.given)
-            for tar, samples in zip(tars, found, strict=True)
-            for sample in samples
-        ]
+        return tar_items(tars, remembered_samples(tars, contents), self._label)
 
     def places(self, split: str) -> Sequence[Place]:
         """See `DataSet`; the tars are read, two at a time."""
         check_split(split, self.splits)
-        tars = self._tars[split]
-        found = [list(samples) for samples in samples_of(tars)]
-        self._check(split, found)
-        return [Place(split, tar.given, key) for tar, keys in zip(tars, found, strict=True) for key in keys]
+        return tar_places(split, self._tars[split], samples_of(self._tars[split]))
 
     def count(self, split: str) -> int:
         """See `DataSet`; the tars are read, two at a time."""
@@ -113,8 +101,8 @@ class Tars:
         if self._given is not None:
             return self._given
         tars = list(dict.fromkeys(tar for tars in self._tars.values() for tar in tars))
-        samples = (sample for samples in remembered_samples(tars, contents) for sample in samples)
-        return tuple(sorted({label for sample in samples for label in sample.labels}, key=_rank))
+        whole = (samples for samples in remembered_samples(tars, contents) if not isinstance(samples, DataError))
+        return tuple(sorted({label for samples in whole for sample in samples for label in sample.labels}, key=_rank))
 
     def names(self) -> Mapping[str, str]:
         """Return none: categories are words."""
@@ -143,10 +131,14 @@ class Tars:
 
     def label(self, place: Place) -> str:
         """See `DataSet`."""
-        return self._label(understand(self._members(place))[0])
+        try:
+            members = self._members(place)
+        except DataError:  # the whole tar is set aside
+            return self._label({})
+        return self._label(understand(members)[0])
 
     def _label(self, said: Mapping[str, JSON]) -> str:
-        """Digest what a sample says as the config has it understood."""
+        """Digest what a sample says as the config has it understood; of a tar that is set aside, nothing."""
         if "class" not in said:
             return label_of("tars", **said)
         label = cast(int | str | None, said["class"])
@@ -165,16 +157,10 @@ class Tars:
         return self._given[label]
 
     def _members(self, place: Place) -> Members:
-        return self._samples(place.group).get(place.key, {})
+        return members_of(self._samples(place.group), place.group, place.key)
 
-    def _read(self, group: str) -> dict[str, dict[str, bytes]]:
-        return read_members(read_given(group, self._config.root), group)
-
-    def _check(self, split: str, found: Sequence[Sequence[str]]) -> None:
-        for tar, keys in zip(self._tars[split], found, strict=True):
-            if not keys:
-                raise ConfigError(f"{tar.uri} holds no samples")
-        check_keys((key for keys in found for key in keys), f"split {split!r} of the tars")
+    def _read(self, group: str) -> Mapping[str, Members]:
+        return read_samples(tar_bytes(partial(read_given, group, self._config.root)), group)
 
     @cached_property
     def _given(self) -> tuple[str, ...] | None:

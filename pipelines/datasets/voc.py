@@ -1,18 +1,17 @@
-"""PASCAL VOC's layout: `JPEGImages`, `Annotations`, `ImageSets/Main`. ILSVRC DET's annotations are alike."""
+"""PASCAL VOC's layout: `JPEGImages`, `Annotations`, `ImageSets/Main`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Literal
-from xml.etree.ElementTree import Element, ParseError
 
-from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents, SeenFile
-from pipelines.datasets.folder_files import Folder, Reader, image_among, remembered
+from pipelines.datasets.folder_files import Folder, Reader, image_among, note_digest, remembered
 from pipelines.datasets.keys import check_keys, parse_categories, parse_list
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
-from pipelines.engine.fingerprint import content_digest
+from pipelines.datasets.voc_xml import read_voc_xml
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 
@@ -39,89 +38,6 @@ VOC_CATEGORIES = (
     "tvmonitor",
 )
 """The twenty of VOC2007 to VOC2012, in their official order."""
-
-
-def parse_voc_xml(
-    data: bytes, key: str, categories: frozenset[str] | None = None, *, first_pixel: int = 1
-) -> ImageAnnotation:
-    """Parse and check one annotation file of VOC or ILSVRC DET.
-
-    Args:
-        data: The file.
-        key: The image's key; the file's own `<filename>` is not trusted.
-        categories: Those that an object may name; None allows any.
-        first_pixel: The coordinate of an image's first pixel: 1 in VOC, 0 in ILSVRC's original files. Boxes are
-            inclusive in both, so `xmin..xmax` becomes `[xmin - first_pixel, xmax - first_pixel + 1)`.
-
-    Raises:
-        DataError: `bad-annotation` (not such a file), or see `ImageAnnotation.checked`.
-    """
-    return read_voc_xml(data, key, first_pixel=first_pixel).checked(categories)
-
-
-def read_voc_xml(data: bytes, key: str, *, first_pixel: int = 1) -> ImageAnnotation:
-    """Parse one annotation file like `parse_voc_xml`, boxes and categories unchecked.
-
-    Raises:
-        DataError: `bad-annotation`.
-    """
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import fromstring
-
-    try:
-        root: Element = fromstring(data)
-        size = _child(root, "size")
-        return ImageAnnotation(
-            key=key,
-            width=int(_number(size, "width")),
-            height=int(_number(size, "height")),
-            objects=tuple(_parse_object(item, first_pixel) for item in root.iter("object")),
-        )
-    except (ParseError, DefusedXmlException, ValueError, OverflowError) as error:
-        raise DataError("bad-annotation", f"{key}: {error}") from error
-
-
-def _parse_object(item: Element, first_pixel: int) -> ObjectAnnotation:
-    box = _child(item, "bndbox")
-    low = first_pixel
-    return ObjectAnnotation(
-        category=_text(item, "name"),
-        box=(
-            _number(box, "xmin") - low,
-            _number(box, "ymin") - low,
-            _number(box, "xmax") - low + 1,
-            _number(box, "ymax") - low + 1,
-        ),
-        subcategory=(item.findtext("subcategory") or "").strip() or None,
-        difficult=_flag(item, "difficult"),
-        truncated=_flag(item, "truncated"),
-    )
-
-
-def _child(parent: Element, tag: str) -> Element:
-    found = parent.find(tag)
-    if found is None:
-        raise ValueError(f"no <{tag}> in <{parent.tag}>")
-    return found
-
-
-def _text(parent: Element, tag: str) -> str:
-    text = (_child(parent, tag).text or "").strip()
-    if not text:
-        raise ValueError(f"empty <{tag}> in <{parent.tag}>")
-    return text
-
-
-def _number(parent: Element, tag: str) -> float:
-    text = _text(parent, tag)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"<{tag}> of <{parent.tag}> is {text[:40]!r}, not a number") from None
-
-
-def _flag(item: Element, tag: str) -> bool:
-    return (item.findtext(tag) or "0").strip().lower() in ("1", "true")
 
 
 class VocDataset(DatasetConfig):
@@ -220,8 +136,7 @@ class VocFolder:
 
     def label(self, place: Place) -> str:
         """See `DataSet`."""
-        text = self._text(_note(place.key))
-        return self._label(None if text is None else content_digest(text))
+        return self._label(note_digest(self._text, _note(place.key)))
 
     def _label(self, note: str | None) -> str:
         return label_of("voc", annotation=note, first_pixel=self._first_pixel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -18,6 +17,7 @@ from pipelines.datasets.matlab import read_mat
 from pipelines.datasets.outside_files import find_outside, read_outside, seen_outside
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.outside import parse_json, parsing
 from sppnet.proposals.windows import BoxConvention, to_windows
 
 SUFFIXES = (".mat", ".json", ".parquet")
@@ -52,10 +52,8 @@ class FoundBoxes:
             raise DataError(
                 "size-mismatch", f"the windows are of {wide} x {high} pixels, the image is {width} x {height}"
             )
-        try:
+        with parsing(lambda why: DataError("bad-windows", f"boxes of different lengths, or no numbers ({why})")):
             boxes = np.asarray(self.boxes[key])
-        except ValueError as error:
-            raise DataError("bad-windows", f"boxes of different lengths ({error})") from error
         return to_windows(boxes, convention)
 
 
@@ -130,10 +128,7 @@ def _read_mat(data: bytes, file: str, _: BoxConvention) -> _Found:
 
 
 def _read_json(data: bytes, file: str, _: BoxConvention) -> _Found:
-    try:
-        content = json.loads(data)
-    except ValueError as error:
-        raise ConfigError(f"{_WHAT} {file}: not JSON ({error})") from error
+    content = parse_json(data, lambda why: ConfigError(f"{_WHAT} {file}: not JSON ({why})"))
     if not isinstance(content, dict):
         raise ConfigError(f"{_WHAT} {file}: expected a mapping from image to boxes")
     for name, found in content.items():
@@ -144,7 +139,8 @@ def _read_parquet(data: bytes, file: str, convention: BoxConvention) -> _Found:
     if convention != OURS:
         raise ConfigError(f"convention: windows in Parquet are '{OURS}', not '{convention}' ({file})")
     try:
-        rows = decode_windows(data, file)
+        with parsing(lambda why: ConfigError(f"{_WHAT} {file}: not windows ({why})")):
+            rows = decode_windows(data, file)
     except ArtifactError as error:
         raise ConfigError(f"{_WHAT} {error}") from error
     for row in rows:

@@ -11,7 +11,9 @@ from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Artifact, Commit, Quarantined
-from sppnet.errors import ArtifactError, TooManyQuarantinedError
+from sppnet.errors import ArtifactError, IncompleteError, TooManyQuarantinedError
+
+_SHARDS_SHOWN = 5
 
 SUMMARIES = "_summaries"
 """Folder of an artifact with the accounts of steps that are complete."""
@@ -35,6 +37,7 @@ class StepSummary:
         seconds: Worker seconds, summed over units.
         wall_seconds: In which at least one unit was at work, as the commits tell.
         metrics: Figures that its units reported, summed.
+        shards: How many of its units account for keys.
     """
 
     step: str
@@ -50,6 +53,12 @@ class StepSummary:
     seconds: float
     wall_seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    shards: int = 0
+
+    @property
+    def shards_aside(self) -> tuple[Quarantined, ...]:
+        """The whole shards that this step itself set aside."""
+        return tuple(entry for entry in self.quarantined if entry.stage == self.stage and entry.is_shard)
 
 
 def units_of(phases: Sequence[Phase]) -> list[str]:
@@ -140,6 +149,7 @@ def account(step: str, stage: str, artifact: str, phases: Sequence[Phase], commi
         seconds=round(sum(commit.seconds for commit in commits), 3),
         wall_seconds=wall_seconds(commits),
         metrics=_summed(commits),
+        shards=len(accounting),
     )
 
 
@@ -169,17 +179,36 @@ def _summed(commits: Sequence[Commit]) -> dict[str, float]:
 
 
 def check_quarantine(summary: StepSummary, allowed: float) -> None:
-    """Raise `TooManyQuarantinedError` if a step itself set aside too large a fraction of its keys.
+    """Raise `TooManyQuarantinedError` if a step itself set aside too large a fraction of its keys, or of its shards.
 
     Args:
         summary: The step's account.
         allowed: The fraction that its config allows.
     """
+    own = [entry for entry in summary.quarantined if entry.stage == summary.stage]
     if summary.keys and summary.own_quarantined / summary.keys > allowed:
-        own = [entry for entry in summary.quarantined if entry.stage == summary.stage]
-        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(q.reason for q in own).most_common())
-        raise TooManyQuarantinedError(
-            f"step {summary.step}: {summary.own_quarantined} of {summary.keys} keys quarantined ({reasons}; "
-            f"first: {own[0].key}: {own[0].detail}), more than max_quarantined={allowed}; "
-            f"mend the inputs or raise steps.{summary.step}.max_quarantined"
-        )
+        what = f"{summary.own_quarantined} of {summary.keys} keys quarantined"
+    elif summary.shards and len(summary.shards_aside) / summary.shards > allowed:
+        own = [*summary.shards_aside]
+        what = f"{len(own)} of {summary.shards} shards set aside"
+    else:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(q.reason for q in own).most_common())
+    raise TooManyQuarantinedError(
+        f"step {summary.step}: {what} ({reasons}; first: {own[0].key}: {own[0].detail}), more than "
+        f"max_quarantined={allowed}; mend the inputs or raise steps.{summary.step}.max_quarantined"
+    )
+
+
+def shards_missing(summaries: Sequence[StepSummary]) -> IncompleteError | None:
+    """Return the error of a run that is complete but for whole shards of its inputs; None if it has them all."""
+    aside = [(summary, entry) for summary in summaries for entry in summary.shards_aside]
+    if not aside:
+        return None
+    shown = "; ".join(f"{entry.reason}: {entry.detail}" for _, entry in aside[:_SHARDS_SHOWN])
+    more = f"; and {len(aside) - _SHARDS_SHOWN} more" if len(aside) > _SHARDS_SHOWN else ""
+    steps = ", ".join(dict.fromkeys(summary.step for summary, _ in aside))
+    return IncompleteError(
+        f"step {steps}: {len(aside)} of {aside[0][0].shards} shards set aside: {shown}{more}. All else is done; mend "
+        "or remove them and run again"
+    )

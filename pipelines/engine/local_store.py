@@ -10,10 +10,11 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
-from pipelines.engine.store_base import Entry, Leftover, Store
-from sppnet.errors import ArtifactError, ConfigError
+from pipelines.engine.store_base import Entry, Leftover, Store, check_length
+from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
@@ -31,20 +32,30 @@ class LocalStore(Store):
             raise ConfigError(f"object name {name!r} leaves the store {self.uri}")
         return path
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """See `Store.read`."""
-        return self.read_range(name, 0, -1)
+        return self._read(name, 0, -1, most)
 
     def read_range(self, name: str, start: int, size: int) -> bytes:
         """See `Store.read_range`."""
+        return self._read(name, start, size, None)
+
+    def _read(self, name: str, start: int, size: int, most: int | None) -> bytes:
+        where = f"{self.uri}/{name}"
         try:
-            with busy("read"), self._path(name).open("rb") as file:
+            # Only regular files: a pipe would be waited for, and a device may have no end.
+            with busy("read"), open(self._path(name), "rb", opener=_open_at_once) as file:
+                stat = os.fstat(file.fileno())
+                if not S_ISREG(stat.st_mode):
+                    raise UnreadableError("not-a-file", f"{where} is no regular file, but a {_kind_of(stat.st_mode)}")
+                check_length(where, stat.st_size, most)
                 file.seek(start)
                 data = file.read(size)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise ArtifactError(f"{self.uri}/{name} does not exist") from None
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+            raise ArtifactError(f"{where} does not exist") from None
         except OSError as error:
-            raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
+            text = f"{where} can't be read: {error.strerror}"
+            raise (UnreadableError("unreadable", text) if error.errno in _ITS_OWN else ConfigError(text)) from error
         moved("read", len(data))
         return data
 
@@ -123,6 +134,8 @@ class LocalStore(Store):
                     stat = path.stat()
                 except FileNotFoundError:  # removed since it was seen, by gc or a losing attempt
                     continue
+                except OSError:  # a link that leads to itself: it is listed, and whoever reads it is told
+                    stat = path.lstat()
                 found.append(_entry(path.relative_to(self.root).as_posix(), stat))
         return sorted(found, key=lambda entry: entry.name)
 
@@ -165,6 +178,18 @@ class LocalStore(Store):
         for folder, _, _ in os.walk(self._path(name), topdown=False):
             with contextlib.suppress(OSError):  # something was put there meanwhile
                 Path(folder).rmdir()
+
+
+_ITS_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV})
+"""Codes that tell of one file; others, such as too many open files or a broken disk, are no file's own."""
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _kind_of(mode: int) -> str:
+    return "pipe" if S_ISFIFO(mode) else "socket" if S_ISSOCK(mode) else "device"
 
 
 def _first_time(folder: Path, seen: set[Path]) -> bool:

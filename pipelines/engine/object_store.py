@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pipelines.engine.activity import busy, moved
 from pipelines.engine.storage_calls import CONNECT_SECONDS, FIRST_TOUCH, READ_SECONDS, USUAL, call_store
-from pipelines.engine.store_base import Entry, Leftover, Store, StoreUnreachableError
+from pipelines.engine.store_base import Entry, Leftover, Store, StoreUnreachableError, check_length
 from sppnet.errors import ArtifactError, ConfigError
 
 T = TypeVar("T")
@@ -86,8 +86,8 @@ class ObjectStore(Store):
     def _full(self, name: str) -> str:
         return f"{self.uri.split('://', 1)[1]}/{name}".rstrip("/")
 
-    def read(self, name: str) -> bytes:
-        """See `Store.read`."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """See `Store.read`; an object is never endless, so it is read and then measured."""
         # s3fs asks for the size first, to read big objects in parts: for many small ones that would be a second trip.
         options = {} if name.endswith(_LARGE) else {"max_concurrency": 1}
 
@@ -99,7 +99,9 @@ class ObjectStore(Store):
                     raise
                 raise ArtifactError(f"{self.uri}/{name} does not exist") from None
 
-        return self._reading(get, name)
+        data = self._reading(get, name)
+        check_length(f"{self.uri}/{name}", len(data), most)
+        return data
 
     def read_range(self, name: str, start: int, size: int) -> bytes:
         """See `Store.read_range`."""

@@ -87,7 +87,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = (), gpus: str | Non
     if gpus is not None:
         _set_gpus(raw.get("steps"), gpus)
     for override in overrides:
-        _apply_override(raw, override)
+        apply_override(raw, override)
     return parse_recipe(raw, str(path))
 
 
@@ -111,7 +111,16 @@ def _read_text(path: Path | str) -> str:
         raise ConfigError(f"recipe {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set one value of a recipe that is not checked yet.
+
+    Args:
+        raw: The recipe's values; changed in place.
+        override: `step.field=value`, `seed=value` or `name=value`; the value is YAML.
+
+    Raises:
+        ConfigError: It is none of these, or names no step of the recipe.
+    """
     key, sep, value = override.partition("=")
     parts = key.strip().split(".")
     if not sep or not all(parts):

@@ -38,6 +38,13 @@ in the fingerprint: a copy of them anywhere does as well. It is RUNTIME too."""
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Marks a field of FILES of which other files of the same folder say more: they are read where there are any."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """What one unit needs of a machine.
 
@@ -93,6 +100,12 @@ class StageConfig(BaseModel):
     def fields_with(cls, role: _Role) -> set[str]:
         """Names of the fields marked with a role."""
         return {name for name, info in cls.model_fields.items() if role in info.metadata}
+
+    @classmethod
+    def beside(cls, field: str) -> tuple[str, ...]:
+        """Names of what is read beside the files of a field."""
+        marks = cls.model_fields[field].metadata
+        return tuple(name for mark in marks if isinstance(mark, Beside) for name in mark.names)
 
     @classmethod
     def input_fields(cls) -> dict[str, Input]:

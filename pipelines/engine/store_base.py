@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sppnet.errors import IncompleteError
+from sppnet.errors import IncompleteError, UnreadableError
 
 
 class StoreUnreachableError(IncompleteError, ConnectionError):
@@ -54,8 +54,17 @@ class Store(ABC):
     uri: str
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
-        """Return the object's bytes; raise `ArtifactError` if there is none."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Return the object's bytes.
+
+        Args:
+            name: The object.
+            most: Most bytes that it may have; None for any number.
+
+        Raises:
+            ArtifactError: There is none.
+            UnreadableError: It has more bytes, is no regular file, or is one without rights.
+        """
 
     @abstractmethod
     def read_range(self, name: str, start: int, size: int) -> bytes:
@@ -109,3 +118,9 @@ class Store(ABC):
 
     def __repr__(self) -> str:
         return f"Store({self.uri})"
+
+
+def check_length(where: str, size: int, most: int | None) -> None:
+    """Raise `UnreadableError` for an object of more bytes than may be read."""
+    if most is not None and size > most:
+        raise UnreadableError("file-too-large", f"{where} has {size} bytes, the limit is {most}")

@@ -36,6 +36,8 @@ _ARTIFACT = re.compile(rf"[a-z][a-z0-9-]*-[0-9a-f]{{{LENGTH}}}")
 _READERS = 16
 _HELD_UP_SECONDS = 600.0
 """Of an attempt between its data and its commit: far less than the age at which `gc` takes data for garbage."""
+BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD = "shard-broken", "shard-empty", "shard-unreadable"
+"""Reasons that set a whole shard of a data set aside, by its name: which keys it would have had is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Quarantined:
     reason: str
     detail: str
     stage: str
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether it stands for a whole shard, whose name is the key."""
+        return self.reason in (BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD)
 
 
 @dataclass(frozen=True, slots=True)

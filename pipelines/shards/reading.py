@@ -50,7 +50,7 @@ def _referred(data: bytes, where: str) -> Iterator[ImageRecord]:
         ArtifactError: An image is not there, or is not the one that was ingested.
     """
     shard = decode_references(data, where)
-    dataset = _open_dataset(canonical_json(shard.dataset))
+    dataset = _open_dataset(canonical_json(shard.dataset), where)
     for known in shard.images:
         try:
             found = dataset.image(Place(shard.split, shard.group, known.key))
@@ -63,9 +63,9 @@ def _referred(data: bytes, where: str) -> Iterator[ImageRecord]:
         yield ImageRecord(known.key, found.extension, found.data, known.width, known.height)
 
 
-@lru_cache(maxsize=4)
-def _open_dataset(config: str) -> DataSet:
-    """Open a data set once a process: it remembers what it has read last."""
+@lru_cache(maxsize=2)
+def _open_dataset(config: str, where: str) -> DataSet:
+    """Open a data set for a shard: it remembers what it has read last, which another shard may have seen otherwise."""
     found: DatasetConfig = parse_dataset(json.loads(config))
     return found.open()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -19,18 +21,22 @@ from pipelines.artifacts.networks import (
     read_described_head,
 )
 from pipelines.datasets.looking import known_contents, look_of_files
-from pipelines.datasets.outside_files import read_outside, seen_outside
+from pipelines.datasets.weight_files import CONFIG, SeenWeights, look_at_weights, read_weight_file
 from pipelines.engine.looks import Look, Past
-from pipelines.engine.stage import FILES, RUNTIME, Phase, Stage, StageConfig
+from pipelines.engine.stage import FILES, RUNTIME, Beside, Phase, Stage, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
-from sppnet.networks.backbones import TORCHVISION_PREFIX, Backbone, build_backbone, load_backbone
+from sppnet.networks.backbones import TORCHVISION_PREFIX, Backbone, BackboneSpec, build_backbone
+from sppnet.networks.checkpoints import load_found
 from sppnet.networks.imported_heads import PooledLayout, imported_head, is_head_tensor
-from sppnet.networks.state_dicts import read_weights
+from sppnet.networks.published_pixels import assume_pixels, doubt_pixels, entry_pixels, settle_pixels
+from sppnet.networks.state_dicts import Groups, read_weights
 from sppnet.networks.torchvision_models import download_weights, published_weights
 from sppnet.pooling.pyramid import Pyramid
+
+logger = logging.getLogger(__name__)
 
 
 class HeadFields(BaseModel):
@@ -59,19 +65,27 @@ class HeadFields(BaseModel):
 class ImportWeightsConfig(BackboneFields):
     """Config of `weights`; the weights come from `path` or from `torchvision`, one of the two.
 
+    What becomes of pixels follows from the weights, unless `preprocessing` states it: a network of our own describes
+    it, torchvision tells it of its weights (a file of its own is known by its digest), timm's `config.json` tells it of
+    the file beside it. Weights that nobody knows are taken as the architecture's, with a warning, or have to state it.
+
     Attributes:
-        path: A safetensors file or a state dict saved by torch (`.pth`). Its content, not its path, is in the
-            fingerprint. Tensors have the architecture's own names, or those of a network that `pretrain` published
-            (whose mean image and head come along). A classifier's other tensors are ignored.
+        path: A safetensors file, or a state dict or checkpoint saved by torch (`.pth`). Its content, not its path, is
+            in the fingerprint. Tensors have the architecture's own names, whatever stands before all of them, or are
+            those of a network that `pretrain` published (whose mean image and head come along). A classifier's other
+            tensors are ignored.
         torchvision: Weights that torchvision publishes for a `torchvision:` architecture, such as `IMAGENET1K_V1`;
             downloaded where the step runs. The file's name, which ends with its hash, is in the fingerprint.
+        state_dict: Which network of a file that holds several is meant: what stands before its tensors' names, such as
+            `model_ema`; `.` for those with nothing before them.
         head: Says how to read `fc6`, `fc7` and `fc8` of a file that does not describe them itself; without it they
             are left out, and the network has convolutions only.
     """
 
     stage: Literal["weights"]
-    path: Annotated[str | None, RUNTIME, FILES] = None
+    path: Annotated[str | None, RUNTIME, FILES, Beside((CONFIG,))] = None
     torchvision: Annotated[str | None, RUNTIME, Field(min_length=1)] = None
+    state_dict: str | None = None
     head: HeadFields | None = None
 
     def source(self) -> str | tuple[str, str]:
@@ -92,14 +106,12 @@ class ImportWeightsConfig(BackboneFields):
         return self.architecture.removeprefix(TORCHVISION_PREFIX), self.torchvision
 
 
-_WHAT = "path: weights"
-
-
 class ImportWeights(Stage[ImportWeightsConfig]):
     """Publishes one network, checked tensor by tensor against its architecture."""
 
     name: ClassVar[str] = "weights"
     makes: ClassVar[str] = "network"
+    schema: ClassVar[int] = 2
     config_type: ClassVar[type[StageConfig]] = ImportWeightsConfig
 
     @classmethod
@@ -121,16 +133,23 @@ class ImportWeights(Stage[ImportWeightsConfig]):
     def look(cls, config: ImportWeightsConfig, store: Store, past: Past) -> Look:
         """Look at the file of weights: its content, not its path, is in the fingerprint."""
         contents = known_contents(past)
-        (digest,) = contents.digests([seen_outside(str(config.source()), _WHAT)])
-        return look_of_files({"weights": digest}, contents)
+        seen = look_at_weights(str(config.source()), contents)
+        spec, warning = _settle(config, seen)
+        _warn(warning)
+        digests: dict[str, Any] = {"weights": seen.file.sha256}
+        if spec.preprocessing and spec.preprocessing != config.spec().preprocessing and seen.network is None:
+            digests["pixels"] = spec.preprocessing.to_dict()  # another file's word may change, and these bytes not
+        return look_of_files(digests, contents)
 
     @classmethod
     def check(cls, config: ImportWeightsConfig, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
-        """Raise `ConfigError` for an architecture or published weights that do not exist."""
-        config.spec()
+        """Raise `ConfigError` for an architecture or published weights that do not exist, or pixels that can't be."""
+        spec = config.spec()
+        if config.preprocessing is not None and spec.preprocessing is not None:
+            _warn(doubt_pixels(spec.preprocessing))
         source = config.source()
         if not isinstance(source, str):
-            published_weights(*source)
+            _warn(_settle_published(config, source)[1])
 
     def phases(self) -> list[Phase]:
         """Return one unit."""
@@ -138,15 +157,16 @@ class ImportWeights(Stage[ImportWeightsConfig]):
 
     def run(self, unit: str) -> Output:
         """Read the weights and check them; raise `ConfigError` naming the first wrong tensor."""
-        tensors, data, where = self._read()
+        groups, spec, data, where = self._read()
+        backbone = build_backbone(spec)
+        found_weights = load_found(
+            backbone, groups, where, choice=self.config.state_dict, inner=TRUNK, is_beside=_is_beside
+        )
+        tensors = dict(found_weights.beside)
         mean_image = tensors.pop(MEAN_IMAGE, None)
-        backbone = build_backbone(self.config.spec())
-        prefix = TRUNK if any(name.startswith(TRUNK) for name in tensors) else ""
-        trunk = {name: tensor for name, tensor in tensors.items() if not is_head_tensor(name)}
-        load_backbone(backbone, trunk, where, prefix=prefix)
         backbone.mean_image = mean_image
         parameters = sum(parameter.numel() for parameter in backbone.trunk.parameters())
-        figures = {"parameters": parameters}
+        figures = {"parameters": parameters, **_told_cast(found_weights.cast, where)}
         found = self._head(backbone, tensors, data, where)
         if found is None:
             state = backbone.trunk.state_dict()
@@ -177,10 +197,50 @@ class ImportWeights(Stage[ImportWeightsConfig]):
             raise ConfigError(f"head.labels: {len(labels)} for the {head.spec.classes} outputs of fc8 in {where}")
         return TrainedHead(head, pyramid, labels), ()
 
-    def _read(self) -> tuple[dict[str, torch.Tensor], bytes | None, str]:
-        """Read the tensors by name, the file's bytes (None if torchvision publishes them), and where they are from."""
+    def _read(self) -> tuple[Groups, BackboneSpec, bytes | None, str]:
+        """Read the tensors, their network, the file's bytes (None if downloaded), and where they are from."""
         source = self.config.source()
         if isinstance(source, str):
-            data = read_outside(source, _WHAT)
-            return read_weights(data, source), data, source
-        return download_weights(*source), None, " ".join(source)
+            data, seen = read_weight_file(source)
+            return read_weights(data, source), _settle(self.config, seen)[0], data, source
+        spec, _ = _settle_published(self.config, source)
+        return {"": download_weights(*source)}, spec, None, " ".join(source)
+
+
+def _settle(config: ImportWeightsConfig, seen: SeenWeights) -> tuple[BackboneSpec, str]:
+    """Return the network that a file's weights are of, with its pixels, and a warning about those, empty for none."""
+    spec, stated = config.spec(), config.preprocessing is not None
+    own = seen.network
+    if own is not None:
+        if own.architecture != spec.architecture:
+            raise ConfigError(
+                f"architecture: {seen.file.where} is a network of {own.architecture}, not {spec.architecture}"
+            )
+        if config.response_norm is None:
+            spec = replace(spec, response_norm=own.response_norm)
+    published = seen.file.published()
+    if published is not None:
+        return settle_pixels(spec, published, seen.file.where, stated=stated)
+    return spec, "" if stated else assume_pixels(spec, seen.file)
+
+
+def _settle_published(config: ImportWeightsConfig, source: tuple[str, str]) -> tuple[BackboneSpec, str]:
+    """Return the network that torchvision's published weights are of, with its pixels, and a warning or nothing."""
+    published = entry_pixels(source[0], published_weights(*source))
+    return settle_pixels(config.spec(), published, " ".join(source), stated=config.preprocessing is not None)
+
+
+def _warn(text: str) -> None:
+    if text:
+        logger.warning("%s", text)
+
+
+def _is_beside(name: str) -> bool:
+    return name == MEAN_IMAGE or is_head_tensor(name)
+
+
+def _told_cast(cast: Mapping[str, int], where: str) -> dict[str, int]:
+    """Say which tensors were of another type than the network's, and return how many for the commit."""
+    for kind, count in cast.items():
+        logger.warning("%s: %d tensors are %s and are computed with as float32", where, count, kind)
+    return {f"cast_from_{kind}": count for kind, count in cast.items()}

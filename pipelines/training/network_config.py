@@ -34,7 +34,8 @@ class BackboneFields(StageConfig):
         architecture: A backbone's name: one of Table 1's, `zf5_released`, `squeezenet1_0`, or `torchvision:<name>`.
         width: Multiplies every layer's channels.
         cut: The last module kept; by default the last convolution with what activates it.
-        preprocessing: What becomes of pixels; by default the architecture's.
+        preprocessing: What becomes of pixels, `(value - mean) / std` in grey levels (0..255): `channel_order` (`rgb` or
+            `bgr`), `mean` and `std`, three values each; by default the architecture's.
         response_norm: Whether responses are normalised; by default the architecture's.
     """
 
@@ -47,4 +48,6 @@ class BackboneFields(StageConfig):
     def spec(self) -> BackboneSpec:
         """Return the backbone that the config names; raise `ConfigError` for one that does not exist."""
         wanted = Preprocessing.from_dict(self.preprocessing) if self.preprocessing else None
+        if wanted is not None and (max(wanted.std) < 1 or 0 < max(map(abs, wanted.mean)) < 1):
+            raise ConfigError(f"preprocessing: {self.preprocessing} is of values in 0..1, give grey levels: times 255")
         return BackboneSpec(self.architecture, self.width, self.cut, wanted, self.response_norm)

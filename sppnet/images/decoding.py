@@ -7,9 +7,8 @@ are boxes in the stored pixels. Alpha is dropped, not composited.
 from __future__ import annotations
 
 import io
-import struct
+import re
 import warnings
-import zlib
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from sppnet.arrays import Pixels
 from sppnet.errors import DataError
+from sppnet.outside import parsing
 from sppnet.sizes import Size
 
 if TYPE_CHECKING:
@@ -29,9 +29,14 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
 _DIRECT_MODES = frozenset({"1", "L", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _ALPHA_MODES = frozenset({"P", "PA", "LA"})
-# What PIL's parsers raise on damaged bytes, found by fuzzing; anything else is a bug and must surface.
-_PARSE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError)
-_DECODE_ERRORS = (*_PARSE_ERRORS, struct.error, zlib.error)
+MAX_SCANS = 100
+"""Most scans of a JPEG; encoders write 1 to 20."""
+MAX_SCANNED_PIXELS = 1_200_000_000
+"""Most pixels of a JPEG times its scans: each of them costs another pass, though it may have no more than ten bytes."""
+_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_START_OF_SCAN, _END = 0xDA, 0xD9
+_STRIP_PIXELS = 1 << 22
 
 
 def probe_size(data: bytes) -> Size:
@@ -55,7 +60,8 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
         min_side: shortest side accepted, in pixels.
 
     Raises:
-        DataError: `truncated` (cut short or damaged), `not-an-image`, `too-large`, `too-small`, `unsupported-mode`.
+        DataError: `truncated` (cut short or damaged), `not-an-image`, `too-large`, `too-small`, `unsupported-mode`,
+            `too-many-scans`.
     """
     with _open(data) as image:
         width, height = image.size
@@ -63,10 +69,9 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
             raise DataError("too-large", f"{width} x {height} pixels, the limit is {max_pixels} pixels")
         if min(width, height) < min_side:
             raise DataError("too-small", f"{width} x {height} pixels, each side needs {min_side}")
-        try:
+        _check_scans(data, image.size)
+        with parsing(lambda why: DataError("truncated", f"{image.format} of {len(data)} bytes, cut or damaged: {why}")):
             image.load()
-        except _DECODE_ERRORS as error:
-            raise DataError("truncated", f"{image.format} of {len(data)} bytes, cut or damaged: {error}") from error
         return _to_rgb(image)
 
 
@@ -103,15 +108,14 @@ def _open(data: bytes) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     _silence_pil()
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError("too-large", str(error)) from error
-    except UnidentifiedImageError as error:
-        reason = "truncated" if data.startswith(_MAGICS) else "not-an-image"
-        raise DataError(reason, f"{len(data)} bytes, none of {', '.join(FORMATS)} with a whole header") from error
-    except _DECODE_ERRORS as error:
-        raise DataError("truncated", f"{len(data)} bytes with a damaged header: {error}") from error
+    with parsing(lambda why: DataError("truncated", f"{len(data)} bytes with a damaged header: {why}")):
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise DataError("too-large", str(error)) from error
+        except UnidentifiedImageError as error:
+            reason = "truncated" if data.startswith(_MAGICS) else "not-an-image"
+            raise DataError(reason, f"{len(data)} bytes, none of {', '.join(FORMATS)} with a whole header") from error
 
 
 @cache
@@ -122,8 +126,41 @@ def _silence_pil() -> None:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+def _check_scans(data: bytes, size: tuple[int, int]) -> None:
+    """Raise `DataError` `too-many-scans` for a JPEG that is small and takes minutes."""
+    most = min(MAX_SCANS, MAX_SCANNED_PIXELS // (size[0] * size[1]))
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > most and count_scans(data) > most:
+        raise DataError("too-many-scans", f"{count_scans(data)} scans of {size[0]} x {size[1]} pixels; save it anew")
+
+
+def count_scans(data: bytes) -> int:
+    """Count a JPEG's scans: not those of pictures in its segments, nor of others behind its end."""
+    place = count = 0
+    while (mark := _MARKER.search(data, place)) is not None and mark[1][0] != _END:
+        place, kind = mark.end(), mark[1][0]
+        if kind not in _ALONE:  # two bytes of its length, which they are part of
+            place += int.from_bytes(data[place : place + 2], "big")
+            count += kind == _START_OF_SCAN
+    return count
+
+
 def _to_rgb(image: Image) -> Pixels:
-    """Turn a loaded PIL image of any mode that the allowed formats have into uint8 `[H, W, 3]`."""
+    """Turn a loaded PIL image of any mode that the allowed formats have into uint8 `[H, W, 3]`.
+
+    A few rows at a time: a large image is in memory twice, not four times.
+    """
+    width, height = image.size
+    rows = max(1, _STRIP_PIXELS // width)
+    if rows >= height:
+        return _strip_to_rgb(image)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = _strip_to_rgb(image.crop((0, top, width, bottom)), image.format)
+    return pixels
+
+
+def _strip_to_rgb(image: Image, kind: str | None = None) -> Pixels:
     mode = image.mode
     if mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255 instead of scaling
         grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
@@ -131,5 +168,5 @@ def _to_rgb(image: Image) -> Pixels:
     if mode in _ALPHA_MODES:  # by way of RGBA: a palette with transparency warns otherwise
         image = image.convert("RGBA")
     elif mode not in _DIRECT_MODES:
-        raise DataError("unsupported-mode", f"{image.format} with pixel mode {mode!r}")
+        raise DataError("unsupported-mode", f"{kind or image.format} with pixel mode {mode!r}")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))

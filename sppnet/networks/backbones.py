@@ -12,16 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional as F
 
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
-from sppnet.networks.cuts import cut_network, last_activation, nearest
+from sppnet.networks.cuts import CLASSIFIERS, cut_network, last_activation, nearest, put_first
 from sppnet.networks.receptive_fields import trace_geometry
+from sppnet.networks.torchvision_models import InputTransform
 from sppnet.networks.trunks import TRUNKS, build_trunk
 from sppnet.networks.weights import load_state
 from sppnet.pooling.geometry import GEOMETRIES, Geometry
@@ -42,6 +43,9 @@ class Architecture:
         has_width: whether `BackboneSpec.width` means anything here.
         response_norm: its default, or None where the architecture has no such norm.
         beyond: beginnings of the names that published weights hold besides the trunk, knowingly ignored.
+        transforms_input: whether it can transform its input itself, as `BackboneSpec.transform_input` says.
+        asks: which files are asked for their pixels if nobody says what those are: `none`, those in torch's own
+            format (`torch`, for a name that means Caffe's weights), or `all`.
     """
 
     build: Callable[[BackboneSpec], nn.Module]
@@ -50,6 +54,8 @@ class Architecture:
     has_width: bool = False
     response_norm: bool | None = None
     beyond: tuple[str, ...] = ()
+    transforms_input: bool = False
+    asks: Literal["none", "torch", "all"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class BackboneSpec:
         cut: the last module kept, a dotted name such as `relu5`, `features.12` or `layer3`.
         preprocessing: what the weights want of their pixels.
         response_norm: normalise responses as in Table 1 (Table 1's networks only).
+        transform_input: shift and scale what comes out of `preprocessing` from torchvision's mean and deviation to
+            -1..1 (torchvision's GoogLeNet and Inception v3 only, whose published weights want it).
     """
 
     architecture: str
@@ -69,15 +77,18 @@ class BackboneSpec:
     cut: str | None = None
     preprocessing: Preprocessing | None = None
     response_norm: bool | None = None
+    transform_input: bool = False
 
     def __post_init__(self) -> None:
-        kind = _architecture(self.architecture)
+        kind = architecture(self.architecture)
         if not (math.isfinite(self.width) and self.width > 0):
             raise ConfigError(f"backbone.width: must be positive, not {self.width}")
         if self.width != 1.0 and not kind.has_width:
             raise ConfigError(f"backbone.width: {self.architecture} has one width only, 1.0, not {self.width}")
         if self.response_norm is not None and kind.response_norm is None:
             raise ConfigError(f"backbone.response_norm: {self.architecture} has no response normalisation")
+        if self.transform_input and not kind.transforms_input:
+            raise ConfigError(f"backbone.transform_input: {self.architecture} does not transform its input")
         object.__setattr__(self, "width", float(self.width))
         object.__setattr__(self, "cut", self.cut or kind.cut)
         object.__setattr__(self, "preprocessing", self.preprocessing or kind.preprocessing)
@@ -88,7 +99,8 @@ class BackboneSpec:
         """Return plain JSON values, defaults filled in; `from_dict` reads them back to an equal spec."""
         preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
         values = {name: getattr(self, name) for name in ("architecture", "width", "cut", "response_norm")}
-        return {**values, "preprocessing": preprocessing}
+        transformed = {"transform_input": True} if self.transform_input else {}
+        return {**values, "preprocessing": preprocessing, **transformed}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BackboneSpec:
@@ -125,7 +137,7 @@ class Backbone(nn.Module):
         super().__init__()
         # No buffer: it is of the pixels, so it stays float32 when the weights become bfloat16.
         self._mean_image = None
-        kind = _architecture(spec.architecture)
+        kind = architecture(spec.architecture)
         self.spec = spec
         self.preprocessing = spec.preprocessing or kind.preprocessing
         self.trunk = _build_trunk(spec).to(memory_format=torch.channels_last)
@@ -149,7 +161,7 @@ class Backbone(nn.Module):
     @mean_image.setter
     def mean_image(self, value: torch.Tensor | None) -> None:
         if value is not None:
-            if value.ndim != 3 or value.shape[0] != 3 or 0 in value.shape or not bool(torch.isfinite(value).all()):
+            if not (_is_image(value) and bool(torch.isfinite(value).all())):
                 raise ConfigError(f"mean image: must be finite grey levels [3, h, w], not {list(value.shape)}")
             value = value.detach().to("cpu", torch.float32)
         self._mean_image = value
@@ -183,25 +195,31 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     return Backbone(spec)
 
 
-def load_backbone(backbone: Backbone, tensors: Mapping[str, torch.Tensor], where: str, *, prefix: str = "") -> None:
+def load_backbone(
+    backbone: Backbone, tensors: Mapping[str, torch.Tensor], where: str, *, prefix: str = "", finite: bool = False
+) -> None:
     """Load published or trained weights into a backbone's trunk.
 
-    Layers of the architecture beyond the cut, and its classifier, may be there and are ignored.
+    Layers of the architecture beyond the cut, and its classifier or another's, may be there and are ignored.
 
     Args:
         backbone: what is loaded.
         tensors: by name, `prefix` + the trunk's own names.
         where: what the tensors are, for the error's message.
         prefix: such as `backbone.trunk.` for the weights of an `SppNetwork`; names without it are ignored then.
+        finite: whether infinities and what is no number are refused.
 
     Raises:
-        ConfigError: naming the first missing, unexpected or wrongly shaped tensor.
+        ConfigError: naming the first missing, unexpected or wrongly shaped tensor, or one of a type or with values
+            that weights don't have.
     """
     mine = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    kind = _architecture(backbone.spec.architecture)
-    whole = _whole_trunk_names(backbone.spec)
-    ignore = (*whole.difference(backbone.trunk.state_dict()), *kind.beyond)
-    load_state(backbone.trunk, mine, where, prefix=prefix, ignore=[prefix + name for name in ignore])
+    kind = architecture(backbone.spec.architecture)
+    own, whole = backbone.trunk.state_dict(), _whole_trunk_names(backbone.spec)
+    parts = {name.partition(".")[0] for name in own}
+    others = {f"{part}." for part in {*(name.partition(".")[0] for name in whole), *CLASSIFIERS} - parts}
+    ignore = (*whole.difference(own), *kind.beyond, *others)
+    load_state(backbone.trunk, mine, where, prefix=prefix, ignore=[prefix + name for name in ignore], finite=finite)
 
 
 def _build_table_1(spec: BackboneSpec) -> nn.Sequential:
@@ -219,17 +237,29 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         **{
             name: Architecture(
-                _build_table_1, f"relu{len(plan.convolutions)}", UNIT_128, has_width=True, response_norm=True
+                _build_table_1,
+                f"relu{len(plan.convolutions)}",
+                UNIT_128,
+                has_width=True,
+                response_norm=True,
+                asks="all" if name == "zf5_released" else "none",
             )
             for name, plan in TRUNKS.items()
         },
-        "squeezenet1_0": Architecture(_build_squeezenet, "features.12", SQUEEZENET_CAFFE, beyond=("classifier.",)),
+        "squeezenet1_0": Architecture(
+            _build_squeezenet, "features.12", SQUEEZENET_CAFFE, beyond=("classifier.",), asks="torch"
+        ),
     }
 )
 """Every architecture by name, torchvision's apart. The authors' own weights for `zf5_released` want `CAFFE_128`."""
 
 
-def _architecture(name: str) -> Architecture:
+def architecture(name: str) -> Architecture:
+    """Return an entry of `ARCHITECTURES`, or that of one of torchvision's classifiers.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
     if name.startswith(TORCHVISION_PREFIX):
         return _torchvision_architecture(name)
     if name not in ARCHITECTURES:
@@ -245,14 +275,23 @@ def _torchvision_architecture(name: str) -> Architecture:
 
     model = name.removeprefix(TORCHVISION_PREFIX)
     with torch.device("meta"):
-        cut = last_activation(build_model(model), name)
-    return Architecture(lambda _: build_model(model), cut, TORCHVISION)
+        network = build_model(model)
+        transforms = hasattr(network, "transform_input")
+        cut = last_activation(network, name)
+    return Architecture(lambda _: build_model(model), cut, TORCHVISION, transforms_input=transforms)
 
 
 def _build_trunk(spec: BackboneSpec) -> nn.Module:
     """Build the layers that a spec keeps."""
-    kind = _architecture(spec.architecture)
-    return cut_network(kind.build(spec), spec.cut or kind.cut, spec.architecture)
+    kind = architecture(spec.architecture)
+    trunk = cut_network(kind.build(spec), spec.cut or kind.cut, spec.architecture)
+    if spec.transform_input and isinstance(trunk, fx.GraphModule):
+        put_first(trunk, "transform_input", InputTransform())
+    return trunk
+
+
+def _is_image(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and value.ndim == 3 and value.shape[0] == 3 and 0 not in value.shape
 
 
 def _named_geometry(geometry: Geometry) -> Geometry:
@@ -274,7 +313,7 @@ def _shape_trunk(spec: BackboneSpec) -> nn.Module:
 def _whole_trunk_names(spec: BackboneSpec) -> frozenset[str]:
     """Return the names of all the network's tensors before it is cut."""
     with torch.inference_mode(), torch.device("meta"):
-        return frozenset(_architecture(spec.architecture).build(spec).state_dict())
+        return frozenset(architecture(spec.architecture).build(spec).state_dict())
 
 
 @lru_cache(maxsize=65536)

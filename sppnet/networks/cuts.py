@@ -12,8 +12,8 @@ from torch import fx, nn
 from sppnet.errors import ConfigError
 from sppnet.networks.receptive_fields import trace_layers
 
-_CLASSIFIERS = frozenset({"classifier", "fc", "head", "heads"})
-"""What torchvision's models call their layers after the convolutions."""
+CLASSIFIERS = frozenset({"classifier", "fc", "head", "heads", "pre_logits"})
+"""What torchvision's and timm's models call their layers after the convolutions."""
 _GLOBAL_MODULES = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten)
 _GLOBAL_NAMES = frozenset({"adaptive_avg_pool2d", "adaptive_max_pool2d", "flatten", "mean", "view", "reshape"})
 _NOT_ACTIVATIONS = (nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Identity)
@@ -52,7 +52,7 @@ def last_activation(network: nn.Module, what: str) -> str:
     found: fx.Node | None = None
     for node in nodes:
         owners = _owners(node)
-        if owners and owners[0].partition(".")[0] in _CLASSIFIERS:
+        if owners and owners[0].partition(".")[0] in CLASSIFIERS:
             break
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         function = getattr(node.target, "__name__", str(node.target))
@@ -64,6 +64,17 @@ def last_activation(network: nn.Module, what: str) -> str:
     if name is None:
         raise ConfigError(f"backbone.cut: {what} has no plain convolutional trunk; name a module to cut at")
     return name
+
+
+def put_first(network: fx.GraphModule, name: str, module: nn.Module) -> None:
+    """Have a module see a traced network's images before all its layers do."""
+    network.add_submodule(name, module)
+    images = next(node for node in network.graph.nodes if node.op == "placeholder")
+    with network.graph.inserting_after(images):
+        first = network.graph.call_module(name, (images,))
+    images.replace_all_uses_with(first)
+    first.update_arg(0, images)
+    network.recompile()
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -53,14 +53,16 @@ def imported_head(
             raise ConfigError(f"{where}: tensor '{layer}.weight' of the head {shape}")
     outputs = [len(found[f"{layer}.weight"]) for layer in LAYERS]
     spec = HeadSpec(pyramid.bins * channels, (outputs[0], outputs[1]), outputs[2])
-    head = loaded_head(spec, {f"layers.{name}": tensor for name, tensor in found.items()}, where)
+    head = loaded_head(spec, {f"layers.{name}": tensor for name, tensor in found.items()}, where, finite=True)
     if layout == "released":
         weight = head.get_parameter("layers.fc6.weight")
         weight.data = weight.data[:, torch.from_numpy(released_order(pyramid, channels))].contiguous()
     return head.eval()
 
 
-def loaded_head(spec: HeadSpec, tensors: Mapping[str, torch.Tensor], where: str, *, prefix: str = "") -> FcHead:
+def loaded_head(
+    spec: HeadSpec, tensors: Mapping[str, torch.Tensor], where: str, *, prefix: str = "", finite: bool = False
+) -> FcHead:
     """Build a head of given weights. Nothing is allocated for sizes that the tensors don't have.
 
     Args:
@@ -68,6 +70,7 @@ def loaded_head(spec: HeadSpec, tensors: Mapping[str, torch.Tensor], where: str,
         tensors: by name: `prefix` + `layers.fc6.weight` and so on.
         where: what the tensors are, for the error's message.
         prefix: stripped from the tensors' names.
+        finite: whether infinities and what is no number are refused.
 
     Returns:
         The head, in training mode.
@@ -79,7 +82,7 @@ def loaded_head(spec: HeadSpec, tensors: Mapping[str, torch.Tensor], where: str,
         head = FcHead.from_spec(spec)
     load_state(head, tensors, where, prefix=prefix)  # the shapes: values come to nothing there
     head = head.to_empty(device="cpu")
-    load_state(head, tensors, where, prefix=prefix)
+    load_state(head, tensors, where, prefix=prefix, finite=finite)
     return head
 
 

@@ -7,9 +7,9 @@ made of it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
@@ -19,16 +19,20 @@ from sppnet.pooling.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class _Footprint:
-    """Pixels under cell 0 of an activation, `[lo, hi)`, and the pixels from one cell to the next."""
+class _Axis:
+    """Pixels under cell 0 of an activation along one axis, `[lo, hi)`, and the pixels from one cell to the next."""
 
     lo: int = 0
     hi: int = 1
     stride: int = 1
 
-    def slide(self, kernel: int, stride: int, padding: int, dilation: int) -> _Footprint:
+    def slide(self, kernel: int, stride: int, padding: int, dilation: int) -> _Axis:
         lo = self.lo - padding * self.stride
-        return _Footprint(lo, lo + (self.hi - self.lo) + (kernel - 1) * dilation * self.stride, self.stride * stride)
+        return _Axis(lo, lo + (self.hi - self.lo) + (kernel - 1) * dilation * self.stride, self.stride * stride)
+
+
+_Footprint: TypeAlias = tuple[_Axis, _Axis]
+"""Along the rows and along the columns: kernels may be longer than wide, as long as both end up alike."""
 
 
 # They act on single positions, or (normalisation) their footprint is not counted, as in the paper's receptive fields.
@@ -46,16 +50,17 @@ _POINTWISE_FUNCTIONS: frozenset[Callable[..., Any]] = frozenset(
         nn.functional.local_response_norm,
     }
 )  # fmt: skip
+_POOLINGS = frozenset({nn.functional.avg_pool2d, nn.functional.max_pool2d})
+_WINDOW = ("kernel_size", "stride", "padding", "dilation")
 _POINTWISE_METHODS = frozenset({"add", "add_", "mul", "mul_", "relu", "relu_", "contiguous", "clone", "permute"})
 
 
-def _one(value: int | tuple[int, ...] | str, what: str, layer: str) -> int:
-    """Return the value of a layer's parameter when both axes share it."""
-    values = {value} if isinstance(value, int | str) else set(value)
-    only = values.pop()
-    if values or not isinstance(only, int):
-        raise ConfigError(f"layer {layer!r}: a {what} of {value} is not one integer for both axes")
-    return only
+def _both(value: int | tuple[int, ...] | str, what: str, layer: str) -> tuple[int, int]:
+    """Return the values of a layer's parameter along both axes."""
+    values = (value, value) if isinstance(value, int) else value
+    if isinstance(values, str) or len(values) != 2:
+        raise ConfigError(f"layer {layer!r}: no geometry is known for a {what} of {value!r}")
+    return values[0], values[1]
 
 
 class _LayerTracer(fx.Tracer):
@@ -82,21 +87,39 @@ def trace_layers(network: nn.Module) -> fx.Graph:
 
 def _join(inputs: list[_Footprint], layer: str) -> _Footprint:
     """Return the union footprint of branches that meet, e.g. a Fire module's 1 x 1 and 3 x 3 convolutions."""
+    rows, columns = (_union([one[axis] for one in inputs], layer) for axis in (0, 1))
+    return rows, columns
+
+
+def _union(inputs: list[_Axis], layer: str) -> _Axis:
     strides = {one.stride for one in inputs}
     if len(strides) != 1:
         raise ConfigError(f"layer {layer!r}: its branches have strides {sorted(strides)}, they must agree")
-    return _Footprint(min(one.lo for one in inputs), max(one.hi for one in inputs), strides.pop())
+    return _Axis(min(one.lo for one in inputs), max(one.hi for one in inputs), strides.pop())
+
+
+def _slide(before: _Footprint, window: Mapping[str, Any], layer: str) -> _Footprint:
+    """Move a window of a kernel, stride, padding and dilation over an activation."""
+    kernel = window["kernel_size"]
+    step = window.get("stride")
+    given = (kernel, kernel if step is None else step, window.get("padding", 0), window.get("dilation", 1))
+    pairs = [_both(value, what, layer) for value, what in zip(given, _WINDOW, strict=True)]
+    rows, columns = (before[axis].slide(*[pair[axis] for pair in pairs]) for axis in (0, 1))
+    return rows, columns
 
 
 def _apply_module(module: nn.Module, before: _Footprint, layer: str) -> _Footprint:
     if isinstance(module, _SLIDING_MODULES):
-        window = [
-            _one(getattr(module, what, 1), what, layer) for what in ("kernel_size", "stride", "padding", "dilation")
-        ]
-        return before.slide(*window)
+        return _slide(before, {what: getattr(module, what) for what in _WINDOW if hasattr(module, what)}, layer)
     if isinstance(module, _POINTWISE_MODULES) or getattr(module, "keeps_geometry", False):
         return before
     raise ConfigError(f"layer {layer!r}: no geometry is known for {type(module).__name__}")
+
+
+def _apply_pooling(node: fx.Node, before: _Footprint) -> _Footprint:
+    """Follow a pooling that is called as a function."""
+    given = dict(zip(_WINDOW, node.args[1:4], strict=False)) | dict(node.kwargs)
+    return _slide(before, given, node.name)
 
 
 def trace_geometry(trunk: nn.Module) -> Geometry:
@@ -118,13 +141,15 @@ def trace_geometry(trunk: nn.Module) -> Geometry:
         inputs = [footprints[one] for one in node.all_input_nodes if one in footprints]
         name = str(node.target)
         if node.op == "placeholder":
-            footprints[node] = _Footprint()
+            footprints[node] = _Axis(), _Axis()
         elif node.op == "call_module" and inputs:
             footprints[node] = _apply_module(trunk.get_submodule(name), inputs[0], name)
         elif node.op == "output":
             return _geometry(_join(inputs, "output"))
         elif not inputs:
             continue  # a constant of the module, or made of such: it has no position
+        elif node.target in _POOLINGS:
+            footprints[node] = _apply_pooling(node, inputs[0])
         elif node.target in _POINTWISE_FUNCTIONS or (node.op == "call_method" and name in _POINTWISE_METHODS):
             footprints[node] = _join(inputs, node.name)
         else:
@@ -133,4 +158,7 @@ def trace_geometry(trunk: nn.Module) -> Geometry:
 
 
 def _geometry(cell: _Footprint) -> Geometry:
-    return Geometry(receptive_field=cell.hi - cell.lo, stride=cell.stride, padding=-cell.lo)
+    rows, columns = cell
+    if rows != columns:
+        raise ConfigError(f"the map's cells are not square: {rows.hi - rows.lo} x {columns.hi - columns.lo} pixels")
+    return Geometry(receptive_field=rows.hi - rows.lo, stride=rows.stride, padding=-rows.lo)

@@ -1,7 +1,10 @@
-"""torchvision's classifiers as backbones: building them by name, and their published weights."""
+"""torchvision's classifiers as backbones: building them by name, their published weights, and what those want."""
 
 from __future__ import annotations
 
+import re
+import warnings
+from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
 from typing import Any, cast
@@ -11,6 +14,26 @@ from torch import nn
 
 from sppnet.errors import ConfigError
 from sppnet.networks.cuts import nearest
+
+
+class InputTransform(nn.Module):
+    """From torchvision's mean and deviation to -1..1, as its GoogLeNet and Inception v3 do if they transform."""
+
+    keeps_geometry = True
+    """Tells `sppnet.networks.receptive_fields.trace_geometry` that a cell depends on no other cell."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Transform RGB images `[N, 3, H, W]` of any float type."""
+        red, green, blue = torch.split(images, 1, dim=1)
+        # Its own arithmetic, to the last bit.
+        return torch.cat(
+            (
+                red * (0.229 / 0.5) + (0.485 - 0.5) / 0.5,
+                green * (0.224 / 0.5) + (0.456 - 0.5) / 0.5,
+                blue * (0.225 / 0.5) + (0.406 - 0.5) / 0.5,
+            ),
+            1,
+        )
 
 
 def build_model(name: str) -> nn.Module:
@@ -28,7 +51,9 @@ def build_model(name: str) -> nn.Module:
 
     _check_name(name)
     try:
-        network = cast("nn.Module", models.get_model(name, weights=None))
+        with warnings.catch_warnings():  # of how GoogLeNet and Inception v3 will be initialised one day
+            warnings.simplefilter("ignore", FutureWarning)
+            network = cast("nn.Module", models.get_model(name, weights=None))
     except NotImplementedError:  # RegNet computes its widths with tensors, which have no values on the meta device
         device = torch.get_default_device()
         with torch.device("cpu"):
@@ -55,6 +80,38 @@ def published_weights(name: str, weights: str) -> Any:
             f"torchvision has no weights {weights!r} of {name}, it has: {known}{nearest(weights, entries)}"
         )
     return entries[weights]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A file of weights that torchvision publishes.
+
+    Attributes:
+        model: the classifier that they are of.
+        entry: torchvision's entry.
+        name: of the file.
+        digest: what its SHA-256 begins with, in hexadecimal.
+    """
+
+    model: str
+    entry: Any
+    name: str
+    digest: str
+
+
+@cache
+def published_files() -> tuple[PublishedFile, ...]:
+    """List torchvision's files, whose names end with the beginning of their SHA-256."""
+    from torchvision import models
+
+    found = []
+    for model in _known_names():
+        for entry in models.get_model_weights(model):
+            name = entry.url.rpartition("/")[2]
+            digest = re.search(r"-([0-9a-f]{8,64})\.", name)
+            if digest:
+                found.append(PublishedFile(model, entry, name, digest[1]))
+    return tuple(found)
 
 
 def download_weights(name: str, weights: str) -> dict[str, torch.Tensor]:

@@ -10,6 +10,12 @@ import torch
 from torch import nn
 
 from sppnet.errors import ConfigError
+from sppnet.networks.torch_files import one_line
+
+_HEADER_BYTES = 16 << 20
+"""Of a safetensors file at most: 100 times what the largest classifiers have; parsing more would take seconds."""
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_NUMBERS = (*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def read_safetensors(data: bytes, where: str = "weights") -> dict[str, torch.Tensor]:
@@ -25,10 +31,13 @@ def read_safetensors(data: bytes, where: str = "weights") -> dict[str, torch.Ten
     import safetensors.torch
     from safetensors import SafetensorError
 
+    _check_length(data, where)
     try:
         return dict(safetensors.torch.load(data))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes): {error}") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{where}: not a whole safetensors file ({len(data)} bytes), or damaged: {one_line(error)}"
+        ) from error
 
 
 def read_metadata(data: bytes, where: str = "weights") -> dict[str, str]:
@@ -72,6 +81,7 @@ def load_state(
     *,
     prefix: str = "",
     ignore: Iterable[str] = (),
+    finite: bool = False,
 ) -> None:
     """Copy tensors into a module's parameters and buffers, converting their dtype; all of them or none.
 
@@ -81,9 +91,11 @@ def load_state(
         where: what the tensors are, for the error's message.
         prefix: stripped from the tensors' names.
         ignore: beginnings of full names that may be there and are not for this module.
+        finite: whether infinities and what is no number are refused.
 
     Raises:
-        ConfigError: naming the first missing, unexpected or wrongly shaped tensor.
+        ConfigError: naming the first missing, unexpected or wrongly shaped tensor, or one of a type or with values
+            that weights don't have.
     """
     state = module.state_dict()
     for name, target in state.items():
@@ -93,14 +105,28 @@ def load_state(
         if given.shape != target.shape:
             shapes = f"{list(given.shape)}, the network needs {list(target.shape)}"
             raise ConfigError(f"{where}: tensor '{prefix}{name}' has shape {shapes}")
+        _check_type(given, target, f"{where}: tensor '{prefix}{name}'")
     ignored = tuple(ignore)
     known = {prefix + name for name in state}
     for name in sorted(set(tensors) - known):
         if not name.startswith(ignored):
             raise ConfigError(f"{where}: tensor '{name}' {list(tensors[name].shape)} is unexpected")
+    if finite:  # of what fits only: a view of one value may claim to have any shape
+        for name, target in state.items():
+            if not bool(torch.isfinite(tensors[prefix + name].to(target.dtype)).all()):
+                raise ConfigError(f"{where}: tensor '{prefix}{name}' holds values that are no finite numbers")
     with torch.no_grad():
         for name, target in state.items():
             target.copy_(tensors[prefix + name])
+
+
+def _check_type(given: torch.Tensor, target: torch.Tensor, what: str) -> None:
+    """Raise `ConfigError` for a tensor that can't become one of a network's by a cast."""
+    kind = str(given.dtype).removeprefix("torch.")
+    if given.layout != torch.strided or given.is_meta:
+        raise ConfigError(f"{what} is {'without values' if given.is_meta else given.layout}, weights are plain tensors")
+    if given.dtype not in (_FLOATS if target.is_floating_point() else _NUMBERS):
+        raise ConfigError(f"{what} is {kind}, weights are float16, bfloat16, float32 or float64")
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -108,15 +134,23 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
 
 
+def _check_length(data: bytes, where: str) -> int:
+    """Return the length of a safetensors file's header, bounded; raise `ConfigError` for a file that is cut."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8:
+        raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes)")
+    if length > _HEADER_BYTES:
+        raise ConfigError(f"{where}: a safetensors header of {length} bytes, at most {_HEADER_BYTES} are read")
+    return length
+
+
 def _read_header(data: bytes, where: str) -> tuple[dict[str, object], int]:
     """Return a safetensors file's header and the offset of its tensors' bytes."""
+    length = _check_length(data, where)
     try:
-        (length,) = struct.unpack_from("<Q", data)
-        if length > len(data) - 8:
-            raise ConfigError(f"{where}: not a whole safetensors file ({len(data)} bytes)")
         header = json.loads(data[8 : 8 + length])
-    except (struct.error, ValueError) as error:
-        raise ConfigError(f"{where}: not a safetensors file: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not a safetensors file: {one_line(error)}") from error
     if not isinstance(header, dict):
         raise ConfigError(f"{where}: not a safetensors file: its header is not a mapping")
     return header, 8 + length

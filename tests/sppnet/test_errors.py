@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -19,6 +20,7 @@ def refuse(key: str) -> None:
     [
         ("SppError", 1),
         ("ConfigError", 2),
+        ("UnreadableError", 2),
         ("IncompleteError", 3),
         ("TooManyQuarantinedError", 4),
         ("DataError", 4),
@@ -37,3 +39,12 @@ def test_a_data_error_keeps_its_reason_between_processes() -> None:
     assert isinstance(error, errors.DataError)
     assert (error.reason, error.detail) == ("truncated", "000012 of 12 bytes")
     assert str(error) == "truncated: 000012 of 12 bytes"
+
+
+def test_so_does_an_unreadable_file() -> None:
+    error = copy.copy(errors.UnreadableError("not-a-file", "x.jpg is a pipe"))  # by what a pickle is made of
+    assert (error.reason, str(error)) == ("not-a-file", "x.jpg is a pipe")
+
+
+def test_a_detail_that_quotes_everything_is_cut() -> None:
+    assert errors.DataError("bad-box", "x" * 10**6).detail == "x" * 1000 + "..."

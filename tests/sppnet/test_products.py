@@ -24,7 +24,7 @@ def features(n: int, d: int, dtype: torch.dtype, seed: int = 1) -> torch.Tensor:
     return torch.from_numpy(values).to(dtype)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(0, 205), k=st.integers(1, 11), d=st.sampled_from([1, 16, 48, 160, 2048, 2064, 4112]),
     dtype=st.sampled_from([torch.float16, torch.float32, torch.bfloat16]),

@@ -14,7 +14,7 @@ from daft import DataType, col
 
 from jobs.bench.peers.job import PipelineJob
 from jobs.bench.peers.torch_steps import Convolver, WindowScorer
-from pipelines.artifacts.image_tars import read_samples
+from pipelines.datasets.tar_samples import image_of, read_samples
 
 BATCH = 4
 _KEY: dict[str, Any] = {"key": DataType.string()}
@@ -31,7 +31,7 @@ DETECTION = DataType.struct(
 def read_tar(tar: str) -> Iterator[dict[str, Any]]:
     """Yield the images of a tar."""
     for key, members in read_samples(Path(tar).read_bytes(), tar).items():
-        yield {"key": key, "jpg": members["jpg"]}
+        yield {"key": key, "jpg": image_of(key, members).data}
 
 
 class MakeMaps:

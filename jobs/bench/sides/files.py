@@ -14,8 +14,9 @@ import torch
 from jobs.bench.inputs import IMAGE, proposal_windows
 from jobs.bench.peers.job import THRESHOLD, PipelineJob
 from jobs.bench.peers.torch_steps import read_network
-from pipelines.artifacts.image_tars import ImageRecord, encode_images, read_samples
+from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.datasets.tar_samples import image_of, read_samples
 from pipelines.datasets.window_files import OURS, read_window_files
 from pipelines.drawing.scenes import draw_image
 from pipelines.shards.reading import decode_record
@@ -24,7 +25,8 @@ from sppnet.detection.features import WindowFeatures
 from sppnet.detection.svm import LinearSvms
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import probe_size
-from sppnet.networks.backbones import BackboneSpec, build_backbone, load_backbone
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.checkpoints import load_found
 from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.state_dicts import read_weights
 from sppnet.networks.weights import write_safetensors
@@ -60,7 +62,7 @@ def _in_tars(folder: Path) -> Iterator[tuple[str, bytes | Path]]:
     for tar in sorted(folder.glob("*.tar")):
         for key, members in read_samples(tar.read_bytes(), str(tar)).items():
             if "jpg" in members:
-                yield key.replace("/", "_"), members["jpg"]
+                yield key.replace("/", "_"), image_of(key, members).data
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, bytes | Path]]:
@@ -168,7 +170,7 @@ def _weights(fields: Mapping[str, Any], path: str | None) -> bytes:
     torch.manual_seed(0)
     backbone = build_backbone(BackboneSpec.from_dict(fields))
     if path is not None:
-        load_backbone(backbone, read_weights(Path(path).read_bytes(), path), path)
+        load_found(backbone, read_weights(Path(path).read_bytes(), path), path)
     return write_safetensors(backbone.trunk.state_dict())
 
 

@@ -190,6 +190,21 @@ def test_weights_from_a_file_give_pool5(tmp_path: Path, corpus: Path) -> None:
     assert missing.json["error"] == "classify: --weights needs --architecture, the backbone that they are of"
 
 
+def test_more_of_weights_from_a_file(tmp_path: Path, corpus: Path) -> None:
+    """Pixels can be stated, for weights that are asked for theirs."""
+    weights = write_weights(tmp_path / "w.safetensors", BackboneSpec("zf5_released", width=1 / 16))
+    common = ["--weights", weights, "--architecture", "zf5_released", "--workspace", tmp_path / "ws", "--local"]
+    common += ["--output", "pool5", "--size", "64", "--out", tmp_path / "out", "--set", "network.width=0.0625"]
+    asked = sppnet("classify", corpus, *common)
+    assert asked.code == 2
+    assert "zf5_released's weights are not all alike" in asked.json["error"]
+    stated = "network.preprocessing={channel_order: bgr, mean: [128, 128, 128]}"
+    outcome = sppnet("classify", corpus, *common, "--set", stated)
+    assert (outcome.code, outcome.json["images"]) == (0, 4)
+    wrong = sppnet("classify", corpus, *common, "--set", "maps.x=1")
+    assert wrong.json["error"].startswith("--set maps.x=1: no steps.maps in the recipe")
+
+
 def test_another_result_is_not_written_over(trained: Path, corpus: Path) -> None:
     assert classify(trained, corpus).code == 0
     other = classify(trained, corpus, "--views", "crop")

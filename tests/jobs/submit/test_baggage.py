@@ -69,6 +69,20 @@ def test_files_lie_under_their_digest_and_are_put_once(chain: Chain, windows: Pa
     assert baggage.upload(store) == (0, 0)
 
 
+def test_what_says_more_of_weights_comes_along(chain: Chain, tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(Path(chain.steps["network"]["path"]).read_bytes())
+    (tmp_path / "config.json").write_text('{"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}')
+    step = {**chain.steps["network"], "path": str(weights)}
+    baggage = pack(parse_recipe({"version": 1, "name": "away", "steps": {"network": step}}, "away.yaml"), "s3://b/w")
+    config: Any = baggage.recipe.steps["network"]
+    folder = config.path.removeprefix("s3://b/w/").removesuffix("/model.safetensors")
+    assert baggage.files == {
+        f"{folder}/model.safetensors": weights,
+        f"{folder}/config.json": tmp_path / "config.json",
+    }
+
+
 def test_the_artifacts_are_those_of_a_run_from_here(chain: Chain, windows: Path) -> None:
     recipe = recipe_of(chain, windows / "all.json", windows / "sets")
     workspace = windows / "workspace"

@@ -106,6 +106,28 @@ def test_unknown_category() -> None:
     assert caught.value.reason == "unknown-category"
 
 
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("thing", "told"),
+    [
+        ({"box": [0, 0, 1, HUGE]}, "a number that is too large"),
+        ({"box": [[[[[9] * 10**6]]]]}, "must hold 4 numbers"),
+        ({"category": "\ud800"}, "half a character"),
+        ({"category": ["x" * 10**6]}, "must be str"),
+        ({"subcategory": 3}, "must be str"),
+        ({"difficult": HUGE}, "must be bool"),
+    ],
+)
+def test_values_from_anywhere_are_told_in_a_short_line(thing: dict[str, object], told: str) -> None:
+    one = image((1, 1, 2, 2)).to_json()
+    one["objects"][0] |= thing
+    with pytest.raises(ValueError, match=told) as caught:
+        ImageAnnotation.from_json(one)
+    assert len(str(caught.value)) < 300
+
+
 def test_sizes() -> None:
     with pytest.raises(DataError) as caught:
         image(width=0).checked()

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.datasets import tar_listing
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.plain import ImagesDataset, PlainImages
 from pipelines.datasets.protocol import ImageFile, Place
 from pipelines.engine.store import open_store
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.errors import ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
 from tests.support.made_tars import jpeg, write_tar
 
@@ -68,24 +69,34 @@ def test_what_is_refused(root: Path) -> None:
 
 LABELLED = [
     *[("a.jpg", jpeg()), ("a.cls", b"no number"), ("b.jpg", jpeg(1)), ("b.json", b"{"), ("b.txt", b"cat")],
-    *[("c.png", jpeg(2)), ("c.json", b'{"objects": 3}'), ("c.seg.png", jpeg(9)), ("labels.json", b"{}")],
+    *[
+        ("a.json", b"[" * 100_000),
+        ("c.png", jpeg(2)),
+        ("c.json", b'{"objects": 3}'),
+        ("c.seg.png", jpeg(9)),
+        ("labels.json", b"{}"),
+    ],
     *[("two.jpg", jpeg()), ("two.png", jpeg())],
 ]
 
 
-def test_labels_in_tars_are_passed_over(tmp_path: Path) -> None:
-    """Broken ones too; members without an image are no sample, two images are one too many."""
+def test_labels_in_tars_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken ones too; members without an image are no sample, two images one too many; a tar without any is told."""
+    monkeypatch.setattr(tar_listing, "understand", None)  # what reads them
     write_tar(tmp_path / "t-0.tar", *LABELLED)
     write_tar(tmp_path / "t-1.tar", ("d.jpg", jpeg(3)), ("d.cls", b"7"))
     write_tar(tmp_path / "t-2.tar", ("readme.txt", b"no images"))
     data = opened(tmp_path)
     keys = [(item.key, item.group) for item in data.items("all", Contents())]
-    assert keys == [("a", "t-0.tar"), ("b", "t-0.tar"), ("c", "t-0.tar"), ("two", "t-0.tar"), ("d", "t-1.tar")]
+    assert keys == [
+        *[("a", "t-0.tar"), ("b", "t-0.tar"), ("c", "t-0.tar"), ("two", "t-0.tar"), ("d", "t-1.tar")],
+        ("t-2%2Etar", "t-2.tar"),
+    ]
     records, reasons = read_all(data, "all")
     assert [(r.key, r.extension, r.annotation.objects) for r in records] == [
         *[("a", "jpg", ()), ("b", "jpg", ()), ("c", "png", ()), ("d", "jpg", ())]
     ]
-    assert reasons == {"two": "several-images"}
+    assert reasons == {"two": "several-images", "t-2%2Etar": "shard-empty"}
     assert data.categories(Contents()) == ()
     check_items(lambda: opened(tmp_path))
     labels = [("d.jpg", jpeg(3)), ("d.json", b'{"objects": []}')]
@@ -122,19 +133,26 @@ def test_images_that_have_no_folder_in_common(root: Path) -> None:
     check_items(lambda: opened("", paths=paths))
 
 
-def test_tars_that_are_refused(tmp_path: Path) -> None:
+def test_a_key_that_comes_twice_comes_after_its_tar(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", ("x.jpg", jpeg()))
-    write_tar(tmp_path / "b.tar", ("x.jpg", jpeg()))
-    with pytest.raises(ConfigError, match=r"lists 'x' twice: in a.tar and in b.tar$"):
-        opened(tmp_path).items("all", Contents())
-    (tmp_path / "x.jpg").write_bytes(jpeg())
-    with pytest.raises(ConfigError, match=r"lists 'x' twice: in a file of its own and in a.tar$"):
-        opened(tmp_path, paths=["x.jpg", "a.tar"]).places("all")
-    write_tar(tmp_path / "b.tar", ("x.txt", b""))
-    with pytest.raises(ConfigError, match=r"^no images in b.tar$"):
-        opened(tmp_path, paths=["b.tar"]).items("all", Contents())
-    (tmp_path / "b.tar").write_bytes(b"no tar")
-    with pytest.raises(ArtifactError, match=r"b.tar: "):
-        opened(tmp_path, paths=["b.tar"]).items("all", Contents())
+    write_tar(tmp_path / "b.tar", ("x.jpg", jpeg(1)), ("y.jpg", jpeg(2)))
+    write_tar(tmp_path / "c.tar", ("z.jpg", jpeg(3)))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "z.jpg").write_bytes(jpeg(4))
+    data = opened(tmp_path, paths=["b", "a.tar", "b.tar", "c.tar"])
+    found = {place.key: data.image(place).data for place in data.places("all")}
+    grey = ("b/z", "a%2Etar/x", "b%2Etar/x", "b%2Etar/y", "z")
+    assert found == dict(zip(grey, map(jpeg, (4, 90, 1, 2, 3)), strict=True))
+    check_items(lambda: opened(tmp_path, paths=["b", "a.tar", "b.tar", "c.tar"]))
+
+
+def test_a_tar_that_is_none_is_set_aside_by_its_name(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", ("x.jpg", jpeg()))
+    (tmp_path / "b.TAR").write_bytes(b"no tar")
+    (tmp_path / "c.tgz").write_bytes(b"")
+    records, reasons = read_all(opened(tmp_path), "all")
+    assert [record.key for record in records] == ["x"]
+    assert reasons == {"b%2ETAR": "shard-broken", "c%2Etgz": "shard-empty"}
+    check_items(lambda: opened(tmp_path))
     with pytest.raises(ValueError, match="give root, or paths"):
         opened("")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import webdataset as wds
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.protocol import ImageFile, Place
 from pipelines.datasets.tars import Tars, TarsDataset
-from sppnet.errors import ArtifactError, ConfigError, DataError
+from sppnet.errors import ConfigError, DataError
 from tests.support.data_sets import changes, check_items, items_of, read_all
 from tests.support.made_tars import jpeg as image
 from tests.support.made_tars import write_tar
@@ -122,21 +123,58 @@ def test_a_tar_is_a_group_and_a_key_comes_once(tmp_path: Path) -> None:
         opened(tmp_path, **fields).items("val", Contents())
 
 
-@pytest.mark.parametrize("look", [lambda data: data.items("train", Contents()), lambda data: data.places("train")])
-def test_tars_that_are_refused(tmp_path: Path, look: Callable[[Tars], object]) -> None:
-    write_tar(tmp_path / "a.tar", ("a.jpg", image()), ("a.cls", b"0"))
-    write_tar(tmp_path / "c.tar", ("a.jpg", image()))
-    with pytest.raises(ConfigError, match="split 'train' of the tars lists 'a' twice"):
-        look(opened(tmp_path))
-    write_tar(tmp_path / "c.tar", ("d.jpg", image()), ("d.jpg", image()))
-    with pytest.raises(ConfigError, match=r"c.tar holds 'd.jpg' twice"):
-        look(opened(tmp_path))
-    write_tar(tmp_path / "c.tar")
-    with pytest.raises(ConfigError, match=r"c.tar holds no samples"):
-        look(opened(tmp_path))
-    (tmp_path / "c.tar").write_bytes((tmp_path / "a.tar").read_bytes()[:700])
-    with pytest.raises(ArtifactError, match=r"c.tar: "):
-        look(opened(tmp_path))
+def test_keys_that_restart_in_every_tar_come_after_its_name(tmp_path: Path) -> None:
+    """In the order of the tars; folders only where file names don't tell them apart; tars of other keys as they are."""
+    for number, name in enumerate(("one/0.tar", "two/0.tar", "two/1.tar")):
+        write_tar(tmp_path / name, ("000000.jpg", image(number)), ("000000.cls", b"0"), ("000001.jpg", image(9)))
+    write_tar(tmp_path / "two/2.tar", ("other.jpg", image()), ("other.cls", b"1"))
+    data = opened(tmp_path, splits={"train": ["one/*.tar", "two/*.tar"]})
+    assert places(data) == {
+        "one/0.tar": ["one/0%2Etar/000000", "one/0%2Etar/000001"],
+        "two/0.tar": ["two/0%2Etar/000000", "two/0%2Etar/000001"],
+        "two/1.tar": ["two/1%2Etar/000000", "two/1%2Etar/000001"],
+        "two/2.tar": ["other"],
+    }
+    records, reasons = read_all(data, "train")
+    assert {record.key: record.data for record in records} == {
+        **{f"{tar}%2Etar/000000": image(number) for number, tar in enumerate(("one/0", "two/0", "two/1"))},
+        "other": image(),
+    }
+    assert set(reasons.values()) == {"no-label"}
+    check_items(lambda: opened(tmp_path, splits={"train": ["one/*.tar", "two/*.tar"]}))
+    near = opened(tmp_path / "two", splits={"train": ["0.tar", "1.tar"]})
+    assert places(near)["0.tar"] == ["0%2Etar/000000", "0%2Etar/000001"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "told"),
+    [
+        (b"", "shard-empty", "has no bytes"),
+        (b"no tar", "shard-broken", "truncated header"),
+        (bytes(10240), "shard-empty", "holds no samples"),
+        (b"\x28\xb5\x2f\xfd" + bytes(600), "shard-broken", "packed by zstd"),
+        (None, "shard-broken", "cut short in 'a.jpg'"),
+    ],
+)
+def test_a_tar_that_is_none_is_set_aside_and_the_others_go_on(
+    tmp_path: Path, data: bytes | None, reason: str, told: str
+) -> None:
+    whole = write_tar(tmp_path / "a.tar", ("a.jpg", image()), ("a.cls", b"0")).read_bytes()
+    (tmp_path / "c.tar").write_bytes(whole[:700] if data is None else data)
+    found = opened(tmp_path)
+    assert places(found) == {"a.tar": ["a"], "c.tar": ["c%2Etar"]}
+    with pytest.raises(DataError, match=f"c.tar: .*{told}") as caught:
+        found.image(Place("train", "c.tar", "c%2Etar"))
+    assert caught.value.reason == reason
+    assert found.categories(Contents()) == ("0",)
+    check_items(lambda: opened(tmp_path))
+
+
+def test_members_that_come_twice_set_their_sample_aside(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", ("d.jpg", image()), ("D.jpg", image()), ("d.JPG", image()), ("D.cls", b"1"))
+    assert reason(opened(tmp_path), "d") == "doubled-member"
+    assert places(opened(tmp_path)) == {"a.tar": ["d", "D"]}
+    check_items(lambda: opened(tmp_path))
 
 
 def labels(data: Tars) -> list[str]:
@@ -226,3 +264,30 @@ def test_annotations_of_sppnets_own_come_back_as_they_are(tmp_path: Path) -> Non
     records, reasons = read_all(opened(tmp_path, splits={"train": "in.tar"}), "train")
     assert reasons == {}
     assert [(record.extension, record.annotation) for record in records] == [("jpg", note) for note in notes]
+
+
+@pytest.mark.parametrize("pattern", ["s-%06d.tar", "s-%06d.tar.gz", "s-%06d.tgz"])
+def test_what_webdatasets_writer_makes(tmp_path: Path, pattern: str) -> None:
+    """Pixels, bytes, numbers, words and JSON; keys with folders; several shards; extensions with a name before them."""
+    grey = np.full((30, 40, 3), 90, np.uint8)
+    members: list[dict[str, object]] = [
+        {"__key__": "n01/a", "jpg": image(1), "cls": 1, "json": {"url": "x"}, "__url__": "left out"},
+        {"__key__": "n01/b", "png": grey, "txt": "dog", "pyd": [1], "pth": None, "npy": grey},
+        {"__key__": "c", "left.jpg": image(2), "left.cls": 0, "cls": 0},
+        {"__key__": "d.e", "JPG": image(3), "CLS": b"0"},
+        {"__key__": "f", "jpg": image(4), "seg.png": image(9), "cls": 0},
+        {"__key__": "g", "left.jpg": image(5), "right.jpg": image(6), "cls": 0},
+    ]
+    with wds.ShardWriter(str(tmp_path / pattern), maxcount=4, verbose=0) as writer:
+        for number, member in enumerate(members):
+            known = {name: value for name, value in member.items() if name not in ("pyd", "pth", "__url__")}
+            writer.write({**known, "__key__": f"{number}-{member['__key__']}"})
+    data = opened(tmp_path, splits={"train": "*"}, categories=["cat", "dog"])
+    records, reasons = read_all(data, "train")
+    assert {record.key: record.annotation.objects[0].category for record in records} == {
+        **{"0-n01/a": "dog", "1-n01/b": "dog", "2-c": "cat", "3-d": "cat", "4-f": "cat"}
+    }
+    assert [record.extension for record in records] == ["jpg", "png", "jpg", "jpg", "jpg"]
+    assert [record.data for record in records if record.extension == "jpg"] == [*map(image, (1, 2, 3, 4))]
+    assert reasons == {"5-g": "several-images"}
+    check_items(lambda: opened(tmp_path, splits={"train": "*"}))

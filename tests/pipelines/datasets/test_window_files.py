@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.io import loadmat, savemat
 
-from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.artifacts.parquet import write_tables
+from pipelines.artifacts.windows_and_maps import WINDOWS, WindowsRow, encode_windows
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.window_files import digest_window_files, read_window_files
 from pipelines.engine.workspace import Output, Workspace
@@ -129,6 +131,7 @@ def test_an_image_may_come_once(tmp_path: Path) -> None:
         ("x.json", b"{", "not JSON"),
         ("x.json", b"[1]", "expected a mapping"),
         ("x.json", b"\xff\xfe\x00", "not JSON"),
+        ("x.json", b'{"a":' * 100_000, "not JSON .nested too deep"),
         ("x.parquet", b"PAR1", "not a Parquet file"),
         ("folder", None, "is no file or folder of files with .mat or .json or .parquet"),
     ],
@@ -150,3 +153,19 @@ def test_a_mat_file_that_ends_early_is_refused(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(ConfigError, match=r"short\.mat"):
             read_window_files([str(path)], "yxyx-1-inclusive")
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        ([np.zeros(5, np.float32)], "not windows .cannot reshape"),
+        ([None], "not windows"),
+        ([np.zeros(40_000_000, np.float32)], "bytes claim 40000003 values"),
+    ],
+)
+def test_parquet_that_holds_something_else_is_named(tmp_path: Path, windows: list[Any], message: str) -> None:
+    path = tmp_path / "x.parquet"
+    rows = {"key": ["a"], "width": [10], "height": [10], "windows": windows}
+    path.write_bytes(write_tables([pa.table(rows, schema=WINDOWS)], WINDOWS))
+    with pytest.raises(ConfigError, match=rf"^paths: windows .*x\.parquet: .*{message}"):
+        read_window_files([str(path)], "xyxy-0-half-open")

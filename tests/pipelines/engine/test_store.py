@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.engine.store import LocalStore, ObjectStore, Store, is_remote, open_store
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
 ROOT = Path(__file__).resolve().parents[3]
 SPAWN = multiprocessing.get_context("spawn")
@@ -100,6 +100,14 @@ def test_an_empty_object_is_an_object(store: Store) -> None:
     store.put("empty", b"")
     assert store.read("empty") == b""
     assert [(e.name, e.size) for e in store.list()] == [("empty", 0)]
+
+
+def test_an_object_of_more_bytes_than_may_be_is_refused(store: Store) -> None:
+    store.put("a", b"12345")
+    assert store.read("a", 5) == b"12345"
+    with pytest.raises(UnreadableError, match=r"/a has 5 bytes, the limit is 4$") as caught:
+        store.read("a", 4)
+    assert caught.value.reason == "file-too-large"
 
 
 def test_delete_removes_one_and_forgives_none(store: Store) -> None:
@@ -223,6 +231,34 @@ def test_a_pickle_carries_the_uri_and_no_secret(store: Store) -> None:
 
 
 # -- the local folder alone
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    """Nothing waits for a pipe's writer, and nothing reads a device without an end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"here")
+    (tmp_path / "link").symlink_to("file")
+    store = LocalStore(tmp_path)
+    assert store.read("link") == b"here"
+    odd = (
+        ("pipe", "not-a-file", "a pipe"),
+        ("zero", "not-a-file", "a device"),
+        ("self", "unreadable", "can't be read"),
+    )
+    for name, reason, told in odd:
+        with pytest.raises(UnreadableError, match=f"/{name} .*{told}") as caught:
+            store.read(name)
+        assert caught.value.reason == reason
+        with pytest.raises(UnreadableError):
+            store.read_range(name, 0, 4)
+    for name in ("folder", "none", "nul\0", "file/deep"):
+        with pytest.raises(ArtifactError, match="does not exist"):
+            store.read(name)
+    with pytest.raises(UnreadableError, match="File name too long"):
+        store.read("x" * 300)
 
 
 def test_local_creates_leave_nothing_aside(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from jobs.run.results import RunResult
 from pipelines.artifacts.annotations import encode_annotations
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.metrics import CURVE_POINTS, curve_points
-from pipelines.datasets.voc import parse_voc_xml
+from pipelines.datasets.voc_xml import parse_voc_xml
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pipelines.artifacts.annotations import ObjectAnnotation
-from pipelines.datasets.voc import VOC_CATEGORIES, parse_voc_xml
+from pipelines.datasets.voc import VOC_CATEGORIES
+from pipelines.datasets.voc_xml import parse_voc_xml
 from pipelines.engine.planning import plan
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.workspace import Workspace

@@ -10,12 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipelines.artifacts.networks import encode_network, has_head, read_backbone, read_network
+from pipelines.artifacts.networks import encode_backbone, encode_network, has_head, read_backbone, read_network
 from pipelines.engine.looks import Past
 from pipelines.engine.work import build_stage, run_unit
 from pipelines.engine.workspace import Workspace
 from pipelines.stages.weights import ImportWeights, ImportWeightsConfig
 from sppnet.errors import ArtifactError, ConfigError
+from sppnet.images.network_input import TORCHVISION, Preprocessing
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead
 from sppnet.networks.weights import read_metadata, read_safetensors, write_safetensors
@@ -233,3 +234,104 @@ def test_published_squeezenet_weights(workspace: Workspace, shared: Path) -> Non
     backbone = read_backbone(workspace.artifact("network-squeezenet"))
     assert (backbone.channels, backbone.geometry.stride) == (512, 16)
     assert workspace.artifact("network-squeezenet").commit("model").metrics["parameters"] == 735_424
+
+
+def looked(tmp_path: Path, path: Path, **fields: Any) -> Mapping[str, Any]:
+    config = ImportWeightsConfig(stage="weights", path=str(path), **fields)
+    return ImportWeights.look(config, Workspace.open(str(tmp_path / "ws")).store, Past()).digests
+
+
+def test_a_file_of_torchvisions_under_a_name_of_caffes_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from torchvision.models import squeezenet1_0
+
+    path = tmp_path / "squeezenet1_0-b66bff10.pth"
+    torch.save(squeezenet1_0(weights=None).state_dict(), path)
+    with pytest.raises(ConfigError, match=r"has the name of SqueezeNet1_0_Weights.IMAGENET1K_V1 and another content.*"):
+        looked(tmp_path, path, architecture="squeezenet1_0")
+    caffe = {"channel_order": "bgr", "mean": [104, 117, 123]}
+    looked(tmp_path, path, architecture="squeezenet1_0", preprocessing=caffe)
+    assert caplog.messages == []
+    looked(tmp_path, path, architecture="torchvision:squeezenet1_0")
+    assert "taken as torchvision:squeezenet1_0's: RGB minus (123.675" in caplog.text
+    # The very file that torchvision publishes, whatever it is called.
+    digest = "b66bff10" + "0" * 56
+    monkeypatch.setattr("pipelines.datasets.weight_files.content_digest", lambda data: digest)
+    path = path.rename(tmp_path / "mine.pth")
+    with pytest.raises(ConfigError, match=r"mine.pth: SqueezeNet1_0_Weights.IMAGENET1K_V1 wants pixels as RGB"):
+        looked(tmp_path, path, architecture="squeezenet1_0")
+    caplog.clear()
+    assert looked(tmp_path, path, architecture="torchvision:squeezenet1_0") == {"weights": digest}
+    assert caplog.messages == []
+    looked(tmp_path, path, architecture="torchvision:squeezenet1_0", preprocessing=caffe)
+    assert "wants pixels as RGB" in caplog.text
+
+
+def test_pixels_of_a_network_of_our_own_and_of_timms_come_along(workspace: Workspace, tmp_path: Path) -> None:
+    """What is told is in the network, and what another file tells is in the fingerprint."""
+    caffe = Preprocessing("bgr", (104.0, 117.0, 123.0))
+    spec = BackboneSpec("zf5", width=1 / 32, preprocessing=caffe, response_norm=False)
+    state = build_backbone(spec).trunk.state_dict()
+    path = tmp_path / "own.safetensors"
+    path.write_bytes(encode_backbone(spec, state))
+    run_import(workspace, path)
+    assert read_backbone(workspace.artifact("network-imported")).spec == spec
+    assert list(looked(tmp_path, path, architecture="zf5", width=1 / 32)) == ["weights"]
+    with pytest.raises(ConfigError, match=r"architecture: .*own.safetensors is a network of zf5, not zf5_released"):
+        looked(tmp_path, path, architecture="zf5_released")
+
+    folder = tmp_path / "timm"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}')
+    path = folder / "model.safetensors"
+    name = {"architecture": "torchvision:resnet18", "cut": "layer1"}
+    path.write_bytes(write_safetensors(build_backbone(BackboneSpec(**name)).trunk.state_dict()))
+    config = ImportWeightsConfig(stage="weights", path=str(path), **name)
+    run_unit(make_spec(workspace, config, "network-timm"), "model")
+    half = Preprocessing("rgb", (127.5,) * 3, (127.5,) * 3)
+    assert read_backbone(workspace.artifact("network-timm")).preprocessing == half
+    assert looked(tmp_path, path, **name)["pixels"] == half.to_dict()
+    stated = looked(tmp_path, path, **name, preprocessing=TORCHVISION.to_dict())
+    assert list(stated) == ["weights"]
+
+
+def test_published_weights_that_transform_their_input(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models._api import WeightsEnum
+
+    name = {"architecture": "torchvision:googlenet", "cut": "conv1"}
+    state = build_backbone(BackboneSpec(**name)).trunk.state_dict()
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, **options: state)
+    config = ImportWeightsConfig(stage="weights", torchvision="DEFAULT", **name)
+    run_unit(make_spec(workspace, config, "network-published"), "model")
+    found = read_backbone(workspace.artifact("network-published")).spec
+    assert found == BackboneSpec(**name, transform_input=True)
+
+
+def test_stated_pixels_that_can_hardly_be_right_are_doubted(caplog: pytest.LogCaptureFixture) -> None:
+    swapped = {"channel_order": "bgr", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+    fields = {"architecture": "torchvision:resnet18", "torchvision": "DEFAULT", "preprocessing": swapped}
+    ImportWeights.check(ImportWeightsConfig(stage="weights", **fields), {})
+    first, second = caplog.messages
+    assert first.endswith("mean and std are in that order of channels, and ImageNet's mean is in the other")
+    assert "ResNet18_Weights.IMAGENET1K_V1 wants pixels as RGB" in second
+
+
+def test_half_precision_is_told(workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = {name: value.half() for name, value in build_backbone(SMALL).trunk.state_dict().items()}
+    path = tmp_path / "half.safetensors"
+    path.write_bytes(write_safetensors(state))
+    run_import(workspace, path)
+    assert f"half.safetensors: {len(state)} tensors are float16 and are computed with as float32" in caplog.text
+    assert workspace.artifact("network-imported").commit("model").metrics["cast_from_float16"] == len(state)
+
+
+def test_one_of_two_networks_in_a_file(workspace: Workspace, tmp_path: Path) -> None:
+    state = build_backbone(SMALL).trunk.state_dict()
+    path = tmp_path / "two.pth"
+    torch.save({"model": state, "ema": {f"module.{name}": value + 1 for name, value in state.items()}}, path)
+    with pytest.raises(ConfigError, match=r"two.pth: holds 2 networks of these names, behind 'model', 'ema'"):
+        run_import(workspace, path)
+    run_import(workspace, path, state_dict="ema")
+    found = read_backbone(workspace.artifact("network-imported")).trunk.state_dict()
+    assert all(torch.equal(found[name], value + 1) for name, value in state.items())

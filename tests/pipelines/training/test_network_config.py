@@ -44,3 +44,17 @@ def test_spec_of_the_fields() -> None:
     assert make(preprocessing=TORCHVISION.to_dict()).spec().preprocessing == TORCHVISION
     with pytest.raises(ConfigError, match="unknown 'zf6'"):
         make(architecture="zf6").spec()
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        {"mean": [0.5] * 3},
+        {"mean": [0] * 3, "std": [0.5] * 3},
+    ],
+)
+def test_pixels_in_fractions_are_refused(pixels: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"is of values in 0..1, give grey levels: times 255"):
+        make(preprocessing={"channel_order": "rgb", **pixels}).spec()
+    make(preprocessing={"channel_order": "rgb", "mean": [0] * 3, "std": [255] * 3}).spec()

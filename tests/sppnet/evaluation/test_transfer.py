@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.datasets.voc import parse_voc_xml
+from pipelines.datasets.voc_xml import parse_voc_xml
 from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.transfer import (
     ABSENT,

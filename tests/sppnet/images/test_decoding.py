@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sppnet.errors import DataError
-from sppnet.images.decoding import decode_by_gpu, decode_image, probe_size
+from sppnet.images import decoding
+from sppnet.images.decoding import count_scans, decode_by_gpu, decode_image, probe_size
 
 
 def encode(array: np.ndarray, kind: str, mode: str | None = None, **options: object) -> bytes:
@@ -214,3 +215,45 @@ def test_what_torchvision_does_not_take_is_left_to_the_exact_decoder() -> None:
     assert [decode_by_gpu(data, torch.device("cpu")) for data in others] == [None, None, None]
     with pytest.raises(DataError, match="not-an-image"):
         decode_by_gpu(b"no image", torch.device("cpu"))
+
+
+MODES = ["RGB", "L", "1", "P", "RGBA", "LA", "I;16"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_large_image_is_converted_by_strips_to_the_same_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mode == "I;16":
+        data = encode((picture(31, 9)[:, :, 0].astype(np.uint16) * 257), "PNG")
+    else:
+        data = encode(picture(31, 9), "PNG", mode)
+    whole = decode_image(data)
+    monkeypatch.setattr(decoding, "_STRIP_PIXELS", 40)  # 4 rows, and 3 at the end
+    np.testing.assert_array_equal(decode_image(data), whole)
+
+
+def with_scans(more: int, height: int = 30, width: int = 41) -> bytes:
+    """A progressive JPEG whose last scan comes so many times more."""
+    data = encode(picture(height, width), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * (more + 1) + data[-2:]
+
+
+def test_scans_are_counted_in_the_picture_alone() -> None:
+    usual = count_scans(with_scans(0))
+    assert usual == encode(picture(30, 41), "JPEG", progressive=True).count(b"\xff\xda") > 5
+    assert count_scans(with_scans(70)) == usual + 70
+    assert count_scans(encode(picture(), "JPEG")) == 1
+    assert count_scans(with_scans(3) + with_scans(90)) == usual + 3  # what is behind the end
+    data = with_scans(0)
+    thumbnail = b"\xff\xe1" + (2 + 60_000).to_bytes(2, "big") + b"\xff\xda" * 30_000
+    assert count_scans(data[:2] + thumbnail + data[2:]) == usual
+    assert decode_image(data[:2] + thumbnail + data[2:]).shape == (30, 41, 3)
+    assert [count_scans(data) for data in (b"", b"\xff", b"\xff\xd8\xff\xda")] == [0, 0, 1]
+
+
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decode_image(with_scans(80)).shape == (30, 41, 3)
+    assert reason(with_scans(100)) == "too-many-scans"
+    monkeypatch.setattr(decoding, "MAX_SCANNED_PIXELS", 20 * 30 * 41)
+    assert decode_image(with_scans(0)).shape == (30, 41, 3)
+    assert reason(with_scans(20)) == "too-many-scans"

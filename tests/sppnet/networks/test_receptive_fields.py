@@ -85,14 +85,32 @@ def test_branches_join_to_their_union() -> None:
         trace_geometry(Branches(2))
 
 
+class Sides(nn.Module):
+    """Poolings that are called as functions, and kernels of two shapes that end up square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lying, self.standing = nn.Conv2d(3, 2, (1, 7), padding=(0, 3)), nn.Conv2d(3, 2, (7, 1), padding=(3, 0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.avg_pool2d(x, kernel_size=3, stride=1, padding=1)
+        return nn.functional.max_pool2d(self.lying(x) + self.standing(x), 1, 2)
+
+
+def test_kernels_that_are_longer_than_wide_and_pooling_functions() -> None:
+    trunk = Sides()
+    assert trace_geometry(trunk) == Geometry(3 + 6, 2, 1 + 3)
+    assert footprint(trunk, (60, 60), 8) == (16 - 4, 16 - 4 + 9)
+
+
 @pytest.mark.parametrize(
     ("layer", "named"),
     [
         (nn.AdaptiveAvgPool2d(1), "layer '1': no geometry is known for AdaptiveAvgPool2d"),
         (nn.Flatten(), "layer '1': no geometry is known for Flatten"),
         (nn.AdaptiveMaxPool2d(2), "layer '1': no geometry is known for AdaptiveMaxPool2d"),
-        (nn.Conv2d(3, 3, (3, 5)), "layer '1': a kernel_size"),
-        (nn.Conv2d(3, 3, 3, padding="same"), "layer '1': a padding"),
+        (nn.Conv2d(3, 3, (3, 5)), "cells are not square: 3 x 5 pixels"),
+        (nn.Conv2d(3, 3, 3, padding="same"), "layer '1': no geometry is known for a padding of 'same'"),
     ],
 )
 def test_unknown_layers_are_named(layer: nn.Module, named: str) -> None:

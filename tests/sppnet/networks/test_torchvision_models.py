@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from http.client import IncompleteRead
 from typing import Any
 from urllib.error import URLError
@@ -10,7 +11,9 @@ from torchvision.models import AlexNet_Weights
 from torchvision.models._api import WeightsEnum
 
 from sppnet.errors import ConfigError
-from sppnet.networks.torchvision_models import build_model, download_weights, published_weights
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.inference import InferenceBackbone
+from sppnet.networks.torchvision_models import build_model, download_weights, published_files, published_weights
 
 
 def test_models_are_built_by_name() -> None:
@@ -55,3 +58,34 @@ def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch, error: E
 def test_a_download_is_torchvisions_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, **options: {"a": torch.ones(2)})
     assert download_weights("alexnet", "IMAGENET1K_V1")["a"].tolist() == [1, 1]
+
+
+def test_published_files_are_known_by_the_beginning_of_their_digests() -> None:
+    files = published_files()
+    assert ("resnet50", "resnet50-0676ba61.pth", "0676ba61") in {(one.model, one.name, one.digest) for one in files}
+    assert len(files) > 100
+    assert all(len(one.digest) >= 8 and one.entry.url.endswith(one.name) for one in files)
+
+
+def test_a_network_that_transforms_its_input_has_the_maps_of_torchvisions() -> None:
+    from torchvision.models import googlenet
+
+    spec = BackboneSpec("torchvision:googlenet", cut="conv2", transform_input=True)
+    assert BackboneSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    backbone = build_backbone(spec).eval()
+    plain = build_backbone(BackboneSpec("torchvision:googlenet", cut="conv2"))
+    assert backbone.geometry == plain.geometry
+    assert backbone.trunk.state_dict().keys() == plain.trunk.state_dict().keys()
+    theirs = googlenet(weights=None, init_weights=False, transform_input=True).eval()
+    state = {name: torch.rand(value.shape) for name, value in backbone.trunk.state_dict().items()}
+    backbone.trunk.load_state_dict(state)
+    theirs.load_state_dict(state, strict=False)
+    kept: list[torch.Tensor] = []
+    theirs.conv2.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    images = torch.randn(1, 3, 64, 80)
+    with torch.inference_mode():
+        theirs(images)
+        torch.testing.assert_close(backbone(images), kept[0].relu())
+        torch.testing.assert_close(InferenceBackbone(backbone)(images), kept[0].relu(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match=r"backbone.transform_input: torchvision:resnet18 does not"):
+        BackboneSpec("torchvision:resnet18", transform_input=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,31 @@ def test_cut_bytes_are_a_config_error(length: int) -> None:
         read_safetensors(data, "head.safetensors")
 
 
+def header(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (header('{"a":' * 100_000), "h: not a.* safetensors file"),
+        (header("[" * 100_000), "h: not a.* safetensors file"),
+        (header(" " * ((16 << 20) + 1)), "h: a safetensors header of 16777217 bytes, at most 16777216 are read"),
+        (struct.pack("<Q", 2**63) + b"{}", r"h: not a whole safetensors file \(10 bytes\)"),
+        (header('{"a\x1b[1m\n":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}'), "h: not a.* safetensors file"),
+        (header('{"a":{"dtype":"F99","shape":[0],"data_offsets":[0,0]}}'), "h: not a.* safetensors file"),
+        (header('{"a":{"dtype":"F32","shape":[4294967296,4294967296,9],"data_offsets":[0,0]}}'), "h: not a.*"),
+    ],
+)
+def test_hostile_headers_are_one_line(data: bytes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_safetensors(data, "h")
+    assert str(caught.value).isprintable()
+    if b"dtype" not in data:
+        with pytest.raises(ConfigError, match=message):
+            read_metadata(data, "h")
+
+
 @settings(max_examples=100)
 @given(position=st.integers(0, 200), value=st.integers(0, 255))
 def test_damaged_header_reads_or_is_a_config_error(position: int, value: int) -> None:
@@ -85,6 +111,20 @@ def test_load_state_strips_a_prefix_and_ignores_named_tensors() -> None:
     }
     load_state(layer, tensors, "x", prefix="trunk.", ignore=["head."])
     assert layer(torch.tensor([[1.0, 10.0]])).item() == 48.0
+
+
+def test_load_state_refuses_what_weights_are_not() -> None:
+    layer = nn.Linear(2, 1)
+    given = {"weight": torch.ones(1, 2), "bias": torch.ones(1, dtype=torch.complex64)}
+    with pytest.raises(ConfigError, match="x: tensor 'bias' is complex64"):
+        load_state(layer, given, "x")
+    given["bias"] = torch.tensor([torch.inf])
+    before = layer.weight.tolist()
+    with pytest.raises(ConfigError, match="x: tensor 'bias' holds values that are no finite numbers"):
+        load_state(layer, given, "x", finite=True)
+    assert layer.weight.tolist() == before
+    load_state(layer, given, "x")
+    assert layer.bias.tolist() == [torch.inf]
 
 
 @pytest.mark.parametrize(
