@@ -146,6 +146,16 @@ class LocalStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
+    def entry(self, name: str) -> Entry | None:
+        """See `Store.entry`; raises `ConfigError` where it can't be told, which is not the same as not being there."""
+        try:
+            status = self._path(name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
+        return _entry(name, status) if S_ISREG(status.st_mode) else None
+
     def exists(self, name: str) -> bool:
         """See `Store.exists`."""
         return self._path(name).is_file()

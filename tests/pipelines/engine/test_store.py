@@ -362,6 +362,18 @@ def test_one_object_is_looked_up_by_its_whole_name(store: Store) -> None:
     assert store.entry("a") is None
 
 
+def test_what_may_not_be_looked_at_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a repair would take away what a lost permission hides."""
+    store = open_store(str(tmp_path))
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(ConfigError, match=r"/a/b\.json can't be read: Permission denied$"):
+        store.entry("a/b.json")
+
+
 def test_a_folder_goes_only_when_it_is_empty(store: Store) -> None:
     store.put("a/b/c.json", b"1")
     store.remove_folder("a")
