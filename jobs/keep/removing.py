@@ -12,7 +12,7 @@ from rich.table import Table
 from jobs import formatting
 from jobs.keep.target import Target
 from pipelines.engine.damage import ArtifactListing
-from pipelines.keeping.lineage import inputs_of, made_from
+from pipelines.keeping.lineage import inputs_of, made_from, strangers
 from pipelines.keeping.quarantine import SetAside
 from pipelines.keeping.removal import remove_artifact
 from pipelines.keeping.repair import remove_units
@@ -46,6 +46,8 @@ def run_retry(target: Target, console: Console, fields: dict[str, Any], reason: 
         table.add_row(artifact, formatting.count(count))
     if units:
         console.print(table)
+    for name in strangers(target.workspace, target.every_recipe, units):
+        console.print(f"{name}: was made from such units and is of no run that is known; see whether it is to go")
     told = ", ".join(f"{count} {name}" for name, count in found.reasons.items())
     done = "would be taken away" if dry_run else "taken away; run again to try them"
     console.print(f"retry: {told}: {len(units)} units {done}" if units else "retry: nothing is quarantined")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,14 @@ from rich.console import Console
 from jobs import formatting
 from jobs.keep.target import Target
 from pipelines.engine.damage import Damage
-from pipelines.keeping.contents import Checking, check_contents
+from pipelines.keeping.contents import Checked, Checking, check_contents
+from pipelines.keeping.lineage import strangers
 from pipelines.keeping.repair import Removal
 from pipelines.keeping.verify import Findings, Spread, verify
 from sppnet.errors import ArtifactError
 
 _SHOWN = 200
+_LINE_EVERY_SECONDS = 10.0
 
 
 def run_verify(
@@ -40,7 +43,7 @@ def run_verify(
     """
     if repair:
         target.workspace.check_writable()
-    with _spread(address) if deep else _nowhere() as spread:
+    with _spread(address, console) if deep else _nowhere() as spread:
         findings = verify(target.workspace, target.recipes, target.names, spread)
     _tell(findings, console, fields, deep=deep)
     for run, why in target.references.unknown.items() if target.recipe is None else ():
@@ -52,10 +55,11 @@ def run_verify(
     counts = Counter(artifact for artifact, _ in removal.followers)
     for artifact, count in sorted(counts.items()):
         console.print(f"{artifact}: {count} unit{'s' * (count > 1)} made from what is damaged would not come out alike")
+    for name in strangers(target.workspace, target.every_recipe, (*removal.changed, *removal.followers)):
+        console.print(f"{name}: was made from such units and is of no run that is known; see whether it is to go")
     if repair:
-        removal.carry_out(target.workspace)
-        taken = len(removal.objects) + len(removal.followers)
-        fields["taken"] = [*removal.objects, *fields["followers"]]
+        fields["taken"] = removal.carry_out(target.workspace)
+        taken = len(fields["taken"])
         console.print(f"repair: {taken} commit{'s' * (taken != 1)} taken away; run again to make what they stood for")
     _end(target, [one for one in findings.damaged if not (repair and one.mendable)], repair=repair)
 
@@ -93,21 +97,37 @@ def _nowhere() -> Iterator[None]:
 
 
 @contextmanager
-def _spread(address: str | None) -> Iterator[Spread]:
+def _spread(address: str | None, console: Console) -> Iterator[Spread]:
     """Have data read by threads of this process, or by the workers of a cluster."""
     from pipelines.executors import pieces
 
     if address is None:
-        yield lambda checking: pieces.on_threads(check_contents, checking)
+        yield lambda checking, total: _told(pieces.on_threads(check_contents, checking), total, console)
         return
     from pipelines.executors.ray_core import RayExecutor
 
     executor = RayExecutor(address=address)
 
-    def on_ray(checking: Iterable[Checking]) -> Iterator[list[Damage]]:
-        return pieces.on_ray(check_contents, checking, executor.capacity().total("CPU"))
+    def on_ray(checking: Iterable[Checking], total: int) -> Iterator[Checked]:
+        cpus = executor.capacity().total("CPU")
+        return _told(pieces.on_ray(check_contents, checking, cpus), total, console)
 
     try:
         yield on_ray
     finally:
         executor.close()
+
+
+def _told(results: Iterable[Checked], total: int, console: Console) -> Iterator[Checked]:
+    """Say every few seconds how far it is, at what rate, and how long it will take."""
+    start = last = time.monotonic()
+    read = 0
+    for one in results:
+        read += one.size
+        now = time.monotonic()
+        if now - last > _LINE_EVERY_SECONDS and read:
+            last, rate = now, read / (now - start)
+            left = formatting.duration((total - read) / rate)
+            done = f"{formatting.size(read)} of {formatting.size(total)} read"
+            console.print(f"{done}, {formatting.size(round(rate))}/s, about {left} left")
+        yield one

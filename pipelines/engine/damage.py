@@ -29,6 +29,7 @@ class Damage:
         reason: `not-a-commit`, `foreign` (of another unit, or naming what is no data of its own), `missing`, `size`,
             `checksum`, `rows`, `keys`, `account`, `record` or `input-gone`.
         detail: One line for a person.
+        attempt: Whose commit it is, where that can be read; another's is not removed for it.
         alike: Whether what is made again will be what others were made from.
         mendable: Whether removing `commit` mends it.
     """
@@ -39,6 +40,7 @@ class Damage:
     data: str | None
     reason: str
     detail: str
+    attempt: str = ""
     alike: bool = True
     mendable: bool = True
 
@@ -128,7 +130,8 @@ def check_data(artifact: Artifact, commit: Commit, listing: ArtifactListing) -> 
         return None  # removed or made again meanwhile
     reason = "missing" if entry is None else "size"
     told = "is missing" if entry is None else f"has {entry.size} bytes, {commit.size} were committed"
-    return Damage(artifact.name, commit.unit, artifact.commit_name(commit.unit), name, reason, f"{name} {told}")
+    where = artifact.commit_name(commit.unit)
+    return Damage(artifact.name, commit.unit, where, name, reason, f"{name} {told}", commit.attempt)
 
 
 def check_units(

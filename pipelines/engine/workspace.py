@@ -27,7 +27,7 @@ from pipelines.engine.store import Store, StoreUnreachableError, open_store
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 COMMITS = "_commits"
-DATA_NAME = re.compile(r"(?P<unit>.+)-(?P<attempt>[0-9a-f]{12})(?P<suffix>(?:\.\w+)*)")
+DATA_NAME = re.compile(r"(?P<unit>.+)-(?P<attempt>[0-9a-f]{12})(?P<suffix>(?:\.\w+)*)", re.DOTALL)
 """Of the data objects that attempts at units put, below their artifact's folder."""
 FORMAT = 2
 """Of what a workspace holds; raised when artifacts are named or laid out in another way."""

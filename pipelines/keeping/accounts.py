@@ -54,7 +54,7 @@ def _check_keys(
         if commit.done + len(aside) != len(wanted):
             name = artifact.commit_name(unit)
             told = f"{commit.done} keys done and {len(aside)} quarantined, the manifest has {len(wanted)}"
-            yield Damage(artifact.name, unit, name, None, "keys", told, alike=False)
+            yield Damage(artifact.name, unit, name, None, "keys", told, commit.attempt, alike=False)
 
 
 class _Keys:

@@ -43,18 +43,32 @@ def divide(artifact: Artifact, commits: Sequence[Commit]) -> Iterator[Checking]:
         yield Checking(artifact.store.uri, artifact.name, tuple(piece))
 
 
-def check_contents(checking: Checking) -> list[Damage]:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of a piece of work.
+
+    Attributes:
+        size: Bytes that were committed of its units.
+        damaged: Those whose data is not what was committed.
+    """
+
+    size: int
+    damaged: tuple[Damage, ...]
+
+
+def check_contents(checking: Checking) -> Checked:
     """Read units' data objects and compare checksums and row counts with their commits."""
     artifact = Workspace.open(checking.workspace).artifact(checking.artifact)
     found = [_check(artifact, commit) for commit in checking.commits if commit.data is not None]
-    return [damage for damage in found if damage is not None]
+    return Checked(sum(commit.size for commit in checking.commits), tuple(one for one in found if one is not None))
 
 
 def _check(artifact: Artifact, commit: Commit) -> Damage | None:
     name = f"{artifact.name}/{commit.data}"
 
     def damage(reason: str, detail: str, *, alike: bool = True) -> Damage:
-        return Damage(artifact.name, commit.unit, artifact.commit_name(commit.unit), name, reason, detail, alike)
+        where = artifact.commit_name(commit.unit)
+        return Damage(artifact.name, commit.unit, where, name, reason, detail, commit.attempt, alike)
 
     try:
         if _digest(artifact, name, commit.size) != commit.sha256:

@@ -161,6 +161,15 @@ def inputs_of(workspace: Workspace, names: Iterable[str]) -> dict[str, frozenset
     return found
 
 
+def strangers(workspace: Workspace, recipes: Iterable[Steps], units: Iterable[Unit]) -> list[str]:
+    """Return the artifacts that were made from those of some units and that no recipe has: followers unknown."""
+    names = workspace.artifact_names()
+    known = {step.spec.artifact for steps in recipes for step in steps}
+    inputs = inputs_of(workspace, names)
+    made = {user for name in {name for name, _ in units} for user in made_from(inputs, name)}
+    return sorted(made - known)
+
+
 def made_from(inputs: Mapping[str, frozenset[str]], name: str) -> list[str]:
     """Return the artifacts that were made from one, directly or not, each before those that it was made from."""
     users: defaultdict[str, set[str]] = defaultdict(set)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from pipelines.engine.damage import Damage
+from pipelines.engine.damage import Damage, read_checked
 from pipelines.engine.ledger import SUMMARIES
-from pipelines.engine.workspace import Workspace
+from pipelines.engine.workspace import Commit, Workspace
 from pipelines.keeping.lineage import Steps, Unit, followers, trained
 
 
@@ -16,11 +16,13 @@ class Removal:
     """What is to be taken away.
 
     Attributes:
-        objects: Commits of damaged units, and records, by their names in the workspace.
-        followers: Units that were made from such as will not come out alike.
+        damaged: Units whose commits go, and records.
+        changed: Of the units, those that will not come out alike.
+        followers: Units that were made from those.
     """
 
-    objects: tuple[str, ...]
+    damaged: tuple[Damage, ...]
+    changed: tuple[Unit, ...]
     followers: tuple[Unit, ...]
 
     @classmethod
@@ -30,17 +32,37 @@ class Removal:
         What is made again is the same as it was, since a unit is a function of its inputs, and what was made from it
         stays. Not so what is trained (other workers, other last bits), and what was not made as its commit says.
         """
-        changed: set[Unit] = {(one.artifact, one.unit) for one in damaged if one.unit}
+        units: set[Unit] = {(one.artifact, one.unit) for one in damaged if one.unit}
         alike = {(one.artifact, one.unit) for one in damaged if one.unit and one.alike} - trained(recipes)
-        objects = dict.fromkeys(one.commit for one in damaged if one.mendable)
-        return cls(tuple(objects), tuple(sorted(followers(recipes, changed - alike) - changed)))
+        changed = units - alike
+        mendable = {one.commit: one for one in damaged if one.mendable}
+        found = followers(recipes, changed) - units
+        return cls(tuple(mendable.values()), tuple(sorted(changed)), tuple(sorted(found)))
 
-    def carry_out(self, workspace: Workspace) -> None:
-        """Take it away: followers first, so that a removal that is cut off can be begun again."""
+    def carry_out(self, workspace: Workspace) -> list[str]:
+        """Take it away: followers first, so that a removal that is cut off can be begun again.
+
+        A unit that was made again since it was found is left alone.
+
+        Returns:
+            Names of the objects that were removed.
+        """
         remove_units(workspace, self.followers)
-        for name in self.objects:
-            workspace.store.delete(name)
-        _forget_accounts(workspace, {name.partition("/")[0] for name in self.objects})
+        taken = [workspace.artifact(artifact).commit_name(unit) for artifact, unit in self.followers]
+        for one in self.damaged:
+            if not _is_made_again(workspace, one):
+                workspace.store.delete(one.commit)
+                taken.append(one.commit)
+        _forget_accounts(workspace, {one.artifact for one in self.damaged if one.unit})
+        return taken
+
+
+def _is_made_again(workspace: Workspace, damage: Damage) -> bool:
+    """Tell whether a unit has another commit than the one that was found to be damaged."""
+    if not damage.unit:
+        return False
+    now = read_checked(workspace.artifact(damage.artifact), damage.unit)
+    return isinstance(now, Commit) and now.attempt != damage.attempt
 
 
 def remove_units(workspace: Workspace, units: Iterable[Unit]) -> None:

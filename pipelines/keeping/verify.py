@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.artifacts import manifest as manifests
@@ -13,14 +13,14 @@ from pipelines.engine.looks import FOLDER as LOOKS
 from pipelines.engine.looks import LookBook
 from pipelines.engine.workspace import Artifact, Commit, Workspace
 from pipelines.keeping.accounts import check_accounts
-from pipelines.keeping.contents import Checking, divide
+from pipelines.keeping.contents import Checked, Checking, divide
 from pipelines.keeping.lineage import Steps
 from pipelines.training.checkpoints import FOLDER as CHECKPOINTS
 from pipelines.training.checkpoints import Checkpoints
 from sppnet.errors import ArtifactError
 
-Spread = Callable[[Iterable[Checking]], Iterator[list[Damage]]]
-"""Checks pieces of work, each by `check_contents`, wherever there are workers, and gives what they found."""
+Spread = Callable[[Iterable[Checking], int], Iterable[Checked]]
+"""Checks pieces of work of so many bytes, each by `check_contents`, wherever there are workers."""
 _RECORD = "artifact.json"
 
 
@@ -55,12 +55,14 @@ def verify(workspace: Workspace, recipes: Sequence[Steps], names: Sequence[str],
     """
     findings = Findings()
     there = set(workspace.artifact_names())
-    commits: dict[str, dict[str, Commit]] = {}
     for name in names:
-        commits[name] = _verify_artifact(workspace, name, there, findings, deep=spread is not None)
-    if spread is not None:
-        findings.damaged += _deep(workspace, commits, spread)
-    findings.damaged += _accounts(workspace, recipes, commits)
+        commits = _verify_artifact(workspace, name, there, findings, deep=spread is not None)
+        if spread is not None:
+            damaged = _deep(workspace.artifact(name), list(commits.values()), spread)
+            commits = {unit: commit for unit, commit in commits.items() if unit not in {one.unit for one in damaged}}
+            findings.damaged += damaged
+        for step in (step for steps in recipes for step in steps if step.spec.artifact == name):
+            findings.damaged += check_accounts(step, workspace.artifact(name), commits)
     findings.damaged += _records(workspace, recipes)
     findings.damaged = list(dict.fromkeys(findings.damaged))
     return findings
@@ -107,22 +109,10 @@ def _is_there(artifact: Artifact) -> bool:
     return artifact.store.exists(f"{artifact.name}/{_RECORD}") or bool(artifact.committed())
 
 
-def _deep(workspace: Workspace, commits: Mapping[str, Mapping[str, Commit]], spread: Spread) -> list[Damage]:
-    pieces = (
-        piece for name, units in commits.items() for piece in divide(workspace.artifact(name), list(units.values()))
-    )
-    found = [damage for damages in spread(pieces) for damage in damages]
-    for damage in found:
-        del commits[damage.artifact][damage.unit]  # type: ignore[attr-defined]
-    return sorted(found, key=lambda damage: damage.commit)
-
-
-def _accounts(
-    workspace: Workspace, recipes: Sequence[Steps], commits: Mapping[str, Mapping[str, Commit]]
-) -> Iterator[Damage]:
-    for step in (step for steps in recipes for step in steps if step.spec.artifact in commits):
-        name = step.spec.artifact
-        yield from check_accounts(step, workspace.artifact(name), commits[name])
+def _deep(artifact: Artifact, commits: Sequence[Commit], spread: Spread) -> list[Damage]:
+    total = sum(commit.size for commit in commits)
+    found = [one for checked in spread(divide(artifact, commits), total) for one in checked.damaged]
+    return sorted(found, key=lambda one: one.commit)
 
 
 def _records(workspace: Workspace, recipes: Sequence[Steps]) -> Iterator[Damage]:

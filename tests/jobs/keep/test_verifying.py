@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from jobs.keep import verifying
 from jobs.keep.target import Target
 from jobs.keep.verifying import run_verify
 from pipelines.engine.workspace import Workspace
+from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ArtifactError, ConfigError
 from tests.support.damaging import data_path, flip, rewrite
 from tests.support.recorded_runs import make
@@ -103,3 +105,27 @@ def test_a_run_whose_recipe_is_unreadable_is_told(toys: Toys) -> None:
     lines, _, error = told(toys)
     assert error is None
     assert lines[-1].startswith(f"run {made.folder.key}: its accounts are not checked: ")
+
+
+def test_a_long_reading_says_how_far_it_is(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "_LINE_EVERY_SECONDS", -1.0)
+    make(toys.engine())
+    lines = told(toys, deep=True)[0]
+    sizes = [sum(commit.size for commit in artifact.commits(artifact.committed())) for artifact in artifacts(toys)]
+    assert sorted(line.split(" read, ")[0] for line in lines[:-1]) == sorted(f"{s} B of {s} B" for s in sizes)
+    assert all(line.endswith(" 0 s left") for line in lines[:-1])
+
+
+def test_what_follows_in_artifacts_of_no_known_run_is_told(toys: Toys) -> None:
+    make(toys.engine())
+    toys.run(LocalExecutor(), power=3)
+    numbers = artifacts(toys)[0]
+    rewrite(numbers, UNITS[1], unit=UNITS[0])
+    lines, _, _ = told(toys)
+    line = "was made from such units and is of no run that is known; see whether it is to go"
+    assert f"{toys.powers(power=3).name}: {line}" in lines
+
+
+def artifacts(toys: Toys) -> list[Any]:
+    workspace = Workspace.open(toys.workspace)
+    return [workspace.artifact(step.spec.artifact) for step in toys.engine().steps]

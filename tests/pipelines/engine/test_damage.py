@@ -87,10 +87,8 @@ def test_a_commit_of_something_else_is_refused_and_never_followed(
 ) -> None:
     rewrite(artifact, "s1/a", **fields)
     read: list[str] = []
-    real = LocalStore.read_range
-    monkeypatch.setattr(
-        LocalStore, "read_range", lambda self, name, *rest: read.append(name) or real(self, name, *rest)
-    )
+    real = LocalStore.read
+    monkeypatch.setattr(LocalStore, "read", lambda self, name, *rest: read.append(name) or real(self, name, *rest))
     with pytest.raises(ArtifactError) as caught:
         artifact.read("s1/a")
     name = artifact.commit_name("s1/a")
@@ -133,10 +131,8 @@ class TestKnownDamage:
     def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """Objects that are read from now on."""
         found: list[str] = []
-        real = LocalStore.read_range
-        monkeypatch.setattr(
-            LocalStore, "read_range", lambda self, name, *rest: found.append(name) or real(self, name, *rest)
-        )
+        real = LocalStore.read
+        monkeypatch.setattr(LocalStore, "read", lambda self, name, *rest: found.append(name) or real(self, name, *rest))
         return found
 
     def test_nothing_is_read_where_the_sizes_add_up(self, artifact: Artifact, reads: list[str]) -> None:

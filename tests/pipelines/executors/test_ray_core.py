@@ -152,7 +152,7 @@ def test_pieces_of_work_are_spread_over_workers(ray_executor: RayExecutor, tmp_p
     commits = [artifact.publish(f"u{number}", Output(b"1", ".bin", 1, 1), 0.0) for number in range(12)]
     pieces = [Checking(str(tmp_path), artifact.name, (commit,)) for commit in commits]
     flip(data_path(artifact, "u7"))
-    found = [one for damaged in on_ray(check_contents, pieces, 2) for one in damaged]
+    found = [one for checked in on_ray(check_contents, pieces, 2) for one in checked.damaged]
     assert [(one.unit, one.reason) for one in found] == [("u7", "checksum")]
     with pytest.raises(ConfigError, match="the workspace is empty"):
         list(on_ray(check_contents, [replace(pieces[0], workspace="")], 2))

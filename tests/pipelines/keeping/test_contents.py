@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.engine.workspace import Artifact, Output, Workspace
 from pipelines.keeping import contents
-from pipelines.keeping.contents import Checking, check_contents, divide
+from pipelines.keeping.contents import Checked, Checking, check_contents, divide
 from tests.support.damaging import data_path, flip
 
 
@@ -38,12 +38,12 @@ def test_each_difference_has_its_reason(artifact: Artifact, monkeypatch: pytest.
     monkeypatch.setattr(contents, "_PART_BYTES", 16)
     commits = tuple(artifact.commits(["u1", "u2", "u3", "u4", "none"]))
     checking = Checking(artifact.store.uri, artifact.name, commits)
-    assert check_contents(checking) == []
+    assert check_contents(checking) == Checked(101 + 102 + 103 + 104, ())
     flip(data_path(artifact, "u1"))
     with data_path(artifact, "u2").open("ab") as file:
         file.truncate(50)
     data_path(artifact, "u4").unlink()
-    assert [(one.unit, one.reason) for one in check_contents(checking)] == [
+    assert [(one.unit, one.reason) for one in check_contents(checking).damaged] == [
         ("u1", "checksum"),
         ("u2", "checksum"),
         ("u4", "checksum"),

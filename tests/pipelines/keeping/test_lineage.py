@@ -10,7 +10,8 @@ from pipelines.engine.planning import plan
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Workspace
-from pipelines.keeping.lineage import followers, inputs_of, made_from, trained
+from pipelines.executors.local import LocalExecutor
+from pipelines.keeping.lineage import followers, inputs_of, made_from, strangers, trained
 from tests.support.chain import Chain
 from tests.support.toy_fixtures import UNITS, Toys
 from tests.support.toy_stages import Powers
@@ -116,3 +117,14 @@ def test_artifacts_are_named_before_what_they_were_made_from(toys: Toys) -> None
     }
     assert made_from(found, "a-1") == ["c-1", "b-1"]
     assert made_from(found, "c-1") == []
+
+
+def test_artifacts_of_no_recipe_are_strangers(toys: Toys) -> None:
+    toys.run(LocalExecutor())
+    toys.run(LocalExecutor(), power=3)
+    numbers, squares = (step.spec.artifact for step in toys.engine().steps)
+    cubes = toys.powers(power=3).name
+    workspace, changed = Workspace.open(toys.workspace), [(numbers, UNITS[0])]
+    assert strangers(workspace, [toys.engine().steps, toys.engine(power=3).steps], changed) == []
+    assert strangers(workspace, [toys.engine().steps], changed) == [cubes]
+    assert strangers(workspace, [], [(squares, UNITS[0])]) == []

@@ -24,7 +24,7 @@ def repair(toys: Toys) -> Removal:
     """Looks through a workspace and mends it."""
     workspace, steps = Workspace.open(toys.workspace), toys.engine(fresh=()).steps
     names = workspace.artifact_names()
-    found = verify(workspace, [steps], names, lambda pieces: map(check_contents, pieces))
+    found = verify(workspace, [steps], names, lambda pieces, total: map(check_contents, pieces))
     removal = Removal.of(found.damaged, [steps])
     removal.carry_out(workspace)
     return removal
@@ -39,7 +39,7 @@ def test_the_next_run_makes_what_was_damaged_and_nothing_else(toys: Toys) -> Non
     flip(data_path(powers, UNITS[1]))
     Path(toys.workspace, powers.commit_name(UNITS[2])).write_text("{")
     removal = repair(toys)
-    assert set(removal.objects) == {
+    assert {one.commit for one in removal.damaged} == {
         numbers.commit_name(UNITS[0]),
         powers.commit_name(UNITS[1]),
         powers.commit_name(UNITS[2]),
@@ -48,7 +48,7 @@ def test_the_next_run_makes_what_was_damaged_and_nothing_else(toys: Toys) -> Non
     again = toys.run(LocalExecutor())
     assert again.done == [("count", UNITS[0]), ("raise", UNITS[1]), ("raise", UNITS[2])]
     assert {unit: powers.read(unit) for unit in powers.committed()} == before
-    assert repair(toys) == Removal((), ())
+    assert repair(toys) == Removal((), (), ())
 
 
 def test_what_was_made_from_another_unit_is_made_again_with_what_follows(toys: Toys) -> None:
@@ -56,7 +56,7 @@ def test_what_was_made_from_another_unit_is_made_again_with_what_follows(toys: T
     powers = toys.powers()
     rewrite(powers, UNITS[1], unit=UNITS[0])
     removal = repair(toys)
-    assert removal.objects == (powers.commit_name(UNITS[1]),)
+    assert [one.commit for one in removal.damaged] == [powers.commit_name(UNITS[1])]
     assert removal.followers == ((powers.name, SUM),)
     assert toys.run(LocalExecutor()).done == [("raise", UNITS[1]), ("raise", SUM)]
 
@@ -73,7 +73,7 @@ def test_what_is_trained_takes_its_followers_along(toys: Toys, monkeypatch: pyte
 
 def test_what_no_removal_mends_is_left(toys: Toys) -> None:
     one = Damage("a-1", "", "a-1/artifact.json", None, "input-gone", "is gone", mendable=False)
-    assert Removal.of([one], []) == Removal((), ())
+    assert Removal.of([one], []) == Removal((), (), ())
 
 
 def test_accounts_go_with_their_units(toys: Toys) -> None:
@@ -99,3 +99,16 @@ def test_a_lost_manifest_is_found_again_by_looking_anew(chain: Chain, tmp_path: 
     Chain(copy.data, copy.steps, copy.root).engine.run(LocalExecutor(), recorder)
     assert path.read_bytes() == body
     assert recorder.done == []
+
+
+def test_a_unit_that_was_made_again_meanwhile_is_left_alone(toys: Toys) -> None:
+    toys.run(LocalExecutor())
+    powers = toys.powers()
+    workspace, steps = Workspace.open(toys.workspace), toys.engine(fresh=()).steps
+    data_path(powers, UNITS[1]).unlink()
+    found = verify(workspace, [steps], workspace.artifact_names(), None)
+    first, second = Removal.of(found.damaged, [steps]), Removal.of(found.damaged, [steps])
+    assert first.carry_out(workspace) == [powers.commit_name(UNITS[1])]
+    toys.run(LocalExecutor())
+    assert second.carry_out(workspace) == []
+    assert powers.read(UNITS[1])

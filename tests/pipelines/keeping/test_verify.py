@@ -22,7 +22,7 @@ from tests.support.toy_fixtures import UNITS, Toys
 
 def look_through(toys: Toys, *, deep: bool = False) -> Findings:
     workspace = Workspace.open(toys.workspace)
-    spread = (lambda pieces: map(check_contents, pieces)) if deep else None
+    spread = (lambda pieces, total: map(check_contents, pieces)) if deep else None
     return verify(workspace, [toys.engine(fresh=()).steps], workspace.artifact_names(), spread)
 
 
@@ -32,7 +32,7 @@ def found(toys: Toys, *, deep: bool = False) -> list[tuple[str, str, str]]:
 
 def through(chain: Chain, *, deep: bool = False) -> list[Damage]:
     workspace = Workspace.open(str(chain.root))
-    spread = (lambda pieces: map(check_contents, pieces)) if deep else None
+    spread = (lambda pieces, total: map(check_contents, pieces)) if deep else None
     return verify(workspace, [chain.engine.steps], workspace.artifact_names(), spread).damaged
 
 
