@@ -18,7 +18,7 @@ from jobs.commands.options import (
 from jobs.run.console import make_console
 
 _WHAT = "A workspace's folder or URI, or a recipe: what of the workspace it uses. Default: the whole workspace."
-WhatArgument = Annotated[str | None, typer.Argument(metavar="[WORKSPACE|RECIPE]", help=_WHAT)]
+WhatArgument = Annotated[str | None, typer.Argument(metavar="WORKSPACE|RECIPE", help=_WHAT)]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken.")]
 
 
@@ -40,7 +40,10 @@ def verify(
     with command("verify", as_json, verbose) as result:
         from jobs.keep.target import find_target
         from jobs.keep.verifying import run_verify
+        from sppnet.errors import ConfigError
 
+        if address is not None and not deep:
+            raise ConfigError("--address: whose workers read the data of --deep; give that too")
         target = find_target(what, workspace, lambda recipe: open_engine(recipe, workspace, overrides))
         run_verify(target, make_console(), result.fields, deep=deep, repair=repair, address=address)
 

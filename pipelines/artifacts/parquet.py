@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from typing import IO
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -51,8 +51,8 @@ def stream_tables(
             writer.write_table(table)
 
 
-def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq.ParquetFile:
-    """Open what `write_tables` gave, whole or, from a file, only those parts that are then read.
+def open_file(data: bytes | io.RawIOBase, where: str) -> pq.ParquetFile:
+    """Open a Parquet file, whole or, from a file, only those parts that are then read.
 
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.
@@ -62,10 +62,29 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
             file = pq.ParquetFile(pa.BufferReader(data))
         else:  # parts of an object can't be checked against its digest: pages carry their own sums
             file = pq.ParquetFile(pa.PythonFile(data, mode="r"), pre_buffer=True, page_checksum_verification=True)
-        found = file.schema_arrow
+        _ = file.schema_arrow
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
-    if not found.equals(schema):
+        raise ArtifactError(f"{where}: not a Parquet file ({_told(error)})") from error
+    return file
+
+
+def open_tables(
+    data: bytes | io.RawIOBase, schema: pa.Schema, where: str, also: pa.Field | None = None
+) -> pq.ParquetFile:
+    """Open what `write_tables` gave.
+
+    Args:
+        data: The bytes, or the open file.
+        schema: Of its tables.
+        where: What it is, for messages.
+        also: A column that may stand behind the others.
+
+    Raises:
+        ArtifactError: The bytes are something else, or of other columns; the message names `where`.
+    """
+    file = open_file(data, where)
+    found = file.schema_arrow
+    if not (found.equals(schema) or (also is not None and found.equals(schema.append(also)))):
         columns, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (found, schema))
         raise ArtifactError(f"{where}: columns are {columns}; expected {expected}")
     return file
@@ -73,10 +92,12 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
 
 def count_rows(data: io.RawIOBase, where: str) -> int:
     """Return the rows of a Parquet file by its footer; raise `ArtifactError` naming `where` if it is none."""
-    try:
-        return int(pq.read_metadata(pa.PythonFile(data, mode="r")).num_rows)
-    except _DAMAGED as error:
-        raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
+    return int(open_file(data, where).metadata.num_rows)
+
+
+def _told(error: Exception) -> str:
+    """Return what Arrow says in one line."""
+    return " ".join(str(error).split())
 
 
 def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
@@ -85,6 +106,18 @@ def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
     np.cumsum(sizes, out=offsets[1:])
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
+
+
+def read_rows(file: pq.ParquetFile, group: int, columns: Sequence[str], where: str) -> list[dict[str, Any]]:
+    """Read a row group of a file that another program wrote, as plain values; None where a value is missing.
+
+    Raises:
+        ArtifactError: Pages are damaged; the message names `where`.
+    """
+    try:
+        return cast(list[dict[str, Any]], file.read_row_group(group, columns=list(columns)).to_pylist())
+    except _DAMAGED as error:
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
 
 
 def read_groups(
@@ -105,7 +138,7 @@ def read_groups(
         table = file.read_row_groups(groups, columns=columns)
         table.validate(full=True)
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
     if any(column.null_count for column in table.columns):
         raise ArtifactError(f"{where}: a row lacks a value")
     return table

@@ -13,6 +13,7 @@ from pathlib import Path
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
+from pipelines.engine.local_listing import entry_of, list_files
 from pipelines.engine.store_base import Entry, Leftover, Store, check_length
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
@@ -52,12 +53,18 @@ class LocalStore(Store):
                 file.seek(start)
                 data = file.read(size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+            self._refuse_dangling(name, where)
             raise ArtifactError(f"{where} does not exist") from None
         except OSError as error:
             text = f"{where} can't be read: {error.strerror}"
             raise (UnreadableError("unreadable", text) if error.errno in _ITS_OWN else ConfigError(text)) from error
         moved("read", len(data))
         return data
+
+    def _refuse_dangling(self, name: str, where: str) -> None:
+        path = self.root / name
+        if "\0" not in name and path.is_symlink() and not path.is_dir():
+            raise UnreadableError("dangling-link", f"{where} is a link to {path.readlink()}, which is not there")
 
     def _write_aside(self, path: Path, data: bytes) -> Path:
         aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
@@ -119,25 +126,12 @@ class LocalStore(Store):
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See `Store.list`."""
-        base = self._path(prefix)
-        found: list[Entry] = []
-        if base.is_file():
-            return [_entry(prefix, base.stat())]
-        seen = {base.resolve()}
-        for folder, inner, files in os.walk(base, followlinks=True):
-            inner[:] = [name for name in inner if _first_time(Path(folder, name), seen)]
-            for file in files:
-                if file.startswith(".") and file.endswith(".tmp"):
-                    continue
-                path = Path(folder) / file
-                try:
-                    stat = path.stat()
-                except FileNotFoundError:  # removed since it was seen, by gc or a losing attempt
-                    continue
-                except OSError:  # a link that leads to itself: it is listed, and whoever reads it is told
-                    stat = path.lstat()
-                found.append(_entry(path.relative_to(self.root).as_posix(), stat))
-        return sorted(found, key=lambda entry: entry.name)
+        return [entry for entry in self.survey(prefix) if not entry.trouble]
+
+    def survey(self, prefix: str = "") -> Sequence[Entry]:
+        """See `Store.survey`."""
+        self._path(prefix)
+        return list_files(self.root, prefix)
 
     def folders(self) -> tuple[str, ...]:
         """See `Store.folders`."""
@@ -154,7 +148,7 @@ class LocalStore(Store):
             return None
         except OSError as error:
             raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
-        return _entry(name, status) if S_ISREG(status.st_mode) else None
+        return entry_of(name, status) if S_ISREG(status.st_mode) else None
 
     def exists(self, name: str) -> bool:
         """See `Store.exists`."""
@@ -200,21 +194,6 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _kind_of(mode: int) -> str:
     return "pipe" if S_ISFIFO(mode) else "socket" if S_ISSOCK(mode) else "device"
-
-
-def _first_time(folder: Path, seen: set[Path]) -> bool:
-    """Tell whether a folder has not been listed yet; links may lead back to it."""
-    if not folder.is_symlink():
-        return True
-    place = folder.resolve()
-    new = place not in seen and place not in folder.absolute().parents
-    seen.add(place)
-    return new
-
-
-def _entry(name: str, stat: os.stat_result) -> Entry:
-    # The time of the last change of the file's own record too: a copy may keep the other one.
-    return Entry(name, stat.st_size, stat.st_mtime, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}")
 
 
 def _storage_error(where: str, error: OSError) -> ConfigError:

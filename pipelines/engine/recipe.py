@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pipelines.engine.registry import stage_names, stage_type
 from pipelines.engine.stage import StageConfig
 from pipelines.engine.store import open_store
+from pipelines.engine.text import decode_text
 from sppnet.errors import ArtifactError, ConfigError
 
 VERSION = 1
@@ -103,12 +104,12 @@ def _read_text(path: Path | str) -> str:
     try:
         if isinstance(path, str) and "://" in path:
             folder, _, name = path.rpartition("/")
-            return open_store(folder).read(name).decode("utf-8")
-        return Path(path).read_text(encoding="utf-8")
+            return decode_text(open_store(folder).read(name), f"recipe {path}")
+        return decode_text(Path(path).read_bytes(), f"recipe {path}")
     except ArtifactError as error:
         raise ConfigError(f"recipe {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"recipe {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise ConfigError(f"recipe {path} can't be read: {error.strerror or error}") from error
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

@@ -280,6 +280,13 @@ class Stage(ABC, Generic[C]):
     def check(cls, config: C, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Raise `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
 
+    @classmethod
+    def check_data(cls, config: C, spec: StageSpec) -> None:
+        """Raise `ConfigError` where the config does not fit the data set as it was looked at (a misspelt category).
+
+        It is called for every step with a manifest before anything is computed.
+        """
+
     def prepare(self) -> None:
         """Run once on the driver before the first phase."""
 

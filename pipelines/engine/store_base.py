@@ -23,12 +23,14 @@ class Entry:
         size: Bytes.
         modified: Seconds since the epoch.
         stamp: Changes whenever the object does; it says nothing else.
+        trouble: Why it can't be read, where the listing knows; see `Store.survey`.
     """
 
     name: str
     size: int
     modified: float
     stamp: str
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class Store(ABC):
     @abstractmethod
     def list(self, prefix: str = "") -> list[Entry]:
         """List all objects whose name starts with the folder `prefix`, sorted by name. Never from a cache."""
+
+    def survey(self, prefix: str = "") -> Sequence[Entry]:
+        """List like `list`, with what is there and can't be read: links to nothing, pipes, closed folders."""
+        return self.list(prefix)
 
     @abstractmethod
     def folders(self) -> tuple[str, ...]:

@@ -53,7 +53,8 @@ def _referred(data: bytes, where: str) -> Iterator[ImageRecord]:
     dataset = _open_dataset(canonical_json(shard.dataset), where)
     for known in shard.images:
         try:
-            found = dataset.image(Place(shard.split, shard.group, known.key))
+            files = (known.file,) if known.file else None
+            found = dataset.image(Place(shard.split, shard.group, known.key, files))
         except DataError as error:
             raise ArtifactError(f"{where}: image {known.key} can't be read any more ({error}); run again") from error
         if found.digest != known.digest:

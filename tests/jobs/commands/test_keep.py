@@ -55,6 +55,7 @@ def test_damage_that_nothing_reads_any_more_is_said_and_mended(copy: Chain, reci
 def test_what_is_found_only_by_reading(copy: Chain) -> None:
     flip(data_path(copy.artifact("svms"), f"solve-2/{'car'}"))
     assert sppnet("verify", "--workspace", copy.root).code == 0
+    assert sppnet("verify", "--workspace", copy.root, "--address", "127.0.0.1:1").code == 2, "of what is not said"
     found = sppnet("verify", "--workspace", copy.root, "--deep")
     assert (found.code, [one["reason"] for one in found.json["damaged"]]) == (5, ["checksum"])
 

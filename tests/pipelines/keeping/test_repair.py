@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pipelines.engine import registry
 from pipelines.engine.damage import Damage
-from pipelines.engine.workspace import Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.keeping import lineage
 from pipelines.keeping.contents import check_contents
@@ -16,6 +23,7 @@ from pipelines.keeping.verify import verify
 from tests.support.chain import Chain
 from tests.support.damaging import copy_of, data_path, flip, rewrite
 from tests.support.toy_fixtures import UNITS, Recorder, Toys
+from tests.support.toy_stages import register
 
 SUM = "sum/0_1_2"
 
@@ -112,3 +120,57 @@ def test_a_unit_that_was_made_again_meanwhile_is_left_alone(toys: Toys) -> None:
     toys.run(LocalExecutor())
     assert second.carry_out(workspace) == []
     assert powers.read(UNITS[1])
+
+
+KINDS = ("gone", "short", "long", "flipped", "no-json", "another", "outside")
+
+
+def harm(artifact: Artifact, unit: str, kind: str) -> None:
+    """Damages a unit in one of the ways that disks, people and programs have."""
+    path, commit = data_path(artifact, unit), Path(artifact.store.uri, artifact.commit_name(unit))
+    whole = path.read_bytes()
+    if kind == "gone":
+        path.unlink()
+    elif kind in ("short", "long"):
+        path.write_bytes(whole[:-1] if kind == "short" else whole + b" ")
+    elif kind == "flipped":
+        flip(path)
+    elif kind == "no-json":
+        commit.write_bytes(commit.read_bytes()[:-1])
+    else:
+        rewrite(artifact, unit, **({"unit": "all/other"} if kind == "another" else {"data": "../../other.json"}))
+
+
+@settings(max_examples=8)
+@given(data=st.data())
+def test_whatever_is_damaged_is_found_and_made_again_as_it_was(data: st.DataObject, undamaged: Toys) -> None:
+    """Exactly the damaged units are found, and after a repair and a run everything is as in the undisturbed run."""
+    with TemporaryDirectory() as folder:
+        shutil.copytree(undamaged.workspace, f"{folder}/ws")
+        toys = Toys(f"{folder}/ws", Path(folder, "marks"))
+        artifacts = [Workspace.open(toys.workspace).artifact(step.spec.artifact) for step in toys.engine().steps]
+        units = [(artifact, unit) for artifact in artifacts for unit in sorted(artifact.committed())]
+        before = {(artifact.name, unit): artifact.read(unit) for artifact, unit in units}
+        chosen = data.draw(st.dictionaries(st.sampled_from(range(len(units))), st.sampled_from(KINDS), min_size=1))
+        for number, kind in chosen.items():
+            harm(*units[number], kind)
+        workspace = Workspace.open(toys.workspace)
+        steps = toys.engine(fresh=()).steps
+        names = [artifact.name for artifact in artifacts]
+        found = verify(workspace, [steps], names, lambda pieces, total: map(check_contents, pieces)).damaged
+        assert {(one.artifact, one.unit) for one in found} == {(units[n][0].name, units[n][1]) for n in chosen}
+        Removal.of(found, [steps]).carry_out(workspace)
+        toys.run(LocalExecutor())
+        assert {(artifact.name, unit): artifact.read(unit) for artifact, unit in units} == before
+        assert verify(workspace, [steps], names, lambda pieces, total: map(check_contents, pieces)).damaged == []
+
+
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toys]:
+    """A run that is done: copy it, don't change it."""
+    folder = tmp_path_factory.mktemp("undamaged")
+    with patch.dict(registry.STAGES):
+        register()
+        toys = Toys(str(folder / "ws"), folder / "marks")
+        toys.run(LocalExecutor())
+        yield toys
