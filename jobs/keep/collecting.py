@@ -15,7 +15,7 @@ from jobs import formatting
 from jobs.keep.target import Target
 from pipelines.engine.store import Store
 from pipelines.keeping.garbage import Garbage, find_garbage, unreferenced
-from pipelines.keeping.lineage import inputs_of
+from pipelines.keeping.lineage import inputs_of, unrecorded
 from sppnet.errors import ConfigError
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(h|d)")
@@ -73,7 +73,10 @@ def _now(store: Store) -> float:
 
 def _unreferenced(target: Target, before: float) -> list[Garbage]:
     workspace = target.workspace
-    inputs = inputs_of(workspace, workspace.artifact_names())
+    names = workspace.artifact_names()
+    if unknown := unrecorded(workspace, names):
+        raise ConfigError(f"--unreferenced: what {unknown[0]} was made from can't be told; see sppnet verify")
+    inputs = inputs_of(workspace, names)
     known = target.references  # read after the artifacts are listed: a run that begins meanwhile is among them
     if known.unknown:
         run, why = next(iter(known.unknown.items()))

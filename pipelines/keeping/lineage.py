@@ -18,7 +18,7 @@ from pipelines.engine.planning import PlannedStep
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Phase, Stage
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError
 
 Unit = tuple[str, str]
@@ -151,14 +151,21 @@ def trained(recipes: Iterable[Steps]) -> set[Unit]:
 
 def inputs_of(workspace: Workspace, names: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return the artifacts that each of some artifacts was made from; none where that is not recorded."""
-    found = {}
-    for name in names:
-        try:
-            inputs = workspace.artifact(name).preimage().get("inputs", {})
-            found[name] = frozenset(str(one) for each in inputs.values() for one in each)
-        except (ArtifactError, AttributeError, TypeError):
-            found[name] = frozenset()
-    return found
+    return {name: _inputs(workspace.artifact(name)) or frozenset() for name in names}
+
+
+def unrecorded(workspace: Workspace, names: Iterable[str]) -> list[str]:
+    """Return those of some artifacts that hold units, and of which it can't be told what they were made from."""
+    artifacts = map(workspace.artifact, names)
+    return [one.name for one in artifacts if _inputs(one) is None and one.committed()]
+
+
+def _inputs(artifact: Artifact) -> frozenset[str] | None:
+    try:
+        inputs = artifact.preimage()["inputs"]
+        return frozenset(str(one) for each in inputs.values() for one in each)
+    except (ArtifactError, AttributeError, TypeError, KeyError):
+        return None
 
 
 def strangers(workspace: Workspace, recipes: Iterable[Steps], units: Iterable[Unit]) -> list[str]:

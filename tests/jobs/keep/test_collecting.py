@@ -93,6 +93,13 @@ def test_artifacts_of_no_run_go_if_asked_and_old(toys: Toys) -> None:
     assert workspace.artifact_names() == sorted([numbers, toys.powers().name])
 
 
+def test_artifacts_are_safe_where_another_does_not_say_what_it_was_made_from(toys: Toys) -> None:
+    make(toys.engine())
+    Path(toys.workspace, toys.powers().name, "artifact.json").write_text("{")
+    with pytest.raises(ConfigError, match=rf"^--unreferenced: what {toys.powers().name} was made from can't be told"):
+        told(toys, unreferenced=True)
+
+
 def test_artifacts_are_safe_where_a_run_is_unreadable(toys: Toys) -> None:
     made = make(toys.engine())
     (Path(toys.workspace) / made.folder.path("recipe.yaml")).write_text("{")
