@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.artifacts.image_tars import decode_images
-from pipelines.artifacts.parquet import ObjectFile, count_rows
+from pipelines.artifacts.parquet import count_rows, open_data
 from pipelines.engine.workspace import Artifact, Commit
 
 
@@ -17,7 +17,7 @@ def rows_in(artifact: Artifact, commit: Commit) -> int | None:
         return None
     where = f"{artifact.name}/{commit.data}"
     if commit.data.endswith(".parquet"):
-        return count_rows(ObjectFile(artifact.store, where, commit.size), where)
+        return count_rows(open_data(artifact, commit), where)
     if commit.data.endswith(".tar"):
         return sum(1 for _ in decode_images(artifact.store.read(where), where))
     return None

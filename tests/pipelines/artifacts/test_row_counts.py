@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.artifacts.parquet import open_data
 from pipelines.artifacts.row_counts import rows_in
 from pipelines.engine.workspace import Output, Workspace
 from sppnet.errors import ArtifactError
@@ -28,3 +29,14 @@ def test_what_is_no_file_of_its_kind_is_named(tmp_path) -> None:
     commit = artifact.publish("a", Output(b"PAR1 not", ".parquet", 1, 1), 0.0)
     with pytest.raises(ArtifactError, match=rf"^maps-c0ffee123456/{commit.data}: not a Parquet file"):
         rows_in(artifact, commit)
+
+
+def test_parts_of_data_that_is_gone_name_its_commit(tmp_path) -> None:
+    artifact = Workspace.open(str(tmp_path)).artifact("maps-c0ffee123456")
+    commit = artifact.publish("a", Output(b"PAR1 gone", ".parquet", 1, 1), 0.0)
+    artifact.store.delete(f"{artifact.name}/{commit.data}")
+    with pytest.raises(ArtifactError, match=rf"/{commit.data} does not exist; remove _commits/a\.json and run again$"):
+        rows_in(artifact, commit)
+    nothing = artifact.publish("none", Output(None, "", 0, 0), 0.0)
+    with pytest.raises(ArtifactError, match=r"^maps-c0ffee123456/none has no data$"):
+        open_data(artifact, nothing)
