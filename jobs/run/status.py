@@ -20,7 +20,9 @@ def status_table(engine: Engine) -> tuple[Table, dict[str, Any]]:
     """Tell the status of every step, as a table for a person and as the same in plain values."""
     failures = last_failures(engine)
     beside = left_out(engine)
-    table = Table("step", "artifact", "asks for", "units", "keys", "done", "quarantined", "rate", "last failure")
+    table = Table(
+        "step", "artifact", "asks for", "units", "keys", "done", "quarantined", "damaged", "rate", "last failure"
+    )
     rows = []
     for status in engine.status():
         row = _row(status, failures.get(status.step.name, {}))
@@ -34,13 +36,14 @@ def status_table(engine: Engine) -> tuple[Table, dict[str, Any]]:
             row["asks_for"],
             units,
             *(_shown(row[k]) for k in ("keys", "done", "quarantined")),
+            str(len(row["damaged"]) or ""),
             rate,
         ]
         table.add_row(*cells, "; ".join(f"{u}: {r}" for u, r in list(row["failures"].items())[:_FAILURES_SHOWN]))
     if beside:
         lines = (f"{step}: left out, being no images: {part.describe()}" for step, part in beside.items())
         table.caption, table.caption_justify = Text("\n".join(lines)), "left"
-    complete = all(row["total"] is not None and row["committed"] == row["total"] for row in rows)
+    complete = all(row["total"] is not None and row["committed"] == row["total"] and not row["damaged"] for row in rows)
     return table, {"run": engine.recipe.name, "complete": complete, "steps": rows}
 
 
@@ -62,6 +65,7 @@ def _row(status: StepStatus, failures: dict[str, str]) -> dict[str, Any]:
         "quarantined": summary.keys - summary.done if summary else None,
         "reasons": dict(Counter(entry.reason for entry in summary.quarantined)) if summary else {},
         "keys_per_second": round(rate, 3) if rate else None,
+        "damaged": [damage.line for damage in status.damaged],
         "failures": {entry.key: f"{entry.reason}: {entry.detail}" for entry in summary.shards_aside}
         if summary
         else failures,

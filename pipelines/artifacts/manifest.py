@@ -25,6 +25,7 @@ FOLDER = "manifests"
 ANNOTATIONS = "annotations/"
 """What the units of an images artifact that hold annotations are named after."""
 _DIGITS = 20
+_MEND = "mend it (sppnet verify WORKSPACE --repair) and run again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +248,7 @@ class Manifest:
             splits = {split: tuple(Shard.from_json(row) for row in body["splits"][split]) for split in body["order"]}
             found = cls(splits, tuple(body["categories"]), dict(body["names"]), dict(body.get("numbers", {})))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ArtifactError(f"{store.uri}/{name} is corrupt: {error}") from error
+            raise ArtifactError(f"{store.uri}/{name} is corrupt: {error}; {_MEND}") from error
         if found.digest != digest:
-            raise ArtifactError(f"{store.uri}/{name} is corrupt: its content is not what its name says")
+            raise ArtifactError(f"{store.uri}/{name} is corrupt: its content is not what its name says; {_MEND}")
         return found

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.engine.store import Store
+from pipelines.engine.workspace import COMMITS, Artifact, Commit
 from sppnet.arrays import Integers, Pixels
 from sppnet.errors import ArtifactError
 
@@ -90,6 +91,11 @@ def open_tables(
     return file
 
 
+def count_rows(data: io.RawIOBase, where: str) -> int:
+    """Return the rows of a Parquet file by its footer; raise `ArtifactError` naming `where` if it is none."""
+    return int(open_file(data, where).metadata.num_rows)
+
+
 def _told(error: Exception) -> str:
     """Return what Arrow says in one line."""
     return " ".join(str(error).split())
@@ -146,12 +152,14 @@ class ObjectFile(io.RawIOBase):
         store: The store.
         name: The object's name.
         size: Its size in bytes.
+        mend: What to do where it is missing; nothing is said if it is empty.
     """
 
-    def __init__(self, store: Store, name: str, size: int) -> None:
+    def __init__(self, store: Store, name: str, size: int, mend: str = "") -> None:
         self._store = store
         self._name = name
         self._size = size
+        self._mend = mend
         self._place = 0
 
     def readable(self) -> bool:
@@ -175,7 +183,10 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         """Fetch the next bytes."""
         end = self._size if size < 0 else min(self._size, self._place + size)
-        data = self._store.read_range(self._name, self._place, max(0, end - self._place))
+        try:
+            data = self._store.read_range(self._name, self._place, max(0, end - self._place))
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}{self._mend and '; '}{self._mend}") from error
         self._place += len(data)
         return data
 
@@ -184,3 +195,11 @@ def count_values(file: pq.ParquetFile) -> int:
     """Return how many values a file says that it has, in all columns; nothing is read."""
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     return sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+
+
+def open_data(artifact: Artifact, commit: Commit) -> ObjectFile:
+    """Open a unit's data object, whose parts are fetched when they are read; raise `ArtifactError` if it has none."""
+    if commit.data is None:
+        raise ArtifactError(f"{artifact.name}/{commit.unit} has no data")
+    mend = f"remove {COMMITS}/{commit.unit}.json and run again"
+    return ObjectFile(artifact.store, f"{artifact.name}/{commit.data}", commit.size, mend)

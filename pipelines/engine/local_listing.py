@@ -28,7 +28,7 @@ def list_files(root: Path, prefix: str) -> list[Entry]:
     base = root / prefix
     try:
         if base.is_file():
-            return [_entry(prefix, base.stat())]
+            return [entry_of(prefix, base.stat())]
     except OSError:  # a link to itself: told below
         pass
     return sorted(_walk(base, root), key=lambda entry: entry.name)
@@ -77,7 +77,7 @@ def _file(path: Path, root: Path) -> Iterator[Entry]:
             yield _trouble(path, root, error.strerror or str(error))
         return
     is_regular = stat.S_ISREG(status.st_mode)
-    yield _entry(_name(path, root), status) if is_regular else _trouble(path, root, "a pipe or a device")
+    yield entry_of(_name(path, root), status) if is_regular else _trouble(path, root, "a pipe or a device")
 
 
 def _linked(link: Path, base: Path, linked: set[Path] | None) -> set[Path] | str:
@@ -123,6 +123,7 @@ def _trouble(path: Path, root: Path, why: str, end: str = "") -> Entry:
     return Entry(_name(path, root) + end, 0, 0.0, "", why)
 
 
-def _entry(name: str, status: os.stat_result) -> Entry:
+def entry_of(name: str, status: os.stat_result) -> Entry:
+    """Return what a listing tells of a file."""
     # The time of the last change of the file's own record too: a copy may keep the other one.
     return Entry(name, status.st_size, status.st_mtime, f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}")

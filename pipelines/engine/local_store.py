@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from pathlib import Path
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
-from pipelines.engine.local_listing import list_files
-from pipelines.engine.store_base import Entry, Store, check_length
+from pipelines.engine.local_listing import entry_of, list_files
+from pipelines.engine.store_base import Entry, Leftover, Store, check_length
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
+
+_ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 class LocalStore(Store):
@@ -137,13 +140,48 @@ class LocalStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
+    def entry(self, name: str) -> Entry | None:
+        """See `Store.entry`; raises `ConfigError` where it can't be told, which is not the same as not being there."""
+        try:
+            status = self._path(name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
+        return entry_of(name, status) if S_ISREG(status.st_mode) else None
+
     def exists(self, name: str) -> bool:
         """See `Store.exists`."""
         return self._path(name).is_file()
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _storage_error(f"{path}", error) from error
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """See `Store.leftovers`."""
+        found = []
+        for folder, _, files in os.walk(self.root):
+            for file in filter(_ASIDE.fullmatch, files):
+                path = Path(folder, file)
+                with contextlib.suppress(FileNotFoundError):  # it was put in its place meanwhile
+                    stat = path.stat()
+                    found.append(Leftover(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime))
+        return sorted(found, key=lambda left: left.name)
+
+    def discard(self, leftover: Leftover) -> None:
+        """See `Store.discard`."""
+        self.delete(leftover.name)
+
+    def remove_folder(self, name: str) -> None:
+        """See `Store.remove_folder`."""
+        for folder, _, _ in os.walk(self._path(name), topdown=False):
+            with contextlib.suppress(OSError):  # something was put there meanwhile
+                Path(folder).rmdir()
 
 
 _ITS_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV})

@@ -295,7 +295,10 @@ class Stage(ABC, Generic[C]):
         return unit
 
     def reads(self, unit: str) -> Iterable[tuple[str, str]]:
-        """Return the artifacts and their units that a unit reads, of the inputs that are `streamed`."""
+        """Return the artifacts and their units that a unit reads, of the inputs that are `streamed`.
+
+        Of its own artifact's earlier phases too, if it does not read all of these.
+        """
         return ()
 
     def bundle(self, unit: str) -> str | None:

@@ -33,6 +33,23 @@ class Entry:
     trouble: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What is left of a put that was cut off, and what no listing shows: a file written aside, parts of an upload.
+
+    Attributes:
+        name: Of the object that was to be, or of the file aside.
+        size: Bytes.
+        modified: When it was begun or last written, seconds since the epoch.
+        upload: The store's own name of an upload; empty for a file.
+    """
+
+    name: str
+    size: int
+    modified: float
+    upload: str = ""
+
+
 class Store(ABC):
     """Whole objects under one root. Build it with `open_store`; pickling carries the URI only, never a secret."""
 
@@ -83,9 +100,24 @@ class Store(ABC):
     def delete(self, name: str) -> None:
         """Remove an object; a missing one is no error."""
 
+    @abstractmethod
+    def leftovers(self) -> Sequence[Leftover]:
+        """List what puts that were cut off have left anywhere in the store; puts that go on are among them."""
+
+    @abstractmethod
+    def discard(self, leftover: Leftover) -> None:
+        """Remove what a put has left; a missing one is no error."""
+
+    def remove_folder(self, name: str) -> None:  # noqa: B027  # most stores have no folders
+        """Remove a folder in which no object is left."""
+
+    def entry(self, name: str) -> Entry | None:
+        """Return what a listing tells of one object; None if it is not there."""
+        return next((entry for entry in self.list(name) if entry.name == name), None)
+
     def exists(self, name: str) -> bool:
         """Tells whether the object is there."""
-        return any(entry.name == name for entry in self.list(name))
+        return self.entry(name) is not None
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return type(self), (self.uri,)

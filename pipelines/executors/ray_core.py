@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipelines.executors.ray_watch import HeadWatch, in_time
 from pipelines.executors.ray_work import import_ray
 from pipelines.executors.ray_workspace import check_workspace
 from pipelines.executors.retries import RetryLimits
+from pipelines.executors.scratch import leave_scratch, make_scratch
 from pipelines.executors.task_pool import TaskPool
 from pipelines.executors.versions import check_version, told_version
 from sppnet.errors import ConfigError, IncompleteError
@@ -96,12 +96,12 @@ class RayExecutor:
         ray = import_ray()
         options = {"num_cpus": num_cpus, "include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
         for attempt in range(1, _START_TRIES + 1):
-            self._folder = ray_environment.private_folder()
+            self._folder = make_scratch()
             try:
                 ray.init("local", _temp_dir=str(self._folder), **options, **self._common_options(local=True))
                 break
             except Exception as error:  # Ray raises a bare Exception where its processes take more than 30 seconds
-                shutil.rmtree(self._folder, ignore_errors=True)
+                leave_scratch(self._folder)
                 if attempt == _START_TRIES:
                     raise IncompleteError(
                         f"a local Ray did not start: {one_line(error)}; if the machine is busy, run again later or "
@@ -190,9 +190,8 @@ class RayExecutor:
         if self._folder is None:
             return
         if self._keep_folder:
-            logger.warning("units failed: the workers' logs are kept in %s", self._folder)
-        else:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            logger.warning("units failed: the workers' logs are kept in %s until gc takes them", self._folder)
+        leave_scratch(self._folder, remove=not self._keep_folder)
 
 
 def _growth() -> list[Growth]:

@@ -8,7 +8,7 @@ annotations only.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -136,6 +136,10 @@ class Ingest(Stage[IngestConfig]):
         if not self.config.annotations:
             return [Phase("images", units)]
         return [Phase("images", units, keyed=False), Phase("annotations", tuple(self._annotated))]
+
+    def reads(self, unit: str) -> Iterable[tuple[str, str]]:
+        """Return, for a shard's annotations, its images: no others of the phase before."""
+        return [(self.artifact.name, self._annotated[unit].images)] if unit.startswith(ANNOTATIONS) else []
 
     def run(self, unit: str) -> Output:
         """Read, check and pack a shard's images, or its annotations."""
