@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     error: str = ""
 
 
-class _Wants(BaseException):  # noqa: N818  # no error: `except Exception` must let it through
+class _Wants(BaseException):  # no error: `except Exception` must let it through
     def __init__(self, call: Call) -> None:
         self.call = call
 
@@ -128,9 +128,7 @@ class Model:
         states: How many were visited.
     """
 
-    def __init__(
-        self, files: ModelFiles, actors: list[Actor], *, faults: int, begin: Callable[[str], None]
-    ) -> None:
+    def __init__(self, files: ModelFiles, actors: list[Actor], *, faults: int, begin: Callable[[str], None]) -> None:
         self._files = files
         self._actors = actors
         self._faults = faults
@@ -151,7 +149,9 @@ class Model:
             state = todo.pop()
             self.states += 1
             moves = [self._next(number, state) for number in range(len(self._actors))]
-            check(state, {a.name: m if isinstance(m, Ended) else None for a, m in zip(self._actors, moves, strict=True)})
+            check(
+                state, {a.name: m if isinstance(m, Ended) else None for a, m in zip(self._actors, moves, strict=True)}
+            )
             for after in self._after(state, moves):
                 if after not in seen:
                     seen.add(after)
@@ -170,7 +170,7 @@ class Model:
                 found = Ended(actor.act())
             except _Wants as wanted:
                 found = wanted.call
-            except Exception as error:  # noqa: BLE001  # it is what the actor ends with
+            except Exception as error:  # it is what the actor ends with
                 found = Ended(error=error)
             self._known[actor.name, answers] = found
         return self._known[actor.name, answers]

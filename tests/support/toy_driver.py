@@ -54,4 +54,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if "--guarded" in sys.argv:  # as the command is
+        from jobs.guard import guarded
+
+        guarded(main, ["toy"])
+    else:
+        main()
