@@ -166,9 +166,9 @@ class Trial:
 
     def _with_signal(self, fault: ProcessFault) -> bool:
         """Run, disturb it once, and wait for its end; tell whether it is to be run again."""
+        before = self._committed()
         run = self._start({})
         family = Family(run.process.pid)
-        before = self._committed()
         try:
             # Somewhere in the middle: after a unit more, and a random while.
             wanted = before + self._dice.randrange(1, 5)
