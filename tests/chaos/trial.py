@@ -103,14 +103,24 @@ class Trial:
         folder: Where everything of it lies.
         server: The S3 server, if there is one.
         undisturbed: What the workload leaves when nothing happens.
+        kills: How often a run is disturbed by a signal and begun again, at most.
     """
 
-    def __init__(self, plan: Plan, seed: int, folder: Path, server: S3Server | None, undisturbed: Undisturbed) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        seed: int,
+        folder: Path,
+        server: S3Server | None,
+        undisturbed: Undisturbed,
+        kills: int = _KILLS,
+    ) -> None:
         self._plan = plan
         self._dice = random.Random(f"{seed}/{plan.number}")
         self._folder = folder
         self._server = server
         self._undisturbed = undisturbed
+        self._kills = kills
         self._scratch = Path(tempfile.mkdtemp(prefix="ch-", dir="/tmp"))  # short enough for Ray's sockets
         where = f"{seed}-{plan.number}-{time.time_ns():x}"
         self._workspace = f"s3://{BUCKET}/{where}" if plan.on_s3 else str(folder / "workspace")
@@ -134,7 +144,7 @@ class Trial:
         if isinstance(fault, StorageFault):
             self._with_sick_storage(fault)
         elif isinstance(fault, ProcessFault):
-            for _ in range(_KILLS):
+            for _ in range(self._kills):
                 if not self._with_signal(fault):
                     break
         else:
@@ -174,7 +184,7 @@ class Trial:
             wanted = before + self._dice.randrange(1, 5)
             end = time.monotonic() + _PATIENCE_SECONDS
             while run.process.poll() is None and self._committed() < wanted and time.monotonic() < end:
-                time.sleep(0.1)
+                time.sleep(0.3)
             time.sleep(self._dice.uniform(0, 0.6))
             sent = family.hit(fault, _PATIENCE_SECONDS, lambda: run.process.poll() is not None)
             self._outcome.disturbed += sent
@@ -203,7 +213,7 @@ class Trial:
         end = time.monotonic() + _PATIENCE_SECONDS
         while run.process.poll() is None and time.monotonic() < end:
             family.look()
-            time.sleep(0.2)
+            time.sleep(0.5)
         if run.process.poll() is None:
             run.process.kill()
             run.process.wait()
