@@ -59,6 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-s3", action="store_true", help="only on the local disk")
     parser.add_argument("--no-demo", action="store_true", help="only the toy stages")
     parser.add_argument("--only", default="", help="only faults whose name holds this")
+    parser.add_argument("--workload", default="", help="only workloads whose title holds this, such as 'demo on Ray'")
     return parser.parse_args()
 
 
@@ -68,7 +69,7 @@ def _chosen(options: argparse.Namespace) -> Iterator[Plan]:
     for round_ in range(1000):
         seed = options.seed + round_
         for plan in plans(seed, ray=not options.no_ray, s3=not options.no_s3, demo=not options.no_demo):
-            if options.only in plan.fault_name:
+            if options.only in plan.fault_name and options.workload in plan.workload.title:
                 yield Plan(next(numbers), plan.workload, plan.on_s3, plan.fault)
 
 
