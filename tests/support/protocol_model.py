@@ -8,6 +8,7 @@ holds and how far each actor has come; all states are visited, each once.
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -240,6 +241,6 @@ class Numbered:
         number, actor = next(self._count), self._actor
 
         class Name:
-            hex = f"{actor}{number}".rjust(12, "0")
+            hex = f"{zlib.crc32(actor.encode()):08x}{number:04x}"
 
         return Name
