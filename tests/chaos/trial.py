@@ -185,9 +185,13 @@ class Trial:
             end = time.monotonic() + _PATIENCE_SECONDS
             while run.process.poll() is None and self._committed() < wanted and time.monotonic() < end:
                 time.sleep(0.3)
-            time.sleep(self._dice.uniform(0, 0.6))
-            sent = family.hit(fault, _PATIENCE_SECONDS, lambda: run.process.poll() is not None)
-            self._outcome.disturbed += sent
+            sent = False
+            for _ in range(self._kills if fault.codes == (0,) else 1):  # what a run survives comes again
+                time.sleep(self._dice.uniform(0, 0.6))
+                if not family.hit(fault, _PATIENCE_SECONDS, lambda: run.process.poll() is not None):
+                    break
+                sent = True
+                self._outcome.disturbed += 1
             self._finish(run, (*fault.codes, 0) if sent else (0,), fault.says, family)
         finally:
             family.end()
