@@ -129,7 +129,7 @@ class Family:
         family = self.look()
         if target == "driver":
             return next((one for one in family if _parent(one) == self._guard.pid), None)
-        hits = [one for one in family if re.search(target, _title(one))]
+        hits = [one for one in family if re.search(target, _title(one)) and not _is_stopped(one)]
         return hits[-1] if hits else None
 
     def hit(self, fault: ProcessFault, seconds: float, ended: Callable[[], bool]) -> bool:
@@ -163,6 +163,13 @@ class Family:
 def _lives(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
     except psutil.NoSuchProcess:
         return False
 
