@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-ray", action="store_true", help="only runs in one process")
     parser.add_argument("--no-s3", action="store_true", help="only on the local disk")
     parser.add_argument("--no-demo", action="store_true", help="only the toy stages")
-    parser.add_argument("--only", default="", help="only faults whose name holds this")
+    parser.add_argument("--only", default="", help="only faults whose name this pattern is found in")
     parser.add_argument("--workload", default="", help="only workloads whose title holds this, such as 'demo on Ray'")
     return parser.parse_args()
 
@@ -69,7 +70,7 @@ def _chosen(options: argparse.Namespace) -> Iterator[Plan]:
     for round_ in range(1000):
         seed = options.seed + round_
         for plan in plans(seed, ray=not options.no_ray, s3=not options.no_s3, demo=not options.no_demo):
-            if options.only in plan.fault_name and options.workload in plan.workload.title:
+            if re.search(options.only, plan.fault_name) and options.workload in plan.workload.title:
                 yield Plan(next(numbers), plan.workload, plan.on_s3, plan.fault)
 
 
