@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.support.fault_proxy import Fault, Rule, once, since, sometimes
+from tests.support.fault_proxy import Fault, Rule, away, once, since, sometimes
 
 _GO_ON = "; finished units are kept, run again"
 
@@ -52,6 +52,7 @@ STORAGE = (
     StorageFault("half of the requests slow", _share("slow", 1 / 2)),
     StorageFault("listings as they were before", _share("stale", 1 / 2)),
     StorageFault("one request hangs", lambda dice: once("hang", dice.choice(["GET", "PUT"]), "-")),
+    StorageFault("the server is away for 5 s", lambda dice: away(dice.randrange(8, 60), 5.0)),
     StorageFault("the token expires", _since("expired"), 2, _REFUSES),
     StorageFault("the clock is wrong", _since("skewed"), 2, _REFUSES),
     StorageFault(

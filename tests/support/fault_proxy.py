@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from urllib.parse import urlsplit
 
 Fault = Literal[
     *("503", "500-after", "reset-after", "reset-in-body", "wrong-length", "hang"),
-    *("slow", "expired", "denied", "skewed", "stale"),
+    *("slow", "expired", "denied", "skewed", "stale", "reset-before"),
 ]
-"""503: not done, and said so. *-after: done, but the answer is a 500 or none. In-body: half of the answer, then none.
+"""503: not done, and said so. *-after: done, but the answer is a 500 or none. Reset-before: not done, and no answer.
+In-body: half of the answer, then none.
 Wrong-length: a shorter answer than it says. Hang: no answer until the proxy ends. Slow: an answer after a while.
 Expired, denied, skewed: refused for the token, the key's rights, the client's clock. Stale: a listing is as it was when
 it was asked for the last time."""
@@ -104,6 +106,9 @@ class FaultProxy:
             return
         if fault == "503":
             self._send(handler, 503, [], _ERROR % b"ServiceUnavailable")
+            return
+        if fault == "reset-before":
+            handler.close_connection = True
             return
         if fault in _REFUSED:
             status, code = _REFUSED[fault]
@@ -207,3 +212,17 @@ def sometimes(fault: Fault, seed: int, share: float, part: str = "", method: str
 def since(fault: Fault, number: int) -> Rule:
     """A rule that spoils every request from a number on."""
     return lambda request: fault if request.number >= number else None
+
+
+def away(number: int, seconds: float) -> Rule:
+    """A rule that has no request answered for some seconds, from a number on."""
+    until: list[float] = []
+
+    def rule(request: Request) -> Fault | None:
+        if request.number < number:
+            return None
+        if not until:
+            until.append(time.monotonic() + seconds)
+        return "reset-before" if time.monotonic() < until[0] else None
+
+    return rule
