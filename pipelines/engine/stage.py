@@ -52,7 +52,8 @@ class Resources:
         cpus: Logical CPUs.
         gpus: GPUs, a fraction is allowed; `auto`: one where there are any.
         memory_bytes: Expected peak memory, 0 if unknown.
-        deadline_seconds: After this long a unit counts as lost and is issued again.
+        deadline_seconds: After this long at most a unit counts as lost and is issued again; an executor may find its
+            first try late before, from what others took.
     """
 
     cpus: float = 1

@@ -100,12 +100,16 @@ class Checkpoints:
         Raises:
             ConfigError: It is of another network or config.
         """
-        for step in reversed(self.steps()):
+        passed: set[int] = set()
+        # Listed again each time: who is late may have saved the next one, and pruned those of the first listing.
+        while steps := [step for step in self.steps() if step not in passed]:
+            step = steps[-1]
             try:
                 return self.load(step)
             except ArtifactError as error:
                 logger.warning("checkpoint damaged, falling back to the one before: %s", error)
                 self._store.delete(self._commit_name(step))
+                passed.add(step)
         return None
 
     def problems(self, *, deep: bool = False) -> dict[str, str]:
