@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.engine import backoff
 from pipelines.engine.executor import Job, OpenPhase, UnitFailure
 from pipelines.engine.stage import Phase, StageSpec
-from pipelines.engine import backoff
 from pipelines.executors.retries import RetryLimits, UnitBook
 
 LIMITS = RetryLimits(infrastructure=4, application=2, first_wait=1.0, longest_wait=5.0)
