@@ -8,14 +8,20 @@ from typing import IO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.engine.store import Store
 from sppnet.arrays import Integers, Pixels
 from sppnet.errors import ArtifactError
+from sppnet.outside import most_inflated
 
 _DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What Arrow raises for bytes that are no whole Parquet file."""
+
+_LEAST_BYTES = 4
+"""Of a value in memory, if it is a number or a text's place in a dictionary."""
+_ROWS = 1024
 
 
 def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = ()) -> bytes:
@@ -98,9 +104,50 @@ def read_groups(
         table.validate(full=True)
     except _DAMAGED as error:
         raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
-    if any(column.null_count for column in table.columns):
-        raise ArtifactError(f"{where}: a row lacks a value")
+    check_whole(table, where)
     return table
+
+
+def read_outside_rows(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
+    """Read a whole file that may be from outside: a few kilobytes that claim gigabytes are refused on the way.
+
+    Texts are read as numbers of a dictionary, so that one long text that comes a million times costs one; rows come in
+    batches, and are given up once they hold more than `most_inflated` of the file's bytes.
+
+    Raises:
+        ArtifactError: The bytes are something else or damaged, hold too much, or a row lacks a value.
+    """
+    values = count_values(open_tables(data, schema, where))
+    if values * _LEAST_BYTES > most_inflated(len(data)):
+        raise ArtifactError(f"{where}: its {len(data)} bytes claim {values} values")
+    texts = [field.name for field in schema if field.type == pa.string()]
+    held, batches = 0, []
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        for batch in file.iter_batches(_ROWS):
+            batch.validate(full=True)
+            held += batch.nbytes + sum(_text_bytes(batch.column(name)) for name in texts)
+            if held > most_inflated(len(data)):
+                raise ArtifactError(f"{where}: its {len(data)} bytes hold more than {held} bytes")
+            batches.append(batch)
+        table = pa.Table.from_batches(batches, file.schema_arrow).cast(schema)
+    except _DAMAGED as error:
+        raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
+    check_whole(table, where)
+    return table
+
+
+def _text_bytes(column: pa.DictionaryArray) -> int:
+    """Return how many bytes the texts of a column have, each as often as it comes."""
+    return int(pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)
+
+
+def check_whole(table: pa.Table, where: str) -> None:
+    """Raise `ArtifactError` naming `where` if a row lacks a value, or a list in one does."""
+    for column in table.columns:
+        inner = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        if column.null_count or inner.null_count:
+            raise ArtifactError(f"{where}: a row lacks a value")
 
 
 class ObjectFile(io.RawIOBase):

@@ -17,6 +17,7 @@ from pipelines.datasets.outside_files import read_outside
 from pipelines.datasets.tar_keys import is_tar
 from pipelines.engine.store import is_remote, open_store
 from sppnet.errors import ConfigError
+from sppnet.outside import LIST_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ def _parsed(paths: Iterable[str], root: str) -> Iterator[_Named]:
 
 def _listed(place: str) -> Iterator[_Named]:
     try:
-        lines = read_outside(place, "list").decode("utf-8").splitlines()
+        lines = read_outside(place, "list", LIST_BYTES).decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"list {place} is not text in UTF-8: {error.reason} at byte {error.start}") from None
     names = [line.strip() for line in lines if line.strip()]

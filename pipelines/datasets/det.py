@@ -34,6 +34,7 @@ from pipelines.datasets.keys import check_split, mixed
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
+from sppnet.outside import LIST_BYTES
 
 
 def _as_text(value: Any) -> Any:
@@ -251,7 +252,7 @@ class Det:
         config = self._config
         synsets = parse_synsets(read_file(config.synsets, config.root), config.synsets)
         wanted = config.leaf_lists if config.subcategories != "none" else ()
-        lists = [(file.name, file.read()) for file in find_files(wanted, config.root)]
+        lists = [(file.name, file.read(LIST_BYTES)) for file in find_files(wanted, config.root)]
         hierarchy = DetHierarchy.build(synsets, count_listed(lists))
         return Keeping(hierarchy, config.subcategories, config.bad_boxes, config.first_pixel)
 

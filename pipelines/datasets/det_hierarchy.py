@@ -145,7 +145,7 @@ def parse_synsets(data: bytes, where: str) -> tuple[Synset, ...]:
     Raises:
         ConfigError: It is neither, or lacks one of the 200 categories.
     """
-    synsets = _from_map(data) if not data.startswith(b"MATLAB") else _from_mat(data, where)
+    synsets = _from_map(data, where) if not data.startswith(b"MATLAB") else _from_mat(data, where)
     numbers = {synset.number for synset in synsets}
     if not set(range(1, _CATEGORIES + 1)) <= numbers or len(numbers) != len(synsets):
         raise ConfigError(f"{where}: expected ILSVRC DET's synsets, the first 200 of them the categories")
@@ -155,8 +155,8 @@ def parse_synsets(data: bytes, where: str) -> tuple[Synset, ...]:
     return synsets
 
 
-def _from_map(data: bytes) -> tuple[Synset, ...]:
-    rows = [row for row in parse_list(data) if len(row) >= 3 and _WNID.fullmatch(row[0]) and row[1].isdecimal()]
+def _from_map(data: bytes, where: str) -> tuple[Synset, ...]:
+    rows = [row for row in parse_list(data, where) if len(row) >= 3 and _WNID.fullmatch(row[0]) and row[1].isdecimal()]
     return tuple(Synset(int(row[1]), row[0], " ".join(row[2:]).replace("_", " ")) for row in rows)
 
 
@@ -194,7 +194,7 @@ def count_listed(lists: Iterable[tuple[str, bytes]]) -> dict[str, Counter[int]]:
         number = _LIST_NUMBER.search(name)
         if number is None:
             raise ConfigError(f"{name}: expected a category's number at the end, as in train_pos_17.txt")
-        for columns in parse_list(text):
+        for columns in parse_list(text, name):
             if len(columns) > 1 and columns[1] not in ("0", "1"):
                 continue
             for wnid in columns[0].split("/")[:-1]:

@@ -43,9 +43,9 @@ class FoundFile:
         """Its whole place."""
         return f"{self.folder.rstrip('/')}/{self.name}"
 
-    def read(self) -> bytes:
+    def read(self, most: int = FILE_BYTES) -> bytes:
         """Return its bytes; raise `ArtifactError` if it is gone, `UnreadableError` if it is no file or too large."""
-        return open_store(self.folder).read(self.name, FILE_BYTES)
+        return open_store(self.folder).read(self.name, most)
 
     def seen(self) -> SeenFile:
         """Return it as a listing shows it."""
@@ -112,9 +112,13 @@ def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]
     return tuple(found.values())
 
 
-def read_file(path: str, root: str = "") -> bytes:
-    """Return the bytes of one file by path or URI, relative to `root`; raise `ConfigError` if there is none."""
-    return find_files([path], root)[0].read()
+def read_file(path: str, root: str = "", most: int = FILE_BYTES) -> bytes:
+    """Return the bytes of one file by path or URI, relative to `root`.
+
+    Raises:
+        ConfigError: There is none, or it has more than `most` bytes.
+    """
+    return find_files([path], root)[0].read(most)
 
 
 def read_given(given: str, root: str = "") -> bytes:

@@ -12,7 +12,7 @@ from pipelines.datasets.keys import is_hidden
 from pipelines.datasets.protocol import ImageFile
 from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import ArtifactError, ConfigError, DataError, UnreadableError
-from sppnet.outside import FILE_BYTES, IMAGE_BYTES, NOTE_BYTES
+from sppnet.outside import FILE_BYTES, IMAGE_BYTES, LIST_BYTES, NOTE_BYTES
 
 _DECODED = ("jpg", "JPEG", "jpeg", "png", "JPG", "PNG", "webp", "bmp", "WEBP", "BMP")
 _NOT_DECODED = ("gif", "tif", "tiff", "GIF", "TIF", "TIFF")
@@ -58,8 +58,10 @@ def image_among(files: Mapping[str, SeenFile], stem: str) -> SeenFile | None:
 
 
 def most_bytes(name: str) -> int:
-    """Return how many bytes a file may have to be read: one image, what is said of one, or a table of many."""
-    return IMAGE_BYTES if is_image(name) else NOTE_BYTES if name.endswith(".xml") else FILE_BYTES
+    """Return how many bytes a file may have to be read: one image, what is said of one, a list, a table of many."""
+    if is_image(name):
+        return IMAGE_BYTES
+    return {".xml": NOTE_BYTES, ".txt": LIST_BYTES}.get(posixpath.splitext(name)[1], FILE_BYTES)
 
 
 def remembered(read: Callable[P, bytes | None]) -> Callable[P, bytes | None]:

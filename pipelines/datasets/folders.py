@@ -237,7 +237,7 @@ class ClassFolders:
         images = self._images("")
         found: dict[str, dict[str, SeenFile | None]] = {}
         for split, path in lists.items():
-            lines = parse_list(self._folder.need(path, f"list of split {split!r}"))
+            lines = parse_list(self._folder.need(path, f"list of split {split!r}"), self._folder.where(path))
             names = [" ".join(line) for line in lines]  # a class folder's name may have spaces
             keys = [key_of(name) if is_image(name) else key_of(name + ".jpg") for name in names]
             if not keys:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 
 from sppnet.errors import ConfigError
+from sppnet.outside import LIST_BYTES, LIST_LINES
+
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def mixed(keys: Iterable[str]) -> list[str]:
@@ -52,19 +56,29 @@ def check_keys(keys: Iterable[str], where: str) -> None:
         # A tar member's name ends at its first dot.
         if not key or "." in key or key.startswith("/") or "\\" in key:
             raise ConfigError(f"{where}: {key!r} can't be a key: no dots, no absolute paths")
+        if _UNWRITABLE.search(key):
+            raise ConfigError(f"{where}: {key!r} can't be a key: no NUL, and only what UTF-8 can write; rename it")
         seen.add(key)
 
 
-def parse_list(text: bytes) -> list[list[str]]:
-    """Return the columns of each line of a list that has any."""
-    lines = (line.split() for line in text.decode("utf-8", "replace").splitlines())
+def parse_list(text: bytes, where: str) -> list[list[str]]:
+    """Return the columns of each line of a list that has any; raise `ConfigError` naming `where` for an endless one."""
+    lines = (line.split() for line in _lines(text, where))
     return [columns for columns in lines if columns]
 
 
 def parse_categories(text: bytes, where: str) -> tuple[str, ...]:
     """Parse a list of categories, one a line; raise `ConfigError` naming `where` for an empty or doubled list."""
-    names = [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
+    names = [line.strip() for line in _lines(text, where) if line.strip()]
     return checked_categories(names, where)
+
+
+def _lines(text: bytes, where: str) -> list[str]:
+    if len(text) > LIST_BYTES or text.count(b"\n") + text.count(b"\r") > LIST_LINES:
+        raise ConfigError(
+            f"{where}: a list of at most {LIST_BYTES} bytes and {LIST_LINES} lines is read, this has more"
+        )
+    return text.decode("utf-8", "replace").splitlines()
 
 
 def checked_categories(names: Sequence[str], where: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from pipelines.datasets.tar_samples import (
     understand,
 )
 from sppnet.errors import DataError
+from sppnet.outside import LIST_BYTES
 
 
 def _as_lists(value: Any) -> Any:
@@ -166,7 +167,7 @@ class Tars:
     def _given(self) -> tuple[str, ...] | None:
         config = self._config
         if config.categories_file is not None:
-            return parse_categories(read_file(config.categories_file, config.root), config.categories_file)
+            return parse_categories(read_file(config.categories_file, config.root, LIST_BYTES), config.categories_file)
         return None if config.categories is None else checked_categories(config.categories, "categories")
 
     @cached_property

@@ -144,7 +144,9 @@ class VocFolder:
     def _keys(self, split: str) -> list[str]:
         """Read `ImageSets/Main/<split>.txt`; a second column, as in per-class lists, is ignored."""
         path = f"ImageSets/Main/{split}.txt"
-        keys = [columns[0] for columns in parse_list(self._folder.need(path, f"split {split!r}"))]
+        keys = [
+            columns[0] for columns in parse_list(self._folder.need(path, f"split {split!r}"), self._folder.where(path))
+        ]
         if not keys:
             raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
         check_keys(keys, self._folder.where(path))

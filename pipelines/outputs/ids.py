@@ -13,6 +13,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.keys import key_of, parse_list
 from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ConfigError
+from sppnet.outside import parse_json
 
 _LINE = ",\n"
 
@@ -67,15 +68,15 @@ class Numbers:
             ConfigError: It is none of these, or a name or number comes twice.
         """
         if not data.lstrip().startswith(b"{"):
-            pairs = parse_list(data)
+            pairs = parse_list(data, where)
             if not pairs or not all(len(pair) == 2 and pair[1].isdecimal() for pair in pairs):
                 raise ConfigError(f"{where}: neither JSON nor a list with an image and its number a line")
             return cls(_unique(((_key(name), int(number)) for name, number in pairs), where), {})
+        body = parse_json(data, lambda why: ConfigError(f"{where}: no numbers of images and categories ({why})"))
         try:
-            body = json.loads(data)
             images = [(_key(name), number) for name, number in _pairs(body.get("images", {}), "file_name")]
             categories = _pairs(body.get("categories", {}), "name")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{where}: no numbers of images and categories ({error})") from error
         return cls(_unique(images, where), _unique(categories, where))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pipelines.outputs.ids import Numbers
 from sppnet.arrays import Float32s, Float64s
 from sppnet.errors import ConfigError
 
+_LONGEST = 200
+"""Bytes of a file's name, without its split's: 255 is what file systems take."""
 _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])
 
 DET_FILE = "det_submission_{split}.txt"
@@ -38,8 +41,10 @@ def voc_file(split: str, category: str) -> str:
 def check_voc_names(categories: Iterable[str], keys: Iterable[str] = ()) -> None:
     """Raise `ConfigError` for a category that can't be part of a file's name, or a key that has a space."""
     for category in categories:
-        if "/" in category or category in ("", ".", ".."):
+        if any(mark in category for mark in "/\0") or category in ("", ".", ".."):
             raise ConfigError(f"category {category!r} can't be part of a file's name")
+        if len(os.fsencode(voc_file("", category))) > _LONGEST:
+            raise ConfigError(f"category {category[:60]!r}... is too long for a file's name; take coco or parquet")
     for key in keys:
         if len(key.split()) != 1:
             raise ConfigError(

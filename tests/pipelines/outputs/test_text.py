@@ -32,6 +32,11 @@ def test_voc_files(table: DetectionTable, tmp_path: Path) -> None:
 def test_a_category_that_can_not_name_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be part of a file's name"):
         write_voc([], ("a/b",), "val", tmp_path)
+    with pytest.raises(ConfigError, match=r"'a.x00b' can't be part of a file's name"):
+        check_voc_names(("a\0b",))
+    with pytest.raises(ConfigError, match=r"^category 'ééé.*é'... is too long for a file's name"):
+        check_voc_names(("é" * 100,))
+    write_voc([], ("e" * 180,), "val", tmp_path)
     with pytest.raises(ConfigError, match="image 'a b' has a space in its name, which comp4 files can't hold"):
         check_voc_names(("car",), ("ab", "a b"))
 
