@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.extras import missing_extra
+from pipelines.engine.disk_faults import disk_fault
 from sppnet.errors import ConfigError, SppError
 
 DEFECT = 1
@@ -31,6 +32,9 @@ class Ending:
             return cls(error.exit_code, " ".join(str(error).split()))
         if isinstance(error, KeyboardInterrupt):
             return cls(INTERRUPTED, "interrupted; finished units are kept, run again to go on")
+        fault = disk_fault(error) if isinstance(error, OSError) else None
+        if fault is not None:
+            return cls(fault.exit_code, str(fault))
         line = missing_extra(error)
         if line:
             return cls(ConfigError.exit_code, line)

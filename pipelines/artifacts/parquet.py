@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.store import Store
 from sppnet.arrays import Integers, Pixels
 from sppnet.errors import ArtifactError
@@ -186,8 +187,14 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         """Fetch the next bytes."""
         end = self._size if size < 0 else min(self._size, self._place + size)
-        data = self._store.read_range(self._name, self._place, max(0, end - self._place))
-        self._place += len(data)
+        start, length = self._place, max(0, end - self._place)
+        where = f"{self._store.uri}/{self._name}"
+        data = read_again_unless(
+            lambda found: len(found) == length, lambda: self._store.read_range(self._name, start, length), where
+        )
+        if len(data) != length:
+            raise ArtifactError(f"{where}: {len(data)} bytes instead of {length} from byte {start} on")
+        self._place += length
         return data
 
 

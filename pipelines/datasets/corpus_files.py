@@ -164,7 +164,7 @@ def find_corpus(paths: Sequence[str], root: str) -> CorpusFiles:
                 images[path] = replace(file, place=path)
             else:
                 given = place.removeprefix(below(root, "")) if root else place
-                tars[place] = FoundFile(given, folder, name, file.stamp)
+                tars[place] = FoundFile(given, folder, name, file.stamp, file.size)
     return CorpusFiles(images, tuple(tars.values()))
 
 

@@ -13,7 +13,7 @@ from itertools import islice
 from braceexpand import braceexpand
 
 from pipelines.datasets.contents import SeenFile
-from pipelines.engine.store import open_store
+from pipelines.engine.store import Entry, open_store
 from sppnet.errors import ConfigError
 from sppnet.outside import FILE_BYTES
 
@@ -31,12 +31,14 @@ class FoundFile:
         folder: Folder or object-store prefix.
         name: Its name in there.
         stamp: Changes whenever the file does.
+        size: Its bytes in the listing; None where that is not known.
     """
 
     given: str
     folder: str
     name: str
     stamp: str
+    size: int | None = None
 
     @property
     def uri(self) -> str:
@@ -49,7 +51,7 @@ class FoundFile:
 
     def seen(self) -> SeenFile:
         """Return it as a listing shows it."""
-        return SeenFile(self.given, self.stamp, self.read)
+        return SeenFile(self.given, self.stamp, self.read, self.size)
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -99,13 +101,13 @@ def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]
         many = any(mark in pattern for mark in "{*?[")
         for name in expand_braces(pattern):
             folder, file = _split(name, root)
-            stamps = listing(folder, "" if many else file)
+            listed = listing(folder, "" if many else file)
             # An exact name may have brackets of its own.
-            matches = [file] if file in stamps else fnmatch.filter(stamps, file)
+            matches = [file] if file in listed else fnmatch.filter(listed, file)
             if not matches:
                 raise ConfigError(f"no file matches {folder}/{file}")
             for match in matches:
-                one = FoundFile(name.removesuffix(file) + match, folder, match, stamps[match])
+                one = FoundFile(name.removesuffix(file) + match, folder, match, listed[match].stamp, listed[match].size)
                 if one.uri in found:
                     raise ConfigError(f"{one.uri} is named twice")
                 found[one.uri] = one
@@ -134,6 +136,6 @@ def _split(name: str, root: str) -> tuple[str, str]:
     return folder or ".", file
 
 
-def _listing(folder: str, prefix: str) -> dict[str, str]:
-    """List a folder's own files: their stamps by name."""
-    return {entry.name: entry.stamp for entry in open_store(folder).list(prefix) if "/" not in entry.name}
+def _listing(folder: str, prefix: str) -> dict[str, Entry]:
+    """List a folder's own files, by name."""
+    return {entry.name: entry for entry in open_store(folder).list(prefix) if "/" not in entry.name}

@@ -35,6 +35,10 @@ class Named(Protocol):
     def stamp(self) -> str:
         """Text that changes whenever the object does."""
 
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where that is not known."""
+
 
 class Reader(Protocol):
     """What a data set is read through: `pipelines.engine.store.Store`, or anything like it."""
@@ -129,7 +133,10 @@ class Folder:
     def files(self, prefix: str = "") -> dict[str, SeenFile]:
         """List every file below a folder by its path below the root; hidden files and folders are left out."""
         listed = (item for item in self.reader.list(prefix) if not is_hidden(item.name))
-        return {item.name: SeenFile(item.name, item.stamp, partial(self._read_listed, item.name)) for item in listed}
+        return {
+            item.name: SeenFile(item.name, item.stamp, partial(self._read_listed, item.name), item.size)
+            for item in listed
+        }
 
     def images(self, prefix: str = "") -> dict[str, SeenFile]:
         """List those of `files` that are images."""

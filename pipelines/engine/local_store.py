@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import uuid
@@ -11,8 +12,11 @@ from pathlib import Path
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
+from pipelines.engine.disk_faults import disk_fault
 from pipelines.engine.store_base import Entry, Store, check_length
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
+
+logger = logging.getLogger(__name__)
 
 
 class LocalStore(Store):
@@ -65,8 +69,7 @@ class LocalStore(Store):
                 os.fsync(file.fileno())
             moved("write", len(data))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
+            _remove(aside)
             raise _storage_error(f"{path}", error) from error
         return aside
 
@@ -77,7 +80,7 @@ class LocalStore(Store):
         try:
             aside.replace(path)
         except OSError as error:
-            aside.unlink()
+            _remove(aside)
             raise _storage_error(f"{path}", error) from error
 
     def put_file(self, name: str, path: Path) -> None:
@@ -93,7 +96,7 @@ class LocalStore(Store):
                 beside.replace(target)
             moved("write", target.stat().st_size)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            _remove(beside)
             raise _storage_error(f"{target}", error) from error
 
     def create(self, name: str, data: bytes) -> bool:
@@ -110,7 +113,7 @@ class LocalStore(Store):
         except OSError as error:  # a file system without hard links can't give create-if-absent
             raise _storage_error(f"{path}", error) from error
         finally:
-            aside.unlink()
+            _remove(aside)
         return True
 
     def list(self, prefix: str = "") -> list[Entry]:
@@ -120,7 +123,15 @@ class LocalStore(Store):
         if base.is_file():
             return [_entry(prefix, base.stat())]
         seen = {base.resolve()}
-        for folder, inner, files in os.walk(base, followlinks=True):
+
+        def unlisted(error: OSError) -> None:
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                return  # nothing is there
+            if error.filename == str(base):
+                raise ConfigError(f"{base} can't be listed: {error.strerror}; check its rights") from error
+            logger.warning("%s can't be listed, what is in it is passed over: %s", error.filename, error.strerror)
+
+        for folder, inner, files in os.walk(base, onerror=unlisted, followlinks=True):
             inner[:] = [name for name in inner if _first_time(Path(folder, name), seen)]
             for file in files:
                 if file.startswith(".") and file.endswith(".tmp"):
@@ -141,6 +152,8 @@ class LocalStore(Store):
             return tuple(sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir()))
         except (FileNotFoundError, NotADirectoryError):
             return ()
+        except OSError as error:
+            raise ConfigError(f"{self.root} can't be listed: {error.strerror}; check its rights") from error
 
     def exists(self, name: str) -> bool:
         """See `Store.exists`."""
@@ -148,11 +161,21 @@ class LocalStore(Store):
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"can't delete {path}: {error.strerror}; check its rights") from error
 
 
 _ITS_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV})
 """Codes that tell of one file; others, such as too many open files or a broken disk, are no file's own."""
+
+
+def _remove(aside: Path) -> None:
+    """Remove what no name leads to; it hurts nobody where that fails, and the failure before it is what is told."""
+    with contextlib.suppress(OSError):
+        aside.unlink()
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -179,10 +202,8 @@ def _entry(name: str, stat: os.stat_result) -> Entry:
 
 
 def _storage_error(where: str, error: OSError) -> ConfigError:
-    if error.errno == errno.ENOSPC:
-        return ConfigError(f"{where}: the disk is full; free space and run again, finished shards are kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return ConfigError(
             f"workspace can't be written at {where}: {error.strerror}; check its rights or choose another"
         )
-    return ConfigError(f"{where}: {error.strerror or error}")
+    return disk_fault(error, where) or ConfigError(f"can't write {where}: {error.strerror or error}")

@@ -80,7 +80,7 @@ def call_store(
             except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
                 text = " ".join(str(error).split())
                 if is_refusal(error):
-                    hint = "check credentials and bucket"
+                    hint = "check credentials, quota and bucket"
                     raise ConfigError(f"can't {what}: the store refuses ({text}); {hint}") from error
                 wait = backoff_seconds(attempt, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
                 spent = time.monotonic() - start

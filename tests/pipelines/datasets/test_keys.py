@@ -71,7 +71,7 @@ def test_lists_of_absurd_size_are_refused(monkeypatch: pytest.MonkeyPatch, name:
     assert parse_list(b"aa\nbb\n", "here") == [["aa"], ["bb"]]
     with pytest.raises(ConfigError, match=rf"^here: a list of at most .*{most}.* is read, this has more$"):
         parse_list(b"aa\nbb\ncc\n", "here")
-    with pytest.raises(ConfigError, match="^here: a list of at most"):
+    with pytest.raises(ConfigError, match=r"^here: a list of at most"):
         parse_categories(b"aa\nbb\ncc\n", "here")
 
 
