@@ -4,10 +4,12 @@ PYTHON ?= python3
 WORKSPACE ?= ./workspace
 TEST_JOBS ?= 2
 HEAVY_JOBS ?= 2
+SECONDS ?= 600
+SEED ?= 1
 HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help demo test quick heavy fuzz lint hooks setup lock clean
+.PHONY: help demo test quick heavy fuzz chaos lint hooks setup lock clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -37,6 +39,9 @@ heavy: setup  ## the tests that start servers and clusters or take long: in HEAV
 FUZZ ?= 2000
 fuzz: setup  ## FUZZ generated inputs of all kinds through ingest and score; SPPNET_FUZZ_SEED chooses others
 	SPPNET_FUZZ=$(FUZZ) .venv/bin/python -m pytest --timeout 0 tests/jobs/apply/test_fuzz_inputs.py
+
+chaos: setup  ## runs that are disturbed in every known way, for SECONDS, from SEED; see docs/reliability.md
+	.venv/bin/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff format --check .

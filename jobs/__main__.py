@@ -5,10 +5,16 @@ from __future__ import annotations
 import sys
 
 from jobs.extras import missing_extra
+from jobs.guard import guarded
 from sppnet.errors import ConfigError
 
 
 def main() -> None:
+    """Run the command in a child that has its last word said for it, should it be ended without one."""
+    guarded(_run, sys.argv[1:])
+
+
+def _run() -> None:
     """Run the command, or say in one line what it lacks where only the library `sppnet` is installed."""
     try:
         from jobs.cli import main as run

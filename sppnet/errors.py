@@ -27,7 +27,8 @@ class UnreadableError(ConfigError):
     """A file is there, but it is none that can be read: a device, a pipe, too large, without rights.
 
     Attributes:
-        reason: a short, stable code, which a key is set aside with: `not-a-file`, `file-too-large`, `unreadable`.
+        reason: a short, stable code, which a key is set aside with: `not-a-file`, `file-too-large`, `unreadable`,
+            `dangling-link`.
     """
 
     def __init__(self, reason: str, text: str) -> None:

@@ -31,6 +31,7 @@ from pipelines.engine.recipe import Recipe, apply_override, load_recipe
 from pipelines.engine.store import open_store
 from pipelines.engine.work import build_stage
 from pipelines.outputs.export import aside, publish
+from pipelines.outputs.names import FileNames
 from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.errors import ConfigError
 
@@ -108,8 +109,8 @@ def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -
 class ScoreFiles:
     """The files of a run's class scores or features.
 
-    `<split>/<shard>.parquet` have the columns key, views, label (of the highest score) and values; `output.json` tells
-    labels and view sets; `ledger.jsonl` has a line for each image that was set aside.
+    `<split>/<shard>.parquet` have the columns key, file, views, label (of the highest score) and values; `output.json`
+    tells labels and view sets; `ledger.jsonl` has a line for each image that was set aside.
 
     Args:
         run: The command's run.
@@ -145,7 +146,7 @@ class ScoreFiles:
         return {
             "images": account.images,
             "rows": account.rows,
-            **self._folder.write_ledger(account.aside),
+            **self._folder.write_ledger(account.aside, FileNames(self._manifest).of),
             "files": self.shards.count,
             "written": self.shards.written,
             "merged": [name for split in self._splits for name in self._merged(split)] if self._merge else [],
@@ -156,7 +157,8 @@ class ScoreFiles:
         return ScoresInfo.read(self._artifact)
 
     def _encode(self, file: ShardFile, commit: Commit) -> bytes:
-        return encode_plain_scores(self._rows(commit.unit, self._artifact.read_commit(commit)), self._info.labels)
+        rows = self._rows(commit.unit, self._artifact.read_commit(commit))
+        return encode_plain_scores(rows, self._info.labels, FileNames(self._manifest, [commit.unit]).of)
 
     def _rows(self, unit: str, data: bytes) -> list[ScoresRow]:
         return decode_scores(data, f"{self._artifact.name}/{unit}")
@@ -167,7 +169,9 @@ class ScoreFiles:
             path = folder / MERGED_FILE.format(split=split)
             shards = prepared_ahead(self._manifest.units(split), self._artifact.read, _AHEAD)
             with path.open("wb") as sink:
-                write_plain_scores((self._rows(unit, data.result()) for unit, data in shards), self._info.labels, sink)
+                rows = (self._rows(unit, data.result()) for unit, data in shards)
+                called = FileNames(self._manifest, self._manifest.units(split)).of
+                write_plain_scores(rows, self._info.labels, called, sink)
             yield from publish([path], self._folder.store)
 
     def _begin(self) -> None:

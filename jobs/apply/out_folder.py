@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -54,13 +54,17 @@ class OutFolder:
         if not self.store.create(INFO, body):
             self._check()
 
-    def write_ledger(self, entries: Iterable[tuple[str, Quarantined]]) -> dict[str, Any]:
+    def write_ledger(self, entries: Iterable[tuple[str, Quarantined]], called: Callable[[str], str]) -> dict[str, Any]:
         """Write `ledger.jsonl`, a line for each image that was set aside, with its shard.
+
+        Args:
+            entries: The images.
+            called: Returns the name of an image's `file` by its key.
 
         Returns:
             Counts: `quarantined`, and `reasons`.
         """
-        lines = [{"shard": shard, **asdict(entry)} for shard, entry in entries]
+        lines = [{"shard": shard, "file": called(entry.key), **asdict(entry)} for shard, entry in entries]
         self.store.put(LEDGER, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode())
         return {"quarantined": len(lines), "reasons": dict(Counter(line["reason"] for line in lines))}
 

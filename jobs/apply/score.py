@@ -34,6 +34,7 @@ from pipelines.engine.work import build_stage
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pipelines.artifacts.annotations import Number
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.engine.workspace import Commit
     from pipelines.outputs.plan import ExportOptions, ExportPlan
@@ -176,6 +177,7 @@ class DetectionFiles:
             shards' `files`, how many of them were `written` now, and the `merged` files.
         """
         from pipelines.outputs.export import export
+        from pipelines.outputs.names import FileNames
 
         account = self.shards.finish()
         merged = [
@@ -187,7 +189,7 @@ class DetectionFiles:
             "images": account.images,
             "detections": account.rows,
             "boxes": next(iter(self._plans.values())).boxes,
-            **self._folder.write_ledger(account.aside),
+            **self._folder.write_ledger(account.aside, FileNames(self._images.manifest).of),
             "files": self.shards.count,
             "written": self.shards.written,
             "merged": merged,
@@ -200,7 +202,7 @@ class DetectionFiles:
         known = dict if self._run.images == OWN_IMAGES else partial(self._numbers_of, split)
         return plan_export(self._options, facts, self._images.manifest, split, known=known, count=True)
 
-    def _numbers_of(self, split: str) -> Mapping[str, int]:
+    def _numbers_of(self, split: str) -> Mapping[str, Number]:
         """Read the numbers that the recipe's own images have in their data set."""
         from pipelines.outputs.ids import image_numbers
 

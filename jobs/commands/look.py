@@ -87,7 +87,11 @@ def status(
 
         engine = open_engine(recipe, workspace, overrides, gpus=gpus)
         table, fields = status_table(engine)
-        make_console().print(table)
+        console = make_console()
+        console.print(table)
+        for row in fields["steps"]:
+            for line in row["damaged"]:
+                console.print(f"{row['step']}: damaged: {line}")
         result.fields.update(fields)
 
 

@@ -24,6 +24,7 @@ from jobs.commands.options import (
 from jobs.run.console import make_console
 
 if TYPE_CHECKING:
+    from jobs.run.results import DetectorFigures
     from pipelines.engine.executor import Executor
     from pipelines.engine.runner import Engine
 
@@ -80,12 +81,19 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) 
     )
     result.fields["report"] = made.folder.write_report(render(collect(engine)))
     for name, row in made.result.steps.items():
-        voc07 = "" if row.voc07_map is None else f"VOC07 mAP {_percent(row.voc07_map)}, "
-        console.print(f"{name}: {voc07}area mAP {_percent(row.area_map)}")
+        console.print(f"{name}: {_figures(row)}")
     if made.result.classes:
         console.print(class_results_table(made.result.classes))
     console.print(f"report: {result.fields['report']}")
     made.check()
+
+
+def _figures(row: DetectorFigures) -> str:
+    """Tell a detector's means as its protocol has them."""
+    if row.coco:
+        return ", ".join(f"{title} {_percent(value)}" for title, value in row.coco.items())
+    voc07 = "" if row.voc07_map is None else f"VOC07 mAP {_percent(row.voc07_map)}, "
+    return f"{voc07}area mAP {_percent(row.area_map)}"
 
 
 def _percent(value: float | None) -> str:

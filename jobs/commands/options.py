@@ -79,7 +79,11 @@ def command(name: str, as_json: bool, verbose: bool = False) -> Iterator[Result]
     ending = Ending()
     try:
         yield result
-    except (Exception, KeyboardInterrupt) as error:  # the command's boundary: a defect ends with one line and JSON too
+    except (
+        Exception,
+        KeyboardInterrupt,
+        SystemExit,
+    ) as error:  # the boundary: a defect ends with one line and JSON too
         ending = Ending.of(error)
         if ending.exit_code == DEFECT:
             logger.exception("unexpected error in sppnet %s", name)

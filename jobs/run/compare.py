@@ -19,7 +19,7 @@ from sppnet.errors import ConfigError
 
 MEAN = "mean"
 """What stands for the category in a row of the mean over all categories."""
-_AP = {"voc07": "VOC07", "area": "area"}
+_AP = {"voc07": "VOC07", "area": "area", "coco": "COCO"}
 _VALUE_LENGTH = 60  # characters of a recipe's value that a table shows
 
 
@@ -47,7 +47,7 @@ class ComparedAp:
     Attributes:
         detector: The detector's title.
         category: The category, or `MEAN`.
-        metric: `voc07` (11 points) or `area` (under the curve).
+        metric: `voc07` (11 points), `area` (under the curve) or `coco` (COCO's AP).
         ap: Of both runs.
     """
 
@@ -171,9 +171,9 @@ def _aps(result: DetectorFigures | None) -> dict[tuple[str, str], float | None]:
     """List AP by category and metric."""
     if result is None:
         return {}
-    found = {(MEAN, "voc07"): result.voc07_map, (MEAN, "area"): result.area_map}
+    found = {(MEAN, "voc07"): result.voc07_map, (MEAN, "area"): result.area_map, (MEAN, "coco"): result.coco.get("AP")}
     for name, score in result.categories.items():
-        found |= {(name, "voc07"): score.voc07_ap, (name, "area"): score.area_ap}
+        found |= {(name, "voc07"): score.voc07_ap, (name, "area"): score.area_ap, (name, "coco"): score.coco.get("AP")}
     return found
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 from jobs.extras import missing_extra
-from pipelines.engine.disk_faults import disk_fault
-from sppnet.errors import ConfigError, SppError
+from sppnet.errors import ConfigError, IncompleteError, SppError
 
 DEFECT = 1
 """Exit code of an error that is none of `sppnet.errors`: a defect of this program."""
 INTERRUPTED = 130
+TERMINATED = 143
+_GO_ON = "finished units are kept, run again to go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,24 @@ class Ending:
         if isinstance(error, SppError):
             return cls(error.exit_code, " ".join(str(error).split()))
         if isinstance(error, KeyboardInterrupt):
-            return cls(INTERRUPTED, "interrupted; finished units are kept, run again to go on")
-        fault = disk_fault(error) if isinstance(error, OSError) else None
-        if fault is not None:
-            return cls(fault.exit_code, str(fault))
+            return cls(INTERRUPTED, f"interrupted; {_GO_ON}")
+        if isinstance(error, SystemExit):  # Ray's answer to SIGTERM, and ours
+            return cls(TERMINATED, f"terminated; {_GO_ON}")
         line = missing_extra(error)
         if line:
             return cls(ConfigError.exit_code, line)
         return cls(DEFECT, " ".join(f"{type(error).__name__}: {error}".split()))
+
+    @classmethod
+    def without_a_word(cls, code: int) -> Ending:
+        """Tell how a process ended that said nothing itself.
+
+        Args:
+            code: Its exit code, or minus the signal that killed it.
+        """
+        if code in (-signal.SIGTERM, -signal.SIGHUP):
+            return cls(TERMINATED, f"terminated; {_GO_ON}")
+        if code == -signal.SIGKILL:
+            return cls(IncompleteError.exit_code, f"killed, perhaps as memory ran out; {_GO_ON}")
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return cls(IncompleteError.exit_code, f"ended without a word ({how}), as when Ray is lost; {_GO_ON}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -22,10 +22,17 @@ from pipelines.engine.runner import Engine
 
 @dataclass(frozen=True, slots=True)
 class CategoryAp:
-    """AP of one category, 0..1; None where the protocol has none, or the split no object."""
+    """AP of one category, 0..1; None where the protocol has none, or the split no object.
+
+    Attributes:
+        voc07_ap: VOC07's 11-point AP.
+        area_ap: Area under the curve.
+        coco: COCO's twelve figures, by its protocol.
+    """
 
     voc07_ap: float | None
     area_ap: float | None
+    coco: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +42,15 @@ class DetectorFigures:
     voc07_map: float | None
     area_map: float | None
     categories: dict[str, CategoryAp]
+    coco: dict[str, float | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, row: DetectorScore) -> DetectorFigures:
         """Take the figures of an evaluation's row."""
-        categories = {name: CategoryAp(score.voc07_ap, score.area_ap) for name, score in row.categories.items()}
-        return cls(row.voc07_map, row.area_map, categories)
+        categories = {
+            name: CategoryAp(score.voc07_ap, score.area_ap, dict(score.coco)) for name, score in row.categories.items()
+        }
+        return cls(row.voc07_map, row.area_map, categories, dict(row.coco))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,7 @@ class RunResult:
         steps: Detectors (the steps of the head) by title, in the recipe's order.
         classes: Rows of every step that judges classes.
         stages: Complete steps by name.
+        coco: COCO's twelve figures of the last detector, by its protocol.
     """
 
     voc07_map: float | None
@@ -107,6 +118,7 @@ class RunResult:
     steps: dict[str, DetectorFigures]
     classes: list[ClassFigures]
     stages: dict[str, StepFigures]
+    coco: dict[str, float | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, engine: Engine, summaries: Sequence[StepSummary]) -> RunResult:
@@ -124,6 +136,7 @@ class RunResult:
             steps=steps,
             classes=_class_results(engine, summaries),
             stages={summary.step: StepFigures.of(summary) for summary in summaries},
+            coco=last.coco if last else {},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +151,9 @@ class RunResult:
             return "VOC07 mAP", self.voc07_map
         if self.area_map is not None:
             return "area mAP", self.area_map
+        coco = self.coco.get("AP")
+        if coco is not None:
+            return "COCO AP", coco
         for row in reversed(self.classes):
             for name, figure in row.figures.items():
                 return METRICS.get(name, Metric(name)).title, figure.mean

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from jobs.run.history import folder_of
+from jobs.run.left_out import left_out
 from pipelines.engine.runner import Engine, StepStatus
 
 _FAILURES_SHOWN = 3
@@ -16,10 +19,14 @@ _FAILURES_SHOWN = 3
 def status_table(engine: Engine) -> tuple[Table, dict[str, Any]]:
     """Tell the status of every step, as a table for a person and as the same in plain values."""
     failures = last_failures(engine)
-    table = Table("step", "artifact", "asks for", "units", "keys", "done", "quarantined", "rate", "last failure")
+    beside = left_out(engine)
+    table = Table(
+        "step", "artifact", "asks for", "units", "keys", "done", "quarantined", "damaged", "rate", "last failure"
+    )
     rows = []
     for status in engine.status():
         row = _row(status, failures.get(status.step.name, {}))
+        row["left_out"] = asdict(beside[status.step.name]) if status.step.name in beside else {}
         rows.append(row)
         units = f"{row['committed']}/{'?' if row['total'] is None else row['total']}"
         rate = f"{row['keys_per_second']:.1f} keys/s" if row["keys_per_second"] else ""
@@ -29,10 +36,14 @@ def status_table(engine: Engine) -> tuple[Table, dict[str, Any]]:
             row["asks_for"],
             units,
             *(_shown(row[k]) for k in ("keys", "done", "quarantined")),
+            str(len(row["damaged"]) or ""),
             rate,
         ]
         table.add_row(*cells, "; ".join(f"{u}: {r}" for u, r in list(row["failures"].items())[:_FAILURES_SHOWN]))
-    complete = all(row["total"] is not None and row["committed"] == row["total"] for row in rows)
+    if beside:
+        lines = (f"{step}: left out, being no images: {part.describe()}" for step, part in beside.items())
+        table.caption, table.caption_justify = Text("\n".join(lines)), "left"
+    complete = all(row["total"] is not None and row["committed"] == row["total"] and not row["damaged"] for row in rows)
     return table, {"run": engine.recipe.name, "complete": complete, "steps": rows}
 
 
@@ -54,6 +65,7 @@ def _row(status: StepStatus, failures: dict[str, str]) -> dict[str, Any]:
         "quarantined": summary.keys - summary.done if summary else None,
         "reasons": dict(Counter(entry.reason for entry in summary.quarantined)) if summary else {},
         "keys_per_second": round(rate, 3) if rate else None,
+        "damaged": [damage.line for damage in status.damaged],
         "failures": {entry.key: f"{entry.reason}: {entry.detail}" for entry in summary.shards_aside}
         if summary
         else failures,

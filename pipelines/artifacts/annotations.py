@@ -16,6 +16,9 @@ from sppnet.sizes import Size
 Box: TypeAlias = tuple[float, float, float, float]
 """0-based half-open pixels `(x0, y0, x1, y1)` of the stored image."""
 
+Number: TypeAlias = int | str
+"""What a data set calls an image or a category in its own files: COCO's `id`, which some have as text."""
+
 T = TypeVar("T")
 
 MAX_OVERHANG = 1.0
@@ -32,6 +35,9 @@ class ObjectAnnotation:
         subcategory: The finer class that pre-training tells apart, if the data set has one.
         difficult: Left out of the score, by VOC's rules.
         truncated: The object goes on beyond the box.
+        crowd: The box is a region with many objects, in which no detection is wrong (COCO's `iscrowd`, Open Images'
+            `IsGroupOf`); such a one is `difficult` too.
+        area: Of the object's outline, square pixels, where the data set tells it; COCO sorts objects by it.
     """
 
     category: str
@@ -39,6 +45,8 @@ class ObjectAnnotation:
     subcategory: str | None = None
     difficult: bool = False
     truncated: bool = False
+    crowd: bool = False
+    area: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,8 @@ class ImageAnnotation:
         width: Pixels, as the annotation says.
         height: Pixels, as the annotation says.
         objects: May be empty: such an image gives negatives.
-        index: The image's number in its data set's list, where one is given (ILSVRC: 1 to 20121).
+        index: The image's number in its data set, where one is given (ILSVRC: 1 to 20121; COCO's `id`, which may be
+            text).
         ignored: Categories whose objects and detections in this image are not judged (ILSVRC's blacklist).
     """
 
@@ -58,7 +67,7 @@ class ImageAnnotation:
     width: int
     height: int
     objects: tuple[ObjectAnnotation, ...]
-    index: int | None = None
+    index: Number | None = None
     ignored: tuple[str, ...] = ()
 
     @property
@@ -85,7 +94,8 @@ class ImageAnnotation:
         if (width, height) != (self.width, self.height):
             raise DataError(
                 "size-mismatch",
-                f"{self.key}: the annotation says {self.width} x {self.height}, the image is {width} x {height}",
+                f"{self.key}: the annotation says {self.width} x {self.height}, the image is {width} x {height}"
+                + turned(self.size, Size(width, height)),
             )
 
     def _checked(self, thing: ObjectAnnotation, categories: frozenset[str] | None) -> ObjectAnnotation:
@@ -103,7 +113,7 @@ class ImageAnnotation:
         return replace(thing, box=box)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the annotation as plain JSON values; `index` and `ignored` only where there are any."""
+        """Return the annotation as plain JSON values; those that few data sets have only where there are any."""
         extra: dict[str, Any] = {} if self.index is None else {"index": self.index}
         if self.ignored:
             extra["ignored"] = list(self.ignored)
@@ -119,6 +129,8 @@ class ImageAnnotation:
                     "subcategory": thing.subcategory,
                     "difficult": thing.difficult,
                     "truncated": thing.truncated,
+                    **({"crowd": True} if thing.crowd else {}),
+                    **({} if thing.area is None else {"area": thing.area}),
                 }
                 for thing in self.objects
             ],
@@ -140,9 +152,16 @@ class ImageAnnotation:
             width=_field(value, "width", int),
             height=_field(value, "height", int),
             objects=tuple(_object_from_json(item) for item in objects),
-            index=_field(value, "index", int) if "index" in value else None,
+            index=_index(value),
             ignored=tuple(ignored),
         )
+
+
+def turned(said: Size, found: Size) -> str:
+    """Return a hint for messages where what was said of an image fits the picture turned by a quarter."""
+    if said != (found.height, found.width):
+        return ""
+    return ": it is of the turned picture, but pixels and boxes are those stored, without EXIF's orientation"
 
 
 def _object_from_json(value: Any) -> ObjectAnnotation:
@@ -156,7 +175,16 @@ def _object_from_json(value: Any) -> ObjectAnnotation:
         subcategory=subcategory,
         difficult=_field(value, "difficult", bool),
         truncated=_field(value, "truncated", bool),
+        crowd=_field(value, "crowd", bool) if "crowd" in value else False,
+        area=float(_field(value, "area", float)) if "area" in value else None,
     )
+
+
+def _index(value: Mapping[str, Any]) -> Number | None:
+    found = value.get("index")
+    if found is not None and type(found) not in (int, str):
+        raise ValueError(f"annotation field 'index' must be a number or a string, got {found!r}")
+    return cast("Number | None", found)
 
 
 def _field(value: Any, name: str, kind: type[T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, cast
 
@@ -25,6 +25,9 @@ DETECTIONS = pa.schema(
         ("regressed", pa.list_(pa.float32())),
     ]
 )
+
+_FILE = pa.field("file", pa.string())
+"""The name of an image's file, where a file of detections is for other programs."""
 
 Box = tuple[float, float, float, float]
 
@@ -91,43 +94,60 @@ class DetectionTable:
             yield DetectionRow(self.keys[image], self.categories[category], score, tuple(box), regressed)
 
 
-def encode_detection_table(table: DetectionTable) -> bytes:
-    """Encode detections that are columns already."""
-    return write_tables([_arrow(table)], DETECTIONS)
+def encode_detection_table(table: DetectionTable, called: Callable[[str], str] | None = None) -> bytes:
+    """Encode detections that are columns already, with a column `file` for other programs.
+
+    Args:
+        table: The detections.
+        called: Returns the name of an image's file by its key; None for no such column.
+    """
+    return write_tables([_arrow(table, called)], _schema(called))
 
 
-def write_detections(tables: Iterable[DetectionTable], sink: IO[bytes]) -> int:
-    """Write many tables as one file, one table in memory at a time. Return the number of rows."""
+def write_detections(
+    tables: Iterable[DetectionTable], sink: IO[bytes], called: Callable[[str], str] | None = None
+) -> int:
+    """Write many tables as one file, one table in memory at a time; see `encode_detection_table`.
+
+    Returns:
+        The number of rows.
+    """
     rows = 0
 
     def encoded() -> Iterator[pa.Table]:
         nonlocal rows
         for table in tables:
             rows += len(table)
-            yield _arrow(table)
+            yield _arrow(table, called)
 
-    stream_tables(encoded(), DETECTIONS, sink)
+    stream_tables(encoded(), _schema(called), sink)
     return rows
 
 
-def _arrow(table: DetectionTable) -> pa.Table:
+def _schema(called: Callable[[str], str] | None) -> pa.Schema:
+    return DETECTIONS if called is None else DETECTIONS.append(_FILE)
+
+
+def _arrow(table: DetectionTable, called: Callable[[str], str] | None) -> pa.Table:
     moved = table.has_regressed
     ends = np.concatenate([[0], np.cumsum(4 * moved)]).astype(np.int32)
     values = pa.array(np.ascontiguousarray(table.regressed[moved]).ravel())
     columns = {
-        "key": _named(table.image, table.keys),
-        "category": _named(table.category, table.categories),
+        "key": _named(table.image, table.keys.__getitem__),
+        "category": _named(table.category, table.categories.__getitem__),
         "score": table.scores,
         **{corner: np.ascontiguousarray(table.boxes[:, i]) for i, corner in enumerate(_CORNERS)},
         "regressed": pa.ListArray.from_arrays(pa.array(ends), values, mask=pa.array(~moved)),
     }
-    return pa.table(columns, schema=DETECTIONS)
+    if called is not None:
+        columns[_FILE.name] = _named(table.image, lambda image: called(table.keys[image]))
+    return pa.table(columns, schema=_schema(called))
 
 
-def _named(codes: npt.NDArray[np.int32], names: tuple[str, ...]) -> pa.Array:
+def _named(codes: npt.NDArray[np.int32], name: Callable[[int], str]) -> pa.Array:
     """Return names by their numbers, without touching the others: a split may have millions of keys."""
     used, places = np.unique(codes, return_inverse=True)
-    known = pa.array([names[code] for code in used.tolist()], pa.string())
+    known = pa.array([name(code) for code in used.tolist()], pa.string())
     return pa.DictionaryArray.from_arrays(places.astype(np.int32), known).dictionary_decode()
 
 
@@ -138,7 +158,7 @@ def decode_detections(data: bytes, where: str) -> list[DetectionRow]:
 
 def decode_detection_table(data: bytes, where: str) -> DetectionTable:
     """Decode detections as columns; raise `ArtifactError` naming `where` if the bytes are something else."""
-    table = open_tables(data, DETECTIONS, where).read().combine_chunks()
+    table = open_tables(data, DETECTIONS, where, also=_FILE).read().combine_chunks()
     image, keys = _codes(table, "key")
     category, categories = _codes(table, "category")
     lists = _one(table, "regressed")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from pipelines.artifacts.parquet import ObjectFile, open_tables, read_groups, write_tables
+from pipelines.artifacts.parquet import open_data, open_tables, read_groups, write_tables
 from pipelines.artifacts.stepped_rows import RowType, from_steps, read_vectors, to_steps, vector_column
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Float32s, Floats, Integers
@@ -260,7 +260,4 @@ class ExamplesFile:
 def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:
     """Open a unit's examples; its bytes are fetched as they are read."""
     commit = artifact.commit(unit)
-    if commit.data is None:
-        raise ArtifactError(f"{artifact.name}/{unit} has no data")
-    source = ObjectFile(artifact.store, f"{artifact.name}/{commit.data}", commit.size)
-    return ExamplesFile(source, f"{artifact.name}/{unit}")
+    return ExamplesFile(open_data(artifact, commit), f"{artifact.name}/{unit}")

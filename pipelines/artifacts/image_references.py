@@ -21,6 +21,7 @@ class ImageReference:
         width: Pixels of the decoded image.
         height: Pixels of the decoded image.
         digest: What the image is known by, see `pipelines.datasets.protocol.ImageFile.digest`.
+        file: Its file as it was listed; empty for an image that is no file of its own.
     """
 
     key: str
@@ -28,6 +29,7 @@ class ImageReference:
     width: int
     height: int
     digest: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

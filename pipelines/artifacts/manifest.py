@@ -8,12 +8,15 @@ that changes leaves it alone. A manifest is an object of the workspace, known by
 from __future__ import annotations
 
 import json
+import posixpath
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
+from pipelines.artifacts.annotations import Number
 from pipelines.engine.fingerprint import canonical_json, content_digest
 from pipelines.engine.store import Store
 from sppnet.errors import ArtifactError, ConfigError
@@ -22,6 +25,7 @@ FOLDER = "manifests"
 ANNOTATIONS = "annotations/"
 """What the units of an images artifact that hold annotations are named after."""
 _DIGITS = 20
+_MEND = "mend it (sppnet verify WORKSPACE --repair) and run again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +37,30 @@ class Shard:
         annotations: The digest of its annotations, as the data set has them.
         keys: Its images' keys, in order.
         group: Where the data set has it, for data sets that come in shards; else empty.
+        files: The files of each image as they were listed, in the order of the keys; empty where images are no files of
+            their own. They are for reading and naming images: no name follows them.
     """
 
     images: str
     annotations: str
     keys: tuple[str, ...]
     group: str = ""
+    files: tuple[tuple[str, ...], ...] = ()
+
+    def files_of(self) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+        """Yield each key with its files, None where images are no files of their own."""
+        yield from zip(self.keys, self.files or [None] * len(self.keys), strict=True)
+
+    def to_json(self) -> list[Any]:
+        """Return it as JSON values; files that are called after their keys alike, `train/<key>.jpg`, as one."""
+        row = [self.images, self.annotations, list(self.keys), self.group]
+        return [*row, _packed(self.keys, self.files)] if self.files else row
+
+    @classmethod
+    def from_json(cls, row: Sequence[Any]) -> Shard:
+        """Read what `to_json` gave."""
+        files = _unpacked(row[2], row[4]) if len(row) > 4 else ()
+        return cls(row[0], row[1], tuple(row[2]), row[3], files)
 
 
 def name_images(content: Iterable[tuple[str, str | None]]) -> str:
@@ -55,6 +77,23 @@ def _short(value: Any) -> str:
     return content_digest(canonical_json(value).encode())[:_DIGITS]
 
 
+def _packed(keys: Sequence[str], files: Sequence[Sequence[str]]) -> list[Any]:
+    """Return what stands before and behind each key in its file's name, if that is one for all; else the files."""
+    stem, extension = posixpath.splitext(files[0][0]) if files[0] else ("", "")
+    around = [stem.removesuffix(keys[0]), extension]
+    alike = all(
+        len(own) == 1 and own[0] == f"{around[0]}{key}{around[1]}" for key, own in zip(keys, files, strict=True)
+    )
+    return around if alike else [list(own) for own in files]
+
+
+def _unpacked(keys: Sequence[str], packed: Sequence[Any]) -> tuple[tuple[str, ...], ...]:
+    if packed and isinstance(packed[0], str):
+        before, behind = packed
+        return tuple((f"{before}{key}{behind}",) for key in keys)
+    return tuple(map(tuple, packed))
+
+
 _HELD: dict[tuple[str, str], Manifest] = {}
 
 
@@ -66,11 +105,13 @@ class Manifest:
         splits: Per split, its shards in order.
         categories: All categories that annotations may name, in order.
         names: Words for people by category, where categories are codes such as wnids.
+        numbers: The data set's own numbers of its categories, where it has such.
     """
 
     splits: Mapping[str, tuple[Shard, ...]]
     categories: tuple[str, ...]
     names: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, Number] = field(default_factory=dict)
 
     def shards(self, split: str) -> tuple[Shard, ...]:
         """Return a split's shards in order; raises `ConfigError` if there is no such split."""
@@ -125,6 +166,16 @@ class Manifest:
         """Return how many images a split has."""
         return sum(len(shard.keys) for shard in self.shards(split))
 
+    def check_categories(self, names: Sequence[str], where: str) -> None:
+        """Raise `ConfigError` saying `where` for the first category that comes twice or that the images don't have."""
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ConfigError(f"{where}: '{name}' comes twice")
+            if name not in self.categories:
+                near = get_close_matches(name, self.categories, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"they have: {', '.join(self.categories)}"
+                raise ConfigError(f"{where}: the images have no '{name}'; {hint}")
+
     def identity(self, split: str) -> dict[str, str]:
         """Return digests of all images and of all annotations of a split, by `images` and `annotations`."""
         shards = self.shards(split)
@@ -157,13 +208,11 @@ class Manifest:
     @cached_property
     def body(self) -> bytes:
         """All of it as it is stored."""
-
-        def row(shard: Shard) -> list[Any]:
-            return [shard.images, shard.annotations, list(shard.keys), shard.group]
-
-        splits = {split: [row(shard) for shard in shards] for split, shards in self.splits.items()}
+        splits = {split: [shard.to_json() for shard in shards] for split, shards in self.splits.items()}
         order = list(self.splits)  # canonical JSON sorts the keys of a mapping
         body = {"categories": list(self.categories), "names": dict(self.names), "order": order, "splits": splits}
+        if self.numbers:  # which few data sets have: the digests of others stay as they were
+            body["numbers"] = dict(self.numbers)
         return canonical_json(body).encode()
 
     @cached_property
@@ -196,13 +245,10 @@ class Manifest:
             raise
         try:
             body = json.loads(data)
-            splits = {
-                split: tuple(Shard(row[0], row[1], tuple(row[2]), row[3]) for row in body["splits"][split])
-                for split in body["order"]
-            }
-            found = cls(splits, tuple(body["categories"]), dict(body["names"]))
+            splits = {split: tuple(Shard.from_json(row) for row in body["splits"][split]) for split in body["order"]}
+            found = cls(splits, tuple(body["categories"]), dict(body["names"]), dict(body.get("numbers", {})))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ArtifactError(f"{store.uri}/{name} is corrupt: {error}") from error
+            raise ArtifactError(f"{store.uri}/{name} is corrupt: {error}; {_MEND}") from error
         if found.digest != digest:
-            raise ArtifactError(f"{store.uri}/{name} is corrupt: its content is not what its name says")
+            raise ArtifactError(f"{store.uri}/{name} is corrupt: its content is not what its name says; {_MEND}")
         return found

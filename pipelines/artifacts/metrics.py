@@ -15,7 +15,7 @@ UNIT = "metrics"
 CURVE_POINTS = 200
 """At most so many points of a category's curve are kept."""
 
-DetectionProtocol = Literal["voc", "det"]
+DetectionProtocol = Literal["voc", "det", "coco"]
 
 
 def mean_figure(figures: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
@@ -27,19 +27,15 @@ def mean_figure(figures: Mapping[str, Mapping[str, Any]], name: str) -> float | 
 def category_figures(result: CategoryResult, protocol: DetectionProtocol) -> dict[str, Any]:
     """Return a category's figures as JSON values.
 
-    An average precision without positives is null, as is VOC07's by DET's rule.
+    An average precision without positives is null, as is VOC07's by DET's rule, and both by COCO's.
     """
-
-    def number(value: float) -> float | None:
-        return None if np.isnan(value) else round(value, 6)
-
     points = len(result.recall) if result.positives else 0  # without objects there is no recall
     shown = curve_points(result.recall[:points])
     total = result.precision + result.recall
     harmonic = np.divide(2 * result.precision * result.recall, total, out=np.zeros_like(total), where=total > 0)
     return {
-        "voc07_ap": number(result.voc07_ap) if protocol == "voc" else None,
-        "area_ap": number(result.area_ap),
+        "voc07_ap": _number(result.voc07_ap) if protocol == "voc" else None,
+        "area_ap": _number(result.area_ap) if protocol != "coco" else None,
         "positives": result.positives,
         "detections": result.detections,
         "true_positives": result.true_positives,
@@ -47,6 +43,15 @@ def category_figures(result: CategoryResult, protocol: DetectionProtocol) -> dic
         "recall": [round(float(result.recall[i]), 5) for i in shown],
         "precision": [round(float(result.precision[i]), 5) for i in shown],
     }
+
+
+def coco_figures(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Return COCO's twelve figures as JSON values; null where there are no objects of a size."""
+    return {name: _number(value) for name, value in figures.items()}
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 6)
 
 
 def curve_points(recall: Float64s) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from typing import IO
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.store import Store
+from pipelines.engine.workspace import COMMITS, Artifact, Commit
 from sppnet.arrays import Integers, Pixels
 from sppnet.errors import ArtifactError
 from sppnet.outside import most_inflated
@@ -58,8 +59,8 @@ def stream_tables(
             writer.write_table(table)
 
 
-def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq.ParquetFile:
-    """Open what `write_tables` gave, whole or, from a file, only those parts that are then read.
+def open_file(data: bytes | io.RawIOBase, where: str) -> pq.ParquetFile:
+    """Open a Parquet file, whole or, from a file, only those parts that are then read.
 
     Raises:
         ArtifactError: The bytes are something else; the message names `where`.
@@ -69,13 +70,42 @@ def open_tables(data: bytes | io.RawIOBase, schema: pa.Schema, where: str) -> pq
             file = pq.ParquetFile(pa.BufferReader(data))
         else:  # parts of an object can't be checked against its digest: pages carry their own sums
             file = pq.ParquetFile(pa.PythonFile(data, mode="r"), pre_buffer=True, page_checksum_verification=True)
-        found = file.schema_arrow
+        _ = file.schema_arrow
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: not a Parquet file ({error})") from error
-    if not found.equals(schema):
+        raise ArtifactError(f"{where}: not a Parquet file ({_told(error)})") from error
+    return file
+
+
+def open_tables(
+    data: bytes | io.RawIOBase, schema: pa.Schema, where: str, also: pa.Field | None = None
+) -> pq.ParquetFile:
+    """Open what `write_tables` gave.
+
+    Args:
+        data: The bytes, or the open file.
+        schema: Of its tables.
+        where: What it is, for messages.
+        also: A column that may stand behind the others.
+
+    Raises:
+        ArtifactError: The bytes are something else, or of other columns; the message names `where`.
+    """
+    file = open_file(data, where)
+    found = file.schema_arrow
+    if not (found.equals(schema) or (also is not None and found.equals(schema.append(also)))):
         columns, expected = (", ".join(f"{f.name} {f.type}" for f in s) for s in (found, schema))
         raise ArtifactError(f"{where}: columns are {columns}; expected {expected}")
     return file
+
+
+def count_rows(data: io.RawIOBase, where: str) -> int:
+    """Return the rows of a Parquet file by its footer; raise `ArtifactError` naming `where` if it is none."""
+    return int(open_file(data, where).metadata.num_rows)
+
+
+def _told(error: Exception) -> str:
+    """Return what Arrow says in one line."""
+    return " ".join(str(error).split())
 
 
 def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
@@ -84,6 +114,18 @@ def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
     np.cumsum(sizes, out=offsets[1:])
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
+
+
+def read_rows(file: pq.ParquetFile, group: int, columns: Sequence[str], where: str) -> list[dict[str, Any]]:
+    """Read a row group of a file that another program wrote, as plain values; None where a value is missing.
+
+    Raises:
+        ArtifactError: Pages are damaged; the message names `where`.
+    """
+    try:
+        return cast(list[dict[str, Any]], file.read_row_group(group, columns=list(columns)).to_pylist())
+    except _DAMAGED as error:
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
 
 
 def read_groups(
@@ -104,8 +146,9 @@ def read_groups(
         table = file.read_row_groups(groups, columns=columns)
         table.validate(full=True)
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
-    check_whole(table, where)
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
+    if any(column.null_count for column in table.columns):
+        raise ArtifactError(f"{where}: a row lacks a value")
     return table
 
 
@@ -158,12 +201,14 @@ class ObjectFile(io.RawIOBase):
         store: The store.
         name: The object's name.
         size: Its size in bytes.
+        mend: What to do where it is missing; nothing is said if it is empty.
     """
 
-    def __init__(self, store: Store, name: str, size: int) -> None:
+    def __init__(self, store: Store, name: str, size: int, mend: str = "") -> None:
         self._store = store
         self._name = name
         self._size = size
+        self._mend = mend
         self._place = 0
 
     def readable(self) -> bool:
@@ -187,14 +232,11 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         """Fetch the next bytes."""
         end = self._size if size < 0 else min(self._size, self._place + size)
-        start, length = self._place, max(0, end - self._place)
-        where = f"{self._store.uri}/{self._name}"
-        data = read_again_unless(
-            lambda found: len(found) == length, lambda: self._store.read_range(self._name, start, length), where
-        )
-        if len(data) != length:
-            raise ArtifactError(f"{where}: {len(data)} bytes instead of {length} from byte {start} on")
-        self._place += length
+        try:
+            data = self._store.read_range(self._name, self._place, max(0, end - self._place))
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}{self._mend and '; '}{self._mend}") from error
+        self._place += len(data)
         return data
 
 
@@ -202,3 +244,11 @@ def count_values(file: pq.ParquetFile) -> int:
     """Return how many values a file says that it has, in all columns; nothing is read."""
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     return sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+
+
+def open_data(artifact: Artifact, commit: Commit) -> ObjectFile:
+    """Open a unit's data object, whose parts are fetched when they are read; raise `ArtifactError` if it has none."""
+    if commit.data is None:
+        raise ArtifactError(f"{artifact.name}/{commit.unit} has no data")
+    mend = f"remove {COMMITS}/{commit.unit}.json and run again"
+    return ObjectFile(artifact.store, f"{artifact.name}/{commit.data}", commit.size, mend)

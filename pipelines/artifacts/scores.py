@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import IO
@@ -111,31 +111,35 @@ def decode_scores(data: bytes, where: str) -> list[ScoresRow]:
     return [ScoresRow(*row) for row in zip(keys, views, found, strict=True)]
 
 
-def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str]) -> bytes:
+def encode_plain_scores(rows: Sequence[ScoresRow], labels: Sequence[str], called: Callable[[str], str]) -> bytes:
     """Encode outputs for other programs: `values` is a list, and `label` names the highest score.
 
     Args:
         rows: Outputs of one type.
         labels: What scores stand for, in order; empty for features, whose `label` is null.
+        called: Returns the name of an image's `file` by its key.
     """
-    table = _plain(rows, labels)
+    table = _plain(rows, labels, called)
     return write_tables([table], table.schema)
 
 
-def write_plain_scores(parts: Iterable[Sequence[ScoresRow]], labels: Sequence[str], sink: IO[bytes]) -> None:
+def write_plain_scores(
+    parts: Iterable[Sequence[ScoresRow]], labels: Sequence[str], called: Callable[[str], str], sink: IO[bytes]
+) -> None:
     """Write many outputs as one file, a part in memory at a time; see `encode_plain_scores`."""
-    tables = (_plain(rows, labels) for rows in parts if rows)
-    first = next(tables, _plain([], labels))
+    tables = (_plain(rows, labels, called) for rows in parts if rows)
+    first = next(tables, _plain([], labels, called))
     stream_tables(chain([first], tables), first.schema, sink)
 
 
-def _plain(rows: Sequence[ScoresRow], labels: Sequence[str]) -> pa.Table:
+def _plain(rows: Sequence[ScoresRow], labels: Sequence[str], called: Callable[[str], str]) -> pa.Table:
     dtype = pa.from_numpy_dtype(rows[0].values.dtype) if rows else pa.float32()
     sizes = np.cumsum([0, *(row.values.size for row in rows)], dtype=np.int32)
     flat = np.concatenate([row.values for row in rows]) if rows else np.zeros(0, np.float32)
     return pa.table(
         {
             "key": pa.array([row.key for row in rows], pa.string()),
+            "file": pa.array([called(row.key) for row in rows], pa.string()),
             "views": pa.array([row.views for row in rows], pa.string()),
             "label": pa.array([labels[int(row.values.argmax())] if labels else None for row in rows], pa.string()),
             "values": pa.ListArray.from_arrays(sizes, pa.array(flat, dtype)),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.artifacts.parquet import ObjectFile, open_tables, write_tables
+from pipelines.artifacts.parquet import open_data, open_tables, write_tables
 from pipelines.artifacts.stepped_rows import from_steps, read_vectors, to_steps, vector_column
 from pipelines.engine.workspace import Artifact, Commit
 from sppnet.arrays import Array, Bools
@@ -144,9 +144,7 @@ def read_block(artifact: Artifact, commit: Commit, block: Block) -> WindowSample
         ArtifactError: It is missing or corrupt.
     """
     where = f"{artifact.name}/{block.unit}"
-    if commit.data is None:
-        raise ArtifactError(f"{where} has no data")
-    file = open_tables(ObjectFile(artifact.store, f"{artifact.name}/{commit.data}", commit.size), SAMPLES, where)
+    file = open_tables(open_data(artifact, commit), SAMPLES, where)
     if block.number >= file.num_row_groups or file.metadata.row_group(block.number).num_rows != block.rows:
         raise ArtifactError(f"{where}: has no block {block.number} of {block.rows} rows")
     try:

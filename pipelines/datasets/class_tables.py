@@ -6,9 +6,10 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from posixpath import splitext
 
 from pipelines.artifacts.annotations import Box
+from pipelines.datasets.keys import composed, key_of, path_of
+from pipelines.engine.text import decode_text
 from sppnet.errors import ConfigError, DataError
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -46,7 +47,7 @@ class ClassTable:
         folder_column, category_column = columns["folder"] or "", columns["category"] or ""
         subcategory_column, name_column = columns["subcategory"], columns["name"]
         for row in rows:
-            folder, category = row[folder_column], row[category_column]
+            folder, category = composed(row[folder_column]), row[category_column]
             if folder in classes:
                 raise ConfigError(f"{where} names the folder {folder!r} twice")
             classes[folder] = category, row[subcategory_column] if subcategory_column else None
@@ -92,7 +93,7 @@ class BoxTable:
                     x0, y0, x1, y1 = (float(row[edge]) for edge in _EDGES)
                 except ValueError as error:
                     raise ConfigError(f"{where}: line {number}: {error}") from None
-                found.setdefault(splitext(row["file"])[0], []).append((x0, y0, x1, y1))
+                found.setdefault(_stem(row["file"]), []).append((x0, y0, x1, y1))
         return cls({stem: tuple(boxes) for stem, boxes in found.items()}, first_pixel)
 
     def of(self, stem: str, key: str) -> list[Box]:
@@ -110,14 +111,28 @@ class BoxTable:
         return [(x0 - low, y0 - low, x1 - low + 1, y1 - low + 1) for x0, y0, x1, y1 in self.boxes[stem]]
 
 
+def _stem(name: str) -> str:
+    """Return a file's path as keys have it, without its extension."""
+    return path_of(key_of(name.replace("\\", "/").removeprefix("./")))
+
+
 def parse_table(text: bytes, columns: Sequence[str], where: str) -> list[dict[str, str]]:
-    """Parse a CSV file with a header; raise `ConfigError` naming `where` for a missing column or a short row."""
-    rows = csv.DictReader(io.StringIO(text.decode("utf-8-sig", "replace"), newline=""))
+    """Parse a CSV file with a header, blanks around values left out.
+
+    Raises:
+        ConfigError: It is no text, or has a missing column or a short row; the message names `where` and the line.
+    """
+    rows = csv.reader(io.StringIO(decode_text(text, where), newline=""), skipinitialspace=True)
+    try:
+        lines = [(rows.line_num, [value.strip() for value in row]) for row in rows]
+    except csv.Error as error:
+        raise ConfigError(f"{where}: line {rows.line_num}: {error}") from None
+    filled = [(number, row) for number, row in lines if any(row)]
+    names = filled[0][1] if filled else []
     for column in columns:
-        if column not in (rows.fieldnames or ()):
-            raise ConfigError(f"{where} has no column {column!r}; it has: {', '.join(rows.fieldnames or ()) or 'none'}")
-    found = list(rows)
-    for number, row in enumerate(found, 2):
-        if any(row[column] is None for column in columns):
+        if column not in names:
+            raise ConfigError(f"{where} has no column {column!r}; it has: {', '.join(names) or 'none'}")
+    for number, row in filled[1:]:
+        if any(names.index(column) >= len(row) for column in columns):
             raise ConfigError(f"{where}: line {number} is cut short")
-    return found
+    return [dict(zip(names, row, strict=False)) for _, row in filled[1:]]

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeAlias, cast
 
 from pipelines.artifacts.file_contents import ContentRow, decode_contents, encode_contents
-from pipelines.engine.checked_reads import read_again_unless
+from pipelines.datasets.left_out import LeftOut
 from pipelines.engine.fingerprint import canonical_json, content_digest
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
@@ -38,13 +38,13 @@ class SeenFile:
         place: A name that no other file of the data set has: its path below the root, or its URI.
         stamp: Changes whenever the file does.
         read: Reads its bytes.
-        size: How many those are, in the listing; None where that is not known.
+        trouble: Why it can't be read, where the listing knows.
     """
 
     place: str
     stamp: str
     read: Callable[[], bytes]
-    size: int | None = None
+    trouble: str = ""
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class _Memory:
     """What one `Contents` and its parts share."""
 
     known: _Known
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
     used: dict[tuple[str, str], tuple[str, JSON]] = field(default_factory=dict)
     read_count: int = 0
     read_bytes: int = 0
@@ -78,6 +79,15 @@ class Contents:
     def read_bytes(self) -> int:
         """How many bytes those were."""
         return self._memory.read_bytes
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What lies beside the images and is none."""
+        return LeftOut.summed(self._memory.left_out[folder] for folder in sorted(self._memory.left_out))
+
+    def leave_out(self, folder: str, found: LeftOut) -> None:
+        """Note what a folder holds that is no image."""
+        self._memory.left_out[self._prefix + folder] = found
 
     def part(self, name: str) -> Contents:
         """Return a view for one of several data sets, whose files' places are told apart from the others' by `name`."""

@@ -7,15 +7,17 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from pipelines.datasets.contents import SeenFile
-from pipelines.datasets.file_names import FoundFile, expand_braces
-from pipelines.datasets.folder_files import Folder, is_image
+from pipelines.datasets.file_names import FoundFile, expand_braces, matches
+from pipelines.datasets.folder_files import Folder, Listing
+from pipelines.datasets.keys import is_image
+from pipelines.datasets.left_out import LeftOut
 from pipelines.datasets.outside_files import read_outside
 from pipelines.datasets.tar_keys import is_tar
 from pipelines.engine.store import is_remote, open_store
+from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError
 from sppnet.outside import LIST_BYTES
 
@@ -27,8 +29,6 @@ _MARKS = re.compile(r"[*?\[]")
 _LISTINGS = 32
 """So many folders are listed for files that are named one by one; of more, the folders above them are."""
 
-_Files = Mapping[str, SeenFile]
-
 
 @dataclass(frozen=True, slots=True)
 class CorpusFiles:
@@ -37,10 +37,12 @@ class CorpusFiles:
     Attributes:
         images: By path below the corpus's root.
         tars: In the order in which they are named; those of a folder or a glob are sorted.
+        left_out: What else lies in the folders that are named.
     """
 
     images: Mapping[str, SeenFile]
     tars: tuple[FoundFile, ...]
+    left_out: LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,13 @@ class _Named:
         folder: Absolute path or URI.
         name: A file or folder in there, or a pattern; empty for all of the folder.
         is_pattern: Whether several names may be meant.
+        is_listed: Whether it stands in a list: an image that is not there is set aside then, and the others go on.
     """
 
     folder: str
     name: str = ""
     is_pattern: bool = False
+    is_listed: bool = False
 
     @classmethod
     def parse(cls, place: str, literal: bool) -> _Named:
@@ -76,8 +80,8 @@ class _Named:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is one image or tar, by its extension."""
-        return not self.is_pattern and _is_wanted(self.name)
+        """Whether it is one image or tar, by its extension; a folder may be called so too."""
+        return not self.is_pattern and (is_image(self.name) or is_tar(self.name)) and not _is_folder(self.place)
 
     @property
     def static(self) -> str:
@@ -147,16 +151,24 @@ def find_corpus(paths: Sequence[str], root: str) -> CorpusFiles:
             images that have no folder in common: their paths begin with `file/` or their URI's scheme then.
 
     Raises:
-        ConfigError: A name that nothing matches, a file that is neither image nor tar, or one that is not below
-            `root`.
+        ConfigError: A name that nothing matches (but for an image in a list), a file that is neither image nor tar, or
+            one that is not below `root`.
     """
     wanted = list(dict.fromkeys(_parsed(paths, root))) if paths else [_Named.parse(root, literal=True)]
     listing = _Listings()
     alone = _files_alone([named for named in wanted if named.is_file], listing)
+    if alone and not paths:
+        raise ConfigError(f"{root} is a file; give the folder that it lies in, or the file by paths")
     images: dict[str, SeenFile] = {}
     tars: dict[str, FoundFile] = {}
+    left_out: dict[str, LeftOut] = {}
     for named in wanted:
-        folder, files = alone.get(named) or _meant(named, listing)
+        if named in alone:
+            folder, files = alone[named]
+        elif named.is_listed and named.is_file and is_image(named.name):
+            folder, files = named.folder, {named.name: SeenFile(named.name, "", bytes, "is not there")}
+        else:
+            folder, (files, left_out[named.place]) = named.folder, _meant(named, listing)
         for name, file in files.items():
             place = below(folder, name)
             if is_image(name):
@@ -164,8 +176,8 @@ def find_corpus(paths: Sequence[str], root: str) -> CorpusFiles:
                 images[path] = replace(file, place=path)
             else:
                 given = place.removeprefix(below(root, "")) if root else place
-                tars[place] = FoundFile(given, folder, name, file.stamp, file.size)
-    return CorpusFiles(images, tuple(tars.values()))
+                tars[place] = FoundFile(given, folder, name, file.stamp)
+    return CorpusFiles(images, tuple(tars.values()), LeftOut.summed(left_out.values()))
 
 
 def path_below(root: str, place: str) -> str:
@@ -197,52 +209,57 @@ def _parsed(paths: Iterable[str], root: str) -> Iterator[_Named]:
         if path.startswith(LIST):
             yield from _listed(absolute(path.removeprefix(LIST), root))
             continue
-        is_remote(path)  # a single slash is told before braces are looked at
+        place = absolute(path, root)  # a single slash is told before braces are looked at
+        if not is_remote(place) and Path(place).exists():  # its name may look like a pattern
+            yield _Named.parse(place, literal=True)
+            continue
         for name in expand_braces(path):
             yield _Named.parse(absolute(name, root), literal=False)
 
 
 def _listed(place: str) -> Iterator[_Named]:
-    try:
-        lines = read_outside(place, "list", LIST_BYTES).decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"list {place} is not text in UTF-8: {error.reason} at byte {error.start}") from None
-    names = [line.strip() for line in lines if line.strip()]
+    names = text_lines(read_outside(place, "list"), f"list {place}")
     if not names:
         raise ConfigError(f"list {place} names no files")
     folder = place.rpartition("/")[0]
     for name in names:
-        yield _Named.parse(absolute(name, folder), literal=True)
+        yield replace(_Named.parse(_as_it_is(name, folder), literal=True), is_listed=True)
 
 
-def _is_wanted(name: str) -> bool:
-    return is_image(name) or is_tar(name)
+def _as_it_is(name: str, folder: str) -> str:
+    """Return the place of a file in a list; Windows' separators become slashes where no file has them in its name."""
+    place = absolute(name, folder)
+    return place if "\\" not in name or Path(place).exists() else absolute(name.replace("\\", "/"), folder)
+
+
+def _is_folder(place: str) -> bool:
+    return not is_remote(place) and Path(place).is_dir()
 
 
 class _Listings:
-    """What is not hidden in folders and below, each listed once."""
+    """What is in folders and below, each listed once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, Folder] = {}
-        self._found: dict[tuple[str, str], _Files] = {}
+        self._found: dict[tuple[str, str], Listing] = {}
 
-    def of(self, folder: str, name: str = "") -> _Files:
+    def of(self, folder: str, name: str = "") -> Listing:
         """List a folder, or of it only a file or folder, by paths below the folder."""
         if folder not in self._folders:
             self._folders[folder] = Folder(open_store(folder))
         if (folder, name) not in self._found:
-            self._found[folder, name] = self._folders[folder].files(name)
+            self._found[folder, name] = self._folders[folder].listing(name)
         return self._found[folder, name]
 
 
-def _files_alone(wanted: Sequence[_Named], listing: _Listings) -> dict[_Named, tuple[str, _Files]]:
+def _files_alone(wanted: Sequence[_Named], listing: _Listings) -> dict[_Named, tuple[str, Mapping[str, SeenFile]]]:
     """Find files that are named one by one, with a few listings however many there are; leave out what is not there."""
-    found: dict[_Named, tuple[str, _Files]] = {}
+    found: dict[_Named, tuple[str, Mapping[str, SeenFile]]] = {}
     few = len(wanted) <= _LISTINGS
     folders = [] if few else _covering({named.folder for named in wanted})
     for named in wanted:
         folder = named.folder if few else next(f for f in _above(named.folder) if f in folders)
-        files = listing.of(folder, named.name if few else "")
+        files = listing.of(folder, named.name if few else "").files
         name = named.place.removeprefix(below(folder, ""))
         if name in files:
             found[named] = folder, {name: files[name]}
@@ -269,11 +286,12 @@ def _above(folder: str, start: int = 0) -> Iterator[str]:
         yield "/".join(parts[:count]) or "/"
 
 
-def _meant(named: _Named, listing: _Listings) -> tuple[str, _Files]:
-    """Return a folder, and the images or tars in it that a name means, by their paths in there."""
-    files = listing.of(named.folder, "" if named.is_pattern else named.name)
+def _meant(named: _Named, listing: _Listings) -> tuple[Mapping[str, SeenFile], LeftOut]:
+    """Return the images or tars of a folder that a name means, by their paths in there, and what else it means."""
+    found = listing.of(named.folder, "" if named.is_pattern else named.name)
+    files = found.files
     if named.is_pattern:
-        files = {name: file for name, file in files.items() if _matches(named.name, name)}
+        files = {name: file for name, file in files.items() if matches(named.name, name)}
     elif named.name in files:
         raise ConfigError(f"{named.place} is neither an image nor a tar by its extension, and no folder")
     images = {name: file for name, file in files.items() if is_image(name)}
@@ -281,44 +299,17 @@ def _meant(named: _Named, listing: _Listings) -> tuple[str, _Files]:
     if images and tars:
         logger.warning("%s: holds images; %d tars are passed over, name them to take them too", named.place, len(tars))
     if not images and not tars:
-        raise ConfigError(_nothing(named, sorted(files)))
-    return named.folder, images or tars
+        raise ConfigError(_nothing(named, found, sorted(files)))
+    taken = images or tars
+    return taken, Listing(files, 0 if named.is_pattern else found.hidden, found.closed).left_out(taken.__contains__)
 
 
-def _nothing(named: _Named, others: Sequence[str]) -> str:
-    if named.is_file and not others:
+def _nothing(named: _Named, found: Listing, others: Sequence[str]) -> str:
+    closed = "".join(f"; {name}: {why}" for name, why in found.closed.items())
+    if others or closed or named.is_pattern:
+        none = f"no image and no tar matches {named.place}" if named.is_pattern else f"no images in {named.place}"
+        return f"{none}{f', only files such as {others[0]}' if others else ''}{closed}"
+    if named.is_file or not (is_remote(named.place) or Path(named.place).is_dir()):
         return f"{named.place} does not exist"
-    none = f"no image and no tar matches {named.place}" if named.is_pattern else f"no images in {named.place}"
-    return f"{none}, only files such as {others[0]}" if others else none
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Tell whether a pattern, or the exact name that it may be, means a file or a folder that it lies in."""
-    return name == pattern or name.startswith(f"{pattern}/") or _compiled(pattern).fullmatch(name) is not None
-
-
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Translate a pattern: `**` stands for any folders, and nothing else for a slash."""
-    parts = [".*" if part == "**" else _translated(part) for part in pattern.split("/")]
-    folders = ["(?:[^/]+/)*" if part == ".*" else f"{part}/" for part in parts[:-1]]
-    return re.compile("".join([*folders, parts[-1], "(?:/.*)?"]), re.DOTALL)
-
-
-_GLOB = re.compile(r"\*+|\?|\[(!?)(\]?[^\]]*)\]|.", re.DOTALL)
-
-
-def _translated(part: str) -> str:
-    """Translate one folder's or file's pattern."""
-    text = ""
-    for mark in _GLOB.finditer(part):
-        if mark[0].startswith("*"):
-            text += "[^/]*"
-        elif mark[0] == "?":
-            text += "[^/]"
-        elif mark[2] is not None:
-            inside = mark[2].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]").replace("^", r"\^")
-            text += f"[{'^' * bool(mark[1])}{inside}]"
-        else:
-            text += re.escape(mark[0])
-    return text
+    hidden = f" but {found.hidden} hidden files" if found.hidden else ""
+    return f"{named.place} holds no objects" if is_remote(named.place) else f"{named.place} is empty{hidden}"

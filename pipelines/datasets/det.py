@@ -29,9 +29,11 @@ from pipelines.datasets.det_lists import (
 )
 from pipelines.datasets.det_split import balanced_halves
 from pipelines.datasets.file_names import find_files, read_file
-from pipelines.datasets.folder_files import Folder, Reader, note_digest, remembered
-from pipelines.datasets.keys import check_split, mixed
+from pipelines.datasets.folder_files import Folder, Reader, names_of, note_digest, only_one, remembered
+from pipelines.datasets.keys import check_split, mixed, path_of, safe_key
+from pipelines.datasets.named_images import NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.roots import refused
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
 from sppnet.outside import LIST_BYTES
@@ -116,7 +118,7 @@ class Det:
     def __init__(self, reader: Reader, config: DetDataset) -> None:
         self._folder = Folder(reader)
         self._config = config
-        self._listed = lru_cache(maxsize=None)(self._folder.files)
+        self._listed = lru_cache(maxsize=None)(self._folder.listing)
         self._text = remembered(self._find_text)
         self.splits = tuple(config.splits)
 
@@ -128,14 +130,18 @@ class Det:
                 no annotation of the split where the layout has it.
         """
         keys = self._keys(split, contents)
-        images, notes = self._image_files(split, keys), self._note_files(split, keys)
+        images, notes = self._image_files(split, keys, contents), self._note_files(split, keys)
         self._check_layout(split, keys, images, notes)
-        rows = zip(keys, contents.digests_or_none(images), self._note_digests(split, notes, contents), strict=True)
-        return [Item(key, image, self._label(split, key, note)) for key, image, note in rows]
+        digests = contents.digests_or_none(list(map(only_one, images)))
+        rows = zip(keys, digests, self._note_digests(split, notes, contents), images, strict=True)
+        return [Item(key, image, self._label(split, key, note), files=names_of(own)) for key, image, note, own in rows]
 
     def places(self, split: str) -> Sequence[Place]:
-        """See `DataSet`; of a split in halves the annotations are read."""
-        return [Place(split, "", key) for key in self._keys(split, Contents())]
+        """See `DataSet`; the images are listed, and of a split in halves the annotations are read."""
+        contents = Contents()
+        keys = self._keys(split, contents)
+        found = zip(keys, self._image_files(split, keys, contents), strict=True)
+        return [Place(split, "", key, names_of(files)) for key, files in found]
 
     def count(self, split: str) -> int:
         """See `DataSet`; of a split in halves the annotations are read."""
@@ -151,7 +157,9 @@ class Det:
 
     def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
-        stems = image_stems(self._config.layout, self._images_of(place.split), place.key)
+        stems = image_stems(self._config.layout, self._images_of(place.split), path_of(place.key))
+        if place.files is not None:
+            return self._folder.image(stems[0], place.key, place.files)
         for stem in stems:
             data = self._folder.find(f"{stem}.{EXTENSION}")
             if data is not None:
@@ -177,7 +185,7 @@ class Det:
         return label_of("det", annotation=note, index=number, ignored=ignored, options=self._options)
 
     def _find_text(self, split: str, key: str) -> bytes | None:
-        stems = annotation_stems(self._config.layout, self._images_of(split), key)
+        stems = annotation_stems(self._config.layout, self._images_of(split), path_of(key))
         texts = (self._folder.find(f"{stem}.xml") for stem in stems)
         return next((text for text in texts if text is not None), None)
 
@@ -216,18 +224,22 @@ class Det:
                     counts[row, columns[category]] += 1
         return counts
 
-    def _image_files(self, split: str, keys: Sequence[str]) -> list[SeenFile | None]:
+    def _image_files(self, split: str, keys: Sequence[str], contents: Contents) -> list[tuple[SeenFile, ...]]:
         layout, images = self._config.layout, self._images_of(split)
-        files = self._files(image_folders(layout, images))
-        return [_first(files, image_stems(layout, images, key), EXTENSION) for key in keys]
+        folders = image_folders(layout, images)
+        for folder in folders:
+            contents.leave_out(folder, self._listed(folder).left_out())
+        named = NamedImages(self._files(folders))
+        stems = (image_stems(layout, images, path_of(key)) for key in keys)
+        return [next(filter(None, (named.of(safe_key(stem)) for stem in own)), ()) for own in stems]
 
     def _note_files(self, split: str, keys: Sequence[str]) -> list[SeenFile | None]:
         layout, images = self._config.layout, self._images_of(split)
         files = self._files(annotation_folders(layout, images))
-        return [_first(files, annotation_stems(layout, images, key), "xml") for key in keys]
+        return [_first(files, annotation_stems(layout, images, path_of(key)), "xml") for key in keys]
 
     def _files(self, folders: Sequence[str]) -> dict[str, SeenFile]:
-        return {name: file for folder in folders for name, file in self._listed(folder).items()}
+        return {name: file for folder in folders for name, file in self._listed(folder).files.items()}
 
     def _note_digests(self, split: str, notes: list[SeenFile | None], contents: Contents) -> list[str | None]:
         if self._config.splits[split].half is None:
@@ -237,22 +249,27 @@ class Det:
         return [None if note is None else digest_of(next(summaries)) for note in notes]
 
     def _check_layout(
-        self, split: str, keys: Sequence[str], images: Sequence[SeenFile | None], notes: Sequence[SeenFile | None]
+        self,
+        split: str,
+        keys: Sequence[str],
+        images: Sequence[tuple[SeenFile, ...]],
+        notes: Sequence[SeenFile | None],
     ) -> None:
         layout, kind = self._config.layout, self._images_of(split)
         if not any(images):
-            where = self._folder.where(f"{image_stems(layout, kind, keys[0])[0]}.{EXTENSION}")
-            raise ConfigError(f"split {split!r}: none of its images is there, the first would be {where}; see layout")
+            where = self._folder.where(f"{image_stems(layout, kind, path_of(keys[0]))[0]}.{EXTENSION}")
+            text = f"split {split!r}: none of its images is there, the first would be {where}; see layout"
+            raise refused(self._folder, "det", text)
         if kind != "test" and not any(notes):
-            where = self._folder.where(f"{annotation_stems(layout, kind, keys[0])[0]}.xml")
+            where = self._folder.where(f"{annotation_stems(layout, kind, path_of(keys[0]))[0]}.xml")
             raise ConfigError(f"split {split!r}: no image has an annotation, the first would be {where}; see layout")
 
     @cached_property
     def _keeping(self) -> Keeping:
         config = self._config
-        synsets = parse_synsets(read_file(config.synsets, config.root), config.synsets)
+        synsets = parse_synsets(read_file(config.synsets, config.root, "dataset.synsets"), config.synsets)
         wanted = config.leaf_lists if config.subcategories != "none" else ()
-        lists = [(file.name, file.read(LIST_BYTES)) for file in find_files(wanted, config.root)]
+        lists = [(file.name, file.read()) for file in find_files(wanted, config.root, "dataset.leaf_lists")]
         hierarchy = DetHierarchy.build(synsets, count_listed(lists))
         return Keeping(hierarchy, config.subcategories, config.bad_boxes, config.first_pixel)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 from pipelines.datasets.file_names import find_files, read_file
-from pipelines.datasets.keys import check_keys, parse_list
+from pipelines.datasets.keys import check_keys, key_of, parse_list
+from pipelines.datasets.named_images import likely_path
 from sppnet.errors import ConfigError
 from sppnet.outside import LIST_BYTES
 
@@ -77,16 +78,21 @@ def read_ids(lists: Iterable[str], root: str, most: int | None = None) -> list[s
         ConfigError: A list that is not there, an empty one, or an id twice in one list.
     """
     found: dict[str, None] = {}
-    for file in find_files(lists, root):
-        rows = parse_list(file.read(LIST_BYTES), file.uri)
+    for file in find_files(lists, root, "dataset.splits: lists"):
+        rows = parse_list(file.read(), file.uri)
         # Lists by category of 2015 mark an image 1 (positive), 0 (shows it among others) or -1 (negative).
         marked = any(row[1:] == ["-1"] for row in rows) or {row[1] for row in rows if len(row) > 1} <= {"0", "1"}
-        ids = [row[0] for row in rows if not marked or row[1:] in ([], ["1"])]
+        ids = [_key(row[0]) for row in rows if not marked or row[1:] in ([], ["1"])]
         if not ids:
             raise ConfigError(f"{file.uri} lists no images")
         check_keys(ids, file.uri)
         found.update(dict.fromkeys(ids[:most]))
     return list(found)
+
+
+def _key(name: str) -> str:
+    """Return the key of an image that a list names: its id."""
+    return key_of(likely_path(name))
 
 
 def read_numbers(lists: Iterable[str], root: str, strict: bool) -> dict[str, int]:
@@ -101,10 +107,10 @@ def read_numbers(lists: Iterable[str], root: str, strict: bool) -> dict[str, int
         ConfigError: No number where there must be one, or two images with the same.
     """
     numbers: dict[str, int] = {}
-    for file in find_files(lists, root):
-        for row in parse_list(file.read(LIST_BYTES), file.uri):
+    for file in find_files(lists, root, "dataset.splits: numbers"):
+        for row in parse_list(file.read(), file.uri):
             if len(row) > 1 and row[1].isdecimal():
-                numbers[row[0]] = int(row[1])
+                numbers[_key(row[0])] = int(row[1])
             elif strict:
                 raise ConfigError(f"{file.uri}: no number after {row[0]!r}")
     if len(set(numbers.values())) != len(numbers):
@@ -125,7 +131,7 @@ def read_blacklist(
     """
     known = set(numbers.values())
     found: dict[int, tuple[str, ...]] = {}
-    for row in parse_list(read_file(path, root, LIST_BYTES), path):
+    for row in parse_list(read_file(path, root, "dataset.blacklist"), f"blacklist {path}"):
         if len(row) != 2 or not row[0].isdecimal():
             raise ConfigError(f"blacklist {path}: expected an image's number and a wnid, got {' '.join(row)!r}")
         number, wnid = int(row[0]), row[1]

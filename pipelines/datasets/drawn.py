@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents
-from pipelines.datasets.keys import check_keys, check_split
+from pipelines.datasets.keys import check_split, safe_key
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.drawing.scenes import CATEGORIES, VERSION, annotate_image, draw_image
 from sppnet.errors import DataError
@@ -77,7 +77,6 @@ class DrawnImages:
     def places(self, split: str) -> Sequence[Place]:
         """See `DataSet`."""
         keys = [_key(split, number) for number in range(self.count(split))]
-        check_keys(keys, f"split {split!r}")
         return [Place(split, "", key) for key in keys]
 
     def count(self, split: str) -> int:
@@ -126,4 +125,4 @@ class DrawnImages:
 
 
 def _key(split: str, number: int) -> str:
-    return f"{split}_{number:05d}"
+    return safe_key(f"{split}_{number:05d}")

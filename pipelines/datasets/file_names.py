@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 
 from braceexpand import braceexpand
 
 from pipelines.datasets.contents import SeenFile
-from pipelines.engine.store import Entry, open_store
+from pipelines.datasets.keys import is_hidden
+from pipelines.engine.store import is_remote, open_store
 from sppnet.errors import ConfigError
 from sppnet.outside import FILE_BYTES
 
@@ -85,12 +87,13 @@ def _check_range(inside: str, pattern: str) -> None:
         raise ConfigError(f"{pattern}: {{{inside}}} must count up, to at most {_MOST} names")
 
 
-def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]:
+def find_files(patterns: Iterable[str], root: str, field: str) -> tuple[FoundFile, ...]:
     """Return the files that patterns name, in the order of the patterns; those of a glob are sorted.
 
     Args:
         patterns: Paths or URIs with braces and, in the file's name, `*`, `?` or `[...]`.
-        root: What paths that are not absolute are relative to.
+        root: What paths that are not absolute are relative to; empty for the working directory.
+        field: The config's field that has them, for messages.
 
     Raises:
         ConfigError: A name or a glob that nothing matches, or a file that is named twice.
@@ -99,28 +102,36 @@ def find_files(patterns: Iterable[str], root: str = "") -> tuple[FoundFile, ...]
     found: dict[str, FoundFile] = {}
     for pattern in patterns:
         many = any(mark in pattern for mark in "{*?[")
-        for name in expand_braces(pattern):
+        whole = _split(pattern, root)
+        exact = not many or whole[1] in listing(*whole)  # a file's name may look like a pattern
+        for name in [pattern] if exact else expand_braces(pattern):
             folder, file = _split(name, root)
-            listed = listing(folder, "" if many else file)
-            # An exact name may have brackets of its own.
-            matches = [file] if file in listed else fnmatch.filter(listed, file)
-            if not matches:
-                raise ConfigError(f"no file matches {folder}/{file}")
-            for match in matches:
-                one = FoundFile(name.removesuffix(file) + match, folder, match, listed[match].stamp, listed[match].size)
+            stamps = listing(folder, file if exact else "")
+            found_there = [file] if file in stamps else fnmatch.filter(stamps, file)
+            if not found_there:
+                raise ConfigError(f"{field}: no file matches {folder}/{file}{_why(folder, file)}")
+            for match in found_there:
+                one = FoundFile(name.removesuffix(file) + match, folder, match, stamps[match])
                 if one.uri in found:
-                    raise ConfigError(f"{one.uri} is named twice")
+                    raise ConfigError(f"{field}: {one.uri} is named twice")
                 found[one.uri] = one
     return tuple(found.values())
 
 
-def read_file(path: str, root: str = "", most: int = FILE_BYTES) -> bytes:
-    """Return the bytes of one file by path or URI, relative to `root`.
+def _why(folder: str, file: str) -> str:
+    """Say why nothing is there by a name."""
+    place = Path(folder).expanduser()
+    if not is_remote(folder) and not place.is_dir():
+        return f": {folder} {'is no folder' if place.exists() else 'does not exist'}"
+    if not is_remote(folder) and (place / file).is_dir():
+        return f", a folder: name the files in it, such as {file}/*"
+    there = next((name for name in sorted(_listing(folder, "")) if not is_hidden(name)), None)
+    return f", in a folder that holds {there} and such" if there else ", in a folder without files"
 
-    Raises:
-        ConfigError: There is none, or it has more than `most` bytes.
-    """
-    return find_files([path], root)[0].read(most)
+
+def read_file(path: str, root: str, field: str) -> bytes:
+    """Return the bytes of one file by path or URI; see `find_files`, and raises like it."""
+    return find_files([path], root, field)[0].read()
 
 
 def read_given(given: str, root: str = "") -> bytes:
@@ -136,6 +147,43 @@ def _split(name: str, root: str) -> tuple[str, str]:
     return folder or ".", file
 
 
-def _listing(folder: str, prefix: str) -> dict[str, Entry]:
-    """List a folder's own files, by name."""
-    return {entry.name: entry for entry in open_store(folder).list(prefix) if "/" not in entry.name}
+def _listing(folder: str, prefix: str) -> dict[str, str]:
+    """List a folder's own files: their stamps by name."""
+    return {entry.name: entry.stamp for entry in open_store(folder).survey(prefix) if "/" not in entry.name}
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Tell whether a pattern, or the exact name that it may be, means a file or a folder that it lies in.
+
+    Args:
+        pattern: A path with `*`, `?`, `[...]` and `**`, which stands for any folders.
+        name: A file's path.
+    """
+    return name == pattern or name.startswith(f"{pattern}/") or _compiled(pattern).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Translate a pattern: `**` stands for any folders, and nothing else for a slash."""
+    parts = [".*" if part == "**" else _translated(part) for part in pattern.split("/")]
+    folders = ["(?:[^/]+/)*" if part == ".*" else f"{part}/" for part in parts[:-1]]
+    return re.compile("".join([*folders, parts[-1], "(?:/.*)?"]), re.DOTALL)
+
+
+_GLOB = re.compile(r"\*+|\?|\[(!?)(\]?[^\]]*)\]|.", re.DOTALL)
+
+
+def _translated(part: str) -> str:
+    """Translate one folder's or file's pattern."""
+    text = ""
+    for mark in _GLOB.finditer(part):
+        if mark[0].startswith("*"):
+            text += "[^/]*"
+        elif mark[0] == "?":
+            text += "[^/]"
+        elif mark[2] is not None:
+            inside = mark[2].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]").replace("^", r"\^")
+            text += f"[{'^' * bool(mark[1])}{inside}]"
+        else:
+            text += re.escape(mark[0])
+    return text

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Annotated, Any, Literal
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.class_tables import BoxTable, ClassTable
 from pipelines.datasets.contents import Contents, SeenFile
-from pipelines.datasets.folder_files import Folder, Reader, image_among, is_image
-from pipelines.datasets.keys import (
-    check_keys,
-    check_split,
-    checked_categories,
-    is_hidden,
-    key_of,
-    mixed,
-    parse_list,
-    path_of,
-)
+from pipelines.datasets.folder_files import Folder, Listing, Reader, names_of, only_one
+from pipelines.datasets.keys import check_split, checked_categories, composed, is_hidden, is_image, mixed, near, path_of
+from pipelines.datasets.named_images import NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.roots import refused
 from pipelines.engine.store import LocalStore, open_store
+from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError, DataError
+
+_Files: TypeAlias = tuple[SeenFile, ...]
+"""An image's files; none of an image that is not there, several of images whose keys clash."""
 
 
 def _as_table(value: Any) -> Any:
@@ -113,6 +110,7 @@ class ClassFolders:
         self._reader = reader
         self._folder = Folder(reader)
         self._config = config
+        self._listing = lru_cache(maxsize=None)(self._list)
         self.splits = tuple(config.split_files or config.splits or (("all",) if config.flat else ("train", "val")))
 
     def items(self, split: str, contents: Contents) -> Sequence[Item]:
@@ -121,14 +119,17 @@ class ClassFolders:
         Raises:
             ConfigError: Also for a class folder without images.
         """
-        files = self._of(split)
-        digests = contents.digests_or_none(list(files.values()))
-        rows = zip(files, digests, strict=True)
-        return [Item(key, image, self.label(Place(split, "", key))) for key, image in rows]
+        found = self._of(split)
+        contents.leave_out(self._prefix(split), self._listing(self._prefix(split)).left_out(self._is_taken))
+        digests = contents.digests_or_none(list(map(only_one, found.values())))
+        rows = zip(found.items(), digests, strict=True)
+        return [
+            Item(key, image, self.label(Place(split, "", key)), files=names_of(files)) for (key, files), image in rows
+        ]
 
     def places(self, split: str) -> Sequence[Place]:
         """See `DataSet`."""
-        return [Place(split, "", key) for key in self._of(split)]
+        return [Place(split, "", key, names_of(files)) for key, files in self._of(split).items()]
 
     def count(self, split: str) -> int:
         """See `DataSet`."""
@@ -146,10 +147,12 @@ class ClassFolders:
         found = {path_of(_class_of(key)) for keys in self._keys.values() for key in keys}
         if config.categories is None:
             return tuple(sorted(found))
-        for name in checked_categories(config.categories, "categories"):
+        wanted = tuple(map(composed, config.categories))
+        for name in checked_categories(wanted, "dataset.categories"):
             if name not in found:
-                raise ConfigError(f"category {name!r} has no images in {self._folder.where('')}".rstrip("/"))
-        return config.categories
+                where = self._folder.where("").rstrip("/")
+                raise ConfigError(f"dataset.categories: {name!r} has no images in {where}{near(name, sorted(found))}")
+        return wanted
 
     def names(self) -> Mapping[str, str]:
         """Return those of the table of classes."""
@@ -157,7 +160,7 @@ class ClassFolders:
 
     def image(self, place: Place) -> ImageFile:
         """See `DataSet`."""
-        return self._folder.image(self._stem(place), place.key)
+        return self._folder.image(self._stem(place), place.key, place.files)
 
     def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
         """See `DataSet`.
@@ -191,7 +194,7 @@ class ClassFolders:
         """Return the image's path below the root, without its extension."""
         return self._prefix(place.split) + path_of(place.key)
 
-    def _of(self, split: str) -> dict[str, SeenFile | None]:
+    def _of(self, split: str) -> dict[str, _Files]:
         """Return a split's keys in their order, with their files."""
         check_split(split, self.splits)
         files = self._keys[split]
@@ -201,15 +204,15 @@ class ClassFolders:
         return "" if self._config.flat or self._config.split_files else f"{split}/"
 
     @cached_property
-    def _keys(self) -> dict[str, dict[str, SeenFile | None]]:
-        """By split, every key with its file; None for one that is listed but not there."""
+    def _keys(self) -> dict[str, dict[str, _Files]]:
+        """By split, every key with its files; none for one that is listed but not there."""
         if self._config.split_files:
             found = self._listed(self._config.split_files)
         else:
             found = {split: self._found(self._prefix(split), split) for split in self.splits}
         return {split: self._at_most(keys) for split, keys in found.items()}
 
-    def _at_most(self, keys: dict[str, SeenFile | None]) -> dict[str, SeenFile | None]:
+    def _at_most(self, keys: dict[str, _Files]) -> dict[str, _Files]:
         """Return the keys that `max_per_class` leaves."""
         limit = self._config.max_per_class
         if limit is None:
@@ -223,42 +226,60 @@ class ClassFolders:
                 kept.add(key)
         return {key: row for key, row in keys.items() if key in kept}
 
-    def _found(self, prefix: str, split: str) -> dict[str, SeenFile | None]:
+    def _found(self, prefix: str, split: str) -> dict[str, _Files]:
         """Return the keys of a folder of class folders."""
-        where = self._folder.where(prefix).rstrip("/")
-        images = self._images(prefix)
-        if not images:
-            raise ConfigError(f"split {split!r} has no class folders with images: {where}")
-        check_keys(map(key_of, images), where)
-        return {key_of(name): file for name, file in images.items()}
+        named = self._images(prefix)
+        if not named.keys:
+            where = self._folder.where(prefix).rstrip("/")
+            hint = "" if self._config.flat else "; with class folders right below the root, set flat"
+            raise refused(self._folder, "folders", f"split {split!r} has no class folders with images: {where}{hint}")
+        return {key: named.of(key) for key in named.keys}
 
-    def _listed(self, lists: Mapping[str, str]) -> dict[str, dict[str, SeenFile | None]]:
+    def _listed(self, lists: Mapping[str, str]) -> dict[str, dict[str, _Files]]:
         """Return the keys of lists; a listed image that is not there stays a key, and is quarantined as missing."""
-        images = self._images("")
-        found: dict[str, dict[str, SeenFile | None]] = {}
+        named = self._images("")
+        found: dict[str, dict[str, _Files]] = {}
         for split, path in lists.items():
-            lines = parse_list(self._folder.need(path, f"list of split {split!r}"), self._folder.where(path))
-            names = [" ".join(line) for line in lines]  # a class folder's name may have spaces
-            keys = [key_of(name) if is_image(name) else key_of(name + ".jpg") for name in names]
-            if not keys:
-                raise ConfigError(f"split {split!r} is empty: {self._folder.where(path)}")
-            check_keys(keys, self._folder.where(path))
-            found[split] = {key: image_among(images, path_of(key)) for key in keys}
+            where = self._folder.where(path)
+            lines = text_lines(self._folder.need(path, f"dataset.split_files: list of split {split!r}"), where)
+            if not lines:
+                raise ConfigError(f"split {split!r} is empty: {where}")
+            found[split] = named.listed(lines, where)
         return found
 
-    def _images(self, prefix: str) -> dict[str, SeenFile]:
+    def _images(self, prefix: str) -> NamedImages:
         """List all images in class folders, by their paths below `prefix`.
 
         Raises:
             ConfigError: A class folder has no image; it is named.
         """
-        inside = {name.removeprefix(prefix): file for name, file in self._folder.files(prefix.rstrip("/")).items()}
-        inside = {name: file for name, file in inside.items() if "/" in name and self._wanted(name)}
+        inside = {name: file for name, file in self._listing(prefix).files.items() if self._is_inside(name, prefix)}
         images = {name: file for name, file in inside.items() if is_image(name)}
-        folders = {_class_of(name) for name in inside} | self._local_folders(prefix)
-        for name in sorted(folders - {_class_of(name) for name in images}):
-            raise ConfigError(f"class folder {self._folder.where(prefix + name)} has no images")
-        return images
+        known = {_class_of(name.removeprefix(prefix)) for name in images}
+        folders = {_class_of(name.removeprefix(prefix)) for name in inside} | self._local_folders(prefix)
+        for name in sorted(folders - known) if known else ():
+            raise ConfigError(
+                f"class folder {self._folder.where(prefix + name)} has no images; dataset.skip leaves it out"
+            )
+        return NamedImages(images, prefix.rstrip("/"))
+
+    def _is_inside(self, name: str, prefix: str) -> bool:
+        inside = name.removeprefix(prefix)
+        return "/" in inside and self._wanted(inside)
+
+    def _is_taken(self, name: str) -> bool:
+        """Tell whether a file is an image of a class, or of a class that is skipped, or a table."""
+        prefixes = {self._prefix(split) for split in self.splits}
+        config = self._config
+        tables = {
+            *config.boxes,
+            *(config.split_files or {}).values(),
+            *([config.classes.path] if config.classes else []),
+        }
+        inside = [name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)]
+        if name in tables or any(not self._wanted(path) for path in inside):
+            return True
+        return is_image(name) and any("/" in path for path in inside)
 
     def _local_folders(self, prefix: str) -> set[str]:
         """Return the class folders on a disk: a listing has files only, and a folder may have none."""
@@ -269,7 +290,10 @@ class ClassFolders:
         return {name for name in names if self._wanted(name) and not is_hidden(name)}
 
     def _wanted(self, name: str) -> bool:
-        return _class_of(name) not in self._config.skip
+        return composed(_class_of(name)) not in map(composed, self._config.skip)
+
+    def _list(self, prefix: str) -> Listing:
+        return self._folder.listing(prefix.rstrip("/"))
 
     @cached_property
     def _classes(self) -> ClassTable | None:

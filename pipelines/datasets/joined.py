@@ -87,7 +87,7 @@ class Joined:
     def categories(self, contents: Contents) -> tuple[str, ...]:
         """Return the config's, or those of all parts."""
         if self._categories is not None:
-            return checked_categories(self._categories, "categories")
+            return checked_categories(self._categories, "dataset.categories")
         found = (part.categories(contents.part(str(number))) for number, part in enumerate(self._parts))
         return tuple(dict.fromkeys(category for categories in found for category in categories))
 

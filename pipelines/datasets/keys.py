@@ -1,16 +1,28 @@
-"""Keys of images, their order, and the lists that name them."""
+"""Keys of images: from file names and back, their order, and the lists that name them."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import posixpath
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
 
+from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError
 from sppnet.outside import LIST_BYTES, LIST_LINES
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+
+IMAGE_EXTENSIONS = frozenset(
+    {"jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "gif", "tif", "tiff", "heic", "heif", "avif", "jp2", "jxl"}
+)
+"""Of image files, in lower case. Formats that are not decoded count too: such a file is set aside, not overlooked."""
+
+_SHOWN = 20
+_UNSAFE = re.compile(r"[%.\\\x00-\x1f\x7f\ud800-\udfff]|^/")
 
 
 def mixed(keys: Iterable[str]) -> list[str]:
@@ -18,22 +30,44 @@ def mixed(keys: Iterable[str]) -> list[str]:
     return sorted(keys, key=lambda key: (hashlib.sha256(key.encode()).digest(), key))
 
 
-def key_of(path: str) -> str:
-    """Return the key of a file: its path without the extension, with dots as `%2E` and percent signs as `%25`.
+def is_image(name: str) -> bool:
+    """Tell by its extension, in any spelling, whether a file is an image."""
+    return posixpath.splitext(name)[1][1:].lower() in IMAGE_EXTENSIONS
 
-    `path_of` undoes it.
-    """
-    return safe_key(posixpath.splitext(path)[0])
+
+def key_of(path: str) -> str:
+    """Return the key of an image file: its path without an image's extension, made safe; `path_of` undoes it."""
+    return safe_key(posixpath.splitext(path)[0] if is_image(path) else path)
 
 
 def safe_key(stem: str) -> str:
-    """Return a name with dots as `%2E` and percent signs as `%25`: a tar member's name ends at its first dot."""
-    return stem.replace("%", "%25").replace(".", "%2E")
+    """Return a name as a key: in Unicode's composed form, with `%2E` for a dot and `%25` for a percent sign.
+
+    A tar member's name ends at its first dot. Backslashes, control characters and bytes that are not UTF-8 become `%`
+    and two digits likewise.
+    """
+    return _UNSAFE.sub(_escaped, composed(stem))
 
 
 def path_of(key: str) -> str:
-    """Return the path, without extension, that `key_of` made a key of."""
-    return key.replace("%2E", ".").replace("%25", "%")
+    """Return the path, without extension and in composed form, that `key_of` made a key of."""
+    return unquote(key, errors="surrogateescape") if "%" in key else key
+
+
+def shown(key: str) -> str:
+    r"""Return what people call an image: `path_of`, with `\xe9` for a byte that is not UTF-8, so that it is text."""
+    return unquote(key, errors="backslashreplace") if "%" in key else key
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC): some systems take names apart."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _escaped(mark: re.Match[str]) -> str:
+    # A byte of a file's name that is no UTF-8; or, of JSON, half of a character.
+    way = "surrogateescape" if "\udc80" <= mark[0] <= "\udcff" else "surrogatepass"
+    return "".join(f"%{byte:02X}" for byte in mark[0].encode("utf-8", way))
 
 
 def is_hidden(path: str) -> bool:
@@ -48,29 +82,22 @@ def check_split(split: str, splits: Sequence[str]) -> None:
 
 
 def check_keys(keys: Iterable[str], where: str) -> None:
-    """Raise `ConfigError` naming `where` for a key that comes twice or can't name a tar's member."""
+    """Raise `ConfigError` naming `where` for a key that comes twice."""
     seen: set[str] = set()
     for key in keys:
         if key in seen:
-            raise ConfigError(f"{where} lists {key!r} twice")
-        # A tar member's name ends at its first dot.
-        if not key or "." in key or key.startswith("/") or "\\" in key:
-            raise ConfigError(f"{where}: {key!r} can't be a key: no dots, no absolute paths")
-        if _UNWRITABLE.search(key):
-            raise ConfigError(f"{where}: {key!r} can't be a key: no NUL, and only what UTF-8 can write; rename it")
+            raise ConfigError(f"{where} lists {shown(key)!r} twice")
         seen.add(key)
 
 
 def parse_list(text: bytes, where: str) -> list[list[str]]:
-    """Return the columns of each line of a list that has any; raise `ConfigError` naming `where` for an endless one."""
-    lines = (line.split() for line in _lines(text, where))
-    return [columns for columns in lines if columns]
+    """Return the columns of each line of a list that has any; raise `ConfigError` naming `where` for no text."""
+    return [line.split() for line in text_lines(text, where)]
 
 
 def parse_categories(text: bytes, where: str) -> tuple[str, ...]:
     """Parse a list of categories, one a line; raise `ConfigError` naming `where` for an empty or doubled list."""
-    names = [line.strip() for line in _lines(text, where) if line.strip()]
-    return checked_categories(names, where)
+    return checked_categories(text_lines(text, where), where)
 
 
 def _lines(text: bytes, where: str) -> list[str]:
@@ -91,3 +118,13 @@ def checked_categories(names: Sequence[str], where: str) -> tuple[str, ...]:
             raise ConfigError(f"{where} names the category {name!r} twice")
         seen.add(name)
     return tuple(names)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'car'?` for a misspelt name, or `; there are: ...`; for messages."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return f"; there are: {shown or 'none'}"

@@ -17,6 +17,10 @@ KINDS: Mapping[str, str] = {
     "images": "pipelines.datasets.plain:ImagesDataset",
     "tars": "pipelines.datasets.tars:TarsDataset",
     "det": "pipelines.datasets.det:DetDataset",
+    "coco": "pipelines.datasets.coco:CocoDataset",
+    "yolo": "pipelines.datasets.yolo:YoloDataset",
+    "csv": "pipelines.datasets.csv_boxes:CsvDataset",
+    "hugging-face": "pipelines.datasets.hugging_face:HuggingFaceDataset",
     "drawn": "pipelines.datasets.drawn:DrawnDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.artifacts.manifest import Manifest, Shard, name_annotations, name_images
 from pipelines.datasets.contents import Contents
-from pipelines.datasets.protocol import DataSet, Item
+from pipelines.datasets.protocol import DataSet, Item, NumbersCategories
 from pipelines.engine.looks import Look, Past, PastLook
 from sppnet.errors import ArtifactError
 
@@ -91,13 +91,14 @@ def look_at(dataset: DataSet, contents: Contents, size: int, before: Cut) -> See
     """
     listed = {split: dataset.items(split, contents) for split in dataset.splits}
     categories = dataset.categories(contents)
+    numbers = dataset.category_numbers(contents) if isinstance(dataset, NumbersCategories) else {}
     splits: dict[str, tuple[Shard, ...]] = {}
     items: dict[str, tuple[Item, ...]] = {}
     for split, found in listed.items():
         parts = cut_items(found, size, before.get(split, ()))
         splits[split] = tuple(_shard(part, categories) for part in parts)
         items[split] = tuple(item for part in parts for item in part)
-    return SeenDataSet(Manifest(splits, categories, dict(dataset.names())), items)
+    return SeenDataSet(Manifest(splits, categories, dict(dataset.names()), numbers), items)
 
 
 def cut_items(items: Sequence[Item], size: int, before: Sequence[Sequence[str]] = ()) -> list[tuple[Item, ...]]:
@@ -124,7 +125,8 @@ def cut_items(items: Sequence[Item], size: int, before: Sequence[Sequence[str]] 
 def _shard(items: Sequence[Item], categories: Sequence[str]) -> Shard:
     images = name_images((item.key, item.image) for item in items)
     annotations = name_annotations(images, [item.label for item in items], categories)
-    return Shard(images, annotations, tuple(item.key for item in items), items[0].group)
+    files = tuple(item.files or () for item in items) if any(item.files is not None for item in items) else ()
+    return Shard(images, annotations, tuple(item.key for item in items), items[0].group, files)
 
 
 def known_cut(past: Past) -> Cut:

@@ -15,8 +15,9 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.corpus_files import CorpusFiles, absolute, find_corpus, place_of
 from pipelines.datasets.file_names import read_given
-from pipelines.datasets.folder_files import Folder
-from pipelines.datasets.keys import check_keys, check_split, key_of, path_of
+from pipelines.datasets.folder_files import Folder, names_of, only_one
+from pipelines.datasets.keys import check_split, path_of
+from pipelines.datasets.named_images import NamedImages
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.tar_listing import keys_of_images, remembered_images, tar_items, tar_places
 from pipelines.datasets.tar_samples import Members, image_of, members_of, read_samples, tar_bytes
@@ -80,8 +81,10 @@ class PlainImages:
             ConfigError: Also for a key that two images have.
         """
         check_split(split, self.splits)
-        digests = contents.digests_or_none(list(self._images.values()))
-        found = [Item(key, image, _NOTHING) for key, image in zip(self._images, digests, strict=True)]
+        contents.leave_out("", self._files.left_out)
+        digests = contents.digests_or_none(list(map(only_one, self._images.values())))
+        rows = zip(self._images.items(), digests, strict=True)
+        found = [Item(key, image, _NOTHING, files=names_of(files)) for (key, files), image in rows]
         tars = self._files.tars
         found += tar_items(tars, remembered_images(tars, contents), lambda _: _NOTHING, self._images)
         return self._checked(found)
@@ -89,7 +92,7 @@ class PlainImages:
     def places(self, split: str) -> Sequence[Place]:
         """See `DataSet`; tars are read."""
         check_split(split, self.splits)
-        found = [Place(split, "", key) for key in self._images]
+        found = [Place(split, "", key, names_of(files)) for key, files in self._images.items()]
         tars = self._files.tars
         found += tar_places(split, tars, keys_of_images(tars), self._images)
         return self._checked(found)
@@ -110,8 +113,9 @@ class PlainImages:
         """See `DataSet`."""
         if place.group:
             return image_of(place.key, members_of(self._samples(place.group), place.group, place.key))
-        folder, path = place_of(self._root, path_of(place.key))
-        return self._folder(folder).image(path, place.key)
+        folder, stem = place_of(self._root, path_of(place.key))
+        files = None if place.files is None else tuple(place_of(self._root, name)[1] for name in place.files)
+        return self._folder(folder).image(stem, place.key, files)
 
     def annotation(self, place: Place, width: int, height: int) -> ImageAnnotation:
         """See `DataSet`; the image has no objects."""
@@ -138,18 +142,16 @@ class PlainImages:
 
     @cached_property
     def _files(self) -> CorpusFiles:
-        return find_corpus(self._paths, self._root)
+        try:
+            return find_corpus(self._paths, self._root)
+        except ConfigError as error:
+            raise ConfigError(f"dataset.{'paths' if self._paths else 'root'}: {error}") from error
 
     @cached_property
-    def _images(self) -> Mapping[str, SeenFile]:
-        """The images that are files by key, in the order of the keys."""
-        found: dict[str, SeenFile] = {}
-        for path, file in self._files.images.items():
-            other = found.setdefault(key_of(path), file)
-            if other is not file:
-                raise ConfigError(f"{self._where} lists {key_of(path)!r} twice: {other.place} and {path}")
-        check_keys(found, self._where)
-        return dict(sorted(found.items()))
+    def _images(self) -> Mapping[str, tuple[SeenFile, ...]]:
+        """The images that are files by key, in the order of the keys; several files of one name are one key."""
+        named = NamedImages(self._files.images)
+        return {key: named.of(key) for key in sorted(named.keys)}
 
 
 _PATHS_SHOWN = 3

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.artifacts.annotations import ImageAnnotation
+from pipelines.artifacts.annotations import ImageAnnotation, Number
 from pipelines.datasets.contents import Contents
 from pipelines.engine.fingerprint import canonical_json, content_digest
 
@@ -26,12 +26,15 @@ class Item:
             where the data set lies.
         group: Of data sets that come in shards: the shard's name, unique in the split. Items of one group follow one
             another and stay together in one shard.
+        files: The image's files as they were listed, by their paths below the root: one; none, or several of one name,
+            which can't be told apart. None of images that are no files of their own.
     """
 
     key: str
     image: str | None
     label: str
     group: str = ""
+    files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ class Place:
         split: The item's split.
         group: Its group.
         key: Its key.
+        files: Its files; None where they are not known: the image is looked for by its key then.
     """
 
     split: str
     group: str
     key: str
+    files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,14 @@ class DataSet(Protocol):
 
     def label(self, place: Place) -> str:
         """Return what `Item.label` is, from what `annotation` reads now."""
+
+
+@runtime_checkable
+class NumbersCategories(Protocol):
+    """A data set whose own files have numbers for categories, which results in its format name them by."""
+
+    def category_numbers(self, contents: Contents) -> Mapping[str, Number]:
+        """Return the numbers by category; raise like `DataSet.items`."""
 
 
 class DatasetConfig(BaseModel, ABC):

@@ -8,12 +8,13 @@ from typing import TypeAlias
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.tar_members import tar_members
 from pipelines.datasets.contents import JSON
-from pipelines.datasets.folder_files import is_image
+from pipelines.datasets.keys import is_image
 from pipelines.datasets.protocol import ImageFile
 from pipelines.datasets.tar_keys import is_name_of, member_name, own_key
 from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.text import decode_text
 from pipelines.engine.workspace import BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD
-from sppnet.errors import DataError, UnreadableError
+from sppnet.errors import ConfigError, DataError, UnreadableError
 from sppnet.outside import IMAGE_BYTES, NOTE_BYTES, parse_json
 
 Members: TypeAlias = Mapping[str, bytes | DataError]
@@ -126,7 +127,7 @@ def understand(members: Members) -> tuple[dict[str, JSON], list[str]]:
         label = class_of("", members)
         return {"class": label}, [] if label is None else [str(label)]
     except DataError:  # which `Tars.annotation` will tell
-        found = (members.get(name, b"") for name in ("json", "cls"))
+        found = (members.get(name, b"") for name in _NOTES)
         return {"broken": [None if isinstance(data, DataError) else content_digest(data) for data in found]}, []
 
 
@@ -150,13 +151,21 @@ def own_json(key: str, members: Members) -> ImageAnnotation | None:
 
 def class_of(key: str, members: Members) -> int | str | None:
     """Return the number or name of the sample's class; raise `DataError("bad-annotation")` for one that is neither."""
-    number = _note_of(members, "cls")
-    if number is not None:
-        try:
-            return int(number)
-        except ValueError as error:
-            raise DataError("bad-annotation", f"{key}: .cls is not a number: {error}") from None
-    return (_note_of(members, "txt") or b"").decode("utf-8", "replace").strip() or None
+    number = _text_of(key, members, "cls")
+    if number is None:
+        return _text_of(key, members, "txt") or None
+    try:
+        return int(number)
+    except ValueError as error:
+        raise DataError("bad-annotation", f"{key}: .cls is not a number: {error}") from None
+
+
+def _text_of(key: str, members: Members, extension: str) -> str | None:
+    note = _note_of(members, extension)
+    try:
+        return None if note is None else decode_text(note, f".{extension}").strip()
+    except ConfigError as error:
+        raise DataError("bad-annotation", f"{key}: {error}") from None
 
 
 def _note_of(members: Members, extension: str) -> bytes | None:

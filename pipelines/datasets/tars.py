@@ -167,12 +167,14 @@ class Tars:
     def _given(self) -> tuple[str, ...] | None:
         config = self._config
         if config.categories_file is not None:
-            return parse_categories(read_file(config.categories_file, config.root, LIST_BYTES), config.categories_file)
-        return None if config.categories is None else checked_categories(config.categories, "categories")
+            text = read_file(config.categories_file, config.root, "dataset.categories_file")
+            return parse_categories(text, config.categories_file)
+        return None if config.categories is None else checked_categories(config.categories, "dataset.categories")
 
     @cached_property
     def _tars(self) -> dict[str, tuple[FoundFile, ...]]:
-        return {split: find_files(patterns, self._config.root) for split, patterns in self._config.splits.items()}
+        given = self._config.splits.items()
+        return {split: find_files(names, self._config.root, f"dataset.splits.{split}") for split, names in given}
 
 
 def _rank(label: str) -> tuple[bool, int, str]:

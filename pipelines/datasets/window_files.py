@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.artifacts.annotations import turned
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.datasets.contents import Contents
-from pipelines.datasets.folder_files import IMAGE_EXTENSIONS
 from pipelines.datasets.matlab import read_mat
+from pipelines.datasets.named_images import key_among
 from pipelines.datasets.outside_files import find_outside, read_outside, seen_outside
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.outside import parse_json, parsing
 from sppnet.proposals.windows import BoxConvention, to_windows
+from sppnet.sizes import Size
 
 SUFFIXES = (".mat", ".json", ".parquet")
 OURS: BoxConvention = "xyxy-0-half-open"
@@ -50,7 +52,9 @@ class FoundBoxes:
         if self.sizes.get(key, (width, height)) != (width, height):
             wide, high = self.sizes[key]
             raise DataError(
-                "size-mismatch", f"the windows are of {wide} x {high} pixels, the image is {width} x {height}"
+                "size-mismatch",
+                f"the windows are of {wide} x {high} pixels, the image is {width} x {height}"
+                + turned(Size(wide, high), Size(width, height)),
             )
         with parsing(lambda why: DataError("bad-windows", f"boxes of different lengths, or no numbers ({why})")):
             boxes = np.asarray(self.boxes[key])
@@ -64,7 +68,9 @@ def digest_window_files(paths: Sequence[str], contents: Contents) -> list[list[s
     return sorted([digest, *_key_of_name(file)] for digest, file in zip(digests, files, strict=True))
 
 
-def read_window_files(paths: Sequence[str], convention: BoxConvention) -> FoundBoxes:
+def read_window_files(
+    paths: Sequence[str], convention: BoxConvention, known: Container[str] = frozenset()
+) -> FoundBoxes:
     """Read the boxes of several files.
 
     Args:
@@ -72,6 +78,7 @@ def read_window_files(paths: Sequence[str], convention: BoxConvention) -> FoundB
             has the cells `images` and `boxes`, or, called `<key>_boxes.mat`, only the boxes of one image; JSON is
             `{key: [[..4 numbers], ..]}`; Parquet is that of a windows artifact.
         convention: What the boxes' numbers mean.
+        known: The keys of the images: a name in a file is taken for the one that it means, see `key_among`.
 
     Raises:
         ConfigError: A file can't be read or is something else, an image comes twice, or Parquet is to be read with
@@ -81,9 +88,10 @@ def read_window_files(paths: Sequence[str], convention: BoxConvention) -> FoundB
     sizes: dict[str, tuple[int, int]] = {}
     for file in _files(paths):
         data = read_outside(file, _WHAT)
-        for key, found, size in _READERS[PurePosixPath(file).suffix](data, file, convention):
+        for name, found, size in _READERS[PurePosixPath(file).suffix](data, file, convention):
+            key = key_among(name.strip(), known)
             if key in boxes:
-                raise ConfigError(f"{_WHAT} {file}: image {key} comes twice")
+                raise ConfigError(f"{_WHAT} {file}: image {name!r} comes twice")
             boxes[key] = found
             if size:
                 sizes[key] = size
@@ -124,7 +132,7 @@ def _read_mat(data: bytes, file: str, _: BoxConvention) -> _Found:
         text = np.asarray(name).ravel()
         if text.size != 1 or text.dtype.kind != "U":
             raise ConfigError(f"{_WHAT} {file}: 'images' holds {text!r:.60} where a name belongs")
-        yield _key(str(text[0])), found, None
+        yield str(text[0]), found, None
 
 
 def _read_json(data: bytes, file: str, _: BoxConvention) -> _Found:
@@ -132,7 +140,7 @@ def _read_json(data: bytes, file: str, _: BoxConvention) -> _Found:
     if not isinstance(content, dict):
         raise ConfigError(f"{_WHAT} {file}: expected a mapping from image to boxes")
     for name, found in content.items():
-        yield _key(name), found, None
+        yield name, found, None
 
 
 def _read_parquet(data: bytes, file: str, convention: BoxConvention) -> _Found:
@@ -148,12 +156,6 @@ def _read_parquet(data: bytes, file: str, convention: BoxConvention) -> _Found:
 
 
 _READERS = {".mat": _read_mat, ".json": _read_json, ".parquet": _read_parquet}
-
-
-def _key(name: str) -> str:
-    """Return an image's name as the data sets have it: without its extension."""
-    stem, dot, extension = name.strip().rpartition(".")
-    return stem if dot and extension in IMAGE_EXTENSIONS else name.strip()
 
 
 def _key_of_name(file: str) -> list[str]:

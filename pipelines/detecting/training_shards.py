@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 
 from pipelines.artifacts.examples import Examples, ExamplesFile, encode_examples, open_examples
@@ -103,17 +102,6 @@ class TrainingShards:
                         f"step {step}: positive_splits: image '{key}' of '{split}' is one of '{other}' too; "
                         "its objects would count twice"
                     )
-
-    def check_categories(self, categories: Sequence[str], step: str) -> None:
-        """Raise `ConfigError` naming the first category that comes twice or that the images don't have."""
-        known = self.manifest.categories
-        for number, category in enumerate(categories):
-            if category in categories[:number]:
-                raise ConfigError(f"step {step}: categories: '{category}' comes twice")
-            if category not in known:
-                near = get_close_matches(category, known, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"they have: {', '.join(known)}"
-                raise ConfigError(f"step {step}: categories: the images have no '{category}'; {hint}")
 
     @property
     def images_count(self) -> int:

@@ -13,8 +13,8 @@ from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import Input, Resources, StageConfig
-from pipelines.shards.stage import ShardStage
+from pipelines.engine.stage import Input, Resources, StageConfig, StageSpec
+from pipelines.shards.stage import ShardStage, check_categories
 from sppnet.detection.features import WindowFeatures
 from sppnet.pooling.geometry import Convention
 
@@ -70,10 +70,14 @@ class WindowTrainingStage(ShardStage[W]):
         """Check that the splits and the scales are extracted."""
         require_windows_and_maps(config, config.scales, (config.split, *config.positives_only()), inputs)
 
+    @classmethod
+    def check_data(cls, config: W, spec: StageSpec) -> None:
+        """Check that the images have the categories."""
+        check_categories(config.categories, spec)
+
     def prepare(self) -> None:
-        """Check the splits and the categories, and record what is trained on which features."""
+        """Check the splits, and record what is trained on which features."""
         self._shards.check_splits(self.spec.step)
-        self._shards.check_categories(self.config.categories, self.spec.step)
         self._info.write(self.artifact)
 
     @property

@@ -15,6 +15,9 @@ from sppnet.errors import ArtifactError, IncompleteError, TooManyQuarantinedErro
 
 _SHARDS_SHOWN = 5
 
+SUMMARIES = "_summaries"
+"""Folder of an artifact with the accounts of steps that are complete."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepSummary:
@@ -76,7 +79,7 @@ class SummaryFile:
     def __init__(self, artifact: Artifact, phases: Sequence[Phase]) -> None:
         self._artifact = artifact
         digest = content_digest("\n".join(units_of(phases)).encode())[:12]
-        self.name = f"{artifact.name}/_summaries/{digest}.json"
+        self.name = f"{artifact.name}/{SUMMARIES}/{digest}.json"
 
     def read(self, step: str) -> StepSummary | None:
         """Return the account as that of `step`, None if there is none; raises `ArtifactError` if it is corrupt."""
@@ -114,14 +117,28 @@ def summarise(step: str, stage: str, artifact: Artifact, phases: Sequence[Phase]
     kept = file.read(step)
     if kept is not None:
         return kept
-    commits = artifact.commits(units_of(phases))
+    summary = account(step, stage, artifact.name, phases, artifact.commits(units_of(phases)))
+    file.write(summary)
+    return summary
+
+
+def account(step: str, stage: str, artifact: str, phases: Sequence[Phase], commits: Sequence[Commit]) -> StepSummary:
+    """Sum up the commits of all units of a step.
+
+    Args:
+        step: The step's name.
+        stage: Its stage's name.
+        artifact: Its artifact's name.
+        phases: Its phases.
+        commits: Those of all their units, in order.
+    """
     accounting = accounting_units(phases)
     ledger = [commit for commit in commits if commit.unit in accounting]
     quarantined = [entry for commit in ledger for entry in commit.quarantined]
-    summary = StepSummary(
+    return StepSummary(
         step=step,
         stage=stage,
-        artifact=artifact.name,
+        artifact=artifact,
         units=len(commits),
         keys=sum(commit.keys for commit in ledger),
         done=sum(commit.done for commit in ledger),
@@ -134,8 +151,6 @@ def summarise(step: str, stage: str, artifact: Artifact, phases: Sequence[Phase]
         metrics=_summed(commits),
         shards=len(accounting),
     )
-    file.write(summary)
-    return summary
 
 
 def accounting_units(phases: Sequence[Phase]) -> set[str]:

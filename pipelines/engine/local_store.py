@@ -6,17 +6,19 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
-from pipelines.engine.disk_faults import disk_fault
-from pipelines.engine.store_base import Entry, Store, check_length
+from pipelines.engine.local_listing import entry_of, list_files
+from pipelines.engine.store_base import Entry, Leftover, Store, check_length
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
-logger = logging.getLogger(__name__)
+_ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 class LocalStore(Store):
@@ -52,12 +54,18 @@ class LocalStore(Store):
                 file.seek(start)
                 data = file.read(size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+            self._refuse_dangling(name, where)
             raise ArtifactError(f"{where} does not exist") from None
         except OSError as error:
             text = f"{where} can't be read: {error.strerror}"
             raise (UnreadableError("unreadable", text) if error.errno in _ITS_OWN else ConfigError(text)) from error
         moved("read", len(data))
         return data
+
+    def _refuse_dangling(self, name: str, where: str) -> None:
+        path = self.root / name
+        if "\0" not in name and path.is_symlink() and not path.is_dir():
+            raise UnreadableError("dangling-link", f"{where} is a link to {path.readlink()}, which is not there")
 
     def _write_aside(self, path: Path, data: bytes) -> Path:
         aside = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
@@ -118,33 +126,12 @@ class LocalStore(Store):
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See `Store.list`."""
-        base = self._path(prefix)
-        found: list[Entry] = []
-        if base.is_file():
-            return [_entry(prefix, base.stat())]
-        seen = {base.resolve()}
+        return [entry for entry in self.survey(prefix) if not entry.trouble]
 
-        def unlisted(error: OSError) -> None:
-            if isinstance(error, FileNotFoundError | NotADirectoryError):
-                return  # nothing is there
-            if error.filename == str(base):
-                raise ConfigError(f"{base} can't be listed: {error.strerror}; check its rights") from error
-            logger.warning("%s can't be listed, what is in it is passed over: %s", error.filename, error.strerror)
-
-        for folder, inner, files in os.walk(base, onerror=unlisted, followlinks=True):
-            inner[:] = [name for name in inner if _first_time(Path(folder, name), seen)]
-            for file in files:
-                if file.startswith(".") and file.endswith(".tmp"):
-                    continue
-                path = Path(folder) / file
-                try:
-                    stat = path.stat()
-                except FileNotFoundError:  # removed since it was seen, by gc or a losing attempt
-                    continue
-                except OSError:  # a link that leads to itself: it is listed, and whoever reads it is told
-                    stat = path.lstat()
-                found.append(_entry(path.relative_to(self.root).as_posix(), stat))
-        return sorted(found, key=lambda entry: entry.name)
+    def survey(self, prefix: str = "") -> Sequence[Entry]:
+        """See `Store.survey`."""
+        self._path(prefix)
+        return list_files(self.root, prefix)
 
     def folders(self) -> tuple[str, ...]:
         """See `Store.folders`."""
@@ -154,6 +141,16 @@ class LocalStore(Store):
             return ()
         except OSError as error:
             raise ConfigError(f"{self.root} can't be listed: {error.strerror}; check its rights") from error
+
+    def entry(self, name: str) -> Entry | None:
+        """See `Store.entry`; raises `ConfigError` where it can't be told, which is not the same as not being there."""
+        try:
+            status = self._path(name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ConfigError(f"{self.uri}/{name} can't be read: {error.strerror}") from error
+        return entry_of(name, status) if S_ISREG(status.st_mode) else None
 
     def exists(self, name: str) -> bool:
         """See `Store.exists`."""
@@ -165,7 +162,28 @@ class LocalStore(Store):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise ConfigError(f"can't delete {path}: {error.strerror}; check its rights") from error
+            raise _storage_error(f"{path}", error) from error
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """See `Store.leftovers`."""
+        found = []
+        for folder, _, files in os.walk(self.root):
+            for file in filter(_ASIDE.fullmatch, files):
+                path = Path(folder, file)
+                with contextlib.suppress(FileNotFoundError):  # it was put in its place meanwhile
+                    stat = path.stat()
+                    found.append(Leftover(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime))
+        return sorted(found, key=lambda left: left.name)
+
+    def discard(self, leftover: Leftover) -> None:
+        """See `Store.discard`."""
+        self.delete(leftover.name)
+
+    def remove_folder(self, name: str) -> None:
+        """See `Store.remove_folder`."""
+        for folder, _, _ in os.walk(self._path(name), topdown=False):
+            with contextlib.suppress(OSError):  # something was put there meanwhile
+                Path(folder).rmdir()
 
 
 _ITS_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV})
@@ -184,21 +202,6 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _kind_of(mode: int) -> str:
     return "pipe" if S_ISFIFO(mode) else "socket" if S_ISSOCK(mode) else "device"
-
-
-def _first_time(folder: Path, seen: set[Path]) -> bool:
-    """Tell whether a folder has not been listed yet; links may lead back to it."""
-    if not folder.is_symlink():
-        return True
-    place = folder.resolve()
-    new = place not in seen and place not in folder.absolute().parents
-    seen.add(place)
-    return new
-
-
-def _entry(name: str, stat: os.stat_result) -> Entry:
-    # The time of the last change of the file's own record too: a copy may keep the other one.
-    return Entry(name, stat.st_size, stat.st_mtime, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}")
 
 
 def _storage_error(where: str, error: OSError) -> ConfigError:

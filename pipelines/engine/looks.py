@@ -132,11 +132,16 @@ class LookBook:
         names = sorted(entry.name for entry in listed if entry.name.endswith(f"/{_RECORD}"))
         if not names:
             return Past()
-        newest = self._read(names[-1])
+        newest = self.read(names[-1])
         same = [name for name in names if f"-{_digest(outside)}-" in name.rsplit("/", 2)[1]]
-        return Past(newest if same[-1:] == names[-1:] else self._read(same[-1]) if same else None, newest)
+        return Past(newest if same[-1:] == names[-1:] else self.read(same[-1]) if same else None, newest)
 
-    def _read(self, name: str) -> PastLook:
+    def names(self) -> list[str]:
+        """List the records of all looks by their names in the workspace."""
+        return [entry.name for entry in self._store.list(FOLDER) if entry.name.endswith(f"/{_RECORD}")]
+
+    def read(self, name: str) -> PastLook:
+        """Read a look by its record's name; raises `ArtifactError` if it is missing or corrupt."""
         try:
             record = decode(_Record, self._store.read(name), f"{self._store.uri}/{name}")
         except ArtifactError as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pipelines.engine.activity import busy, moved
 from pipelines.engine.storage_calls import CONNECT_SECONDS, FIRST_TOUCH, READ_SECONDS, USUAL, call_store
-from pipelines.engine.store_base import Entry, Store, StoreUnreachableError, check_length
+from pipelines.engine.store_base import Entry, Leftover, Store, StoreUnreachableError, check_length
 from sppnet.errors import ArtifactError, ConfigError
 
 T = TypeVar("T")
@@ -145,7 +146,10 @@ class ObjectStore(Store):
         if self._call(attempt, f"create {self.uri}/{name}"):
             return True
         # Taken, perhaps by us: the answer to a try that went through may have been lost on its way.
-        return self.read(name) == data
+        try:
+            return self.read(name) == data
+        except ArtifactError:  # removed since, as old checkpoints are
+            return False
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See `Store.list`."""
@@ -195,6 +199,56 @@ class ObjectStore(Store):
                 return
 
         self._call(remove, f"delete {self.uri}/{name}")
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """See `Store.leftovers`; other stores than S3 tell of no uploads."""
+        if not hasattr(self._files, "list_multipart_uploads"):
+            return []
+        bucket, _, prefix = f"{self._full('')}/".partition("/")
+        found: list[Leftover] = []
+        place: dict[str, str] = {}
+        while True:
+            asked = {"Bucket": bucket, "Prefix": prefix, **place}
+            page = self._s3("list_multipart_uploads", f"list uploads to {self.uri}", asked)
+            for upload in page.get("Uploads", ()):
+                key, number = upload["Key"], upload["UploadId"]
+                if not key.startswith(prefix):
+                    continue
+                begun = upload["Initiated"].timestamp()
+                found.append(Leftover(key.removeprefix(prefix), self._uploaded(bucket, key, number), begun, number))
+            if not page.get("IsTruncated"):
+                return found
+            place = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def _uploaded(self, bucket: str, key: str, upload: str) -> int:
+        """Return the bytes of an upload's parts, the first thousand of them."""
+        asked = {"Bucket": bucket, "Key": key, "UploadId": upload}
+        try:
+            page = self._s3("list_parts", f"list parts of {key}", asked)
+        except ArtifactError:  # completed or given up since it was listed
+            return 0
+        return sum(int(part["Size"]) for part in page.get("Parts", ()))
+
+    def discard(self, leftover: Leftover) -> None:
+        """See `Store.discard`."""
+        bucket, _, key = self._full(leftover.name).partition("/")
+        asked = {"Bucket": bucket, "Key": key, "UploadId": leftover.upload}
+        with contextlib.suppress(ArtifactError):
+            self._s3("abort_multipart_upload", f"give up the upload of {self.uri}/{leftover.name}", asked)
+
+    def _s3(self, method: str, what: str, asked: dict[str, str]) -> dict[str, Any]:
+        """Call S3 itself; raises `ArtifactError` where what is asked for is not there."""
+
+        def call() -> dict[str, Any]:
+            try:
+                found: dict[str, Any] = self._files.call_s3(method, **asked)
+            except FileNotFoundError as error:
+                if _is_refusal(error):
+                    raise
+                raise ArtifactError(f"can't {what}: it is not there") from None
+            return found
+
+        return self._call(call, what)
 
 
 def _endpoint() -> str:

@@ -59,13 +59,17 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             None: all.
 
     Raises:
-        ConfigError: What a step reads outside the workspace is not there, or is something else.
+        ConfigError: What a step reads outside the workspace is not there, or is something else; or a config does not
+            fit the data set.
     """
     planned: dict[str, PlannedStep] = {}
     book = LookBook(workspace.store)
     for name, config in recipe.steps.items():
         kind = stage_type(config.stage)
-        before, look = _look(kind, config, workspace, book, fresh is None or name in fresh)
+        try:
+            before, look = _look(kind, config, workspace, book, fresh is None or name in fresh)
+        except ConfigError as error:
+            raise ConfigError(f"step {name}: {error}") from error
         inputs = {
             field: tuple(planned[target].spec.artifact for target in targets)
             for field, targets in config.references().items()
@@ -93,6 +97,8 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             manifest=look.manifest or (images[0].look.manifest if images else ""),
             made=_made(recipe, planned, name),
         )
+        if spec.manifest:
+            kind.check_data(config, spec)
         planned[name] = PlannedStep(name, config, spec, preimage, look, before)
     return list(planned.values())
 

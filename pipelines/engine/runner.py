@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from pipelines.engine.damage import ArtifactListing, Damage, check_units, known_damage
 from pipelines.engine.executor import Executor
 from pipelines.engine.ledger import StepSummary, summarise, units_of
 from pipelines.engine.looks import LookBook
@@ -25,13 +26,15 @@ class StepStatus:
         step: The step.
         committed: Committed units of those that it has.
         total: All units; None where what they are made from is not there yet.
-        summary: The account, once complete.
+        summary: The account, once complete and whole.
+        damaged: What is known to be damaged, from one listing: see `pipelines.engine.damage.known_damage`.
     """
 
     step: PlannedStep
     committed: int
     total: int | None
     summary: StepSummary | None
+    damaged: tuple[Damage, ...] = ()
 
 
 class Engine:
@@ -84,14 +87,23 @@ class Engine:
         """Tell what exists of each step, from one listing a step."""
         for step in self.steps:
             stage = build_stage(step.spec)
-            committed = stage.artifact.committed()
+            listing = ArtifactListing.of(stage.artifact)
             try:
                 phases = stage.phases()
             except ArtifactError:  # what the units are is told by an artifact that is not there yet
                 yield StepStatus(step, 0, None, None)
                 continue
             units = units_of(phases)
-            have = sum(unit in committed for unit in units)
-            complete = have == len(units)
-            summary = summarise(step.name, step.config.stage, stage.artifact, phases) if complete else None
-            yield StepStatus(step, have, len(units), summary)
+            have = sum(unit in listing.commits for unit in units)
+            damaged = known_damage(stage.artifact, listing, units)
+            summary = None
+            if have == len(units) and not damaged:
+                try:
+                    summary = summarise(step.name, step.config.stage, stage.artifact, phases)
+                except ArtifactError:
+                    damaged = check_units(stage.artifact, listing, units)[1]
+                    if not damaged:
+                        raise
+                else:
+                    damaged = known_damage(stage.artifact, listing, units, summary.bytes)
+            yield StepStatus(step, have, len(units), None if damaged else summary, tuple(damaged))

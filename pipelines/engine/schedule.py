@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from pipelines.engine.damage import ArtifactListing, Damage, known_damage
 from pipelines.engine.executor import Job, OpenPhase, Outcome, UnitFailure
 from pipelines.engine.ledger import StepSummary, SummaryFile, check_quarantine, summarise, units_of
 from pipelines.engine.planning import PlannedStep
@@ -94,6 +95,7 @@ class _Step:
     next_phase: int = 0
     failures: list[UnitFailure] = field(default_factory=list)
     failed_of: int = 0
+    damaged: list[Damage] = field(default_factory=list)
     summary: StepSummary | None = None
 
     @property
@@ -198,18 +200,20 @@ class Schedule:
         return [step.summary for step in self._steps if step.summary is not None]
 
     def failures(self) -> bool:
-        """Tell whether any unit was given up."""
-        return any(step.failures for step in self._steps)
+        """Tell whether any unit was given up, or is damaged."""
+        return any(step.failures or step.damaged for step in self._steps)
 
     def check(self) -> None:
-        """Raise `IncompleteError`, or `ArtifactError` where inputs are corrupt, if units of any step failed."""
+        """Raise `IncompleteError` if units failed; `ArtifactError` where inputs are corrupt, or units are damaged."""
         failed = [step for step in self._steps if step.failures]
-        if not failed:
+        damaged = [step for step in self._steps if step.damaged]
+        if not failed and not damaged:
             return
-        parts = "; ".join(_told(step) for step in failed)
-        corrupt = any(failure.corrupt for step in failed for failure in step.failures)
+        parts = "; ".join([*map(_told, failed), *map(_told_damage, damaged)])
+        corrupt = damaged or any(failure.corrupt for step in failed for failure in step.failures)
         error: type[SppError] = ArtifactError if corrupt else IncompleteError
-        raise error(f"{parts}. Finished units are kept; mend the cause and run again")
+        cause = "take the damaged ones away (sppnet verify --repair)" if damaged else "mend the cause"
+        raise error(f"{parts}. Finished units are kept; {cause} and run again")
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
@@ -237,13 +241,16 @@ class Schedule:
         stage.artifact.describe(step.planned.preimage)
         stage.prepare()
         step.is_open, step.stage, step.phases = True, stage, stage.phases()
-        committed = self._committed[step.artifact] = stage.artifact.committed()
+        listing = ArtifactListing.of(stage.artifact)
+        committed = self._committed[step.artifact] = set(listing.commits)
         units = units_of(step.phases)
         missing = sum(unit not in committed for unit in units)
         if missing:
             SummaryFile(stage.artifact, step.phases).forget()
         self._observer.step_started(step.planned, step.phases, missing, len(units))
         self._begin_phase(step)
+        size = step.summary.bytes if step.summary is not None else None
+        step.damaged = known_damage(stage.artifact, listing, units, size)
 
     def _begin_phase(self, step: _Step) -> None:
         """Begin a step's next phase that has something to do, or end the step."""
@@ -309,6 +316,13 @@ class Schedule:
             if not phase.missing[waiting]:
                 del phase.missing[waiting]
                 phase.make_ready(waiting)
+
+
+def _told_damage(step: _Step) -> str:
+    shown = "; ".join(damage.line for damage in step.damaged[:_FAILURES_SHOWN])
+    more = f"; and {len(step.damaged) - _FAILURES_SHOWN} more" if len(step.damaged) > _FAILURES_SHOWN else ""
+    count = len(step.damaged)
+    return f"step {step.name}: {count} unit{'s are' if count > 1 else ' is'} damaged: {shown}{more}"
 
 
 def _told(step: _Step) -> str:

@@ -52,7 +52,8 @@ class Resources:
         cpus: Logical CPUs.
         gpus: GPUs, a fraction is allowed; `auto`: one where there are any.
         memory_bytes: Expected peak memory, 0 if unknown.
-        deadline_seconds: After this long a unit counts as lost and is issued again.
+        deadline_seconds: After this long at most a unit counts as lost and is issued again; an executor may find its
+            first try late before, from what others took.
     """
 
     cpus: float = 1
@@ -280,6 +281,13 @@ class Stage(ABC, Generic[C]):
     def check(cls, config: C, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Raise `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
 
+    @classmethod
+    def check_data(cls, config: C, spec: StageSpec) -> None:
+        """Raise `ConfigError` where the config does not fit the data set as it was looked at (a misspelt category).
+
+        It is called for every step with a manifest before anything is computed.
+        """
+
     def prepare(self) -> None:
         """Run once on the driver before the first phase."""
 
@@ -288,7 +296,10 @@ class Stage(ABC, Generic[C]):
         return unit
 
     def reads(self, unit: str) -> Iterable[tuple[str, str]]:
-        """Return the artifacts and their units that a unit reads, of the inputs that are `streamed`."""
+        """Return the artifacts and their units that a unit reads, of the inputs that are `streamed`.
+
+        Of its own artifact's earlier phases too, if it does not read all of these.
+        """
         return ()
 
     def bundle(self, unit: str) -> str | None:

@@ -40,7 +40,8 @@ class Patience:
     Attributes:
         tries: After so many.
         seconds: Or when another try would begin later than this after the first.
-        cut: Whether a try that is still waiting for its answer then is left alone.
+        cut: Whether a try that is still waiting for its answer then is left alone, the first one after half of that: it
+            may be one request that was lost.
     """
 
     tries: int
@@ -49,7 +50,7 @@ class Patience:
 
 
 USUAL = Patience(10, 90.0)
-FIRST_TOUCH = Patience(5, 12.0, cut=True)
+FIRST_TOUCH = Patience(5, 14.0, cut=True)
 """Of a store that has not answered yet: whoever starts a run wants to know that its endpoint is wrong."""
 
 
@@ -74,7 +75,8 @@ def call_store(
             try:
                 if not patience.cut:
                     return action()
-                return _cut_off(action, patience.seconds - (time.monotonic() - start))
+                left = patience.seconds - (time.monotonic() - start)
+                return _cut_off(action, left / 2 if attempt == 1 else left)
             except SppError:
                 raise
             except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
@@ -109,7 +111,7 @@ def _cut_off(action: Callable[[], T], seconds: float) -> T:
     except TimeoutError:
         if found.done():
             raise
-        raise TimeoutError(f"no answer in {seconds:.0f} s") from None
+        raise TimeoutError("no answer") from None
 
 
 class _Waits:

@@ -11,11 +11,12 @@ from typing import Any
 
 from pipelines.engine.local_store import LocalStore
 from pipelines.engine.object_store import ObjectStore
-from pipelines.engine.store_base import Entry, Store, StoreUnreachableError
+from pipelines.engine.store_base import Entry, Leftover, Store, StoreUnreachableError
 from sppnet.errors import ConfigError
 
 __all__ = [
     "Entry",
+    "Leftover",
     "LocalStore",
     "ObjectStore",
     "Store",

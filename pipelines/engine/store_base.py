@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,31 @@ class Entry:
         size: Bytes.
         modified: Seconds since the epoch.
         stamp: Changes whenever the object does; it says nothing else.
+        trouble: Why it can't be read, where the listing knows; see `Store.survey`.
     """
 
     name: str
     size: int
     modified: float
     stamp: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What is left of a put that was cut off, and what no listing shows: a file written aside, parts of an upload.
+
+    Attributes:
+        name: Of the object that was to be, or of the file aside.
+        size: Bytes.
+        modified: When it was begun or last written, seconds since the epoch.
+        upload: The store's own name of an upload; empty for a file.
+    """
+
+    name: str
+    size: int
+    modified: float
+    upload: str = ""
 
 
 class Store(ABC):
@@ -68,6 +88,10 @@ class Store(ABC):
     def list(self, prefix: str = "") -> list[Entry]:
         """List all objects whose name starts with the folder `prefix`, sorted by name. Never from a cache."""
 
+    def survey(self, prefix: str = "") -> Sequence[Entry]:
+        """List like `list`, with what is there and can't be read: links to nothing, pipes, closed folders."""
+        return self.list(prefix)
+
     @abstractmethod
     def folders(self) -> tuple[str, ...]:
         """List the names of the folders right below the root, sorted, however much is in them."""
@@ -76,9 +100,24 @@ class Store(ABC):
     def delete(self, name: str) -> None:
         """Remove an object; a missing one is no error."""
 
+    @abstractmethod
+    def leftovers(self) -> Sequence[Leftover]:
+        """List what puts that were cut off have left anywhere in the store; puts that go on are among them."""
+
+    @abstractmethod
+    def discard(self, leftover: Leftover) -> None:
+        """Remove what a put has left; a missing one is no error."""
+
+    def remove_folder(self, name: str) -> None:  # noqa: B027  # most stores have no folders
+        """Remove a folder in which no object is left."""
+
+    def entry(self, name: str) -> Entry | None:
+        """Return what a listing tells of one object; None if it is not there."""
+        return next((entry for entry in self.list(name) if entry.name == name), None)
+
     def exists(self, name: str) -> bool:
         """Tells whether the object is there."""
-        return any(entry.name == name for entry in self.list(name))
+        return self.entry(name) is not None
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return type(self), (self.uri,)

@@ -25,15 +25,18 @@ from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import LENGTH, canonical_json, content_digest
 from pipelines.engine.store import Store, StoreUnreachableError, open_store
-from sppnet.errors import ArtifactError, ConfigError
-from sppnet.outside import parse_json
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 COMMITS = "_commits"
+DATA_NAME = re.compile(r"(?P<unit>.+)-(?P<attempt>[0-9a-f]{12})(?P<suffix>(?:\.\w+)*)", re.DOTALL)
+"""Of the data objects that attempts at units put, below their artifact's folder."""
 FORMAT = 2
 """Of what a workspace holds; raised when artifacts are named or laid out in another way."""
 _FORMAT_FILE = "workspace.json"
 _ARTIFACT = re.compile(rf"[a-z][a-z0-9-]*-[0-9a-f]{{{LENGTH}}}")
 _READERS = 16
+_HELD_UP_SECONDS = 600.0
+"""Of an attempt between its data and its commit: far less than the age at which `gc` takes data for garbage."""
 BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD = "shard-broken", "shard-empty", "shard-unreadable"
 """Reasons that set a whole shard of a data set aside, by its name: which keys it would have had is not known."""
 
@@ -110,6 +113,22 @@ class Commit:
         """Encode the commit."""
         return encode(self)
 
+    def check_names(self, unit: str, where: str) -> None:
+        """Raise `ArtifactError` unless it is the unit's and names data of it: nothing else is read.
+
+        Args:
+            unit: The unit whose commit it is by its name.
+            where: The commit, for the message.
+        """
+        found = DATA_NAME.fullmatch(self.data) if self.data is not None else None
+        if self.unit != unit:
+            what = f"is of unit {self.unit!r}"
+        elif self.data is not None and (found is None or (found["unit"], found["attempt"]) != (unit, self.attempt)):
+            what = f"names {self.data!r}, which is no data of its unit"
+        else:
+            return
+        raise ArtifactError(f"{where}: {what}; remove it and run again")
+
     @classmethod
     def from_json(cls, data: bytes, where: str) -> Commit:
         """Decode a commit; raise `ArtifactError` naming `where` if it is none."""
@@ -182,9 +201,16 @@ class Artifact:
         }
 
     def commit(self, unit: str) -> Commit:
-        """Read one unit's commit; raise `ArtifactError` if the unit is missing."""
-        name = f"{self.name}/{COMMITS}/{unit}.json"
-        return Commit.from_json(self.store.read(name), f"{self.store.uri}/{name}")
+        """Read one unit's commit; raise `ArtifactError` if it is missing, damaged, or that of something else."""
+        name = self.commit_name(unit)
+        where = f"{self.store.uri}/{name}"
+        commit = Commit.from_json(self.store.read(name), where)
+        commit.check_names(unit, where)
+        return commit
+
+    def commit_name(self, unit: str) -> str:
+        """Return the name in the store of a unit's commit."""
+        return f"{self.name}/{COMMITS}/{unit}.json"
 
     def commits(self, units: Iterable[str]) -> list[Commit]:
         """Read several commits at once, in the order of `units`."""
@@ -203,13 +229,11 @@ class Artifact:
         """Read the data object of a commit at hand, like `read`."""
         if commit.data is None:
             raise ArtifactError(f"{self.name}/{commit.unit} has no data")
-        name = f"{self.name}/{commit.data}"
-
-        def is_whole(data: bytes) -> bool:
-            return len(data) == commit.size and content_digest(data) == commit.sha256
-
-        data = read_again_unless(is_whole, partial(self.store.read, name), f"{self.store.uri}/{name}")
-        if not is_whole(data):
+        try:
+            data = self.store.read(f"{self.name}/{commit.data}")
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; remove {COMMITS}/{commit.unit}.json and run again") from error
+        if len(data) != commit.size or content_digest(data) != commit.sha256:
             raise ArtifactError(
                 f"{self.store.uri}/{name} is not what was committed "
                 f"({len(data)} bytes, expected {commit.size}); remove {COMMITS}/{commit.unit}.json and run again"
@@ -227,6 +251,7 @@ class Artifact:
         if output.data is not None:
             name = f"{unit}-{attempt}{output.suffix}"
             self.store.put(f"{self.name}/{name}", output.data)
+        put = time.monotonic()
         commit = Commit(
             unit=unit,
             attempt=attempt,
@@ -242,12 +267,24 @@ class Artifact:
             created=round(time.time(), 3),
             versions=library_versions(),
         )
-        if self.store.create(f"{self.name}/{COMMITS}/{unit}.json", commit.to_json()):
+        if self.store.create(self.commit_name(unit), commit.to_json()):
+            if name is not None and time.monotonic() - put > _HELD_UP_SECONDS:
+                self._check_kept(commit)
             return commit
         winner = self.commit(unit)
         if winner.attempt != attempt and name is not None:
             self.store.delete(f"{self.name}/{name}")
         return winner
+
+    def _check_kept(self, commit: Commit) -> None:
+        """Take a commit back whose data was taken for garbage while its process was held up (stopped, or swapped out).
+
+        Raises:
+            IncompleteError: It was; the unit is to be made again.
+        """
+        if not self.store.exists(f"{self.name}/{commit.data}"):
+            self.store.delete(self.commit_name(commit.unit))
+            raise IncompleteError(f"{self.name}/{commit.unit}: its data was collected before it could be committed")
 
 
 class Workspace:
@@ -271,21 +308,32 @@ class Workspace:
 
     def check_version(self) -> None:
         """Raise `ArtifactError` if what is here was made by a version of sppnet that names artifacts in another way."""
-        try:
-            with self._reached():
-                data = self.store.read(_FORMAT_FILE)
-            found = json.loads(data)["format"]
-        except ArtifactError:
+        with self._reached():
+            found = self._format()
+        if found is None:
             if not self.artifact_names():
                 return  # nothing is here yet
-            found = 1
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ArtifactError(f"{self.store.uri}/{_FORMAT_FILE} is corrupt: {error}") from error
+            found = self._format() or 1  # again: another run may have begun between the two looks
         if found != FORMAT:
             raise ArtifactError(
                 f"workspace {self.store.uri} has format {found}, this sppnet reads format {FORMAT}: its artifacts are "
                 "named in another way; give another workspace, or use the version that made this one"
             )
+
+    def _format(self) -> Any:
+        """Return the format that is recorded here, None if there is none; raise `ArtifactError` if that is corrupt."""
+        try:
+            body = self.store.read(_FORMAT_FILE)
+        except ArtifactError:
+            return None
+        try:
+            return json.loads(body)["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{self.store.uri}/{_FORMAT_FILE} is corrupt: {error}") from error
+
+    def is_marked(self) -> bool:
+        """Tell whether anything was ever run here."""
+        return self.store.exists(_FORMAT_FILE)
 
     def mark_version(self) -> None:
         """Record the format of what will be here, once."""

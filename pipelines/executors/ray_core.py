@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
-import shutil
 import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -17,10 +17,11 @@ from pipelines.executors import ray_address, ray_environment
 from pipelines.executors.capacity import Capacity, Growth
 from pipelines.executors.ray_metrics import TaskMetrics
 from pipelines.executors.ray_tasks import RayTasks
-from pipelines.executors.ray_watch import HeadWatch, in_time
+from pipelines.executors.ray_watch import RayWatch, in_time
 from pipelines.executors.ray_work import import_ray
 from pipelines.executors.ray_workspace import check_workspace
 from pipelines.executors.retries import RetryLimits
+from pipelines.executors.scratch import leave_scratch, make_scratch
 from pipelines.executors.task_pool import TaskPool
 from pipelines.executors.versions import check_version, told_version
 from sppnet.errors import ConfigError, IncompleteError
@@ -31,6 +32,7 @@ _NAMESPACE = "sppnet"
 _START_TRIES = 2
 _UNBOUNDED = 1_000_000
 _LOOK_SECONDS = 5.0
+_LEAVE_SECONDS = 15.0
 
 
 def _is_connected() -> bool:
@@ -85,7 +87,7 @@ class RayExecutor:
         self.local = self._owned and joined is None
         self._joined = self._owned and joined is not None
         self._checked: set[str] = set()
-        self._watch = HeadWatch(import_ray().get_runtime_context().gcs_address) if self._joined else None
+        self._watch = RayWatch(_asked(self.local))
         self._capacity: Capacity | None = None
         self.metrics = TaskMetrics()
 
@@ -96,12 +98,12 @@ class RayExecutor:
         ray = import_ray()
         options = {"num_cpus": num_cpus, "include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
         for attempt in range(1, _START_TRIES + 1):
-            self._folder = ray_environment.private_folder()
+            self._folder = make_scratch()
             try:
                 ray.init("local", _temp_dir=str(self._folder), **options, **self._common_options(local=True))
                 break
             except Exception as error:  # Ray raises a bare Exception where its processes take more than 30 seconds
-                shutil.rmtree(self._folder, ignore_errors=True)
+                leave_scratch(self._folder)
                 if attempt == _START_TRIES:
                     raise IncompleteError(
                         f"a local Ray did not start: {one_line(error)}; if the machine is busy, run again later or "
@@ -138,19 +140,14 @@ class RayExecutor:
         """Run units as tasks; see `Executor.run`. Closing the iterator cancels what is in flight."""
         for phase in queue.open_phases()[:1]:
             self._check_workspace(phase.spec.workspace)
-        pool = TaskPool(queue, RayTasks(self.capacity, self._check_head), limits=self.limits, metrics=self.metrics)
+        pool = TaskPool(queue, RayTasks(self.capacity, self._watch.check), limits=self.limits, metrics=self.metrics)
         try:
             for job, outcome in pool.outcomes():
                 self._keep_folder |= isinstance(outcome, UnitFailure)
                 yield job, outcome
         finally:
-            if not (self._watch and self._watch.is_lost):
+            if not self._watch.is_lost:
                 pool.cancel()
-
-    def _check_head(self) -> None:
-        """Raise `IncompleteError` if the head of a cluster that was joined is lost."""
-        if self._watch is not None:
-            self._watch.check()
 
     def _check_workspace(self, uri: str) -> None:
         """Check once that every node of a cluster that was joined can use the workspace."""
@@ -160,7 +157,7 @@ class RayExecutor:
 
     def capacity(self) -> Capacity:
         """Look at what the cluster has now, and at what its autoscaler may add."""
-        if self._capacity is None or self._watch is None:
+        if self._capacity is None:
             self._capacity = self._look()
         elif not self._watch.is_silent:
             self._capacity = in_time(self._look, _LOOK_SECONDS) or self._capacity
@@ -178,21 +175,50 @@ class RayExecutor:
         from pipelines.executors.ray_train import train_on_ray
 
         self._check_workspace(spec.workspace)
-        train_on_ray(spec, phase, unit, capacity=self.capacity(), limits=self.limits, check=self._check_head)
+        train_on_ray(spec, phase, unit, capacity=self.capacity(), limits=self.limits, check=self._watch.check)
         return build_stage(spec).artifact.commit(unit)
 
     def close(self) -> None:
         """Leave the cluster; a local Ray ends, and its logs are kept only if units failed."""
-        if self._watch is not None:
-            self._watch.close()
+        silent = self._watch.is_silent
+        self._watch.close()
         if self._owned:
-            import_ray().shutdown()
+            _leave(silent=silent, local=self.local)
         if self._folder is None:
             return
         if self._keep_folder:
-            logger.warning("units failed: the workers' logs are kept in %s", self._folder)
-        else:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            logger.warning("units failed: the workers' logs are kept in %s until gc takes them", self._folder)
+        leave_scratch(self._folder, remove=not self._keep_folder)
+
+
+def _leave(*, silent: bool, local: bool) -> None:
+    """End the connection to Ray, and a local Ray; of one that does not answer no goodbye is awaited.
+
+    Args:
+        silent: Whether it does not answer.
+        local: Whether it is this process's own.
+    """
+    ray = import_ray()
+    if not silent:
+        ray.shutdown()
+        return
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    if local and node is not None:
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
+    atexit.unregister(worker.shutdown)  # it would wait like this one
+    in_time(ray.shutdown, _LEAVE_SECONDS)
+
+
+def _asked(local: bool) -> dict[str, str]:
+    """Return what this process can't do without, by its name in messages, with its address: the head, its own node."""
+    ray = import_ray()
+    context = ray.get_runtime_context()
+    mine = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    head = "the local Ray" if local else f"the cluster at {context.gcs_address}"
+    node = f"Ray's node on this machine ({mine['NodeManagerAddress']})"
+    return {head: context.gcs_address, node: f"{mine['NodeManagerAddress']}:{mine['NodeManagerPort']}"}
 
 
 def _growth() -> list[Growth]:

@@ -6,11 +6,8 @@ import os
 import secrets
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 
-# Ray's sockets lie about 65 characters below its folder, and a unix socket's path may have 107.
-_LONGEST_FOLDER = 40
 KEEPALIVE_TIME = "RAY_grpc_client_keepalive_time_ms"
 """Sets how often a process of Ray asks the other end of an idle connection whether it is still there."""
 KEEPALIVE_TIMEOUT = "RAY_grpc_client_keepalive_timeout_ms"
@@ -51,12 +48,6 @@ def set_up(local: bool) -> None:
         defaults["RAY_AUTH_MODE"] = "token"  # a token without the mode is ignored
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-
-
-def private_folder() -> Path:
-    """Make a folder of our own for a local Ray's sockets and logs, with a path short enough for unix sockets."""
-    base = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="spp-", dir=base if len(base) <= _LONGEST_FOLDER else "/tmp"))  # noqa: S108
 
 
 def worker_variables() -> dict[str, str]:

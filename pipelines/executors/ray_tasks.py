@@ -14,7 +14,7 @@ from pipelines.executors import ray_environment
 from pipelines.executors.capacity import Capacity
 from pipelines.executors.ray_work import import_ray, work
 from pipelines.executors.task_pool import TaskFailedError
-from sppnet.errors import ArtifactError, ConfigError, SppError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,10 @@ class RayTasks:
 
 def _judge(error: BaseException, spec: StageSpec) -> Exception:
     """Return what a task's error is to the driver: a failure of a kind, or what no other try can escape."""
-    if not isinstance(error, import_ray().exceptions.RayTaskError):
+    known = import_ray().exceptions
+    if isinstance(error, known.LocalRayletDiedError):  # this process's own node, by which it reaches all others
+        return IncompleteError("Ray's node on this machine has died; finished units are kept, run again")
+    if not isinstance(error, known.RayTaskError):
         return TaskFailedError("infrastructure", one_line(error))
     cause = getattr(error, "cause", error)
     if isinstance(cause, ConfigError):

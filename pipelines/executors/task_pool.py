@@ -30,6 +30,8 @@ _CAPACITY_SECONDS = 15.0
 _START_SECONDS = 900.0
 _IN_FLIGHT_PER_SLOT = 2
 _EPSILON = 1e-9
+# Once so many jobs of a phase are done, a first try is late after so many times the longest of them, and not before.
+_KNOWN_AFTER, _LATE_FACTOR, _LEAST_DEADLINE_SECONDS = 4, 20.0, 300.0
 
 
 class TaskFailedError(Exception):
@@ -95,6 +97,7 @@ class _Attempt:
 
     job: Job
     submitted: float
+    first: bool = True
     started: float | None = None
     expired: bool = False
 
@@ -109,6 +112,18 @@ class _PhaseTasks:
         self.live = 0
         self.slots = 1.0
         self.artifact = Workspace.open(phase.spec.workspace).artifact(phase.spec.artifact)
+        self._done, self._longest = 0, 0.0
+
+    def note(self, seconds: float) -> None:
+        """Note what a job took that is done."""
+        self._done += 1
+        self._longest = max(self._longest, seconds)
+
+    def deadline(self, *, first: bool) -> float:
+        """Return the seconds after which a try is late; a first one can be told from those that are done."""
+        if not first or self._done < _KNOWN_AFTER:
+            return self.resources.deadline_seconds
+        return min(self.resources.deadline_seconds, max(_LEAST_DEADLINE_SECONDS, _LATE_FACTOR * self._longest))
 
     @property
     def on_gpu(self) -> bool:
@@ -166,7 +181,7 @@ class TaskPool:
             for tasks in self._phases.values():
                 tasks.slots = self._slots(tasks)
         for job in self._book.take_due(now):
-            self._issue(job, now)
+            self._issue(job, now, first=False)
         loads, shares = {kind: self._load(on_gpu=kind) for kind in (True, False)}, self._shares()
         while (taken := self._take(loads, shares)) is not None:
             self._book.begin(taken)
@@ -188,9 +203,9 @@ class TaskPool:
             return job
         return self._queue.take(lambda phase: not on_gpu(phase), feeding=on_gpu if starving else None)
 
-    def _issue(self, job: Job, now: float) -> None:
+    def _issue(self, job: Job, now: float, *, first: bool = True) -> None:
         tasks = self._tasks(job.phase)
-        self._in_flight[self._cluster.submit(tasks.prepared, job)] = _Attempt(job, now)
+        self._in_flight[self._cluster.submit(tasks.prepared, job)] = _Attempt(job, now, first)
         tasks.live += 1
 
     def _tasks(self, phase: OpenPhase) -> _PhaseTasks:
@@ -242,6 +257,8 @@ class TaskPool:
             if commits is None:
                 attempt.started = self._cluster.now()
             else:
+                if attempt.started is not None:
+                    self._tasks(job.phase).note(self._cluster.now() - attempt.started)
                 self._forget(task)
                 self._close(job)
                 yield from ((job, commit) for commit in commits)
@@ -251,7 +268,7 @@ class TaskPool:
         now = self._cluster.now()
         for task, attempt in list(self._in_flight.items()):
             job = attempt.job
-            deadline = job.phase.phase.resources.deadline_seconds
+            deadline = self._tasks(job.phase).deadline(first=attempt.first)
             age = now - (attempt.submitted if attempt.started is None else attempt.started)
             if age <= deadline or not self._book.is_open(job):
                 continue

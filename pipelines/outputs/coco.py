@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def _lines(tables: Iterable[DetectionTable], numbers: Numbers) -> Iterator[str]:
 
 
 def _entries(table: DetectionTable, numbers: Numbers) -> Iterable[str]:
-    images = {image: numbers.of_image(table.keys[image]) for image in np.unique(table.image).tolist()}
-    ids = {row: numbers.of_category(table.categories[row]) for row in np.unique(table.category).tolist()}
+    images = {image: json.dumps(numbers.of_image(table.keys[image])) for image in np.unique(table.image).tolist()}
+    ids = {row: json.dumps(numbers.of_category(table.categories[row])) for row in np.unique(table.category).tolist()}
     corners = table.boxes.astype(np.float64)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     columns = (table.image.tolist(), table.category.tolist(), table.scores.tolist(), boxes.tolist())

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pipelines.artifacts.detections import DetectionTable, encode_detection_table, write_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
 from pipelines.engine.store import LocalStore, Store
@@ -63,7 +65,9 @@ def encode_shard(detected: DetectionSet, plan: ExportPlan, commit: Commit) -> by
         ArtifactError: The shard is missing or corrupt.
     """
     table = _counting(detected.table(commit), plan)
-    return encode_coco(table, plan.numbers) if plan.options.format == "coco" else encode_detection_table(table)
+    if plan.options.format == "coco":
+        return encode_coco(table, plan.numbers)
+    return encode_detection_table(table, plan.names.of)
 
 
 def write_numbers(plan: ExportPlan, store: Store) -> tuple[str, ...]:
@@ -74,7 +78,7 @@ def write_numbers(plan: ExportPlan, store: Store) -> tuple[str, ...]:
     if not plan.options.numbered:
         return ()
     name = NUMBERS_FILE.format(format=plan.options.format, split=plan.split)
-    store.put(name, plan.numbers.to_json(plan.detector.words))
+    store.put(name, plan.numbers.to_json(plan.detector.words, plan.names.of))
     return (f"{store.uri}/{name}",)
 
 
@@ -99,6 +103,10 @@ def _counting(table: DetectionTable, plan: ExportPlan) -> DetectionTable:
     """Return the detections that are written, with the boxes that count."""
     threshold = plan.options.threshold
     above = table if threshold is None else table.select(table.scores > threshold)
+    if plan.options.numbered:
+        images, place = np.unique(above.image, return_inverse=True)
+        known = np.array([above.keys[image] in plan.numbers.images for image in images.tolist()], bool)
+        above = above.select(known[place])
     return above if plan.boxes == "both" else final_boxes(above, plan.boxes, plan.options.nms_iou)
 
 
@@ -112,7 +120,7 @@ def _write(tables: Iterator[DetectionTable], plan: ExportPlan, folder: Path) -> 
         return write_coco(tables, numbers, split, folder)
     path = folder / PARQUET_FILE.format(split=split)
     with path.open("wb") as sink:
-        write_detections(tables, sink)
+        write_detections(tables, sink, plan.names.of)
     return [path]
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from pipelines.artifacts.annotations import Number
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detection_sets import parse_top_per_set
 from pipelines.engine.fingerprint import content_digest
 from pipelines.outputs.ids import Numbers
+from pipelines.outputs.names import FileNames
 from pipelines.outputs.text import check_voc_names
 from sppnet.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Format = Literal["coco", "voc", "det", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -79,7 +84,7 @@ class DetectorFacts:
     """
 
     categories: tuple[str, ...]
-    numbers: Mapping[str, int]
+    numbers: Mapping[str, Number]
     words: Mapping[str, str]
     regressors: bool
 
@@ -93,7 +98,9 @@ class ExportPlan:
         split: The split.
         boxes: Which boxes are written.
         detector: Whose detections they are.
-        numbers: Of the split's images and the detector's categories, for formats that have them.
+        numbers: Of the split's images and the detector's categories, for formats that have them. Images that have none
+            are left out.
+        names: What the split's images are called.
     """
 
     options: ExportOptions
@@ -101,6 +108,7 @@ class ExportPlan:
     boxes: Boxes
     detector: DetectorFacts
     numbers: Numbers
+    names: FileNames
 
 
 def check_format(name: str) -> Format:
@@ -117,7 +125,7 @@ def plan_export(
     manifest: Manifest,
     split: str,
     *,
-    known: Callable[[], Mapping[str, int]],
+    known: Callable[[], Mapping[str, Number]],
     count: bool,
 ) -> ExportPlan:
     """Check that a split's detections can be written as they are asked for.
@@ -139,17 +147,37 @@ def plan_export(
     parse_top_per_set(options.top_per_set, 1)
     keys = [key for unit in manifest.units(split) for key in manifest.keys(unit)]
     if options.format == "voc":
-        check_voc_names(detector.categories, keys)
+        check_voc_names(detector.categories, split)
     numbers = Numbers({}, {})
     if options.numbered:
-        given = options.numbers or Numbers({}, {})
-        places = dict(given.images) or known()
+        given = (options.numbers or Numbers({}, {})).of_keys(keys)
+        are_given = options.numbers is not None and bool(options.numbers.images)
+        places = given.images if are_given else known()
+        if places and not are_given:
+            keys = _numbered(keys, places, split)
         if not places and options.format == "det" and not count:
             raise ConfigError(
                 f"the images of split {split} have no numbers; name the list that has them with --numbers"
             )
-        numbers = _numbers(given, places or {key: number for number, key in enumerate(keys, 1)}, keys, detector)
-    return ExportPlan(options, split, _boxes(options, detector), detector, numbers)
+        if not (places or are_given):
+            places = {key: number for number, key in enumerate(keys, 1)}
+        numbers = _numbers(given, places, keys, detector)
+    names = FileNames(manifest, manifest.units(split))
+    return ExportPlan(options, split, _boxes(options, detector), detector, numbers, names)
+
+
+def _numbered(keys: Sequence[str], own: Mapping[str, Number], split: str) -> list[str]:
+    """Return the images that have numbers in their data set: not those whose annotations ingest set aside."""
+    without = [key for key in keys if key not in own]
+    if without:
+        logger.warning(
+            "split %s: the detections of %d images are left out, the first %s: ingest set their annotations aside, and "
+            "with them their numbers; --numbers can give them",
+            split,
+            len(without),
+            without[0],
+        )
+    return [key for key in keys if key in own]
 
 
 def _boxes(options: ExportOptions, detector: DetectorFacts) -> Boxes:
@@ -162,7 +190,7 @@ def _boxes(options: ExportOptions, detector: DetectorFacts) -> Boxes:
     return options.boxes
 
 
-def _numbers(given: Numbers, places: Mapping[str, int], keys: Sequence[str], detector: DetectorFacts) -> Numbers:
+def _numbers(given: Numbers, places: Mapping[str, Number], keys: Sequence[str], detector: DetectorFacts) -> Numbers:
     """Return the numbers of the split's images and of the detector's categories; all must have one."""
     found = Numbers(places, dict(given.categories) or detector.numbers)
     return Numbers(

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.artifacts.detections import DetectionTable
 from pipelines.outputs.ids import Numbers
+from pipelines.outputs.names import row_name
 from sppnet.arrays import Float32s, Float64s
 from sppnet.errors import ConfigError
 
@@ -17,6 +18,7 @@ _LONGEST = 200
 """Bytes of a file's name, without its split's: 255 is what file systems take."""
 _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])
 
+_LONGEST_NAME = 255
 DET_FILE = "det_submission_{split}.txt"
 
 
@@ -38,22 +40,17 @@ def voc_file(split: str, category: str) -> str:
     return f"comp4_det_{split}_{category}.txt"
 
 
-def check_voc_names(categories: Iterable[str], keys: Iterable[str] = ()) -> None:
-    """Raise `ConfigError` for a category that can't be part of a file's name, or a key that has a space."""
+def check_voc_names(categories: Iterable[str], split: str) -> None:
+    """Raise `ConfigError` for a category that can't be part of a file's name."""
     for category in categories:
         if any(mark in category for mark in "/\0") or category in ("", ".", ".."):
             raise ConfigError(f"category {category!r} can't be part of a file's name")
-        if len(os.fsencode(voc_file("", category))) > _LONGEST:
-            raise ConfigError(f"category {category[:60]!r}... is too long for a file's name; take coco or parquet")
-    for key in keys:
-        if len(key.split()) != 1:
-            raise ConfigError(
-                f"image {key!r} has a space in its name, which comp4 files can't hold; take coco or parquet"
-            )
+        if len(voc_file(split, category).encode()) > _LONGEST_NAME:
+            raise ConfigError(f"category {category[:40]!r}... is too long for a file's name; take coco or parquet")
 
 
 def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split: str, folder: Path) -> list[Path]:
-    """Write a comp4 file for each category, an empty one where nothing was found.
+    """Write a comp4 file for each category, an empty one where nothing was found; see `row_name` for images' names.
 
     Args:
         tables: The detections, in pieces.
@@ -65,7 +62,7 @@ def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split
         ConfigError: A category's name can't be part of a file's.
     """
     names = list(categories)
-    check_voc_names(names)
+    check_voc_names(names, split)
     paths = [folder / voc_file(split, category) for category in names]
     for path in paths:
         path.touch()
@@ -75,7 +72,7 @@ def write_voc(tables: Iterable[DetectionTable], categories: Iterable[str], split
             own = table.select(table.category == number)
             # Opened anew for each piece: hundreds of files can't all stay open everywhere.
             with places[voc_file(split, table.categories[number])].open("a", encoding="utf-8") as file:
-                file.writelines(lines(own, (own.keys[image] for image in own.image.tolist())))
+                file.writelines(lines(own, (row_name(own.keys[image]) for image in own.image.tolist())))
     return paths
 
 

@@ -54,9 +54,8 @@ def _referred(data: bytes, where: str) -> Iterator[ImageRecord]:
     for known in shard.images:
         place = Place(shard.split, shard.group, known.key)
         try:
-            found = dataset.image(place)
-            if found.digest != known.digest:  # once more: a store may have sent a part
-                found = dataset.image(place)
+            files = (known.file,) if known.file else None
+            found = dataset.image(Place(shard.split, shard.group, known.key, files))
         except DataError as error:
             raise ArtifactError(f"{where}: image {known.key} can't be read any more ({error}); run again") from error
         if found.digest != known.digest:

@@ -1,23 +1,24 @@
-"""evaluate: average precision per category for one or several sets of detections (VOC's and ILSVRC DET's protocols)."""
+"""evaluate: average precision per category for one or several sets of detections (VOC's, DET's, COCO's rules)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figures, mean_figure
+from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figures, coco_figures, mean_figure
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
+from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, gather_truth
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
-from sppnet.evaluation.curves import Detections, GroundTruth
+from sppnet.evaluation.coco import CocoResult, evaluate_coco, mean_figures
+from sppnet.evaluation.curves import CategoryResult, Detections
 from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
 
@@ -30,7 +31,8 @@ class EvaluateConfig(StageConfig):
         detections: The steps that score; one row of the result each, a second one where boxes were regressed.
         split: The split that was scored.
         protocol: `voc`: both average precisions of VOC; `det`: ILSVRC DET's, with its own overlaps for small
-            objects, no difficult ones, and images left out for the categories that they don't judge.
+            objects, no difficult ones, and images left out for the categories that they don't judge; `coco`: COCO's
+            twelve figures, over ten overlaps and by size of object.
         iou: Overlap from which a detection is right by VOC's rule.
         nms_iou: Regressed boxes are suppressed once more at this overlap, as in the release.
         top_per_set: Only so many detections of a category over the split count, the best: a number, or `5/image`
@@ -45,20 +47,6 @@ class EvaluateConfig(StageConfig):
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
     top_per_set: TopPerSetField = None
-
-
-@dataclass
-class _Truth:
-    """The objects of one category, and the images that don't judge it, by their numbers."""
-
-    images: list[int] = field(default_factory=list)
-    boxes: list[tuple[float, ...]] = field(default_factory=list)
-    difficult: list[bool] = field(default_factory=list)
-    ignored: list[int] = field(default_factory=list)
-
-    def objects(self) -> GroundTruth:
-        """Return the objects as the evaluation takes them."""
-        return GroundTruth.of(np.array(self.images, np.int64), self.boxes, self.difficult)
 
 
 class Evaluate(ShardStage[EvaluateConfig]):
@@ -80,8 +68,8 @@ class Evaluate(ShardStage[EvaluateConfig]):
         for scored in detections:
             require_subset((config.split,), scored.splits, "split", "split")
         require_same_images(config, inputs, "detections")
-        if config.protocol == "det" and config.iou != 0.5:
-            raise ConfigError("iou: the protocol det has overlaps of its own; leave it out")
+        if config.protocol != "voc" and config.iou != 0.5:
+            raise ConfigError(f"iou: the protocol {config.protocol} has overlaps of its own; leave it out")
 
     @classmethod
     def external(cls, config: EvaluateConfig) -> Mapping[str, Any]:
@@ -103,22 +91,10 @@ class Evaluate(ShardStage[EvaluateConfig]):
         body = {"split": config.split, "protocol": config.protocol, "iou": config.iou, "rows": rows}
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
-    def _ground_truth(self) -> dict[str, _Truth]:
-        found: dict[str, _Truth] = {}
-        split = self.config.split
-        keys = (key for unit in self.manifest.units(split) for key in self.manifest.keys(unit))
-        numbers = {key: number for number, key in enumerate(keys)}
-        for unit in self.manifest.units(split):
-            for key, annotation in self.images.read_annotations(unit)[0].items():
-                number = numbers[key]
-                for thing in annotation.objects:
-                    entry = found.setdefault(thing.category, _Truth())
-                    entry.images.append(number)
-                    entry.boxes.append(thing.box)
-                    entry.difficult.append(thing.difficult)
-                for category in annotation.ignored:
-                    found.setdefault(category, _Truth()).ignored.append(number)
-        return found
+    def _ground_truth(self) -> SplitTruth:
+        units = self.manifest.units(self.config.split)
+        keys = (key for unit in units for key in self.manifest.keys(unit))
+        return gather_truth(keys, (note for unit in units for note in self.images.read_annotations(unit)[0].values()))
 
     @cached_property
     def _not_judged(self) -> frozenset[str]:
@@ -126,30 +102,51 @@ class Evaluate(ShardStage[EvaluateConfig]):
         units = [self.manifest.annotations(unit) for unit in self.manifest.units(self.config.split)]
         return frozenset(entry.key for commit in self.images.artifact.commits(units) for entry in commit.quarantined)
 
-    def _rows(self, step: str, artifact: Artifact, truth: Mapping[str, _Truth]) -> Iterator[dict[str, Any]]:
+    def _rows(self, step: str, artifact: Artifact, truth: SplitTruth) -> Iterator[dict[str, Any]]:
         detected = DetectionSet(artifact, self.manifest, self.config.split)
         limit = parse_top_per_set(self.config.top_per_set, len(detected.keys))
         tables = list(detected.best(limit, self._not_judged))
         regressed = any(table.has_regressed.any() for table in tables)
         kinds: tuple[Boxes, ...] = ("windows", "regressed") if regressed else ("windows",)
         for kind in kinds:
-            figures = {}
+            found = {}
             for category, table in zip(detected.categories, tables, strict=True):
                 final = final_boxes(table, kind, self.config.nms_iou)
-                judged = Detections.of(final.image.astype(np.int64), final.boxes, final.scores)
-                figures[category] = self._judge(truth.get(category, _Truth()), judged)
+                found[category] = Detections.of(truth.numbers[final.image], final.boxes, final.scores)
             yield {
                 "name": step if kind == "windows" else f"{step}+bb",
                 "detections": artifact.name,
                 "boxes": kind,
-                "voc07_map": mean_figure(figures, "voc07_ap"),
-                "area_map": mean_figure(figures, "area_ap"),
-                "categories": figures,
+                **self._figures(truth, found),
             }
 
-    def _judge(self, truth: _Truth, found: Detections) -> dict[str, Any]:
-        if self.config.protocol == "det":
-            result = evaluate_det(truth.objects(), found, truth.ignored)
+    def _figures(self, truth: SplitTruth, found: Mapping[str, Detections]) -> dict[str, Any]:
+        """Judge every category by the protocol: means and the categories' own figures."""
+        coco = {}
+        if self.config.protocol == "coco":
+            coco = {category: _judge_coco(truth.of(category), rows) for category, rows in found.items()}
+            figures = {
+                category: {**category_figures(result.half, "coco"), "coco": coco_figures(result.figures)}
+                for category, result in coco.items()
+            }
         else:
-            result = evaluate_voc(truth.objects(), found, self.config.iou)
-        return category_figures(result, self.config.protocol)
+            figures = {
+                category: category_figures(self._judge(truth.of(category), rows), self.config.protocol)
+                for category, rows in found.items()
+            }
+        return {
+            "voc07_map": mean_figure(figures, "voc07_ap"),
+            "area_map": mean_figure(figures, "area_ap"),
+            **({"coco": coco_figures(mean_figures(coco.values()))} if coco else {}),
+            "categories": figures,
+        }
+
+    def _judge(self, truth: CategoryTruth, found: Detections) -> CategoryResult:
+        if self.config.protocol == "det":
+            return evaluate_det(truth.objects(), found, truth.ignored)
+        return evaluate_voc(truth.objects(), found, self.config.iou)
+
+
+def _judge_coco(truth: CategoryTruth, found: Detections) -> CocoResult:
+    """Judge a category by COCO's rule: detections in images that don't judge it are left out."""
+    return evaluate_coco(truth.coco_objects(), found.select(~np.isin(found.images, truth.ignored)))

@@ -16,11 +16,12 @@ from pipelines.artifacts.window_samples import WindowSamples, encode_samples, to
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.machine import choose_device
-from pipelines.engine.stage import Phase, StageConfig
+from pipelines.engine.stage import Phase, StageConfig, StageSpec
 from pipelines.engine.workspace import Output
 from pipelines.finetuning.config import FinetuneConfig
 from pipelines.finetuning.sampling import BlockCutter, ImageSampler, block_rows
 from pipelines.finetuning.task import FinetuneTask, FinetuneTaskInputs
+from pipelines.shards.stage import check_categories
 from pipelines.training.loop import TrainingStage
 from pipelines.training.task import Task
 from pipelines.training.workers import Worker
@@ -86,17 +87,18 @@ class Finetune(TrainingStage[FinetuneConfig]):
         phase, _, shard = unit.partition("/")
         return self._sample(shard) if phase == "sample" else super().run(unit)
 
+    @classmethod
+    def check_data(cls, config: FinetuneConfig, spec: StageSpec) -> None:
+        """Check that the images have the categories."""
+        check_categories(config.categories, spec)
+
     def prepare(self) -> None:
         """Check before any worker starts what only the inputs' content tells.
 
         Raises:
-            ConfigError: A category that the data set does not have, an image that `split` and one of `positive_splits`
-                share (held out of one, it would train in the other), or an `init` that belongs to other features.
+            ConfigError: An image that `split` and one of `positive_splits` share (held out of one, it would train in
+                the other), or an `init` that belongs to other features.
         """
-        for category in self.config.categories:
-            if category not in self.manifest.categories:
-                known = ", ".join(self.manifest.categories)
-                raise ConfigError(f"step {self.spec.step}: category '{category}' is not in the images: {known}")
         self._shards.check_splits(self.spec.step)
         self.head_spec()
 

@@ -84,8 +84,7 @@ class ImportWindows(PerShardStage[ImportWindowsConfig]):
         place = f"{self.artifact.name}/{SOURCE.format(manifest=self.spec.manifest)}"
         if self.artifact.store.exists(place):
             return
-        known = {key for shard in self.shards(self.manifest.splits) for key in self.manifest.keys(shard)}
-        unknown = sorted(set(self._found.boxes) - known)
+        unknown = sorted(set(self._found.boxes) - self._known)
         if unknown:
             shown = ", ".join(unknown[:_SHOWN])
             total = len(self._found.boxes)
@@ -96,7 +95,11 @@ class ImportWindows(PerShardStage[ImportWindowsConfig]):
 
     @cached_property
     def _found(self) -> FoundBoxes:
-        return read_window_files(self.config.paths, self.config.convention)
+        return read_window_files(self.config.paths, self.config.convention, self._known)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(key for shard in self.shards(self.manifest.splits) for key in self.manifest.keys(shard))
 
     def phases(self) -> list[Phase]:
         """Return one phase; a unit is a shard."""

@@ -8,7 +8,7 @@ annotations only.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from pipelines.artifacts.image_references import ImageReference, ReferenceShard,
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import ANNOTATIONS, Manifest, Shard, name_annotations, name_images
 from pipelines.datasets.kinds import parse_dataset
+from pipelines.datasets.left_out import OBJECT as LEFT_OUT
 from pipelines.datasets.looking import (
     CONTENTS,
     ITEMS,
@@ -102,7 +103,7 @@ class Ingest(Stage[IngestConfig]):
         return Look(
             manifest=manifest.digest,
             splits={split: manifest.identity(split) for split in manifest.splits},
-            objects={CONTENTS: contents.encode(), ITEMS: seen.encode()},
+            objects={CONTENTS: contents.encode(), ITEMS: seen.encode(), LEFT_OUT: contents.left_out.encode()},
             shared={manifest.object_name: manifest.body},
             reread=contents.read_count > 0,
         )
@@ -135,6 +136,10 @@ class Ingest(Stage[IngestConfig]):
         if not self.config.annotations:
             return [Phase("images", units)]
         return [Phase("images", units, keyed=False), Phase("annotations", tuple(self._annotated))]
+
+    def reads(self, unit: str) -> Iterable[tuple[str, str]]:
+        """Return, for a shard's annotations, its images: no others of the phase before."""
+        return [(self.artifact.name, self._annotated[unit].images)] if unit.startswith(ANNOTATIONS) else []
 
     def run(self, unit: str) -> Output:
         """Read, check and pack a shard's images, or its annotations."""
@@ -172,9 +177,10 @@ class Ingest(Stage[IngestConfig]):
         )
 
     def _references(self, shard: Shard, records: Sequence[ImageRecord], digests: Mapping[str, str | None]) -> bytes:
+        files = {key: names[0] for key, names in shard.files_of() if names}
         images = tuple(
-            ImageReference(record.key, record.extension, record.width, record.height, str(digests[record.key]))
-            for record in records
+            ImageReference(r.key, r.extension, r.width, r.height, str(digests[r.key]), files.get(r.key, ""))
+            for r in records
         )
         split = self.manifest.place(shard.images)[0]
         return encode_references(
@@ -224,7 +230,7 @@ class Ingest(Stage[IngestConfig]):
 
     def _places(self, shard: Shard) -> list[Place]:
         split = self.manifest.place(shard.images)[0]
-        return [Place(split, shard.group, key) for key in shard.keys]
+        return [Place(split, shard.group, key, files) for key, files in shard.files_of()]
 
     @cached_property
     def _annotated(self) -> dict[str, Shard]:

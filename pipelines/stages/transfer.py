@@ -24,7 +24,7 @@ from pipelines.engine.machine import CpuFields
 from pipelines.engine.records import read_unit
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.stage import ShardStage, require_same_images
+from pipelines.shards.stage import ShardStage, check_categories, require_same_images
 from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise
@@ -133,10 +133,10 @@ class Transfer(ShardStage[TransferConfig]):
         parts = self.config.protocol.parts(self.manifest.categories)
         return {f"fit/{features.name}/{part}": (features, part) for features in self._sets for part in parts}
 
-    def prepare(self) -> None:
-        """Check the categories that the protocol names."""
-        where = f"step {self.spec.step}: protocol"
-        require_subset(self.config.protocol.named, self.manifest.categories, where, "category")
+    @classmethod
+    def check_data(cls, config: TransferConfig, spec: StageSpec) -> None:
+        """Check that the images have the categories that the protocol names."""
+        check_categories(config.protocol.named, spec, "protocol")
 
     def phases(self) -> list[Phase]:
         """Gather, a unit a shard; fit, a unit a set of features and category or split; the result."""

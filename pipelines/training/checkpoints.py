@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
-from pipelines.engine.checked_reads import read_again_unless
+from pipelines.artifacts.networks import UNIT
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import content_digest
+from pipelines.engine.store import Entry
 from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from sppnet.networks.weights import read_safetensors, write_safetensors
@@ -64,6 +65,7 @@ class Checkpoints:
         self._store = artifact.store
         self._artifact = artifact.name
         self._folder = f"{artifact.name}/{FOLDER}"
+        self._trained = artifact.commit_name(UNIT)
 
     def steps(self) -> list[int]:
         """Return the committed steps in ascending order, from one listing."""
@@ -101,13 +103,51 @@ class Checkpoints:
         Raises:
             ConfigError: It is of another network or config.
         """
-        for step in reversed(self.steps()):
+        passed: set[int] = set()
+        # Listed again each time: who is late may have saved the next one, and pruned those of the first listing.
+        while steps := [step for step in self.steps() if step not in passed]:
+            step = steps[-1]
             try:
                 return self.load(step)
             except ArtifactError as error:
                 logger.warning("checkpoint damaged, falling back to the one before: %s", error)
                 self._store.delete(self._commit_name(step))
+                passed.add(step)
         return None
+
+    def problems(self, *, deep: bool = False) -> dict[str, str]:
+        """Tell what is wrong with checkpoints, by the names of their commits.
+
+        Args:
+            deep: Whether their data is read too; else it is only looked for.
+        """
+        found = {}
+        for step in self.steps():
+            where = self._commit_name(step)
+            try:
+                data = f"{self._folder}/{self._read_commit(where).data}"
+                if not self._store.exists(data):
+                    raise ArtifactError(f"{data} is missing")  # told like what is met in reading it
+                if deep:
+                    self.load(step)
+            except (ArtifactError, ConfigError) as error:
+                if self._store.exists(where):  # else it was pruned meanwhile
+                    found[where] = str(error).removeprefix(f"{where}: ").removeprefix(f"{where} ")
+        return found
+
+    def garbage(self) -> list[Entry]:
+        """Return what no training will read: data that no commit names, records of failures, all once it is done."""
+        listed = {entry.name.removeprefix(f"{self._folder}/"): entry for entry in self._store.list(self._folder)}
+        if not listed:
+            return []
+        named = set()
+        done = self._store.exists(self._trained)
+        for name in () if done else filter(_COMMIT.fullmatch, listed):
+            try:
+                named |= {name, self._read_commit(f"{self._folder}/{name}").data}
+            except (ArtifactError, ConfigError):  # pruned since it was listed, or damaged, which is for `verify` to say
+                return []
+        return [entry for name, entry in listed.items() if name not in named]
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], curve: Sequence[Mapping[str, Any]]) -> None:
         """Publish a checkpoint, unless the step already has one (a lost attempt that lived on wrote the same).
@@ -149,6 +189,10 @@ class Checkpoints:
     def _read_commit(self, where: str) -> _Commit:
         """Read a checkpoint's commit; raise `ArtifactError` for a damaged one, `ConfigError` for another training's."""
         commit = decode(_Commit, self._store.read(where), where)
+        if not _DATA.fullmatch(commit.data):
+            raise ArtifactError(
+                f"{where} names {commit.data!r}, which is no checkpoint's data; remove it and run again"
+            )
         if commit.artifact != self._artifact:
             raise ConfigError(
                 f"{where} is a checkpoint of {commit.artifact}, another network or config; remove it and run again"

@@ -1,18 +1,32 @@
-"""COCO's protocol: average precision and recall over ten overlaps, by size of object and number of detections."""
+"""COCO's protocol: average precision and recall over ten overlaps, by size of object and number of detections.
+
+The figures are pycocotools'. Objects are matched for all images, overlaps and sizes at once: a step settles the next
+detection of every image.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from sppnet.arrays import Bools, Float64s
-from sppnet.boxes import box_areas, intersection_matrix, iou_matrix
+from sppnet.arrays import Array, Bools, Float64s, Integers
+from sppnet.boxes import box_areas
 from sppnet.errors import DataError
-from sppnet.evaluation.curves import Detections, GroundTruth
+from sppnet.evaluation.curves import (
+    FALSE_POSITIVE,
+    IGNORED,
+    TRUE_POSITIVE,
+    CategoryResult,
+    Detections,
+    GroundTruth,
+    pair_up,
+    rank,
+    summarise,
+)
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -27,13 +41,22 @@ SIZES: Mapping[str, tuple[float, float]] = {
 }
 """Object areas in square pixels, both ends included."""
 
+FIGURES = (
+    *("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge"),
+    *("AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge"),
+)
+"""COCO's twelve: `AP` is the mean over overlaps 0.5 to 0.95, `AR10` the recall with ten detections an image."""
+
+_LOW, _HIGH = (np.array(ends) for ends in zip(*SIZES.values(), strict=True))
+_LIMITS = np.minimum(OVERLAPS, 1.0 - 1e-10)  # so that equal boxes match at any overlap, as pycocotools has it
+
 
 @dataclass(frozen=True)
 class CocoObjects:
     """The objects of one category in all images.
 
     Attributes:
-        objects: their images and boxes.
+        objects: their images and boxes. A difficult one is ignored: neither found nor missed.
         areas: float64 `[n]` square pixels; COCO's are those of the outlines, not of the boxes.
         crowd: bool `[n]`: a region with many objects, in which no detection is wrong.
     """
@@ -51,146 +74,169 @@ class CocoObjects:
             raise DataError("bad-columns", f"{len(objects)} objects, {len(sizes)} areas, {len(flags)} crowd flags")
         return cls(objects, sizes, flags)
 
+    @property
+    def aside(self) -> Bools:
+        """Bool `[sizes, n]`: which don't count as objects of each size."""
+        other = (self.areas < _LOW[:, None]) | (self.areas > _HIGH[:, None])
+        ignored: Bools = other | self.crowd | self.objects.difficult
+        return ignored
+
 
 @dataclass(frozen=True)
-class _Matched:
-    """One image's detections of a category, by falling score, at each overlap and for one size.
+class CocoResult:
+    """How well one category is detected.
 
     Attributes:
-        scores: `[d]`.
-        right: bool `[overlaps, d]`.
-        ignored: bool `[overlaps, d]`.
-        positives: objects that count.
+        figures: the `FIGURES` by name, 0..1; NaN where the category has no objects of that size.
+        half: the curve at overlap 0.5, of objects of all sizes.
     """
 
-    scores: Float64s
-    right: Bools
-    ignored: Bools
-    positives: int
+    figures: Mapping[str, float]
+    half: CategoryResult
 
 
-def evaluate_coco(truth: Mapping[str, CocoObjects], detections: Mapping[str, Detections]) -> dict[str, float]:
-    """Return COCO's twelve figures; NaN where no category has objects of that size.
+def evaluate_coco(truth: CocoObjects, detections: Detections) -> CocoResult:
+    """Evaluate one category by COCO's rule.
 
     Args:
-        truth: the objects by category.
-        detections: the detections by category; those of categories without objects don't count.
-
-    Returns:
-        `AP` (mean over overlaps 0.5 to 0.95), `AP50`, `AP75`, `APsmall`, `APmedium`, `APlarge`, `AR1`, `AR10`,
-        `AR100` (recall with so many detections an image), `ARsmall`, `ARmedium`, `ARlarge`.
+        truth: all objects of the category. Of equal scores in two images that of the lower one (by number, or by
+            name) ranks first.
+        detections: all detections of the category, in images of the same kind.
     """
-    none = Detections.of(np.zeros(0, np.int64), [], [])
-    found = {size: [] for size in SIZES}  # type: dict[str, list[list[_Matched]]]
-    for category, objects in truth.items():
-        by_size = _match_category(objects, detections.get(category, none))
-        for size, images in by_size.items():
-            found[size].append(images)
-    precision = {size: np.array([_precision(images) for images in rows]) for size, rows in found.items()}
-    recall = {size: np.array([_recall(images, MOST) for images in rows]) for size, rows in found.items()}
-    figures = {
-        "AP": _mean(precision[""]),
-        "AP50": _mean(precision[""][:, 0] if len(precision[""]) else precision[""]),
-        "AP75": _mean(precision[""][:, 5] if len(precision[""]) else precision[""]),
-        **{f"AP{size}": _mean(precision[size]) for size in SIZES if size},
-        **{f"AR{most}": _mean(np.array([_recall(images, most) for images in found[""]])) for most in (1, 10)},
-        f"AR{MOST}": _mean(recall[""]),
-        **{f"AR{size}": _mean(recall[size]) for size in SIZES if size},
-    }
-    return {name: float(value) for name, value in figures.items()}
+    found, place = _best_of_images(detections)
+    right, ignored = _match(truth, found, place)
+    positives = np.count_nonzero(~truth.aside, axis=1)
+    order = rank(found.scores)
+    precision = _precision(right[..., order], ignored[..., order], positives)
+    recall = {most: _recall(right[..., place < most], positives) for most in (1, 10, MOST)}
+    values = (
+        *(precision[0].mean(), precision[0, 0], precision[0, 5], *precision[1:].mean(axis=1)),
+        *(recall[1][0], recall[10][0], *recall[MOST]),
+    )
+    outcomes = np.where(right[0, 0], TRUE_POSITIVE, np.where(ignored[0, 0], IGNORED, FALSE_POSITIVE)).astype(np.int8)
+    half = summarise(found.scores, outcomes, int(positives[0]))
+    return CocoResult(dict(zip(FIGURES, map(float, values), strict=True)), half)
 
 
-def _mean(values: Float64s) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+def mean_figures(results: Iterable[CocoResult]) -> dict[str, float]:
+    """Return the means of the `FIGURES` over the categories that have them; NaN where none has."""
+    rows = np.array([[result.figures[name] for name in FIGURES] for result in results]).reshape(-1, len(FIGURES))
+    known = ~np.isnan(rows)
+    count = np.count_nonzero(known, axis=0)
+    total = np.where(known, rows, 0.0).sum(axis=0)
+    means = np.divide(total, count, out=np.full(len(FIGURES), np.nan), where=count > 0)
+    return dict(zip(FIGURES, means.tolist(), strict=True))
 
 
-def _match_category(truth: CocoObjects, found: Detections) -> dict[str, list[_Matched]]:
-    """Match the detections of every image that has some, or objects, by size."""
-    rows_of: dict[Any, tuple[list[int], list[int]]] = {}
-    for place, images in enumerate((truth.objects.images, found.images)):
-        for row, image in enumerate(images.tolist()):
-            rows_of.setdefault(image, ([], []))[place].append(row)
-    matched: dict[str, list[_Matched]] = {size: [] for size in SIZES}
-    for _, (objects, rows) in sorted(rows_of.items()):  # among equal scores the lower image ranks first
-        ranked = np.array(rows, np.int64)[np.argsort(-found.scores[rows], kind="stable")][:MOST]
-        boxes = found.boxes[ranked]
-        crowd = truth.crowd[objects]
-        iou = _overlaps(boxes, truth.objects.boxes[objects], crowd)
-        for size, (low, high) in SIZES.items():
-            areas = truth.areas[objects]
-            aside = crowd | (areas < low) | (areas > high)
-            right, ignored = _take(iou, aside, crowd)
-            own = box_areas(boxes)
-            ignored |= ~right & ((own < low) | (own > high))  # an unmatched detection of another size
-            count = int(np.count_nonzero(~aside))
-            matched[size].append(_Matched(found.scores[ranked], right & ~ignored, ignored, count))
-    return matched
+def _best_of_images(detections: Detections) -> tuple[Detections, Integers]:
+    """Return the best `MOST` of each image, by image and falling score, and their places in their images, from 0."""
+    _, codes = np.unique(detections.images, return_inverse=True)
+    order = np.lexsort((-detections.scores, codes))  # stable: among equal scores the earlier row
+    image = codes[order]
+    first = np.diff(image, prepend=-1) != 0
+    place = np.arange(len(image)) - np.maximum.accumulate(np.where(first, np.arange(len(image)), 0))
+    kept = place < MOST
+    return detections.select(order[kept]), place[kept]
 
 
-def _overlaps(boxes: Float64s, objects: Float64s, crowd: Bools) -> Float64s:
-    """Return the IoU `[d, n]`; with a crowd's region the part of the detection that lies in it."""
-    iou = iou_matrix(boxes, objects)
-    if crowd.any():
-        inside = intersection_matrix(boxes, objects[crowd])
-        iou[:, crowd] = inside / np.maximum(box_areas(boxes), 1e-12)[:, None]
-    return iou
-
-
-def _take(iou: Float64s, aside: Bools, crowd: Bools) -> tuple[Bools, Bools]:
-    """Tell which detections get an object at each overlap, and which of those get one that does not count.
+def _match(truth: CocoObjects, found: Detections, place: Integers) -> tuple[Bools, Bools]:
+    """Tell which detections are right and which are ignored, bool `[sizes, overlaps, n]` each.
 
     By falling score a detection takes the free object that it overlaps most (the last among equals), one that
-    counts before one that doesn't; a crowd is never used up.
+    counts before one that doesn't; a crowd is never used up. One that takes an object that doesn't count is ignored,
+    as is one that takes none and is of another size.
     """
-    limits = np.minimum(OVERLAPS, 1.0 - 1e-10)[:, None]
-    levels, count = np.arange(len(OVERLAPS)), iou.shape[1]
-    free = np.ones((len(OVERLAPS), count), dtype=bool)
-    right = np.zeros((len(OVERLAPS), len(iou)), dtype=bool)
-    ignored = np.zeros_like(right)
-    if count == 0:
-        return right, ignored
-    for row, overlap in enumerate(iou):
-        open_ones = free & (overlap[None] >= limits)
-        counted = open_ones & ~aside
-        chosen = np.where(counted.any(axis=1, keepdims=True), counted, open_ones)
-        best = count - 1 - np.where(chosen, overlap[None], -1.0)[:, ::-1].argmax(axis=1)
-        hit = chosen.any(axis=1)
-        right[:, row] = hit
-        ignored[:, row] = hit & aside[best]
-        used = hit & ~crowd[best]
-        free[levels[used], best[used]] = False
+    shape = (len(SIZES), len(OVERLAPS), len(found))
+    right, ignored = np.zeros(shape, bool), np.zeros(shape, bool)
+    detection, thing, iou = _touching(truth, found)
+    aside = truth.aside
+    free = np.ones((len(SIZES), len(OVERLAPS), len(truth.objects)), bool)
+    for rows in _steps(place[detection]):
+        hits = _take(detection[rows], thing[rows], iou[rows], free, aside)
+        size, level, row, taken = hits
+        counted = ~aside[size, taken]
+        right[size[counted], level[counted], row[counted]] = True
+        ignored[size[~counted], level[~counted], row[~counted]] = True
+        once = ~truth.crowd[taken]
+        free[size[once], level[once], taken[once]] = False
+    area = box_areas(found.boxes)
+    other = (area < _LOW[:, None]) | (area > _HIGH[:, None])
+    ignored |= ~right & other[:, None]
     return right, ignored
 
 
-def _ranked(images: list[_Matched], most: int) -> tuple[Bools, Bools, int]:
-    """Join all images: right and ignored `[overlaps, d]` by falling score, and the objects that count."""
-    order = np.argsort(-np.concatenate([one.scores[:most] for one in images]), kind="stable")
-    right = np.concatenate([one.right[:, :most] for one in images], axis=1)[:, order]
-    ignored = np.concatenate([one.ignored[:, :most] for one in images], axis=1)[:, order]
-    return right, ignored, sum(one.positives for one in images)
+def _touching(truth: CocoObjects, found: Detections) -> tuple[Integers, Integers, Float64s]:
+    """Pair detections with the objects of their images that they overlap enough; the best pair of each comes last.
+
+    The overlap with a crowd is the part of the detection that lies in it.
+    """
+    pairs = pair_up(truth.objects, found)
+    iou, crowd = pairs.iou, truth.crowd[pairs.object]
+    if crowd.any():
+        boxes, regions = found.boxes[pairs.detection[crowd]], truth.objects.boxes[pairs.object[crowd]]
+        sides = np.minimum(boxes[:, 2:], regions[:, 2:]) - np.maximum(boxes[:, :2], regions[:, :2])
+        inside = np.maximum(sides, 0.0).prod(axis=1)
+        iou = iou.copy()
+        iou[crowd] = inside / np.maximum(box_areas(boxes), 1e-12)
+    near = np.flatnonzero(iou >= _LIMITS[0])
+    rows = near[np.lexsort((pairs.object[near], iou[near], pairs.detection[near]))]
+    return pairs.detection[rows], pairs.object[rows], iou[rows]
 
 
-def _precision(images: list[_Matched]) -> Float64s:
-    """Average the best precision at 101 recalls or above, by overlap; NaN without objects."""
-    result = np.full(len(OVERLAPS), np.nan)
-    if not images or sum(one.positives for one in images) == 0:
-        return result
-    right, ignored, positives = _ranked(images, MOST)
-    for level in range(len(OVERLAPS)):
-        hits = np.cumsum(right[level])
-        wrong = np.cumsum(~right[level] & ~ignored[level])
-        precision = hits / np.maximum(hits + wrong, np.spacing(1.0))
-        best = np.maximum.accumulate(precision[::-1])[::-1]
-        place = np.searchsorted(hits / positives, RECALLS, side="left")
-        result[level] = np.append(best, 0.0)[np.minimum(place, len(best))].mean()
+def _steps(place: Integers) -> list[Integers]:
+    """Group pairs by their detections' places: no two detections of an image are in one group."""
+    order = np.argsort(place, kind="stable")
+    ends = np.flatnonzero(np.diff(place[order])) + 1
+    return np.split(order, ends) if len(order) else []
+
+
+def _take(
+    detection: Integers, thing: Integers, iou: Float64s, free: Bools, aside: Bools
+) -> tuple[Array, Array, Array, Array]:
+    """Let detections of different images take objects: the size, overlap, detection and object of each that is taken.
+
+    Args:
+        detection: int64 `[pairs]`, those of one detection together.
+        thing: int64 `[pairs]` their objects.
+        iou: float64 `[pairs]`, rising within a detection.
+        free: bool `[sizes, overlaps, objects]`.
+        aside: bool `[sizes, objects]`.
+    """
+    starts = np.flatnonzero(np.diff(detection, prepend=-1) != 0)
+    count = len(detection)
+    can = free[:, :, thing] & (iou >= _LIMITS[:, None])
+    # Later pairs are better, and any that counts is better than all that don't.
+    worth = np.arange(count) + np.where(aside[:, thing], 0, count)[:, None]
+    best = np.maximum.reduceat(np.where(can, worth, -1), starts, axis=2)
+    size, level, column = np.nonzero(best >= 0)
+    pair = best[size, level, column] % count
+    return size, level, detection[pair], thing[pair]
+
+
+def _precision(right: Bools, ignored: Bools, positives: NDArray[np.int64]) -> Float64s:
+    """Average the best precision at 101 recalls or above, `[sizes, overlaps]`; NaN without objects.
+
+    Args:
+        right: bool `[sizes, overlaps, n]`, by falling score.
+        ignored: likewise.
+        positives: int64 `[sizes]` objects that count.
+    """
+    result = np.full(right.shape[:2], np.nan)
+    for size, level in np.ndindex(*result.shape):
+        if positives[size] == 0:
+            continue
+        judged = ~ignored[size, level]
+        own = right[size, level, judged]
+        ends = np.flatnonzero(own)  # between two right detections the precision only falls
+        hits = np.arange(1, len(ends) + 1)
+        best = np.maximum.accumulate((hits / (ends + 1.0))[::-1])[::-1]
+        place = np.searchsorted(hits / positives[size], RECALLS, side="left")
+        result[size, level] = np.append(best, 0.0)[np.minimum(place, len(best))].mean()
     return result
 
 
-def _recall(images: list[_Matched], most: int) -> Float64s:
-    """Return the recall with at most so many detections an image, by overlap; NaN without objects."""
-    if not images or sum(one.positives for one in images) == 0:
-        return np.full(len(OVERLAPS), np.nan)
-    right, _, positives = _ranked(images, most)
-    found: Float64s = right.sum(axis=1) / positives
-    return found
+def _recall(right: Bools, positives: NDArray[np.int64]) -> Float64s:
+    """Return the recall, averaged over the overlaps, `[sizes]`; NaN without objects."""
+    found = right.sum(axis=2) / np.maximum(positives, 1)[:, None]
+    mean: Float64s = np.where(positives > 0, found.mean(axis=1), np.nan)
+    return mean

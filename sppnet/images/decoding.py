@@ -27,6 +27,15 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 """The only formats that are tried; PIL's other fifty parsers never see the bytes."""
 
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
+_OTHERS = {
+    re.compile(rb"GIF8[79]a"): "GIF",
+    re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+"): "TIFF or a camera's raw file",
+    re.compile(rb"(?s).{4}ftyp(?:avif|avis)"): "AVIF",
+    re.compile(rb"(?s).{4}ftyp(?:he[a-z]{2}|mif1|msf1)"): "HEIC",
+    re.compile(rb"\0\0\0\x0cjP {2}|\xff\x4f\xff\x51"): "JPEG 2000",
+    re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"): "JPEG XL",
+}
+"""How files of other formats begin, which people have among their images."""
 _DIRECT_MODES = frozenset({"1", "L", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _ALPHA_MODES = frozenset({"P", "PA", "LA"})
 MAX_SCANS = 100
@@ -43,7 +52,8 @@ def probe_size(data: bytes) -> Size:
     """Read an image's size in pixels from its header, without decoding it.
 
     Raises:
-        DataError: `not-an-image`, `truncated` (the header itself is cut), or `too-large` (beyond PIL's own limit).
+        DataError: `not-an-image`, `unsupported-format` (a HEIC or GIF, say), `truncated` (the header itself is cut), or
+            `too-large` (beyond PIL's own limit).
     """
     with _open(data) as image:
         return Size(*image.size)
@@ -60,8 +70,8 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
         min_side: shortest side accepted, in pixels.
 
     Raises:
-        DataError: `truncated` (cut short or damaged), `not-an-image`, `too-large`, `too-small`, `unsupported-mode`,
-            `too-many-scans`.
+        DataError: `truncated` (cut short or damaged), `not-an-image`, `unsupported-format`, `too-large`, `too-small`,
+            `unsupported-mode`, `too-many-scans`.
     """
     with _open(data) as image:
         width, height = image.size
@@ -114,6 +124,11 @@ def _open(data: bytes) -> Image:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError("too-large", str(error)) from error
         except UnidentifiedImageError as error:
+            other = next((name for mark, name in _OTHERS.items() if mark.match(data)), None)
+            if other is not None:
+                raise DataError(
+                    "unsupported-format", f"{other}, which is not decoded; save it as one of {', '.join(FORMATS)}"
+                ) from error
             reason = "truncated" if data.startswith(_MAGICS) else "not-an-image"
             raise DataError(reason, f"{len(data)} bytes, none of {', '.join(FORMATS)} with a whole header") from error
 

@@ -27,15 +27,13 @@ def test_an_empty_data_set(bench) -> None:
     (bench.data / "ImageSets" / "Main" / "train.txt").write_text("\n")
     outcome = bench.run()
     assert outcome.code == 2
-    assert outcome.lines == [f"sppnet: split 'train' is empty: {bench.data}/ImageSets/Main/train.txt"]
+    assert outcome.lines == [f"sppnet: step images: split 'train' is empty: {bench.data}/ImageSets/Main/train.txt"]
 
 
 def test_a_data_set_that_does_not_exist(bench) -> None:
     outcome = bench.run("images.dataset.root=/nowhere/at/all")
     assert outcome.code == 2
-    assert outcome.lines == [
-        "sppnet: no split 'train': /nowhere/at/all/ImageSets/Main/train.txt does not exist"
-    ]  # fmt: skip
+    assert outcome.lines == ["sppnet: step images: dataset.root: /nowhere/at/all does not exist on this machine"]
     assert not bench.workspace.exists()
 
 
@@ -340,7 +338,7 @@ def test_the_real_process(bench) -> None:
     command = [sys.executable, "-m", "jobs", "run", str(bench.recipe), "--local", "--json", "-w", str(bench.workspace)]
     override = ["--set", "images.dataset.root=/nowhere"]
     done = subprocess.run([*command, *override], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    message = "no split 'train': /nowhere/ImageSets/Main/train.txt does not exist"
+    message = "step images: dataset.root: /nowhere does not exist on this machine"
     assert done.returncode == 2
     assert done.stderr == f"sppnet: {message}\n"
     assert json.loads(done.stdout) == {"command": "run", "exit_code": 2, "error": message}

@@ -276,7 +276,7 @@ def test_a_finished_run_is_usable_without_its_data_set(mine: Chain, commands, tm
     )
     refused = sppnet("run", commands.recipe, "--workspace", mine.root, "--local")
     assert refused.code == 2
-    assert "ImageSets/Main/train.txt does not exist" in refused.json["error"]
+    assert "step images: dataset.root: " in refused.json["error"]
 
 
 def test_a_workspace_of_the_first_format_is_refused(mine: Chain, commands) -> None:

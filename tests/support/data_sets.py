@@ -30,7 +30,7 @@ def items_of(data: DataSet) -> dict[str, list[Item]]:
 
 
 def place_of(split: str, item: Item) -> Place:
-    return Place(split, item.group, item.key)
+    return Place(split, item.group, item.key, item.files)
 
 
 def read_all(data: DataSet, split: str) -> tuple[list[Read], dict[str, str]]:

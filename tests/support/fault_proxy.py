@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +13,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["503", "500-after", "reset-after", "reset-in-body", "wrong-length", "hang"]
-"""503: not done, and said so. *-after: done, but the answer is a 500 or none. In-body: half of the answer, then none.
-Wrong-length: a shorter answer than it says. Hang: no answer until the proxy ends."""
+Fault = Literal[
+    *("503", "500-after", "reset-after", "reset-in-body", "wrong-length", "hang"),
+    *("slow", "expired", "denied", "skewed", "stale", "reset-before"),
+]
+"""503: not done, and said so. *-after: done, but the answer is a 500 or none. Reset-before: not done, and no answer.
+In-body: half of the answer, then none.
+Wrong-length: a shorter answer than it says. Hang: no answer until the proxy ends. Slow: an answer after a while.
+Expired, denied, skewed: refused for the token, the key's rights, the client's clock. Stale: a listing is as it was when
+it was asked for the last time."""
+SLOW_SECONDS = 0.7
 
 _OWN = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
+_REFUSED = {
+    "expired": (400, b"ExpiredToken"),
+    "denied": (403, b"AccessDenied"),
+    "skewed": (403, b"RequestTimeTooSkewed"),
+}
 _ERROR = b"<Error><Code>%s</Code><Message>made by the proxy</Message></Error>"
 
 
@@ -44,6 +58,7 @@ class FaultProxy:
         self.rule: Rule = lambda request: None
         self.requests: list[Request] = []
         self.ended = threading.Event()
+        self._listings: dict[str, tuple[int, list[tuple[str, str]], bytes]] = {}
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -92,7 +107,16 @@ class FaultProxy:
         if fault == "503":
             self._send(handler, 503, [], _ERROR % b"ServiceUnavailable")
             return
-        status, headers, found = self._forward(handler, body)
+        if fault == "reset-before":
+            handler.close_connection = True
+            return
+        if fault in _REFUSED:
+            status, code = _REFUSED[fault]
+            self._send(handler, status, [], _ERROR % code)
+            return
+        if fault == "slow":
+            self.ended.wait(SLOW_SECONDS)
+        status, headers, found = self._answer_of(handler, body, stale=fault == "stale")
         if fault == "500-after":
             self._send(handler, 500, [], _ERROR % b"InternalError")
         elif fault == "reset-after":
@@ -104,6 +128,16 @@ class FaultProxy:
                 handler.close_connection = True
             else:
                 self._send(handler, status, headers, half if fault == "wrong-length" else found)
+
+    def _answer_of(
+        self, handler: BaseHTTPRequestHandler, body: bytes, *, stale: bool
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """What the server answers now, or what it answered to a listing before."""
+        if "list-type=2" not in handler.path:
+            return self._forward(handler, body)
+        if not stale or handler.path not in self._listings:
+            self._listings[handler.path] = self._forward(handler, body)
+        return self._listings[handler.path]
 
     def _forward(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.upstream, timeout=60)
@@ -158,5 +192,37 @@ def once(fault: Fault, method: str, part: str) -> Rule:
             return None
         done.set()
         return fault
+
+    return rule
+
+
+def sometimes(fault: Fault, seed: int, share: float, part: str = "", method: str = "") -> Rule:
+    """A rule that spoils a share of the requests of a method whose path holds a part."""
+    dice, lock = random.Random(seed), threading.Lock()
+
+    def rule(request: Request) -> Fault | None:
+        if part not in request.path or method not in ("", request.method):
+            return None
+        with lock:
+            return fault if dice.random() < share else None
+
+    return rule
+
+
+def since(fault: Fault, number: int) -> Rule:
+    """A rule that spoils every request from a number on."""
+    return lambda request: fault if request.number >= number else None
+
+
+def away(number: int, seconds: float) -> Rule:
+    """A rule that has no request answered for some seconds, from a number on."""
+    until: list[float] = []
+
+    def rule(request: Request) -> Fault | None:
+        if request.number < number:
+            return None
+        if not until:
+            until.append(time.monotonic() + seconds)
+        return "reset-before" if time.monotonic() < until[0] else None
 
     return rule

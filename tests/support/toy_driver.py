@@ -34,6 +34,26 @@ def make_executor(kind: str, address: str | None) -> Any:
 def main() -> None:
     from sppnet.errors import SppError
 
+    try:
+        run()
+    except SppError as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        sys.exit(error.exit_code)
+
+
+def command() -> None:
+    """Runs as the command `sppnet` does: with its last line and exit code."""
+    from jobs.run.ending import Ending
+
+    try:
+        run()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        ending = Ending.of(error)
+        print(f"sppnet: {ending.error}", file=sys.stderr, flush=True)
+        sys.exit(ending.exit_code)
+
+
+def run() -> None:
     # A shell that runs the tests in the background has its children ignore interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
@@ -41,17 +61,18 @@ def main() -> None:
     print("pid", os.getpid(), file=sys.stderr, flush=True)
     register()
     toys = Toys(arguments["workspace"], Path(arguments["marks"]))
+    executor = make_executor(arguments["executor"], arguments.get("address"))
     try:
-        executor = make_executor(arguments["executor"], arguments.get("address"))
-        try:
-            recorder = toys.run(executor, **arguments["fields"])
-        finally:
-            executor.close()
-    except SppError as error:
-        print(f"{type(error).__name__}: {error}", flush=True)
-        sys.exit(error.exit_code)
+        recorder = toys.run(executor, **arguments["fields"])
+    finally:
+        executor.close()
     print(f"made {len(recorder.done)}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    if "--as-command" in sys.argv:
+        from jobs.guard import guarded
+
+        guarded(command, ["toy"])
+    else:
+        main()

@@ -17,6 +17,7 @@ from jobs.report.read.detection import Evaluation, read_evaluation
 from jobs.report.read.detectors import DetectorReader
 from jobs.report.read.recall import read_recall, windows_method
 from jobs.report.read.training import TrainingCurve, read_curve
+from jobs.run.left_out import left_out
 from pipelines.artifacts.activations import UNIT as ACTIVATIONS
 from pipelines.artifacts.class_metrics import UNIT as CLASSES
 from pipelines.artifacts.manifest import Manifest
@@ -89,6 +90,7 @@ def collect(engine: Engine, limits: Limits | None = None) -> RunReport:
             for status in engine.status()
         ),
         recipe_yaml=engine.recipe.to_yaml(),
+        left_out={step: part.describe() for step, part in left_out(engine).items()},
         notes=tuple(notes),
     )
 

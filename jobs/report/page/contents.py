@@ -72,6 +72,7 @@ class RunReport:
         training: Curves of the training stages.
         stages: All steps in order.
         recipe_yaml: The recipe with every default written out.
+        left_out: What lies beside the images of a data set and is none, in a line by the step that ingests.
         notes: What could not be shown, one line each, for a person.
     """
 
@@ -84,4 +85,5 @@ class RunReport:
     training: tuple[TrainingCurve, ...] = ()
     stages: tuple[StageRow, ...] = ()
     recipe_yaml: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())

@@ -15,6 +15,7 @@ from jobs.report.read.detection import DetectorScore, Evaluation
 from jobs.report.read.matching import ERRORS, Detection, ImageMatch, Judged, above, match_image
 from pipelines.artifacts.detections import decode_detections
 from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.datasets.keys import shown
 from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import IngestedImages, decode_record, read_images
 from sppnet.boxes import nms
@@ -210,10 +211,10 @@ def _worst(found: Sequence[tuple[ImageRecord, Judged]], at_most: int) -> list[tu
 
 
 def _pictures(seen: _Seen) -> tuple[Picture, ...]:
-    return tuple(draw_picture(record.key, decode_record(record), match) for _, record, match in seen.drawn)
+    return tuple(draw_picture(shown(record.key), decode_record(record), match) for _, record, match in seen.drawn)
 
 
 def _failures(seen: _Seen, at_most: int) -> tuple[Failure, ...]:
     found = [pair for pairs in seen.failed.values() for pair in pairs]
     found.sort(key=lambda pair: (-pair[1].detection.score, pair[0].key))
-    return tuple(draw_failure(record.key, decode_record(record), entry) for record, entry in found[:at_most])
+    return tuple(draw_failure(shown(record.key), decode_record(record), entry) for record, entry in found[:at_most])

@@ -25,6 +25,7 @@ from jobs.report.tables.classification import Confusion, confusions, figure_tabl
 from jobs.report.tables.detection import result_tables
 from jobs.report.tables.detectors import detector_table
 from jobs.report.tables.recall import mean_windows, recall_table
+from pipelines.datasets.keys import shown
 
 WIDE_CATEGORIES = 24
 """Up to so many categories are the columns of the result tables; more become their rows."""
@@ -177,7 +178,7 @@ class QuarantineRows:
     """Inputs set aside.
 
     Attributes:
-        entries: `(key, stage, reason, detail)`, each once.
+        entries: `(name, stage, reason, detail)`, each once; the name is the image's path without its extension.
         reasons: Counts by reason, most frequent first.
     """
 
@@ -188,7 +189,7 @@ class QuarantineRows:
 def quarantine_rows(stages: Iterable[StageRow]) -> QuarantineRows:
     """List all inputs that any stage set aside, each once however many later stages account for it."""
     entries = dict.fromkeys(
-        (entry.key, entry.stage, entry.reason, entry.detail)
+        (shown(entry.key), entry.stage, entry.reason, entry.detail)
         for row in stages
         if row.summary is not None
         for entry in row.summary.quarantined

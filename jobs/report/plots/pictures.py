@@ -47,7 +47,7 @@ class Picture:
     """One photograph with its detections drawn on it.
 
     Attributes:
-        key: The image's key.
+        key: What people call the image.
         uri: The drawn JPEG as a data URI.
         width: Its width in pixels.
         height: Its height in pixels.
@@ -70,7 +70,7 @@ class Failure:
     """One false positive, cut out of its photograph.
 
     Attributes:
-        key: The image's key.
+        key: What people call the image.
         uri: The crop as a data URI.
         width: Its width in pixels.
         height: Its height in pixels.
@@ -97,7 +97,7 @@ class FieldPicture:
     """An image to which a filter responds strongly, with the receptive field of the response drawn on it.
 
     Attributes:
-        key: The image's key.
+        key: What people call the image.
         uri: The drawn JPEG as a data URI.
         width: Its width in pixels.
         height: Its height in pixels.
@@ -115,7 +115,7 @@ def draw_picture(key: str, image: Pixels, match: ImageMatch) -> Picture:
     """Draw one image's detections and missed objects.
 
     Args:
-        key: The image's key.
+        key: What people call the image.
         image: uint8 `[H, W, 3]` RGB.
         match: Its detections, judged, in pixels of `image`.
     """
@@ -140,7 +140,7 @@ def draw_failure(key: str, image: Pixels, entry: Judged) -> Failure:
     """Cut one false positive out with some context; the object that it overlaps, if any, is dashed.
 
     Args:
-        key: The image's key.
+        key: What people call the image.
         image: uint8 `[H, W, 3]` RGB.
         entry: The false positive, in pixels of `image`.
 
@@ -170,7 +170,7 @@ def draw_field(key: str, image: Pixels, box: Box, value: float) -> FieldPicture:
     """Draw an image with a receptive field outlined and the rest of it darkened.
 
     Args:
-        key: The image's key.
+        key: What people call the image.
         image: uint8 `[H, W, 3]` RGB.
         box: The receptive field, pixels of `image`; what reaches beyond it is cut off.
         value: The filter's response.

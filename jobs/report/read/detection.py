@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.report.read.json_numbers import finite_or_none
 from sppnet.errors import ArtifactError
+from sppnet.evaluation.coco import FIGURES
 
 KIND = "metrics"
 """Kind of artifact that evaluate steps make."""
+_METRICS = {"det": "ILSVRC DET, area", "coco": "COCO, overlaps 0.5 to 0.95"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,17 @@ class CategoryScore:
     """How well one detector finds one category.
 
     Attributes:
-        voc07_ap: 11-point AP of VOC 2007, 0..1; None where the split has no object of the category, or by DET's rule.
-        area_ap: Area under the precision-recall curve, 0..1; None where the split has no object of the category.
+        voc07_ap: 11-point AP of VOC 2007, 0..1; None where the split has no object of the category, or by the rules
+            of DET and COCO.
+        area_ap: Area under the precision-recall curve, 0..1; None where the split has no object of the category, or by
+            COCO's rule.
         positives: Objects to find, difficult ones left out.
         detections: Detections of the category.
         true_positives: How many of them are right.
         operating_score: Score from which detections are drawn: the one of the best F1; None if there is none.
         recall: Points of the curve, rising, 0..1.
         precision: The precision at each of them, 0..1.
+        coco: By COCO's rule its twelve figures, 0..1; None where there are no objects of a size.
     """
 
     voc07_ap: float | None
@@ -74,10 +79,13 @@ class CategoryScore:
     operating_score: float | None
     recall: tuple[float, ...] = ()
     precision: tuple[float, ...] = ()
+    coco: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def ap(self) -> float | None:
-        """The AP that the protocol goes by: VOC's of 11 points, or ILSVRC DET's area; None without objects."""
+        """The AP that the protocol goes by: VOC's of 11 points, DET's area, COCO's mean; None without objects."""
+        if self.coco:
+            return self.coco["AP"]
         return self.area_ap if self.voc07_ap is None else self.voc07_ap
 
 
@@ -93,6 +101,7 @@ class DetectorScore:
         area_map: Mean of their area AP; None without any.
         categories: Scores by category, in the data set's order.
         account: How it is made and what an image costs; None if that isn't known.
+        coco: By COCO's rule the means of its twelve figures, 0..1; None likewise.
     """
 
     name: str
@@ -102,10 +111,13 @@ class DetectorScore:
     area_map: float | None
     categories: Mapping[str, CategoryScore]
     account: DetectorAccount | None = None
+    coco: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def mean_ap(self) -> float | None:
-        """The mean that the protocol goes by: of VOC's 11-point AP, or of ILSVRC DET's area AP."""
+        """The mean that the protocol goes by: of VOC's 11-point AP, DET's area AP, or COCO's AP."""
+        if self.coco:
+            return self.coco["AP"]
         return self.area_map if self.voc07_map is None else self.voc07_map
 
 
@@ -117,7 +129,7 @@ class Evaluation:
         step: The step's name.
         split: The split that was scored.
         rows: Detector variants in the recipe's order; the last one is the final detector.
-        protocol: `voc` or `det`.
+        protocol: `voc`, `det` or `coco`.
     """
 
     step: str
@@ -128,7 +140,7 @@ class Evaluation:
     @property
     def metric(self) -> str:
         """What the AP is called that the protocol goes by."""
-        return "ILSVRC DET, area" if self.protocol == "det" else "VOC 2007 11-point"
+        return _METRICS.get(self.protocol, "VOC 2007 11-point")
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -157,6 +169,7 @@ def _detector_score(row: Mapping[str, Any]) -> DetectorScore:
         regressed=row["boxes"] == "regressed",
         voc07_map=finite_or_none(row["voc07_map"]),
         area_map=finite_or_none(row["area_map"]),
+        coco=_coco_figures(row),
         categories={str(name): _category_score(score) for name, score in row["categories"].items()},
     )
 
@@ -171,4 +184,10 @@ def _category_score(score: Mapping[str, Any]) -> CategoryScore:
         operating_score=finite_or_none(score["operating_score"]),
         recall=tuple(map(float, score["recall"])),
         precision=tuple(map(float, score["precision"])),
+        coco=_coco_figures(score),
     )
+
+
+def _coco_figures(entry: Mapping[str, Any]) -> dict[str, float | None]:
+    figures = entry.get("coco", {})  # as stored, sorted by name
+    return {name: finite_or_none(figures[name]) for name in FIGURES} if figures else {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jobs import formatting
 from jobs.report.read.detection import DetectorAccount, Evaluation
 from jobs.report.tables.cells import Cell, percent_column
+from sppnet.evaluation.coco import FIGURES
 
 _SCALES_AT_MOST = 2
 _NAMES_AT_MOST = 2
@@ -18,7 +19,8 @@ class DetectorTable:
     """One row a detector variant.
 
     Attributes:
-        metrics: Headings of the mean average precisions, in percent: VOC07's 11-point one, the area under the curve.
+        metrics: Headings of the mean average precisions, in percent: VOC07's 11-point one, the area under the curve;
+            of COCO's protocol its twelve figures.
         rows: In the evaluation's order.
         notes: What the numbers need to be read rightly, a sentence each.
     """
@@ -54,6 +56,7 @@ def detector_table(evaluation: Evaluation) -> DetectorTable | None:
     columns = {
         "VOC07": [row.voc07_map for row in evaluation.rows],
         "area": [row.area_map for row in evaluation.rows],
+        **{name: [row.coco.get(name) for row in evaluation.rows] for name in FIGURES},
     }
     shown = {title: values for title, values in columns.items() if any(value is not None for value in values)}
     cells = [percent_column(values) for values in shown.values()]

@@ -247,7 +247,7 @@ def test_a_corpus_without_images(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     outcome = classify(trained, tmp_path / "empty")
     assert outcome.code == 2
-    assert "no images in" in outcome.json["error"]
+    assert outcome.json["error"].endswith("/empty is empty")
 
 
 @pytest.mark.s3

@@ -60,9 +60,10 @@ def test_a_folder_that_can_not_take_results(tmp_path: Path) -> None:
 
 def test_the_ledger_has_a_line_for_each_image_set_aside(tmp_path: Path) -> None:
     aside = [("all/000000", Quarantined(key, "truncated", "cut", "ingest")) for key in ("k1", "k2")]
-    assert opened(tmp_path).write_ledger(aside) == {"quarantined": 2, "reasons": {"truncated": 2}}
+    counts = opened(tmp_path).write_ledger(aside, "{}.jpg".format)
+    assert counts == {"quarantined": 2, "reasons": {"truncated": 2}}
     lines = [json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_text().splitlines()]
-    assert [(line["shard"], line["key"], line["reason"], line["stage"]) for line in lines] == [
-        ("all/000000", "k1", "truncated", "ingest"),
-        ("all/000000", "k2", "truncated", "ingest"),
+    assert [(line["shard"], line["key"], line["file"], line["reason"], line["stage"]) for line in lines] == [
+        ("all/000000", "k1", "k1.jpg", "truncated", "ingest"),
+        ("all/000000", "k2", "k2.jpg", "truncated", "ingest"),
     ]

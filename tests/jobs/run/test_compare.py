@@ -138,3 +138,20 @@ def test_a_run_that_has_not_ended_can_not_be_compared(pair: tuple[RunFolder, Run
     write_summary(pair[1], RunSummary(start=0.0))
     with pytest.raises(ConfigError, match=r"run toy/20260101T000000Z-b{12} has not come to an end yet"):
         compare_runs(*pair)
+
+
+def test_by_cocos_protocol_its_ap_is_compared(tmp_path) -> None:
+    store = open_store(str(tmp_path))
+    runs = []
+    for digit, ap in (("a", 0.25), ("b", 0.375)):
+        figures = {"AP": ap, "AP50": 0.5}
+        steps = {"fc7": DetectorFigures(None, None, {"car": CategoryAp(None, None, figures)}, figures)}
+        runs.append(recorded(store, digit, {"name": "toy"}, RunResult(None, None, steps, [], {}, figures), 1.0))
+    found = compare_runs(*runs)
+    assert [(row.category, row.metric, row.ap) for row in found.detectors] == [
+        (MEAN, "coco", Pair(0.25, 0.375)),
+        ("car", "coco", Pair(0.25, 0.375)),
+    ]
+    console = Console(file=io.StringIO(), width=160)
+    console.print(tables(found)[0])
+    assert re.search(r"car\W+COCO\W+25.0\W+37.5\W+\+12.5", console.file.getvalue())

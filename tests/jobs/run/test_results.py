@@ -57,6 +57,7 @@ def test_the_headline_is_the_last_detectors_or_else_that_of_the_last_row_of_clas
     by_area = replace(classes, area_map=0.25)
     assert by_area.headline == ("area mAP", 0.25)
     assert replace(by_area, voc07_map=0.5).headline == ("VOC07 mAP", 0.5)
+    assert replace(classes, coco={"AP": 0.125, "AP50": 0.25}).headline == ("COCO AP", 0.125)
     assert RunResult.of(engine, []).headline is None
 
 

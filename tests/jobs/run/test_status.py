@@ -6,6 +6,7 @@ import pytest
 
 from jobs.run.status import last_failures, status_table
 from sppnet.errors import IncompleteError
+from tests.support.damaging import data_path
 from tests.support.recorded_runs import make
 from tests.support.toy_fixtures import Toys
 
@@ -44,3 +45,16 @@ def test_failures_are_those_of_this_runs_newest_attempt(toys: Toys) -> None:
     assert list(table.columns[-1].cells)[1] == "all/000001: ValueError: told to fail"
     make(toys.engine())
     assert last_failures(toys.engine()) == {}
+
+
+def test_damaged_units_are_counted_and_named(toys: Toys) -> None:
+    make(toys.engine())
+    powers = toys.powers()
+    data_path(powers, "all/000001").unlink()
+    table, fields = status_table(toys.engine())
+    row = fields["steps"][1]
+    assert (row["committed"], row["keys"], fields["complete"]) == (4, None, False)
+    (line,) = row["damaged"]
+    assert line.startswith(f"{powers.name}/_commits/all/000001.json: {powers.name}/all/000001-")
+    assert line.endswith(" is missing")
+    assert list(table.columns[7].cells) == ["", "1"]

@@ -33,7 +33,12 @@ def test_what_is_written_is_read_back(folder: RunFolder) -> None:
     assert read_summary(folder) == summary
     assert read_summaries([folder, other]) == [summary, None]
     assert summary.to_json()["result"]["steps"] == {
-        "fc7": {"voc07_map": 0.5, "area_map": None, "categories": {"car": {"voc07_ap": 0.5, "area_ap": None}}}
+        "fc7": {
+            "voc07_map": 0.5,
+            "area_map": None,
+            "categories": {"car": {"voc07_ap": 0.5, "area_ap": None, "coco": {}}},
+            "coco": {},
+        }
     }
 
 

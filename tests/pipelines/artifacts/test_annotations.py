@@ -136,6 +136,11 @@ def test_sizes() -> None:
     with pytest.raises(DataError, match="100 x 80, the image is 80 x 100") as caught:
         image().check_size(80, 100)
     assert caught.value.reason == "size-mismatch"
+    assert str(caught.value).endswith(
+        "of the turned picture, but pixels and boxes are those stored, without EXIF's orientation"
+    )
+    with pytest.raises(DataError, match=r"the image is 80 x 99$"):
+        image().check_size(80, 99)
 
 
 edge = st.floats(-1, 101)
@@ -158,6 +163,18 @@ def test_index_and_ignored_are_kept_and_cost_nothing_where_there_are_none() -> N
     full = ImageAnnotation("k", 10, 10, (), index=46, ignored=("n00007846", "n07753275"))
     assert full.to_json()["index"] == 46
     assert ImageAnnotation.from_json(full.to_json()) == full
-    for field, value in (("index", "46"), ("index", True), ("ignored", "x"), ("ignored", [1])):
+    for field, value in (("index", 4.5), ("index", True), ("ignored", "x"), ("ignored", [1])):
         with pytest.raises(ValueError, match=field):
             ImageAnnotation.from_json({**full.to_json(), field: value})
+
+
+def test_crowds_and_areas_are_kept_and_cost_nothing_where_there_are_none() -> None:
+    crowd = ObjectAnnotation("cat", (0.0, 0.0, 5.0, 5.0), difficult=True, crowd=True, area=12.5)
+    plain = ObjectAnnotation("cat", (0.0, 0.0, 5.0, 5.0))
+    both = ImageAnnotation("k", 10, 10, (crowd, plain), index="a7")
+    assert ImageAnnotation.from_json(both.to_json()) == both
+    assert set(both.to_json()["objects"][1]) == {"category", "box", "subcategory", "difficult", "truncated"}
+    for field, value in (("crowd", 1), ("area", "x")):
+        row = {**both.to_json()["objects"][0], field: value}
+        with pytest.raises(ValueError, match=field):
+            ImageAnnotation.from_json({**both.to_json(), "objects": [row]})

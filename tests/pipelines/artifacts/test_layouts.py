@@ -312,21 +312,25 @@ class TestScores:
         assert found == [[0.25, 0.5, 0.25], [0.25, 0.5, 0.25]]
 
     def test_rows_for_other_programs_have_lists_and_labels(self) -> None:
+        called = "{}.jpg".format
         rows = [ScoresRow("a", "full", np.array(v, np.float32)) for v in ([0.25, 0.75], [0.5, 0.5])]
-        table = read(encode_plain_scores(rows, ("ant", "bee"))).read().to_pydict()
+        table = read(encode_plain_scores(rows, ("ant", "bee"), called)).read().to_pydict()
         values = [[0.25, 0.75], [0.5, 0.5]]
-        assert table == {"key": ["a", "a"], "views": ["full", "full"], "label": ["bee", "ant"], "values": values}
+        keys = {"key": ["a", "a"], "file": ["a.jpg", "a.jpg"]}
+        assert table == {**keys, "views": ["full", "full"], "label": ["bee", "ant"], "values": values}
         half = ScoresRow("a", "full", np.array([1.5, 2], np.float16))
-        found = read(encode_plain_scores([half], ())).read()
-        assert found.to_pylist() == [{"key": "a", "views": "full", "label": None, "values": [1.5, 2.0]}]
+        found = read(encode_plain_scores([half], (), called)).read()
+        assert found.to_pylist() == [
+            {"key": "a", "file": "a.jpg", "views": "full", "label": None, "values": [1.5, 2.0]}
+        ]
         assert found.schema.field("values").type == pa.list_(pa.float16())
-        assert read(encode_plain_scores([], ("ant",))).read().num_rows == 0
+        assert read(encode_plain_scores([], ("ant",), called)).read().num_rows == 0
         sink = io.BytesIO()
-        write_plain_scores(([], rows[:1], [], rows[1:]), ("ant", "bee"), sink)
+        write_plain_scores(([], rows[:1], [], rows[1:]), ("ant", "bee"), called, sink)
         assert read(sink.getvalue()).read().to_pydict() == table
         assert read(sink.getvalue()).num_row_groups == 2
         sink = io.BytesIO()
-        write_plain_scores(([],), ("ant",), sink)
+        write_plain_scores(([],), ("ant",), called, sink)
         assert read(sink.getvalue()).read().num_rows == 0
 
     def test_values_are_read_only_and_of_their_type(self) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.artifacts.metrics import CURVE_POINTS, category_figures, curve_points, mean_figure
+from pipelines.artifacts.metrics import CURVE_POINTS, category_figures, coco_figures, curve_points, mean_figure
 from sppnet.evaluation.curves import CategoryResult, summarise
 
 
@@ -26,6 +26,9 @@ def test_the_figures_of_a_category() -> None:
         "precision": [1.0, 0.66667],
     }
     assert category_figures(four_detections(), "det")["voc07_ap"] is None
+    by_coco = category_figures(four_detections(), "coco")
+    assert (by_coco["voc07_ap"], by_coco["area_ap"], by_coco["true_positives"]) == (None, None, 2)
+    assert coco_figures({"AP": 1 / 3, "APsmall": float("nan")}) == {"AP": 0.333333, "APsmall": None}
 
 
 def test_a_category_without_objects_has_no_precision() -> None:

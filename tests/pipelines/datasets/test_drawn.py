@@ -110,8 +110,6 @@ def test_what_is_refused() -> None:
     for key in ("train_00006", "train_0", "val_00000", "train_x", "other"):
         with pytest.raises(DataError, match=f"missing-image: {key}: no image that is drawn for split 'train'"):
             data.image(Place("train", "", key))
-    with pytest.raises(ConfigError, match=r"split 'a\.b': 'a\.b_00000' can't be a key"):
-        changed(splits={"a.b": 1}).places("a.b")
 
 
 @pytest.mark.parametrize(
@@ -152,3 +150,10 @@ def test_it_is_ingested_and_grows_by_a_shard(tmp_path: Path) -> None:
     assert grown.shards("train")[:2] == made.shards("train")
     assert len(grown.shards("train")) == 3
     assert grown.shards("val") == made.shards("val")
+
+
+def test_a_split_of_any_name_has_keys() -> None:
+    data = changed(splits={"a.b": 1})
+    (place,) = data.places("a.b")
+    assert place.key == "a%2Eb_00000"
+    assert data.image(place).extension == "jpg"

@@ -62,25 +62,36 @@ def test_tars_on_a_disk(tmp_path: Path) -> None:
     for name in ("b.tar", "a.tar", "a.txt", "x[1].tar", "deep/a.tar"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    assert [tar.name for tar in find_files(["*.tar"], str(tmp_path))] == ["a.tar", "b.tar", "x[1].tar"]
-    mixed = find_files([f"{tmp_path}/deep/a.tar", "x[1].tar", "{b,a}.tar"], str(tmp_path))
+    assert [tar.name for tar in find_files(["*.tar"], str(tmp_path), "f")] == ["a.tar", "b.tar", "x[1].tar"]
+    mixed = find_files([f"{tmp_path}/deep/a.tar", "x[1].tar", "{b,a}.tar"], str(tmp_path), "f")
     assert [tar.read() for tar in mixed] == [b"deep/a.tar", b"x[1].tar", b"b.tar", b"a.tar"]
     assert [tar.given for tar in mixed] == [f"{tmp_path}/deep/a.tar", "x[1].tar", "b.tar", "a.tar"]
     assert [read_given(tar.given, str(tmp_path)) for tar in mixed] == [tar.read() for tar in mixed]
-    with pytest.raises(ConfigError, match=r"no file matches .*/c.tar"):
-        find_files(["{a,b,c}.tar"], str(tmp_path))
+    (tmp_path / "{x}.tar").write_bytes(b"taken literally")
+    assert [tar.name for tar in find_files(["{x}.tar"], str(tmp_path), "f")] == ["{x}.tar"]
+    with pytest.raises(ConfigError, match=r"^f: no file matches .*/c.tar, in a folder that holds a.tar and such$"):
+        find_files(["{a,b,c}.tar"], str(tmp_path), "f")
     with pytest.raises(ConfigError, match=r"no file matches .*/\*.tgz"):
-        find_files(["*.tgz"], str(tmp_path))
+        find_files(["*.tgz"], str(tmp_path), "f")
     with pytest.raises(ConfigError, match=r"a.tar is named twice"):
-        find_files(["*.tar", "a.tar"], str(tmp_path))
+        find_files(["*.tar", "a.tar"], str(tmp_path), "f")
+    (tmp_path / "empty").mkdir()
+    for name, why in (
+        ("gone/*.tar", f": {tmp_path}/gone does not exist"),
+        ("a.txt/*.tar", f": {tmp_path}/a.txt is no folder"),
+        ("deep", r", a folder: name the files in it, such as deep/\*"),
+        ("empty/*.tar", ", in a folder without files"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^f: no file matches .*{why}$"):
+            find_files([name], str(tmp_path), "f")
 
 
 def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(b"1")
-    first = find_files(["a", "b"], str(tmp_path))
+    first = find_files(["a", "b"], str(tmp_path), "f")
     (tmp_path / "b").write_bytes(b"2")
-    second = find_files(["a", "b"], str(tmp_path))
+    second = find_files(["a", "b"], str(tmp_path), "f")
     assert [old.stamp == new.stamp for old, new in zip(first, second, strict=True)] == [True, False]
     assert [(seen.place, seen.read()) for seen in (file.seen() for file in second)] == [("a", b"1"), ("b", b"2")]
 
@@ -89,9 +100,9 @@ def test_tars_in_an_object_store() -> None:
     store = open_store("memory://file-names")
     for number in range(3):
         store.put(f"set/t-{number:02d}.tar", bytes(number))
-    tars = find_files(["memory://file-names/set/t-{00..02}.tar"])
+    tars = find_files(["memory://file-names/set/t-{00..02}.tar"], "", "f")
     assert [tar.uri for tar in tars] == [f"memory://file-names/set/t-{n:02d}.tar" for n in range(3)]
-    below = find_files(["set/*.tar"], "memory://file-names/")
+    below = find_files(["set/*.tar"], "memory://file-names/", "f")
     assert [tar.uri for tar in below] == [tar.uri for tar in tars]
     assert [tar.given for tar in below] == [f"set/t-{n:02d}.tar" for n in range(3)]
     assert read_given("set/t-02.tar", "memory://file-names/") == bytes(2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from pipelines.datasets.folder_files import IMAGE_EXTENSIONS, Folder, image_among, is_image, remembered
+from pipelines.datasets.folder_files import Folder, only_one, remembered
 from pipelines.datasets.protocol import ImageFile
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
@@ -28,20 +29,41 @@ def test_files_are_listed_without_hidden_ones(folder: Folder) -> None:
     assert (file.place, file.read()) == ("a/x.jpg", b"a/x.jpg")
 
 
-def test_listing_and_reading_find_the_same_image(folder: Folder) -> None:
-    images = folder.images()
-    for stem in ("a/x", "b/z"):
-        file = image_among(images, stem)
-        assert file is not None
-        assert folder.image(stem, "key") == ImageFile(file.read(), file.place.rpartition(".")[2].lower())
-    assert image_among(images, "a/y") is None
-    with pytest.raises(DataError, match=r"missing-image: key: none of a/y\.\(jpg"):
-        folder.image("a/y", "key")
+def test_what_was_listed_is_read(folder: Folder) -> None:
+    assert folder.image("b/z", "key", ("b/z.TIF",)) == ImageFile(b"b/z.TIF", "tif")
+    assert folder.image("a/x", "key", ("a/x.gone",)) == ImageFile(b"a/x.jpg", "jpg")  # what took its place
+    assert folder.image("a/x", "key") == ImageFile(b"a/x.jpg", "jpg")
+    for files in (None, ()):
+        with pytest.raises(DataError, match=r"missing-image: key: no image of a/y$"):
+            folder.image("a/y", "key", files)
+    with pytest.raises(DataError, match=r"missing-image: key: a/y.jpg is not there$"):
+        folder.image("a/y", "key", ("a/y.jpg",))
+    with pytest.raises(DataError, match=r"several-images: key: a/x.jpg and a/x.png have one name; rename or remove"):
+        folder.image("a/x", "key", ("a/x.jpg", "a/x.png"))
 
 
-def test_images_are_known_by_their_extension() -> None:
-    assert all(is_image(f"a/b.{extension}") for extension in IMAGE_EXTENSIONS)
-    assert not any(map(is_image, ("a/b.txt", "a/jpg", "a.jpg/b", "jpg")))
+def test_what_cant_be_read_is_counted_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "gone.jpg").symlink_to("/nowhere.jpg")
+    (tmp_path / "linked").symlink_to("/nowhere")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes(b"x")
+    for name in (".hidden", "notes.TXT", "README"):
+        (tmp_path / name).write_bytes(b"x")
+    folder = Folder(open_store(str(tmp_path)))
+    found = folder.listing()
+    troubles = {name: file.trouble for name, file in found.files.items() if file.trouble}
+    assert troubles == {
+        "gone.jpg": "a link to /nowhere.jpg, which is not there",
+        "caf\\xe9.jpg": "its name is not UTF-8",
+    }
+    assert [only_one((file,)) for file in found.files.values() if file.trouble] == [None, None]
+    with pytest.raises(DataError, match=r"dangling-link: .*/gone.jpg is a link to /nowhere.jpg, which is not there"):
+        folder.image("gone", "key", ("gone.jpg",))
+    with pytest.raises(DataError, match=r"unreadable: key: caf\\xe9.jpg: its name is not UTF-8; rename it"):
+        folder.image("caf", "key", ("caf\\xe9.jpg",))
+    left_out = found.left_out()
+    assert left_out.counts == {".txt": 1, "hidden": 1, "no extension": 1}
+    assert left_out.named == ("linked: a link to /nowhere, which is not there",)
+    assert "linked: a link to /nowhere, which is not there" in caplog.text
 
 
 def test_what_is_missing_is_told_with_its_place(folder: Folder, tmp_path: Path) -> None:

@@ -60,10 +60,7 @@ def test_what_is_refused(root: Path) -> None:
         opened(root).items("train", Contents())
     (root / "b.png").write_bytes(b"text")
     assert read_all(opened(root), "all")[1] == {"b": "not-an-image"}
-    (root / "b.jpg").write_bytes(b"x")
-    with pytest.raises(ConfigError, match=r"lists 'b' twice: b.jpg and b.png$"):
-        opened(root).items("all", Contents())
-    with pytest.raises(ConfigError, match=r"no images in .*/nowhere"):
+    with pytest.raises(ConfigError, match=r".*/nowhere does not exist"):
         opened(root / "nowhere").items("all", Contents())
 
 

@@ -109,6 +109,21 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
     check_items(lambda: opened(tmp_path, labelled=False))
 
 
+def test_labels_are_text_of_any_system(tmp_path: Path) -> None:
+    windows = [
+        ("a.jpg", image()),
+        ("a.txt", "né\r\n".encode("utf-16")),
+        ("n.jpg", image()),
+        ("n.cls", b"\xef\xbb\xbf1\r\n"),
+    ]
+    write_tar(tmp_path / "a.tar", *windows, ("b.jpg", image()), ("b.txt", b"n\xe9"))
+    data = opened(tmp_path)
+    assert [annotation(data, key).objects[0].category for key in "an"] == ["né", "1"]
+    with pytest.raises(DataError, match=r"bad-annotation: b: .txt: line 1: byte 0xe9 is not UTF-8"):
+        annotation(data, "b")
+    check_items(lambda: opened(tmp_path))
+
+
 def test_a_tar_is_a_group_and_a_key_comes_once(tmp_path: Path) -> None:
     for name in "ab":
         write_tar(tmp_path / f"deep/{name}.tar", (f"{name}.jpg", image()), (f"{name}.cls", b"0"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.support.voc_folder import cup_xml as xml
 class Named:
     name: str
     stamp: str
-    size: int
+    trouble: str = ""
 
 
 class Folder:
@@ -37,7 +38,7 @@ class Folder:
             raise ArtifactError(f"{name} does not exist")
         return (self.root / name).read_bytes()
 
-    def list(self, prefix: str = "") -> list[Named]:
+    def survey(self, prefix: str = "") -> list[Named]:
         self.lists.append(prefix)
         files = sorted(p for p in (self.root / prefix).rglob("*") if p.is_file())
         return [Named(p.relative_to(self.root).as_posix(), str(p.stat().st_mtime_ns), p.stat().st_size) for p in files]
@@ -67,7 +68,13 @@ def test_split(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [(None, "does not exist"), ("\n \n", "empty"), ("a\nb\na\n", "'a' twice"), ("x.y\n", "dots"), ("../a\n", "dots")],
+    [
+        (None, "does not exist"),
+        ("\n \n", "empty"),
+        ("a\nb\na\n", "'a' twice"),
+        ("a\na.jpg\n", "'a' twice"),
+        ("\0", "NUL"),
+    ],
 )
 def test_bad_splits_name_the_path(folder: Path, text: str | None, word: str) -> None:
     if text is not None:
@@ -107,8 +114,28 @@ def test_missing_files(folder: Path) -> None:
     check_items(lambda: opened(folder))
 
 
+def test_a_list_leads_nowhere_outside_the_root(folder: Path) -> None:
+    (folder / "ImageSets/Main/train.txt").write_text("../../secret\na\n")
+    (folder.parent / "secret.xml").write_bytes(xml((1, 1, 2, 2)))
+    (folder.parent / "secret.jpg").write_bytes(b"x")
+    voc = opened(folder, splits=["train"])
+    assert [place.key for place in voc.places("train")] == ["%2E%2E/%2E%2E/secret", "a"]
+    assert read_all(voc, "train")[1]["%2E%2E/%2E%2E/secret"] == "missing-image"
+    check_items(lambda: opened(folder, splits=["train"]))
+
+
+def test_what_is_missing_of_the_layout_is_told_at_once(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^dataset.root: no split 'trian': .*; did you mean 'train'\?"):
+        opened(folder).count("trian")
+    shutil.rmtree(folder / "JPEGImages")
+    with pytest.raises(ConfigError, match=r"^dataset.root: no images in .*/JPEGImages$"):
+        opened(folder).count("train")
+
+
 def opened(folder: Path, **fields: object) -> VocFolder:
-    return VocDataset.model_validate({"root": str(folder), "splits": ["train", "cup_val"], **fields}).open()
+    return VocDataset.model_validate(
+        {"root": str(folder), "splits": ["train", "cup_val"], "categories": ["cup"], **fields}
+    ).open()
 
 
 def test_items_are_what_workers_read(folder: Path) -> None:
@@ -155,7 +182,7 @@ def test_an_object_store_gives_the_same_items(folder: Path, s3: str) -> None:
         store.put(f"voc/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
     def there() -> VocFolder:
-        return VocDataset(root=f"{s3}/voc", splits=("train", "cup_val")).open()
+        return VocDataset(root=f"{s3}/voc", splits=("train", "cup_val"), categories=("cup",)).open()
 
     assert items_of(there()) == items_of(opened(folder))
     check_items(there)
@@ -163,11 +190,23 @@ def test_an_object_store_gives_the_same_items(folder: Path, s3: str) -> None:
     assert changes(there, lambda: store.put("voc/Annotations/b.xml", other)) == ([], ["b"], 1)
 
 
-def test_categories(folder: Path) -> None:
+def test_categories(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConfigError, match=r"^dataset\.categories: the annotations in .* name cup and none of VOC's"):
+        VocFolder(Folder(folder)).categories(Contents())
+    (folder / "Annotations/b.xml").write_bytes(xml((1, 1, 2, 2)).replace(b"cup", b"cat"))
     assert VocFolder(Folder(folder)).categories(Contents()) == VOC_CATEGORIES
     assert len(set(VOC_CATEGORIES)) == 20
     (folder / "categories.txt").write_text("cup\nfish\n")
-    assert VocFolder(Folder(folder)).categories(Contents()) == ("cup", "fish")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert VocFolder(Folder(folder)).categories(Contents()) == ("cup", "fish")
+    (told,) = caplog.messages
+    assert told.startswith("dataset.categories: annotations in somewhere/Annotations name 'cat', which is none of ")
+    assert told.endswith("; there are: cup, fish; images that show it are set aside")
+    with pytest.raises(
+        ConfigError, match=r"^dataset\.categories: the annotations in .* name cup, cat and none of them"
+    ):
+        VocFolder(Folder(folder), categories=("catt",)).categories(Contents())
     for text in ("", "cup\nfish\ncup\n"):
         (folder / "categories.txt").write_text(text)
         with pytest.raises(ConfigError, match=r"somewhere/categories\.txt"):

@@ -127,3 +127,25 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path: Path, mo
         assert all(store.read(f"{i:02d}") == bytes([i]) * 100_000 for i in range(30))
     finally:
         server.kill()
+
+
+@pytest.mark.s3
+def test_an_upload_that_was_cut_off_is_found_and_given_up(s3: str) -> None:
+    store = open_store(s3)
+    assert isinstance(store, ObjectStore)
+    bucket, _, key = store._full("a/large.parquet").partition("/")
+    begun = store._files.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+    place = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+    store._files.call_s3("upload_part", PartNumber=1, Body=b"x" * 1000, **place)
+    other = open_store(f"{s3}-other")
+    (found,) = store.leftovers()
+    assert (found.name, found.size, found.upload) == ("a/large.parquet", 1000, begun["UploadId"])
+    assert abs(found.modified - time.time()) < 60
+    assert other.leftovers() == []
+    store.discard(found)
+    store.discard(found)
+    assert store.leftovers() == []
+
+
+def test_stores_without_such_uploads_have_no_leftovers() -> None:
+    assert open_store("memory://none/here").leftovers() == []

@@ -102,10 +102,19 @@ def test_a_server_that_hangs_is_given_up_at_once_by_who_starts(
     with caplog.at_level(logging.WARNING), pytest.raises(StoreUnreachableError) as caught:
         open_store(s3).list()
     assert time.monotonic() - start < 10
-    assert str(caught.value) == f"can't list {s3}/: TimeoutError: no answer in 3 s (1 try, 3 s) at {proxy.url}"
+    assert str(caught.value) == f"can't list {s3}/: TimeoutError: no answer (2 tries, 3 s) at {proxy.url}"
     assert [record.getMessage() for record in caplog.records if "waiting for storage" in record.getMessage()] == [
         f"waiting for storage: list {s3}/, 1 s so far"
     ]
+
+
+def test_one_request_that_hangs_at_the_first_touch_is_made_again(
+    s3: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "FIRST_TOUCH", Patience(5, 4.0, cut=True))
+    proxy.rule = once("hang", "GET", "")
+    assert open_store(s3).list() == []
+    assert len([request for request in proxy.requests if "delimiter=&" in request.path]) == 2
 
 
 def test_an_endpoint_where_nobody_is_is_told_with_its_address(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:

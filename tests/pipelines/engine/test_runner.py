@@ -73,7 +73,7 @@ def test_a_second_run_makes_nothing_and_lists_once_a_step(toys: Toys, calls: lis
     assert second.done == []
     assert second.summaries == first.summaries
     counted = Counter(method for method, _ in calls)
-    assert [name for method, name in calls if method == "list"] == [f"{s.artifact}/_commits" for s in first.summaries]
+    assert [name for method, name in calls if method == "list"] == [s.artifact for s in first.summaries]
     assert counted["put"] == counted["delete"] == 1  # the probe
     assert counted["create"] == 3  # the workspace's format, and what each artifact is made from
     version, *reads = [name for method, name in calls if method == "read"]
@@ -271,3 +271,50 @@ def test_an_unwritable_workspace_ends_the_run_before_anything(toys: Toys, tmp_pa
     toys.workspace = str(tmp_path / "file" / "workspace")
     with pytest.raises(ConfigError, match=r"^workspace can't be written at .*: Not a directory; "):
         toys.run(LocalExecutor())
+
+
+def test_a_damaged_unit_that_nothing_needs_any_more_is_said_by_status_and_run(toys: Toys) -> None:
+    first = toys.run(LocalExecutor())
+    numbers, powers = (toys.powers().store, first.summaries[0].artifact), toys.powers()
+    store, name = numbers
+    commit = store.read(f"{name}/_commits/all/000001.json")
+    data = f"{name}/{json.loads(commit)['data']}"
+    whole = store.read(data)
+    store.delete(data)
+    store.put(data, whole[1:])
+    count, raised = toys.engine().status()
+    assert [(one.unit, one.reason) for one in count.damaged] == [("all/000001", "size")]
+    assert (count.committed, count.total, count.summary) == (3, 3, None)
+    assert (raised.damaged, raised.summary) == ((), first.summaries[1])
+    with pytest.raises(ArtifactError) as caught:
+        toys.run(LocalExecutor())
+    assert str(caught.value) == (
+        f"step count: 1 unit is damaged: {name}/_commits/all/000001.json: {data} has {len(whole) - 1} bytes, "
+        f"{len(whole)} were committed. Finished units are kept; take the damaged ones away (sppnet verify --repair) "
+        "and run again"
+    )
+    store.delete(f"{name}/_commits/all/000001.json")
+    assert toys.run(LocalExecutor()).done == [("count", "all/000001")]
+    assert powers.committed() == {"all/000000", "all/000001", "all/000002", "sum/0_1_2"}
+
+
+def test_all_that_can_be_made_without_what_is_damaged_is_made(toys: Toys) -> None:
+    toys.run(LocalExecutor(), shards=4, wanted=[0])
+    store = toys.powers().store
+    (entry,) = [entry for entry in store.list() if "/all/000003-" in entry.name]
+    store.delete(entry.name)
+    with pytest.raises(ArtifactError, match=r"step count: 1 unit is damaged: .*000003.* is missing"):
+        toys.run(LocalExecutor(), shards=4, wanted=[0, 1, 2])
+    assert toys.powers(4).committed() >= {"all/000000", "all/000001", "all/000002"}
+
+
+def test_a_commit_that_cannot_be_read_is_damage_to_status(toys: Toys) -> None:
+    toys.run(LocalExecutor())
+    powers = toys.powers()
+    for entry in powers.store.list(f"{powers.name}/_summaries"):
+        powers.store.delete(entry.name)
+    name = powers.commit_name("all/000000")
+    powers.store.delete(name)
+    powers.store.put(name, b"{")
+    _, raised = toys.engine().status()
+    assert [(one.unit, one.reason) for one in raised.damaged] == [("all/000000", "not-a-commit")]

@@ -334,3 +334,64 @@ def test_uris_that_name_no_store(uri: str, message: str) -> None:
 def test_a_path_may_have_colons(tmp_path: Path) -> None:
     for path, remote in ((f"{tmp_path}/a:/b", False), ("a:b", False), ("file:///a", False), ("s3://a/b", True)):
         assert is_remote(path) is remote
+
+
+def test_a_put_that_was_cut_off_is_found_and_discarded(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put("a/whole.json", b"{}")
+    left = tmp_path / "a" / f".cut.json.{'0123456789abcdef' * 2}.tmp"
+    left.write_bytes(b"half")
+    (tmp_path / "a" / ".other.tmp").write_bytes(b"somebody's")
+    (found,) = store.leftovers()
+    assert (found.name, found.size, found.upload) == (left.relative_to(tmp_path).as_posix(), 4, "")
+    assert found.modified == pytest.approx(left.stat().st_mtime)
+    store.discard(found)
+    store.discard(found)
+    assert not left.exists()
+    assert store.leftovers() == []
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".other.tmp", "whole.json"]
+
+
+def test_one_object_is_looked_up_by_its_whole_name(store: Store) -> None:
+    store.put("a/b.json", b"123")
+    store.put("a/b.json.more/c", b"1")
+    entry = store.entry("a/b.json")
+    assert entry is not None
+    assert (entry.name, entry.size) == ("a/b.json", 3)
+    assert store.entry("a/b") is None
+    assert store.entry("a") is None
+
+
+def test_what_may_not_be_looked_at_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a repair would take away what a lost permission hides."""
+    store = open_store(str(tmp_path))
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(ConfigError, match=r"/a/b\.json can't be read: Permission denied$"):
+        store.entry("a/b.json")
+
+
+def test_a_folder_goes_only_when_it_is_empty(store: Store) -> None:
+    store.put("a/b/c.json", b"1")
+    store.remove_folder("a")
+    assert names(store) == ["a/b/c.json"]
+    store.delete("a/b/c.json")
+    store.remove_folder("a")
+    assert names(store) == []
+    if isinstance(store, LocalStore):  # some object stores keep a marker, which is no object
+        assert store.folders() == ()
+
+
+def test_what_may_not_be_removed_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path))
+    store.put("a.json", b"1")
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(ConfigError, match=r"a\.json: Permission denied; check its rights or choose another$"):
+        store.delete("a.json")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.engine.store import open_store
 from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined, Workspace
-from sppnet.errors import ArtifactError, ConfigError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 UNIT = "s0688/train/000000"
 
@@ -106,7 +106,9 @@ def test_altered_data_is_found_and_named(artifact: Artifact, altered: bytes) -> 
 def test_data_that_is_gone_is_named(artifact: Artifact) -> None:
     commit = artifact.publish(UNIT, output(), 0.0)
     artifact.store.delete(f"{artifact.name}/{commit.data}")
-    with pytest.raises(ArtifactError, match=rf"/{commit.data} does not exist$"):
+    with pytest.raises(
+        ArtifactError, match=rf"/{commit.data} does not exist; remove _commits/{UNIT}\.json and run again$"
+    ):
         artifact.read(UNIT)
 
 
@@ -233,3 +235,40 @@ def test_others_know_a_folder_by_its_absolute_path(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     assert open_store("some/../ws").uri == str(tmp_path / "ws")
     assert open_store("s3://bucket/prefix/").uri == "s3://bucket/prefix"
+
+
+def test_an_attempt_that_was_held_up_takes_its_commit_back_if_its_data_is_gone(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped for a day between its data and its commit, it must not commit what `gc` has taken meanwhile."""
+    monkeypatch.setattr("pipelines.engine.workspace._HELD_UP_SECONDS", -1.0)
+    assert artifact.publish("kept", output(), 0.0).unit == "kept"
+    real = artifact.store.create
+
+    def create(name: str, data: bytes) -> bool:
+        for entry in artifact.store.list(artifact.name):
+            if f"/{UNIT}-" in entry.name:
+                artifact.store.delete(entry.name)
+        return real(name, data)
+
+    monkeypatch.setattr(artifact.store, "create", create)
+    with pytest.raises(IncompleteError, match="was collected before it could be committed"):
+        artifact.publish(UNIT, output(), 0.0)
+    assert artifact.committed() == {"kept"}
+
+
+def test_two_first_runs_at_once_take_the_workspace_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one marks it, and makes its first artifact, between our two looks."""
+    ours, other = Workspace.open(str(tmp_path)), Workspace.open(str(tmp_path))
+    real = ours.store.folders
+
+    def folders() -> tuple[str, ...]:
+        other.mark_version()
+        other.artifact("maps-c0ffee123456").describe({})
+        return real()
+
+    monkeypatch.setattr(ours.store, "folders", folders)
+    ours.check_version()
+    assert ours.artifact_names() == ["maps-c0ffee123456"]

@@ -8,15 +8,20 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from pipelines.engine.workspace import Output, Workspace
 from pipelines.executors.local import LocalExecutor
+from pipelines.executors.pieces import on_ray
 from pipelines.executors.ray_core import RayExecutor
+from pipelines.keeping.contents import Checking, check_contents
 from sppnet.errors import ConfigError, IncompleteError
+from tests.support.damaging import data_path, flip
 from tests.support.toy_fixtures import ROOT, UNITS, Toys
 
 pytestmark = pytest.mark.ray
@@ -140,3 +145,14 @@ def test_a_local_ray_leaves_nothing_behind(toys: Toys, tmp_path: Path) -> None:
     assert not (home / ".ray").exists()
     assert list(Path("/tmp").glob(f"spp-*/session_*_{pid}")) == []  # others may have theirs
     assert list(temporary.glob("spp-*")) == []
+
+
+def test_pieces_of_work_are_spread_over_workers(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    artifact = Workspace.open(str(tmp_path)).artifact("maps-0123456789ab")
+    commits = [artifact.publish(f"u{number}", Output(b"1", ".bin", 1, 1), 0.0) for number in range(12)]
+    pieces = [Checking(str(tmp_path), artifact.name, (commit,)) for commit in commits]
+    flip(data_path(artifact, "u7"))
+    found = [one for checked in on_ray(check_contents, pieces, 2) for one in checked.damaged]
+    assert [(one.unit, one.reason) for one in found] == [("u7", "checksum")]
+    with pytest.raises(ConfigError, match="the workspace is empty"):
+        list(on_ray(check_contents, [replace(pieces[0], workspace="")], 2))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -55,18 +54,6 @@ def test_what_is_set_stays(clean: pytest.MonkeyPatch) -> None:
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
     assert "RAY_AUTH_TOKEN" not in os.environ
     assert set_variables()["RAY_grpc_client_keepalive_time_ms"] == "7"
-
-
-def test_the_private_folder_is_private_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = tmp_path / ("d" * 60)
-    deep.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(deep))
-    folder = ray_environment.private_folder()
-    try:
-        assert len(str(folder)) <= ray_environment._LONGEST_FOLDER
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    finally:
-        folder.rmdir()
 
 
 def test_workers_of_a_checkout_find_the_code(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:

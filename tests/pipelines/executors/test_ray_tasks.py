@@ -9,9 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.executors.local import LocalExecutor
 from pipelines.executors.ray_core import RayExecutor
+from pipelines.executors.ray_tasks import _judge
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.toy_fixtures import UNITS, Toys
 from tests.support.unit_list import run_units
@@ -197,3 +199,12 @@ def test_the_units_are_counted(toys: Toys, ray_executor: RayExecutor, monkeypatc
     assert seen["done"].count({"step": "raise", "phase": "raise"}) == 2
     assert seen["failed"] == [{"step": "raise", "phase": "raise"}]
     assert seen["retried"] == [{"step": "raise", "phase": "raise", "kind": "application"}] * 2
+
+
+def test_the_death_of_the_drivers_own_node_ends_the_run_at_once_in_one_line() -> None:
+    """It is not a failure of each unit in turn: nothing can be handed out any more."""
+    from ray.exceptions import LocalRayletDiedError
+
+    error = _judge(LocalRayletDiedError(), StageSpec("workspace", "raise", "powers-1", "{}", (), 0))
+    assert isinstance(error, IncompleteError)
+    assert str(error) == "Ray's node on this machine has died; finished units are kept, run again"

@@ -165,6 +165,28 @@ def test_a_task_that_hangs_is_noticed_at_its_deadline_and_ended_at_twice_that(to
     assert 60 <= begun[1] - begun[0] <= 63  # looked at every two seconds
 
 
+@pytest.mark.parametrize(("usual", "late_after"), [(5.0, 300.0), (40.0, 800.0), (400.0, 3600.0)])
+def test_what_hangs_is_noticed_by_what_others_took(toys: Toys, usual: float, late_after: float) -> None:
+    """The phase's own deadline is an hour; the second try has all of it, so what is long by nature gets done."""
+    begun: list[float] = []
+
+    def seconds(job: Job, node: int) -> float:
+        if job.phase.spec.step != "raise" or job.unit != "all/000001":
+            return usual
+        begun.append(cluster.now())
+        return math.inf if len(begun) == 1 else 3000.0
+
+    cluster = SimulatedCluster([CPU_NODE], seconds)
+    steps = {
+        "count": {"stage": "numbers", "shards": 8},
+        "raise": {"stage": "powers", "numbers": "count", "deadline": 3600.0, "shards": list(range(8))},
+    }
+    recorder, counted = run(toys, cluster, steps)
+    assert len(recorder.done) == 17
+    assert counted.retries == [("raise", "infrastructure")]
+    assert late_after <= begun[1] - begun[0] <= late_after + 5
+
+
 def test_what_is_late_every_time_is_given_up(toys: Toys) -> None:
     cluster = SimulatedCluster([CPU_NODE], lambda job, node: math.inf if job.phase.spec.step == "raise" else 1.0)
     steps = {

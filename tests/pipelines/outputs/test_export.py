@@ -111,3 +111,16 @@ def test_what_can_not_be_exported(chain, full: DetectionSet, tmp_path: Path, sto
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="can't be written"):
         export(full, plan, open_store(str(tmp_path / "file")))
+
+
+def test_images_without_numbers_are_left_out(chain, full: DetectionSet, store: Store) -> None:
+    lost = full.keys[2]
+    known = {key: f"image {n}" for n, key in enumerate(full.keys) if key != lost}
+    facts = DetectorFacts(CATEGORIES, category_numbers(chain.manifest), {}, regressors=True)
+    options = ExportOptions("coco", boxes="windows")
+    plan = plan_export(options, facts, chain.manifest, "val", known=lambda: known, count=False)
+    (file, _) = export(full, plan, store).files
+    found = read_coco(Path(file).read_bytes(), plan.numbers)
+    want = [row for row in expected(full, "windows") if row[0] != lost]
+    assert len(want) < len(expected(full, "windows"))
+    assert [row[:3] for row in plain(found)] == [row[:3] for row in want]

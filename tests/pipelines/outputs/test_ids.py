@@ -26,7 +26,7 @@ def test_numbers_that_are_none() -> None:
         (b"a 1\na 2\n", "'a' comes twice"),
         (b"a 1\nb 1\n", "'a' and 'b' both have the number 1"),
         (b"a\n", "neither JSON nor a list"),
-        (b'{"images": {"a": "x"}}', "no numbers"),
+        (b'{"images": {"a": 1.5}}', "no numbers"),
         (b'{"images": [{"file_name": "a.jpg"}]}', "no numbers"),
         (b"{", "no numbers"),
     ):

@@ -58,15 +58,22 @@ def test_formats_without_numbers_ask_for_none(manifest: Manifest) -> None:
             {"count": False},
             "the images of split all have no numbers; name the list that has them",
         ),
-        (ExportOptions("coco"), {"known": lambda: {"a": 1}}, "image 'b' has no number; name a file that gives it one"),
+        (ExportOptions("coco", numbers=Numbers({"a": 1}, {})), {}, "image 'b' has no number; name a file that gives"),
         (ExportOptions("det", numbers=Numbers({}, {"dog": 1})), {}, "category 'car' has no number"),
-        (ExportOptions("voc"), {}, "image 'c/d e' has a space in its name"),
         (ExportOptions("parquet", top_per_set="x"), {}, "neither a number such as 30000"),
     ],
 )
 def test_what_can_not_be_written(manifest: Manifest, options: ExportOptions, more: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         planned(manifest, options, **more)
+
+
+def test_images_whose_numbers_are_lost_are_left_out_and_told(
+    manifest: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = planned(manifest, ExportOptions("coco"), known=lambda: {"a": 70, "c/d e": 9})
+    assert plan.numbers.images == {"a": 70, "c/d e": 9}
+    assert "the detections of 1 images are left out, the first b: ingest set their annotations aside" in caplog.text
 
 
 def test_boxes_of_a_detector_without_regressors(manifest: Manifest) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
+from jobs.exports.detections import export_detections, export_options
 from jobs.run.results import RunResult
 from pipelines.artifacts.annotations import encode_annotations
 from pipelines.artifacts.detections import DetectionRow, decode_detections
@@ -17,6 +22,7 @@ from pipelines.datasets.voc_xml import parse_voc_xml
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError
+from sppnet.evaluation.coco import FIGURES
 from sppnet.evaluation.curves import Detections, GroundTruth
 from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
@@ -149,6 +155,87 @@ def test_dets_protocol_leaves_out_what_images_do_not_judge(chain, tmp_path) -> N
         copy.changed(metrics={"protocol": "det", "iou": 0.6})
 
 
+def coco_number(place: int) -> int:
+    return 1000 - 7 * place
+
+
+def with_coco_annotations(copy) -> list[dict]:
+    """Gives the split's images numbers of their own, in falling order, crowds and outlines; returns COCO's rows."""
+    rows = []
+    for shard in copy.shards("val"):
+        notes = []
+        for n, note in enumerate(copy.annotations(shard).values()):
+            number = 1000 - 7 * int(note.key[-5:])
+            things = [replace(thing, area=900.0 + 400.0 * i) for i, thing in enumerate(note.objects)]
+            things[0] = replace(things[0], crowd=n % 2 == 0, difficult=n % 2 == 0)
+            notes.append(replace(note, index=number, objects=tuple(things)))
+            for thing in (thing for thing in things if thing.category in CATEGORIES):
+                (x0, y0, x1, y1), category = thing.box, 3 + CATEGORIES.index(thing.category)
+                own = {"image_id": number, "category_id": category, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+                rows.append({**own, "area": thing.area, "iscrowd": int(thing.crowd), "ignore": int(thing.difficult)})
+        republish(copy.artifact("images"), copy.manifest.annotations(shard), encode_annotations(notes), ".json")
+    return rows
+
+
+def pycocotools_figures(truth_rows: list[dict], found: list[dict]) -> dict[str, float | None]:
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": number} for number in map(coco_number, range(VAL))],
+        "categories": [{"id": 3 + number, "name": name} for number, name in enumerate(CATEGORIES)],
+        "annotations": [{**row, "id": number} for number, row in enumerate(truth_rows, 1)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        judge = COCOeval(truth, truth.loadRes(found), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return {name: None if value < 0 else float(value) for name, value in zip(FIGURES, judge.stats, strict=True)}
+
+
+def test_cocos_protocol_gives_what_pycocotools_gives_on_the_exported_results(chain, tmp_path) -> None:
+    """Crowds, outlines' areas, the images' own numbers; the results name images and categories by their numbers."""
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "regressors", "plain", "full"))
+    rows = [row for row in with_coco_annotations(copy) if row["iscrowd"] or not row["ignore"]]
+    copy = copy.changed(metrics={"protocol": "coco"})
+    body = json.loads(copy.stage("metrics").run("metrics").data)
+    assert body["protocol"] == "coco"
+    numbers = tmp_path / "numbers.json"
+    places = {note.key: note.index for shard in copy.shards("val") for note in copy.annotations(shard).values()}
+    own = {name: 3 + number for number, name in enumerate(CATEGORIES)}
+    numbers.write_text(json.dumps({"images": places, "categories": own}))
+    for step, boxes, place in (("plain", "windows", 0), ("full", "regressed", 2)):
+        options = export_options("coco", boxes, None, None, str(numbers))
+        export_detections(copy.engine, step, str(tmp_path / boxes), options)
+        found = json.loads((tmp_path / boxes / "coco_val.json").read_text())
+        expected = pycocotools_figures(rows, found)
+        figures = body["rows"][place]["coco"]
+        assert figures == {name: pytest.approx(value, abs=1e-6) for name, value in expected.items()}
+        assert 0 < figures["AP"] < figures["AP50"]
+        for name in CATEGORIES:
+            category = [row for row in rows if row["category_id"] == own[name]]
+            alone = pycocotools_figures(category, [row for row in found if row["category_id"] == own[name]])
+            entry = body["rows"][place]["categories"][name]
+            assert entry["coco"] == {title: pytest.approx(value, abs=1e-6) for title, value in alone.items()}
+            assert entry["positives"] == sum(not row["iscrowd"] for row in category)
+            assert (entry["voc07_ap"], entry["area_ap"]) == (None, None)
+    with pytest.raises(ConfigError, match="iou: the protocol coco has overlaps of its own"):
+        copy.changed(metrics={"protocol": "coco", "iou": 0.6})
+
+
+def test_cocos_protocol_leaves_out_what_images_do_not_judge(chain, tmp_path) -> None:
+    copy = chain.copied(tmp_path / "ws", ("images", "svms", "plain"))
+    for shard in copy.shards("val"):
+        notes = [replace(note, ignored=("car",)) for note in copy.annotations(shard).values()]
+        republish(copy.artifact("images"), copy.manifest.annotations(shard), encode_annotations(notes), ".json")
+    stage = copy.changed(metrics={"detections": ["plain"], "protocol": "coco"}).stage("metrics")
+    (row,) = json.loads(stage.run("metrics").data)["rows"]
+    assert set(row["categories"]["car"]["coco"].values()) == {None}
+    assert row["categories"]["car"]["detections"] == 0
+    rest = [row["categories"][category]["coco"]["AP"] for category in ("bottle", "house")]
+    assert row["coco"]["AP"] == pytest.approx(np.mean(rest), abs=1e-6)
+
+
 @pytest.mark.parametrize(("top", "limit"), [(7, 7), ("2/image", 12)])
 def test_only_the_best_of_a_set_count(chain, top, limit: int) -> None:
     output = chain.changed(metrics={"top_per_set": top}).stage("metrics").run("metrics")
@@ -219,7 +306,7 @@ def test_categories_without_detections_and_without_objects(chain, tmp_path) -> N
     assert (house["voc07_ap"], house["area_ap"], house["detections"]) == (0, 0, 0)
     assert (house["recall"], house["operating_score"]) == ([], None)
     truth = stage._ground_truth()
-    del truth["car"]
+    del truth.categories["car"]
     stage._ground_truth = lambda: truth
     (row,) = json.loads(stage.run("metrics").data)["rows"]
     assert row["categories"]["car"]["voc07_ap"] is None

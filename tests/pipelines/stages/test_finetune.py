@@ -113,8 +113,10 @@ def test_it_starts_from_another_heads_fc6_and_fc7(workspace: Workspace, trained:
 
 
 def test_a_category_that_the_data_set_does_not_have_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(ConfigError, match="category 'cat' is not in the images: disc, ring, bar"):
-        build_stage(finetune_spec(workspace, "head-cat", categories=("disc", "cat"))).prepare()
+    spec = finetune_spec(workspace, "head-cat", categories=("disc", "cat"))
+    stage = build_stage(spec)
+    with pytest.raises(ConfigError, match=": categories: the images have no 'cat'; they have: disc, ring, bar"):
+        stage.check_data(stage.config, spec)
 
 
 def test_a_split_without_a_window_on_an_object_is_refused(workspace: Workspace) -> None:

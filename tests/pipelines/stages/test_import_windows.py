@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from scipy.io import savemat
 
 from pipelines.artifacts.windows_and_maps import decode_windows
+from pipelines.datasets.keys import key_of
 from pipelines.stages.import_windows import SOURCE
 from sppnet.errors import ConfigError
 from tests.support.chain import Chain, accounts
+from tests.support.made_tars import jpeg
 from tests.support.proposing import make_proposals
 
 IMPORT: dict[str, Any] = {"stage": "import-windows", "images": "images", "max_quarantined": 1.0}
@@ -160,3 +163,30 @@ def test_content_names_the_artifact(folder: Path, drawn: Path) -> None:
 def test_wrong_fields_are_refused(folder: Path, drawn: Path, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         start(folder, drawn).changed(windows=fields)
+
+
+def test_files_name_images_as_lists_do(tmp_path: Path) -> None:
+    """With extension, folder and Windows' separators, with dots and spaces, or by their keys."""
+    names = {
+        "cat.rf.0a.jpg": "cat.rf.0a.jpg",
+        "img (1).JPG": "JPEGImages/img (1).jpg",
+        "sub.dir/x.png": "sub.dir\\x.png",
+        "né.jpg": unicodedata.normalize("NFD", "né"),
+        "100%.jpg": "100%25",
+    }
+    for number, name in enumerate(names):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(jpeg(number))
+    (tmp_path / "windows.json").write_text(json.dumps({given: [[0, 0, 9, 9]] for given in names.values()}))
+    steps = {
+        "images": {"stage": "ingest", "dataset": {"kind": "images", "root": str(tmp_path / "photos")}},
+        "windows": {
+            **IMPORT,
+            "paths": [str(tmp_path / "windows.json")],
+            "convention": "xyxy-0-half-open",
+            "splits": ["all"],
+        },
+    }
+    chain = Chain(tmp_path / "photos", steps, tmp_path / "ws")
+    chain.run()
+    assert set(rows_of(chain)) == {key_of(name) for name in names}

@@ -145,19 +145,23 @@ def test_damaged_bytes_decode_or_raise_a_data_error(data: st.DataObject) -> None
     except DataError as error:
         why = error.reason
     if shape is None:
-        assert why in {"truncated", "not-an-image", "too-large", "too-small", "unsupported-mode"}
+        assert why in {"truncated", "not-an-image", "too-large", "too-small", "unsupported-mode", "unsupported-format"}
     else:
         assert len(shape) == 3
         assert shape[2] == 3
 
 
-@pytest.mark.parametrize("data", [b"", b"hello, this is no image", b"GIF89a" + b"\0" * 40, b"%PDF-1.7\n"])
+@pytest.mark.parametrize("data", [b"", b"hello, this is no image", b"GIF88a" + b"\0" * 40, b"%PDF-1.7\n"])
 def test_other_bytes_are_not_an_image(data: bytes) -> None:
     assert reason(data) == "not-an-image"
 
 
 def test_gif_is_not_tried() -> None:
-    assert reason(encode(picture(), "GIF")) == "not-an-image"
+    for kind in ("GIF", "TIFF"):
+        with pytest.raises(DataError, match=r"^unsupported-format: .*, which is not decoded; save it as one of JPEG"):
+            decode_image(encode(picture(), kind))
+    for begin in (b"\0\0\0\x18ftypheic", b"\0\0\0\x1cftypavif", b"\0\0\0\x0cjP  \r\n", b"\xff\x0a"):
+        assert reason(begin + bytes(20)) == "unsupported-format"
 
 
 def test_bomb_is_refused_from_its_header(monkeypatch: pytest.MonkeyPatch) -> None:

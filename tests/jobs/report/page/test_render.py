@@ -21,9 +21,12 @@ from jobs.report.read.detection import CategoryScore, Evaluation
 from jobs.report.read.matching import Detection, match_image
 from jobs.report.read.training import TrainingCurve
 from jobs.report.tables.detection import result_tables
+from jobs.report.tables.detectors import detector_table
 from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.workspace import Quarantined
+from sppnet.evaluation.coco import FIGURES
+from tests.support.measured_detectors import detector_account
 from tests.support.reported import ap_curve, detector_score
 
 VOID = {"meta", "img", "br", "link", "hr", "input", "source"}
@@ -224,6 +227,34 @@ def test_by_dets_rule_there_is_one_ap(report: RunReport):
     assert "Number: AP (ILSVRC DET, area) of fc7 & box regression" in text
     plots = [attributes for tag, attributes in Page(html).tags if attributes.get("class") == "plot"]
     assert [plot["aria-label"] for plot in plots][:2] == ["Precision over recall, cat", "Precision over recall, dog"]
+
+
+def test_by_cocos_rule_there_are_twelve_figures(report: RunReport):
+    figures = {name: n / 100 for n, name in enumerate(FIGURES, 10)} | {"APsmall": None}
+
+    def judged(score: CategoryScore) -> CategoryScore:
+        return replace(score, voc07_ap=None, area_ap=None, coco=figures if score.positives else {})
+
+    rows = tuple(
+        replace(
+            row,
+            voc07_map=None,
+            area_map=None,
+            coco=figures,
+            categories={name: judged(score) for name, score in row.categories.items()},
+            account=detector_account(),
+        )
+        for row in report.evaluations[0].rows
+    )
+    html = render(replace(report, evaluations=(Evaluation("evaluate", "val", rows, "coco"),), gallery=None))
+    text = re.sub(r"\s+", " ", Page(html).text)
+    assert "10.0 %mAP, COCO, overlaps 0.5 to 0.95" in text
+    assert "11.0 %mAP at overlap 0.5" in text
+    assert "AP in percent, at overlap 0.5." in text
+    assert html.count('class="results') == 2
+    table = detector_table(Evaluation("evaluate", "val", rows, "coco"))
+    assert table.metrics == tuple(name for name in FIGURES if name != "APsmall")
+    assert "11-point" not in text
 
 
 def test_many_categories_become_rows_and_few_of_them_get_curves(report: RunReport):

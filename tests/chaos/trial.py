@@ -1,0 +1,248 @@
+"""One trial: a run that is disturbed, run again until it is done, and compared with one that was not."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from pipelines.engine.workspace import Workspace
+from tests.chaos.faults import PROCESS, STORAGE, Family, ProcessFault, StorageFault
+from tests.chaos.workloads import Demo, Left, Run, Toy, Undisturbed, Workload
+from tests.support.fault_proxy import fault_proxy
+from tests.support.s3_server import BUCKET, S3Server
+from tests.support.small_demo import orphans
+
+TWO_DRIVERS = "two drivers at once"
+_PATIENCE_SECONDS = 400.0
+_LEAVE_SECONDS = 30.0
+_KILLS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a trial does.
+
+    Attributes:
+        number: Its number; with the harness's seed it gives all that is random.
+        workload: What is run.
+        on_s3: Whether on the S3 server, or on the local disk.
+        fault: What happens to it.
+    """
+
+    number: int
+    workload: Workload
+    on_s3: bool
+    fault: StorageFault | ProcessFault | str
+
+    @property
+    def fault_name(self) -> str:
+        return self.fault if isinstance(self.fault, str) else self.fault.name
+
+
+@dataclass
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        plan: The trial.
+        disturbed: How often something was done to it: signals sent, or requests spoiled.
+        codes: Exit codes of its runs, in order.
+        orphans: Data objects that no commit names, for `gc`.
+        seconds: What it took.
+        wrong: What is not as it should be.
+    """
+
+    plan: Plan
+    disturbed: int = 0
+    codes: list[int] = field(default_factory=list)
+    orphans: int = 0
+    seconds: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+
+def plans(seed: int, *, ray: bool, s3: bool, demo: bool) -> list[Plan]:
+    """One trial of each kind that makes sense, in an order that the seed gives.
+
+    Args:
+        seed: Of the order.
+        ray: Whether Ray is started.
+        s3: Whether there is an S3 server.
+        demo: Whether the demo's chain is run too, which takes a minute each time.
+    """
+    found: list[tuple[Workload, bool, StorageFault | ProcessFault | str]] = []
+    workloads: list[Workload] = [Toy(on_ray=on_ray) for on_ray in (False, True)[: 1 + ray]]
+    workloads += [Demo(on_ray=on_ray) for on_ray in (False, True)[: 1 + ray]] if demo else []
+    for workload in workloads:
+        for on_s3 in (False, True)[: 1 + s3]:
+            found += [(workload, on_s3, TWO_DRIVERS)] if isinstance(workload, Toy) else []
+            found += [
+                (workload, on_s3, fault)
+                for fault in PROCESS
+                if (workload.on_ray or not fault.ray)
+                and (isinstance(workload, Demo) or not fault.training)
+                and not (isinstance(workload, Demo) and fault.target == "ray::raise:raise")
+            ]
+        found += [(workload, True, fault) for fault in STORAGE] if s3 else []
+    random.Random(seed).shuffle(found)
+    return [Plan(number, *one) for number, one in enumerate(found)]
+
+
+class Trial:
+    """A trial at work.
+
+    Args:
+        plan: What it does.
+        seed: The harness's.
+        folder: Where everything of it lies.
+        server: The S3 server, if there is one.
+        undisturbed: What the workload leaves when nothing happens.
+        kills: How often a run is disturbed by a signal and begun again, at most.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        seed: int,
+        folder: Path,
+        server: S3Server | None,
+        undisturbed: Undisturbed,
+        kills: int = _KILLS,
+    ) -> None:
+        self._plan = plan
+        self._dice = random.Random(f"{seed}/{plan.number}")
+        self._folder = folder
+        self._server = server
+        self._undisturbed = undisturbed
+        self._kills = kills
+        self._scratch = Path(tempfile.mkdtemp(prefix="ch-", dir="/tmp"))  # short enough for Ray's sockets
+        where = f"{seed}-{plan.number}-{time.time_ns():x}"
+        self._workspace = f"s3://{BUCKET}/{where}" if plan.on_s3 else str(folder / "workspace")
+        self._outcome = Outcome(plan)
+
+    def go(self) -> Outcome:
+        """Run it; what is wrong is in the outcome."""
+        start = time.monotonic()
+        try:
+            self._disturb()
+            self._compare()
+        except AssertionError as error:
+            self._outcome.wrong.append(" ".join(str(error).split())[:300] or "an assertion failed")
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._outcome.seconds = time.monotonic() - start
+        return self._outcome
+
+    def _disturb(self) -> None:
+        fault = self._plan.fault
+        if isinstance(fault, StorageFault):
+            self._with_sick_storage(fault)
+        elif isinstance(fault, ProcessFault):
+            for _ in range(self._kills):
+                if not self._with_signal(fault):
+                    break
+        else:
+            self._with_two_drivers()
+        if not self._outcome.codes or self._outcome.codes[-1]:
+            self._finish(self._start({}), (0,), "")
+
+    def _start(self, variables: dict[str, str]) -> Run:
+        return self._plan.workload.start(self._workspace, self._folder, self._scratch, variables)
+
+    def _with_sick_storage(self, fault: StorageFault) -> None:
+        assert self._server is not None
+        spoiled = 0
+        rule = fault.rule(self._dice)
+
+        def counted(request):
+            nonlocal spoiled
+            found = rule(request)
+            spoiled += found is not None
+            return found
+
+        with fault_proxy(self._server.environment["AWS_ENDPOINT_URL"]) as proxy:
+            proxy.rule = counted
+            run = self._start({"AWS_ENDPOINT_URL": proxy.url})
+            self._finish(run, (0, fault.code) if fault.code else (0,), fault.says)
+        self._outcome.disturbed = spoiled
+        if fault.code and spoiled and self._outcome.codes[-1] == 0:
+            self._outcome.wrong.append("met the fault and ended with 0")
+
+    def _with_signal(self, fault: ProcessFault) -> bool:
+        """Run, disturb it once, and wait for its end; tell whether it is to be run again."""
+        before = self._committed()
+        run = self._start({})
+        family = Family(run.process.pid)
+        try:
+            # Somewhere in the middle: after a unit more, and a random while.
+            wanted = before + self._dice.randrange(1, 5)
+            end = time.monotonic() + _PATIENCE_SECONDS
+            while run.process.poll() is None and self._committed() < wanted and time.monotonic() < end:
+                time.sleep(0.3)
+            sent = False
+            for _ in range(self._kills if fault.codes == (0,) else 1):  # what a run survives comes again
+                time.sleep(self._dice.uniform(0, 0.6))
+                if not family.hit(fault, _PATIENCE_SECONDS, lambda: run.process.poll() is not None):
+                    break
+                sent = True
+                self._outcome.disturbed += 1
+            self._finish(run, (*fault.codes, 0) if sent else (0,), fault.says, family)
+        finally:
+            family.end()
+        return sent and self._outcome.codes[-1] != 0
+
+    def _with_two_drivers(self) -> None:
+        one = self._start({})
+        time.sleep(self._dice.uniform(0, 2))
+        other = self._start({})
+        self._outcome.disturbed = 1
+        self._finish(one, (0,), "")
+        self._finish(other, (0,), "")
+
+    def _committed(self) -> int:
+        """How many units exist."""
+        workspace = Workspace.open(self._workspace)
+        artifacts = {name.split("/", 1)[0] for name in self._undisturbed.left(self._plan.workload).contents}
+        return sum(len(workspace.artifact(name).committed()) for name in artifacts)
+
+    def _finish(self, run: Run, codes: tuple[int, ...], says: str, family: Family | None = None) -> None:
+        """Wait for a run's end; note what is not as documented, and who is left."""
+        family = family or Family(run.process.pid)
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while run.process.poll() is None and time.monotonic() < end:
+            family.look()
+            time.sleep(0.5)
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+            self._outcome.wrong.append(f"did not end within {_PATIENCE_SECONDS:g} s")
+        code, line = run.process.returncode, run.last_line()
+        self._outcome.codes.append(code)
+        if code not in codes:
+            self._outcome.wrong.append(f"exit code {code} ({line or run.said()[-200:]})")
+        elif code and not re.fullmatch(says, line):
+            self._outcome.wrong.append(f"exit code {code} with the line {line!r}")
+        left = family.leftovers(_LEAVE_SECONDS)
+        if left:
+            self._outcome.wrong.append(f"left behind: {left}")
+            family.end()
+            psutil.wait_procs(family.look(), timeout=10)
+
+    def _compare(self) -> None:
+        """Compare with a run that nothing happened to."""
+        workload = self._plan.workload
+        expected = self._undisturbed.left(workload)
+        found = Left.of(workload, self._workspace, self._folder)
+        if found.contents != expected.contents:
+            differ = [name for name in expected.contents if found.contents.get(name) != expected.contents[name]]
+            more = sorted(found.contents.keys() - expected.contents.keys())
+            self._outcome.wrong.append(f"other contents: {differ[:3]} {more[:3]}")
+        if found.ledger != expected.ledger:
+            self._outcome.wrong.append(f"another ledger: {found.ledger} for {expected.ledger}"[:300])
+        self._outcome.orphans = len(orphans(self._workspace))
