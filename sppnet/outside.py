@@ -56,7 +56,7 @@ def parsing(error: Callable[[str], SppError]) -> Iterator[None]:
         raise error(_told(found)) from found
 
 
-def parse_json(data: bytes, error: Callable[[str], SppError]) -> Any:
+def parse_json(data: bytes | str, error: Callable[[str], SppError]) -> Any:
     """Parse JSON from outside; raise what `error` makes where it is none, or nested too deep."""
     with parsing(error):
         return json.loads(data)

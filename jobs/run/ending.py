@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 
 from jobs.extras import missing_extra
+from pipelines.engine.disk_faults import disk_fault
 from sppnet.errors import ConfigError, IncompleteError, SppError
 
 DEFECT = 1
@@ -36,6 +37,9 @@ class Ending:
             return cls(INTERRUPTED, f"interrupted; {_GO_ON}")
         if isinstance(error, SystemExit):  # Ray's answer to SIGTERM, and ours
             return cls(TERMINATED, f"terminated; {_GO_ON}")
+        fault = disk_fault(error) if isinstance(error, OSError) else None
+        if fault is not None:
+            return cls(fault.exit_code, str(fault))
         line = missing_extra(error)
         if line:
             return cls(ConfigError.exit_code, line)

@@ -147,8 +147,7 @@ def read_groups(
         table.validate(full=True)
     except _DAMAGED as error:
         raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
-    if any(column.null_count for column in table.columns):
-        raise ArtifactError(f"{where}: a row lacks a value")
+    check_whole(table, where)
     return table
 
 
@@ -176,7 +175,7 @@ def read_outside_rows(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
             batches.append(batch)
         table = pa.Table.from_batches(batches, file.schema_arrow).cast(schema)
     except _DAMAGED as error:
-        raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
     check_whole(table, where)
     return table
 
@@ -232,11 +231,17 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         """Fetch the next bytes."""
         end = self._size if size < 0 else min(self._size, self._place + size)
+        start, length = self._place, max(0, end - self._place)
+        where = f"{self._store.uri}/{self._name}"
         try:
-            data = self._store.read_range(self._name, self._place, max(0, end - self._place))
+            data = read_again_unless(
+                lambda found: len(found) == length, lambda: self._store.read_range(self._name, start, length), where
+            )
+            if len(data) != length:
+                raise ArtifactError(f"{where}: {len(data)} bytes instead of {length} from byte {start} on")
         except ArtifactError as error:
             raise ArtifactError(f"{error}{self._mend and '; '}{self._mend}") from error
-        self._place += len(data)
+        self._place += length
         return data
 
 

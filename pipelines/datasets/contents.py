@@ -14,6 +14,7 @@ from typing import TypeAlias, cast
 
 from pipelines.artifacts.file_contents import ContentRow, decode_contents, encode_contents
 from pipelines.datasets.left_out import LeftOut
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.fingerprint import canonical_json, content_digest
 from sppnet.errors import ArtifactError, ConfigError, DataError
 
@@ -39,12 +40,14 @@ class SeenFile:
         stamp: Changes whenever the file does.
         read: Reads its bytes.
         trouble: Why it can't be read, where the listing knows.
+        size: How many bytes those are, in the listing; None where that is not known.
     """
 
     place: str
     stamp: str
     read: Callable[[], bytes]
     trouble: str = ""
+    size: int | None = None
 
 
 @dataclass(slots=True)

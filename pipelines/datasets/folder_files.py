@@ -43,6 +43,10 @@ class Named(Protocol):
     def trouble(self) -> str:
         """Why it can't be read, where the listing knows."""
 
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where that is not known."""
+
 
 class Reader(Protocol):
     """What a data set is read through: `pipelines.engine.store.Store`, or anything like it."""
@@ -185,7 +189,7 @@ class Folder:
             elif trouble and not (is_image(name) or is_tar(name)):
                 closed[name] = trouble
             else:
-                files[name] = SeenFile(name, item.stamp, partial(self._read_listed, name), trouble)
+                files[name] = SeenFile(name, item.stamp, partial(self._read_listed, name), trouble, item.size)
         if closed:
             logger.warning("%s: %d can't be read: %s", self.where(prefix), len(closed), _few(closed))
         return Listing(files, hidden, closed)

@@ -12,9 +12,6 @@ from urllib.parse import unquote
 
 from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError
-from sppnet.outside import LIST_BYTES, LIST_LINES
-
-_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 IMAGE_EXTENSIONS = frozenset(
     {"jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "gif", "tif", "tiff", "heic", "heif", "avif", "jp2", "jxl"}
@@ -98,14 +95,6 @@ def parse_list(text: bytes, where: str) -> list[list[str]]:
 def parse_categories(text: bytes, where: str) -> tuple[str, ...]:
     """Parse a list of categories, one a line; raise `ConfigError` naming `where` for an empty or doubled list."""
     return checked_categories(text_lines(text, where), where)
-
-
-def _lines(text: bytes, where: str) -> list[str]:
-    if len(text) > LIST_BYTES or text.count(b"\n") + text.count(b"\r") > LIST_LINES:
-        raise ConfigError(
-            f"{where}: a list of at most {LIST_BYTES} bytes and {LIST_LINES} lines is read, this has more"
-        )
-    return text.decode("utf-8", "replace").splitlines()
 
 
 def checked_categories(names: Sequence[str], where: str) -> tuple[str, ...]:

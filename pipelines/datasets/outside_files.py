@@ -48,7 +48,9 @@ def seen_outside(path: str, what: str) -> SeenFile:
     folder, name = _split(path)
     for entry in open_store(folder).list(name):
         if entry.name == name:
-            return SeenFile(f"{folder.rstrip('/')}/{name}", entry.stamp, partial(read_outside, path, what), entry.size)
+            return SeenFile(
+                f"{folder.rstrip('/')}/{name}", entry.stamp, partial(read_outside, path, what), size=entry.size
+            )
     raise ConfigError(f"{what} {path} can't be read: there is no such file")
 
 

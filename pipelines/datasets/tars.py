@@ -25,7 +25,6 @@ from pipelines.datasets.tar_samples import (
     understand,
 )
 from sppnet.errors import DataError
-from sppnet.outside import LIST_BYTES
 
 
 def _as_lists(value: Any) -> Any:

@@ -14,9 +14,12 @@ from pathlib import Path
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
+from pipelines.engine.disk_faults import disk_fault
 from pipelines.engine.local_listing import entry_of, list_files
 from pipelines.engine.store_base import Entry, Leftover, Store, check_length
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
+
+logger = logging.getLogger(__name__)
 
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
@@ -126,7 +129,16 @@ class LocalStore(Store):
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See `Store.list`."""
-        return [entry for entry in self.survey(prefix) if not entry.trouble]
+        found = []
+        for entry in self.survey(prefix):
+            closed = entry.trouble and entry.name.endswith("/")
+            if closed and (self.root / entry.name) == self.root / prefix:
+                raise ConfigError(f"{self.root / prefix} can't be listed: {entry.trouble}; check its rights")
+            if closed:
+                logger.warning("%s/%s can't be listed and is passed over: %s", self.root, entry.name, entry.trouble)
+            if not entry.trouble:
+                found.append(entry)
+        return found
 
     def survey(self, prefix: str = "") -> Sequence[Entry]:
         """See `Store.survey`."""

@@ -17,7 +17,8 @@ from pipelines.engine.registry import stage_names, stage_type
 from pipelines.engine.stage import StageConfig
 from pipelines.engine.store import open_store
 from pipelines.engine.text import decode_text
-from sppnet.errors import ArtifactError, ConfigError
+from pipelines.engine.yaml_text import BYTES, parse_yaml
+from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
 VERSION = 1
 _TOP_LEVEL = ("version", "name", "seed", "steps")
@@ -84,17 +85,12 @@ def _set_gpus(steps: Any, gpus: str) -> None:
 def _read_text(path: Path | str) -> str:
     folder, _, name = (str(path) if "://" in str(path) else str(Path(path).absolute())).rpartition("/")
     try:
-        if isinstance(path, str) and "://" in path:
-            folder, _, name = path.rpartition("/")
-            return decode_text(open_store(folder).read(name), f"recipe {path}")
-        return decode_text(Path(path).read_bytes(), f"recipe {path}")
+        return decode_text(open_store(folder or "/").read(name, BYTES), f"recipe {path}")
     except ArtifactError as error:
         why = f"{error}" if "://" in str(path) else f"{path} can't be read: No such file or directory"
         raise ConfigError(f"recipe {why}") from None
     except UnreadableError as error:
         raise ConfigError(f"recipe {error}") from error
-    except OSError as error:
-        raise ConfigError(f"recipe {path} can't be read: {error.strerror or error}") from error
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

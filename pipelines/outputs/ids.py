@@ -82,9 +82,8 @@ class Numbers:
             if not pairs or not all(len(pair) == 2 and pair[1].isdecimal() for pair in pairs):
                 raise ConfigError(f"{where}: neither JSON nor a list with an image and its number a line")
             return cls(_unique(((_key(name), int(number)) for name, number in pairs), where), {})
-        body = parse_json(data, lambda why: ConfigError(f"{where}: no numbers of images and categories ({why})"))
+        body = parse_json(text, lambda why: ConfigError(f"{where}: no numbers of images and categories ({why})"))
         try:
-            body = json.loads(text)
             images = [(_key(name), number) for name, number in _pairs(body.get("images", {}), "file_name")]
             categories = _pairs(body.get("categories", {}), "name")
         except (KeyError, TypeError, AttributeError) as error:

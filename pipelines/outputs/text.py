@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from pipelines.outputs.names import row_name
 from sppnet.arrays import Float32s, Float64s
 from sppnet.errors import ConfigError
 
-_LONGEST = 200
-"""Bytes of a file's name, without its split's: 255 is what file systems take."""
 _FIRST_PIXEL = np.array([1.0, 1.0, 0.0, 0.0])
 
 _LONGEST_NAME = 255

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from pipelines.artifacts.networks import UNIT
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import Entry

@@ -84,17 +84,6 @@ def test_an_unknown_split_is_told_with_those_that_there_are() -> None:
         check_split("test", ("train", "val"))
 
 
-@pytest.mark.parametrize(("name", "most"), [("LIST_BYTES", 8), ("LIST_LINES", 2)])
-def test_lists_of_absurd_size_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> None:
-    assert parse_list(b"aa\nbb\ncc\n", "here") == [["aa"], ["bb"], ["cc"]]
-    monkeypatch.setattr(f"pipelines.datasets.keys.{name}", most)
-    assert parse_list(b"aa\nbb\n", "here") == [["aa"], ["bb"]]
-    with pytest.raises(ConfigError, match=rf"^here: a list of at most .*{most}.* is read, this has more$"):
-        parse_list(b"aa\nbb\ncc\n", "here")
-    with pytest.raises(ConfigError, match=r"^here: a list of at most"):
-        parse_categories(b"aa\nbb\ncc\n", "here")
-
-
 def test_lists() -> None:
     assert parse_list(b"a 1\n\n  b\t2 3 \r\n", "here") == [["a", "1"], ["b", "2", "3"]]
     assert parse_categories(b"sea lion\n\n cat \n", "here") == ("sea lion", "cat")

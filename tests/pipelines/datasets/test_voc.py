@@ -20,6 +20,7 @@ from tests.support.voc_folder import cup_xml as xml
 class Named:
     name: str
     stamp: str
+    size: int
     trouble: str = ""
 
 

@@ -119,7 +119,7 @@ def test_folders_without_rights_are_told(
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert [entry.name for entry in store.list("a")] == ["a/open/x"]
-    assert f"{tmp_path}/a/closed can't be listed, what is in it is passed over: Permission denied" in caplog.text
+    assert f"{tmp_path}/a/closed/ can't be listed and is passed over: Permission denied" in caplog.text
     with pytest.raises(ConfigError, match="/a/closed can't be listed: Permission denied; check its rights"):
         store.list("a/closed")
     with pytest.raises(ConfigError, match="can't be listed"):
