@@ -47,4 +47,4 @@ def test_the_folders_of_tests_are_the_rooms() -> None:
     tests = ROOT / "tests"
     folders = {path.parent.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
     assert {"sppnet/pooling", "jobs/report/page"} <= folders
-    assert folders - rooms() == {".", "e2e", "infra"}
+    assert folders - rooms() == {".", "chaos", "e2e", "infra"}
