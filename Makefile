@@ -9,7 +9,7 @@ SEED ?= 1
 HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help demo test quick heavy fuzz chaos lint hooks setup lock clean
+.PHONY: help demo test quick heavy fuzz chaos lint audit hooks setup lock clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -47,6 +47,9 @@ lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
+
+audit: setup  ## known vulnerabilities of the lock file's packages (skipped without an index), and their bill of materials, in build/
+	PYTHON=.venv/bin/python .ci/audit
 
 hooks: setup  ## the checks of `make lint` at every commit
 	.venv/bin/python -m pre_commit install

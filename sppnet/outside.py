@@ -18,8 +18,12 @@ IMAGE_BYTES = 512 << 20
 """Most bytes of an image file: 64 million pixels are 384 MB as bare 16-bit RGB."""
 NOTE_BYTES = 8 << 20
 """Most bytes of what is said of one image: an annotation file, a sample's JSON or label."""
+LIST_BYTES = 256 << 20
+"""Most bytes of a text that lists images or categories, a line each."""
+LIST_LINES = 10_000_000
+"""Most lines of one: each costs some hundred bytes once it is split."""
 FILE_BYTES = 8 << 30
-"""Most bytes of a file that is of many images, and is read whole: a tar, a table, a list, weights."""
+"""Most bytes of a file that is of many images, and is read whole: a tar, a table, weights."""
 
 _INFLATED_FREE = 64 << 20
 _INFLATED_TIMES = 50
@@ -52,7 +56,7 @@ def parsing(error: Callable[[str], SppError]) -> Iterator[None]:
         raise error(_told(found)) from found
 
 
-def parse_json(data: bytes, error: Callable[[str], SppError]) -> Any:
+def parse_json(data: bytes | str, error: Callable[[str], SppError]) -> Any:
     """Parse JSON from outside; raise what `error` makes where it is none, or nested too deep."""
     with parsing(error):
         return json.loads(data)

@@ -65,15 +65,16 @@ def _cell(value: Any) -> str:
 
 def _values(options: list[str]) -> dict[str, Any]:
     """Read `NAME=VALUE` options; values are YAML."""
-    import yaml
-
     found = {}
     for option in options:
         name, equals, value = option.partition("=")
         if not (name and equals):
             raise ConfigError(f"--option {option}: expected NAME=VALUE")
-        try:
-            found[name.replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"--option {option}: {value} is no YAML value") from None
+        found[name.replace("-", "_")] = _value(option, value)
     return found
+
+
+def _value(option: str, text: str) -> Any:
+    from pipelines.engine.yaml_text import parse_yaml
+
+    return parse_yaml(text, lambda _, why: ConfigError(f"--option {option}: the value is {why}"))

@@ -36,6 +36,12 @@ class Ending:
             return cls(INTERRUPTED, f"interrupted; {_GO_ON}")
         if isinstance(error, SystemExit):  # Ray's answer to SIGTERM, and ours
             return cls(TERMINATED, f"terminated; {_GO_ON}")
+        if isinstance(error, OSError):
+            from pipelines.engine.disk_faults import disk_fault  # here: only the library may be installed
+
+            fault = disk_fault(error)
+            if fault is not None:
+                return cls(fault.exit_code, str(fault))
         line = missing_extra(error)
         if line:
             return cls(ConfigError.exit_code, line)

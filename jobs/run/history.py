@@ -18,14 +18,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.runner import Engine
 from pipelines.engine.stage import COVERAGE
 from pipelines.engine.store import Store
+from pipelines.engine.yaml_text import BYTES, parse_yaml
 from sppnet.errors import ArtifactError, ConfigError
+from sppnet.outside import parse_json
 
 ROOT = "runs"
 EVENTS, SUMMARY = "events", "summary.json"
@@ -96,10 +96,8 @@ class RunFolder:
             ArtifactError: It is missing or corrupt.
         """
         where = f"{self.store.uri}/{self.path(_RECIPE)}"
-        try:
-            found = yaml.safe_load(self.store.read(self.path(_RECIPE)))
-        except yaml.YAMLError as error:
-            raise ArtifactError(f"{where} is corrupt: not YAML ({getattr(error, 'problem', error)})") from error
+        data = self.store.read(self.path(_RECIPE), BYTES)
+        found = parse_yaml(data, lambda _, why: ArtifactError(f"{where} is corrupt: {why}"))
         if not isinstance(found, dict):
             raise ArtifactError(f"{where} is corrupt: not a mapping")
         return found
@@ -113,10 +111,12 @@ class RunFolder:
         logs = self.store.list(self.path(EVENTS))
         if not logs:
             return []
-        try:
-            return [json.loads(line) for line in self.store.read(logs[-1].name).decode().splitlines()]
-        except ValueError as error:
-            raise ArtifactError(f"{self.store.uri}/{logs[-1].name} is corrupt: {error}; remove it") from error
+        name = logs[-1].name
+
+        def corrupt(why: str) -> ArtifactError:
+            return ArtifactError(f"{self.store.uri}/{name} is corrupt: {why}; remove it")
+
+        return [parse_json(line, corrupt) for line in self.store.read(name).splitlines()]
 
 
 def utc_now() -> str:

@@ -8,15 +8,22 @@ from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import COMMITS, Artifact, Commit
 from sppnet.arrays import Integers, Pixels
 from sppnet.errors import ArtifactError
+from sppnet.outside import most_inflated
 
 _DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What Arrow raises for bytes that are no whole Parquet file."""
+
+_LEAST_BYTES = 4
+"""Of a value in memory, if it is a number or a text's place in a dictionary."""
+_ROWS = 1024
 
 
 def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = ()) -> bytes:
@@ -140,9 +147,50 @@ def read_groups(
         table.validate(full=True)
     except _DAMAGED as error:
         raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
-    if any(column.null_count for column in table.columns):
-        raise ArtifactError(f"{where}: a row lacks a value")
+    check_whole(table, where)
     return table
+
+
+def read_outside_rows(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
+    """Read a whole file that may be from outside: a few kilobytes that claim gigabytes are refused on the way.
+
+    Texts are read as numbers of a dictionary, so that one long text that comes a million times costs one; rows come in
+    batches, and are given up once they hold more than `most_inflated` of the file's bytes.
+
+    Raises:
+        ArtifactError: The bytes are something else or damaged, hold too much, or a row lacks a value.
+    """
+    values = count_values(open_tables(data, schema, where))
+    if values * _LEAST_BYTES > most_inflated(len(data)):
+        raise ArtifactError(f"{where}: its {len(data)} bytes claim {values} values")
+    texts = [field.name for field in schema if field.type == pa.string()]
+    held, batches = 0, []
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        for batch in file.iter_batches(_ROWS):
+            batch.validate(full=True)
+            held += batch.nbytes + sum(_text_bytes(batch.column(name)) for name in texts)
+            if held > most_inflated(len(data)):
+                raise ArtifactError(f"{where}: its {len(data)} bytes hold more than {held} bytes")
+            batches.append(batch)
+        table = pa.Table.from_batches(batches, file.schema_arrow).cast(schema)
+    except _DAMAGED as error:
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
+    check_whole(table, where)
+    return table
+
+
+def _text_bytes(column: pa.DictionaryArray) -> int:
+    """Return how many bytes the texts of a column have, each as often as it comes."""
+    return int(pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)
+
+
+def check_whole(table: pa.Table, where: str) -> None:
+    """Raise `ArtifactError` naming `where` if a row lacks a value, or a list in one does."""
+    for column in table.columns:
+        inner = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        if column.null_count or inner.null_count:
+            raise ArtifactError(f"{where}: a row lacks a value")
 
 
 class ObjectFile(io.RawIOBase):
@@ -183,11 +231,17 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         """Fetch the next bytes."""
         end = self._size if size < 0 else min(self._size, self._place + size)
+        start, length = self._place, max(0, end - self._place)
+        where = f"{self._store.uri}/{self._name}"
         try:
-            data = self._store.read_range(self._name, self._place, max(0, end - self._place))
+            data = read_again_unless(
+                lambda found: len(found) == length, lambda: self._store.read_range(self._name, start, length), where
+            )
+            if len(data) != length:
+                raise ArtifactError(f"{where}: {len(data)} bytes instead of {length} from byte {start} on")
         except ArtifactError as error:
             raise ArtifactError(f"{error}{self._mend and '; '}{self._mend}") from error
-        self._place += len(data)
+        self._place += length
         return data
 
 

@@ -9,10 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.artifacts.map_codec import PackedMap, pack_map, unpack_map
-from pipelines.artifacts.parquet import binary_column, count_values, open_tables, read_groups, write_tables
+from pipelines.artifacts.parquet import (
+    binary_column,
+    open_tables,
+    read_groups,
+    read_outside_rows,
+    write_tables,
+)
 from sppnet.arrays import Float32s, Floats, Pixels
 from sppnet.errors import ArtifactError
-from sppnet.outside import most_inflated
 from sppnet.sizes import Size
 
 WINDOWS = pa.schema(
@@ -33,7 +38,7 @@ MAPS = pa.schema(
     ]
 )
 _MAPS_PER_ROW_GROUP = 4
-_VALUE_BYTES = 4
+_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,19 +91,18 @@ def encode_windows(rows: Sequence[WindowsRow]) -> bytes:
 def decode_windows(data: bytes, where: str) -> list[WindowsRow]:
     """Decode windows; raise `ArtifactError` naming `where` if the bytes are something else.
 
-    They may be from outside: a kilobyte that claims billions of numbers is refused before it is read.
+    They may be from outside; see `read_outside_rows`.
     """
-    file = open_tables(data, WINDOWS, where)
-    values = count_values(file)
-    if values * _VALUE_BYTES > most_inflated(len(data)):
-        raise ArtifactError(f"{where}: its {len(data)} bytes claim {values} values")
-    table = file.read()
+    table = read_outside_rows(data, WINDOWS, where)
     rows = zip(*(table.column(name).to_pylist() for name in ("key", "width", "height")), strict=True)
     lists = table.column("windows").combine_chunks()
-    return [
-        WindowsRow(key, width, height, np.array(lists[i].values, dtype=np.float32).reshape(-1, 4))
-        for i, (key, width, height) in enumerate(rows)
-    ]
+    found = []
+    for (key, width, height), numbers in zip(rows, lists, strict=True):
+        values = np.array(numbers.values, dtype=np.float32)
+        if values.size % 4:
+            raise ArtifactError(f"{where}: the windows of {key[:_SHOWN]!r} are {values.size} numbers, not 4 each")
+        found.append(WindowsRow(key, width, height, values.reshape(-1, 4)))
+    return found
 
 
 def encode_maps(rows: Iterable[MapRow]) -> bytes:

@@ -14,8 +14,9 @@ from typing import TypeAlias, cast
 
 from pipelines.artifacts.file_contents import ContentRow, decode_contents, encode_contents
 from pipelines.datasets.left_out import LeftOut
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.fingerprint import canonical_json, content_digest
-from sppnet.errors import ArtifactError, DataError
+from sppnet.errors import ArtifactError, ConfigError, DataError
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What a file's bytes are summarised to."""
@@ -39,12 +40,14 @@ class SeenFile:
         stamp: Changes whenever the file does.
         read: Reads its bytes.
         trouble: Why it can't be read, where the listing knows.
+        size: How many bytes those are, in the listing; None where that is not known.
     """
 
     place: str
     stamp: str
     read: Callable[[], bytes]
     trouble: str = ""
+    size: int | None = None
 
 
 @dataclass(slots=True)
@@ -171,7 +174,12 @@ class Contents:
             raise ArtifactError(f"{where}: a value is not JSON ({error})") from error
 
     def _read(self, file: SeenFile) -> bytes:
-        data = file.read()
+        size = file.size
+        data = read_again_unless(lambda found: size in (None, len(found)), file.read, file.place)
+        if size not in (None, len(data)):
+            raise ConfigError(
+                f"{file.place} has {len(data)} bytes, and {size} in the listing; run again when nothing writes there"
+            )
         with self._memory.lock:
             self._memory.read_count += 1
             self._memory.read_bytes += len(data)

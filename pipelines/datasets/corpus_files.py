@@ -19,6 +19,7 @@ from pipelines.datasets.tar_keys import is_tar
 from pipelines.engine.store import is_remote, open_store
 from pipelines.engine.text import text_lines
 from sppnet.errors import ConfigError
+from sppnet.outside import LIST_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def find_corpus(paths: Sequence[str], root: str) -> CorpusFiles:
                 images[path] = replace(file, place=path)
             else:
                 given = place.removeprefix(below(root, "")) if root else place
-                tars[place] = FoundFile(given, folder, name, file.stamp)
+                tars[place] = FoundFile(given, folder, name, file.stamp, file.size)
     return CorpusFiles(images, tuple(tars.values()), LeftOut.summed(left_out.values()))
 
 
@@ -217,7 +218,7 @@ def _parsed(paths: Iterable[str], root: str) -> Iterator[_Named]:
 
 
 def _listed(place: str) -> Iterator[_Named]:
-    names = text_lines(read_outside(place, "list"), f"list {place}")
+    names = text_lines(read_outside(place, "list", LIST_BYTES), f"list {place}")
     if not names:
         raise ConfigError(f"list {place} names no files")
     folder = place.rpartition("/")[0]

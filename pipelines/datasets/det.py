@@ -36,6 +36,7 @@ from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, a
 from pipelines.datasets.roots import refused
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
+from sppnet.outside import LIST_BYTES
 
 
 def _as_text(value: Any) -> Any:
@@ -268,7 +269,7 @@ class Det:
         config = self._config
         synsets = parse_synsets(read_file(config.synsets, config.root, "dataset.synsets"), config.synsets)
         wanted = config.leaf_lists if config.subcategories != "none" else ()
-        lists = [(file.name, file.read()) for file in find_files(wanted, config.root, "dataset.leaf_lists")]
+        lists = [(file.name, file.read(LIST_BYTES)) for file in find_files(wanted, config.root, "dataset.leaf_lists")]
         hierarchy = DetHierarchy.build(synsets, count_listed(lists))
         return Keeping(hierarchy, config.subcategories, config.bad_boxes, config.first_pixel)
 

@@ -9,6 +9,7 @@ from pipelines.datasets.file_names import find_files, read_file
 from pipelines.datasets.keys import check_keys, key_of, parse_list
 from pipelines.datasets.named_images import likely_path
 from sppnet.errors import ConfigError
+from sppnet.outside import LIST_BYTES
 
 Images: TypeAlias = Literal["train", "val", "test"]
 Layout: TypeAlias = Literal["2013", "2015", "voc"]
@@ -78,7 +79,7 @@ def read_ids(lists: Iterable[str], root: str, most: int | None = None) -> list[s
     """
     found: dict[str, None] = {}
     for file in find_files(lists, root, "dataset.splits: lists"):
-        rows = parse_list(file.read(), file.uri)
+        rows = parse_list(file.read(LIST_BYTES), file.uri)
         # Lists by category of 2015 mark an image 1 (positive), 0 (shows it among others) or -1 (negative).
         marked = any(row[1:] == ["-1"] for row in rows) or {row[1] for row in rows if len(row) > 1} <= {"0", "1"}
         ids = [_key(row[0]) for row in rows if not marked or row[1:] in ([], ["1"])]
@@ -107,7 +108,7 @@ def read_numbers(lists: Iterable[str], root: str, strict: bool) -> dict[str, int
     """
     numbers: dict[str, int] = {}
     for file in find_files(lists, root, "dataset.splits: numbers"):
-        for row in parse_list(file.read(), file.uri):
+        for row in parse_list(file.read(LIST_BYTES), file.uri):
             if len(row) > 1 and row[1].isdecimal():
                 numbers[_key(row[0])] = int(row[1])
             elif strict:
@@ -130,7 +131,7 @@ def read_blacklist(
     """
     known = set(numbers.values())
     found: dict[int, tuple[str, ...]] = {}
-    for row in parse_list(read_file(path, root, "dataset.blacklist"), f"blacklist {path}"):
+    for row in parse_list(read_file(path, root, "dataset.blacklist", LIST_BYTES), f"blacklist {path}"):
         if len(row) != 2 or not row[0].isdecimal():
             raise ConfigError(f"blacklist {path}: expected an image's number and a wnid, got {' '.join(row)!r}")
         number, wnid = int(row[0]), row[1]

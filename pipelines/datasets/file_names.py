@@ -15,7 +15,7 @@ from braceexpand import braceexpand
 
 from pipelines.datasets.contents import SeenFile
 from pipelines.datasets.keys import is_hidden
-from pipelines.engine.store import is_remote, open_store
+from pipelines.engine.store import Entry, is_remote, open_store
 from sppnet.errors import ConfigError
 from sppnet.outside import FILE_BYTES
 
@@ -33,25 +33,27 @@ class FoundFile:
         folder: Folder or object-store prefix.
         name: Its name in there.
         stamp: Changes whenever the file does.
+        size: Its bytes in the listing; None where that is not known.
     """
 
     given: str
     folder: str
     name: str
     stamp: str
+    size: int | None = None
 
     @property
     def uri(self) -> str:
         """Its whole place."""
         return f"{self.folder.rstrip('/')}/{self.name}"
 
-    def read(self) -> bytes:
+    def read(self, most: int = FILE_BYTES) -> bytes:
         """Return its bytes; raise `ArtifactError` if it is gone, `UnreadableError` if it is no file or too large."""
-        return open_store(self.folder).read(self.name, FILE_BYTES)
+        return open_store(self.folder).read(self.name, most)
 
     def seen(self) -> SeenFile:
         """Return it as a listing shows it."""
-        return SeenFile(self.given, self.stamp, self.read)
+        return SeenFile(self.given, self.stamp, self.read, size=self.size)
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -104,12 +106,12 @@ def find_files(patterns: Iterable[str], root: str, field: str) -> tuple[FoundFil
         exact = not many or whole[1] in listing(*whole)  # a file's name may look like a pattern
         for name in [pattern] if exact else expand_braces(pattern):
             folder, file = _split(name, root)
-            stamps = listing(folder, file if exact else "")
-            found_there = [file] if file in stamps else fnmatch.filter(stamps, file)
+            listed = listing(folder, file if exact else "")
+            found_there = [file] if file in listed else fnmatch.filter(listed, file)
             if not found_there:
                 raise ConfigError(f"{field}: no file matches {folder}/{file}{_why(folder, file)}")
             for match in found_there:
-                one = FoundFile(name.removesuffix(file) + match, folder, match, stamps[match])
+                one = FoundFile(name.removesuffix(file) + match, folder, match, listed[match].stamp, listed[match].size)
                 if one.uri in found:
                     raise ConfigError(f"{field}: {one.uri} is named twice")
                 found[one.uri] = one
@@ -127,9 +129,9 @@ def _why(folder: str, file: str) -> str:
     return f", in a folder that holds {there} and such" if there else ", in a folder without files"
 
 
-def read_file(path: str, root: str, field: str) -> bytes:
-    """Return the bytes of one file by path or URI; see `find_files`, and raises like it."""
-    return find_files([path], root, field)[0].read()
+def read_file(path: str, root: str, field: str, most: int = FILE_BYTES) -> bytes:
+    """Return the bytes of one file by path or URI, at most so many; see `find_files`, and raises like it."""
+    return find_files([path], root, field)[0].read(most)
 
 
 def read_given(given: str, root: str = "") -> bytes:
@@ -145,9 +147,9 @@ def _split(name: str, root: str) -> tuple[str, str]:
     return folder or ".", file
 
 
-def _listing(folder: str, prefix: str) -> dict[str, str]:
-    """List a folder's own files: their stamps by name."""
-    return {entry.name: entry.stamp for entry in open_store(folder).survey(prefix) if "/" not in entry.name}
+def _listing(folder: str, prefix: str) -> dict[str, Entry]:
+    """List a folder's own files, by name."""
+    return {entry.name: entry for entry in open_store(folder).survey(prefix) if "/" not in entry.name}
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -17,7 +17,7 @@ from pipelines.datasets.protocol import ImageFile
 from pipelines.datasets.tar_keys import is_tar
 from pipelines.engine.fingerprint import content_digest
 from sppnet.errors import ArtifactError, ConfigError, DataError, UnreadableError
-from sppnet.outside import FILE_BYTES, IMAGE_BYTES, NOTE_BYTES
+from sppnet.outside import FILE_BYTES, IMAGE_BYTES, LIST_BYTES, NOTE_BYTES
 
 _TRIED = ("jpg", "JPEG", "jpeg", "png", "JPG", "PNG", "webp", "bmp", "WEBP", "BMP", "gif", "tif", "tiff")
 """Of images that nobody has listed, in this order, so that the usual one costs one request."""
@@ -42,6 +42,10 @@ class Named(Protocol):
     @property
     def trouble(self) -> str:
         """Why it can't be read, where the listing knows."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where that is not known."""
 
 
 class Reader(Protocol):
@@ -90,8 +94,10 @@ def names_of(files: Sequence[SeenFile]) -> tuple[str, ...]:
 
 
 def most_bytes(name: str) -> int:
-    """Return how many bytes a file may have to be read: one image, what is said of one, or a table of many."""
-    return IMAGE_BYTES if is_image(name) else NOTE_BYTES if name.endswith(".xml") else FILE_BYTES
+    """Return how many bytes a file may have to be read: one image, what is said of one, a list, a table of many."""
+    if is_image(name):
+        return IMAGE_BYTES
+    return {".xml": NOTE_BYTES, ".txt": LIST_BYTES}.get(posixpath.splitext(name)[1], FILE_BYTES)
 
 
 def remembered(read: Callable[P, bytes | None]) -> Callable[P, bytes | None]:
@@ -183,7 +189,7 @@ class Folder:
             elif trouble and not (is_image(name) or is_tar(name)):
                 closed[name] = trouble
             else:
-                files[name] = SeenFile(name, item.stamp, partial(self._read_listed, name), trouble)
+                files[name] = SeenFile(name, item.stamp, partial(self._read_listed, name), trouble, item.size)
         if closed:
             logger.warning("%s: %d can't be read: %s", self.where(prefix), len(closed), _few(closed))
         return Listing(files, hidden, closed)

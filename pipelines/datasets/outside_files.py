@@ -12,19 +12,20 @@ from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 from sppnet.outside import FILE_BYTES
 
 
-def read_outside(path: str, what: str) -> bytes:
+def read_outside(path: str, what: str, most: int = FILE_BYTES) -> bytes:
     """Read a file.
 
     Args:
         path: A local path, or a URI such as `s3://bucket/name`.
         what: For the message: the config's field, and what the file is.
+        most: Bytes that it may have.
 
     Raises:
-        ConfigError: It is not there, or is none that can be read: a folder, a pipe, a device, larger than `FILE_BYTES`.
+        ConfigError: It is not there, or is none that can be read: a folder, a pipe, a device, larger than `most`.
     """
     folder, name = _split(path)
     try:
-        return open_store(folder).read(name, FILE_BYTES)
+        return open_store(folder).read(name, most)
     except ArtifactError:
         raise ConfigError(f"{what} {path} can't be read: No such file or directory") from None
     except UnreadableError as error:
@@ -47,7 +48,9 @@ def seen_outside(path: str, what: str) -> SeenFile:
     folder, name = _split(path)
     for entry in open_store(folder).list(name):
         if entry.name == name:
-            return SeenFile(f"{folder.rstrip('/')}/{name}", entry.stamp, partial(read_outside, path, what))
+            return SeenFile(
+                f"{folder.rstrip('/')}/{name}", entry.stamp, partial(read_outside, path, what), size=entry.size
+            )
     raise ConfigError(f"{what} {path} can't be read: there is no such file")
 
 

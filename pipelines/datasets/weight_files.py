@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from sppnet.errors import ConfigError
 from sppnet.networks.backbones import BackboneSpec
 from sppnet.networks.published_pixels import PublishedPixels, WeightFile, timm_pixels
 from sppnet.networks.torch_files import is_torch_file
+from sppnet.outside import parse_json
 
 CONFIG = "config.json"
 """Where timm says what it trained, beside the weights."""
@@ -76,12 +76,12 @@ def _beside(path: str, contents: Contents) -> PublishedPixels | None:
     if config is None:
         return None
     (text,) = contents.of([config], _text, _CONFIG_KIND)
-    try:
-        found = json.loads(str(text))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"path: {config.place} beside the weights is not JSON ({error}); state `preprocessing`"
-        ) from error
+    place = config.place
+
+    def refused(why: str) -> ConfigError:
+        return ConfigError(f"path: {place} beside the weights is not JSON ({why}); state `preprocessing`")
+
+    found = parse_json(str(text).encode(), refused)
     return timm_pixels(found, config.place) if isinstance(found, dict) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
@@ -13,9 +14,12 @@ from pathlib import Path
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 from pipelines.engine.activity import busy, moved
+from pipelines.engine.disk_faults import disk_fault
 from pipelines.engine.local_listing import entry_of, list_files
 from pipelines.engine.store_base import Entry, Leftover, Store, check_length
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
+
+logger = logging.getLogger(__name__)
 
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
@@ -76,8 +80,7 @@ class LocalStore(Store):
                 os.fsync(file.fileno())
             moved("write", len(data))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
+            _remove(aside)
             raise _storage_error(f"{path}", error) from error
         return aside
 
@@ -88,7 +91,7 @@ class LocalStore(Store):
         try:
             aside.replace(path)
         except OSError as error:
-            aside.unlink()
+            _remove(aside)
             raise _storage_error(f"{path}", error) from error
 
     def put_file(self, name: str, path: Path) -> None:
@@ -104,7 +107,7 @@ class LocalStore(Store):
                 beside.replace(target)
             moved("write", target.stat().st_size)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            _remove(beside)
             raise _storage_error(f"{target}", error) from error
 
     def create(self, name: str, data: bytes) -> bool:
@@ -121,12 +124,21 @@ class LocalStore(Store):
         except OSError as error:  # a file system without hard links can't give create-if-absent
             raise _storage_error(f"{path}", error) from error
         finally:
-            aside.unlink()
+            _remove(aside)
         return True
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See `Store.list`."""
-        return [entry for entry in self.survey(prefix) if not entry.trouble]
+        found = []
+        for entry in self.survey(prefix):
+            closed = entry.trouble and entry.name.endswith("/")
+            if closed and (self.root / entry.name) == self.root / prefix:
+                raise ConfigError(f"{self.root / prefix} can't be listed: {entry.trouble}; check its rights")
+            if closed:
+                logger.warning("%s/%s can't be listed and is passed over: %s", self.root, entry.name, entry.trouble)
+            if not entry.trouble:
+                found.append(entry)
+        return found
 
     def survey(self, prefix: str = "") -> Sequence[Entry]:
         """See `Store.survey`."""
@@ -139,6 +151,8 @@ class LocalStore(Store):
             return tuple(sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir()))
         except (FileNotFoundError, NotADirectoryError):
             return ()
+        except OSError as error:
+            raise ConfigError(f"{self.root} can't be listed: {error.strerror}; check its rights") from error
 
     def entry(self, name: str) -> Entry | None:
         """See `Store.entry`; raises `ConfigError` where it can't be told, which is not the same as not being there."""
@@ -188,6 +202,12 @@ _ITS_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG
 """Codes that tell of one file; others, such as too many open files or a broken disk, are no file's own."""
 
 
+def _remove(aside: Path) -> None:
+    """Remove what no name leads to; it hurts nobody where that fails, and the failure before it is what is told."""
+    with contextlib.suppress(OSError):
+        aside.unlink()
+
+
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
@@ -197,10 +217,8 @@ def _kind_of(mode: int) -> str:
 
 
 def _storage_error(where: str, error: OSError) -> ConfigError:
-    if error.errno == errno.ENOSPC:
-        return ConfigError(f"{where}: the disk is full; free space and run again, finished shards are kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return ConfigError(
             f"workspace can't be written at {where}: {error.strerror}; check its rights or choose another"
         )
-    return ConfigError(f"{where}: {error.strerror or error}")
+    return disk_fault(error, where) or ConfigError(f"can't write {where}: {error.strerror or error}")

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.codec import decode, encode
-from pipelines.engine.fingerprint import fingerprint
+from pipelines.engine.fingerprint import content_digest, fingerprint
 from pipelines.engine.store import Store
 from sppnet.errors import ArtifactError
 
@@ -53,15 +54,25 @@ class PastLook:
         store: The workspace's store.
         name: The look's folder.
         look: What was found; its objects are read when they are asked for.
+        digests: Of its objects, by name; a look of an older version has none.
     """
 
     store: Store
     name: str
     look: Look
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, name: str) -> bytes:
-        """Read one of its objects; raises `ArtifactError` if it is missing."""
-        return self.store.read(f"{self.name}/{name}")
+        """Read one of its objects; raises `ArtifactError` if it is missing or altered."""
+        full = f"{self.name}/{name}"
+
+        def is_whole(data: bytes) -> bool:
+            return self.digests.get(name) in (None, content_digest(data))
+
+        data = read_again_unless(is_whole, lambda: self.store.read(full), f"{self.store.uri}/{full}")
+        if not is_whole(data):
+            raise ArtifactError(f"{self.store.uri}/{full} is not what was written; remove its folder and run again")
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,7 @@ class _Record:
     digests: Mapping[str, Any]
     manifest: str
     splits: Mapping[str, Mapping[str, str]]
+    objects: Mapping[str, str] = field(default_factory=dict)
 
 
 class LookBook:
@@ -135,7 +147,7 @@ class LookBook:
         except ArtifactError as error:
             raise ArtifactError(f"{error}; remove it and run again") from error
         look = Look(record.digests, record.manifest, record.splits, reread=False)
-        return PastLook(self._store, name.removesuffix(f"/{_RECORD}"), look)
+        return PastLook(self._store, name.removesuffix(f"/{_RECORD}"), look, record.objects)
 
     def record(self, stage: str, place: Mapping[str, Any], outside: Mapping[str, Any], look: Look) -> None:
         """Keep a look, its record last: a look that is cut off by a kill is none."""
@@ -146,7 +158,8 @@ class LookBook:
             self._store.create(shared, data)
         for part, data in look.objects.items():
             self._store.put(f"{name}/{part}", data)
-        record = _Record(stage, place, outside, look.digests, look.manifest, look.splits)
+        sums = {part: content_digest(data) for part, data in look.objects.items()}
+        record = _Record(stage, place, outside, look.digests, look.manifest, look.splits, sums)
         self._store.put(f"{name}/{_RECORD}", encode(record))
 
 

@@ -285,8 +285,12 @@ _REFUSALS = frozenset(
         "InvalidBucketName",
         "InvalidToken",
         "NoSuchBucket",
+        "QuotaExceeded",
         "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+        "XMinioAdminBucketQuotaExceeded",
+        "XMinioStorageFull",
     }
 )
 _MISCONFIGURED = frozenset({"NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ProfileNotFound"})

@@ -17,11 +17,13 @@ from pipelines.engine.registry import stage_names, stage_type
 from pipelines.engine.stage import StageConfig
 from pipelines.engine.store import open_store
 from pipelines.engine.text import decode_text
-from sppnet.errors import ArtifactError, ConfigError
+from pipelines.engine.yaml_text import BYTES, parse_yaml
+from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
 VERSION = 1
 _TOP_LEVEL = ("version", "name", "seed", "steps")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +52,6 @@ class Recipe:
         )
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is given twice, where YAML's loader would quietly take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See `yaml.SafeLoader`."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_recipe(path: Path | str, overrides: Iterable[str] = (), gpus: str | None = None) -> Recipe:
     """Read and check a recipe.
 
@@ -76,13 +64,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = (), gpus: str | Non
     Raises:
         ConfigError: One line that names the file, the key's path and the nearest right key.
     """
-    text = _read_text(path)
-    try:
-        raw = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise ConfigError(f"recipe {path}{line}: not YAML ({getattr(error, 'problem', error)})") from error
+    raw = parse_yaml(_read_text(path), lambda where, why: ConfigError(f"recipe {path}{where}: {why}"))
     if not isinstance(raw, dict):
         raise ConfigError(f"recipe {path}: expected a mapping with the keys {', '.join(_TOP_LEVEL)}")
     if gpus is not None:
@@ -101,15 +83,14 @@ def _set_gpus(steps: Any, gpus: str) -> None:
 
 
 def _read_text(path: Path | str) -> str:
+    folder, _, name = (str(path) if "://" in str(path) else str(Path(path).absolute())).rpartition("/")
     try:
-        if isinstance(path, str) and "://" in path:
-            folder, _, name = path.rpartition("/")
-            return decode_text(open_store(folder).read(name), f"recipe {path}")
-        return decode_text(Path(path).read_bytes(), f"recipe {path}")
+        return decode_text(open_store(folder or "/").read(name, BYTES), f"recipe {path}")
     except ArtifactError as error:
+        why = f"{error}" if "://" in str(path) else f"{path} can't be read: No such file or directory"
+        raise ConfigError(f"recipe {why}") from None
+    except UnreadableError as error:
         raise ConfigError(f"recipe {error}") from error
-    except OSError as error:
-        raise ConfigError(f"recipe {path} can't be read: {error.strerror or error}") from error
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
@@ -140,10 +121,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         target = target[part]
     if not isinstance(target, dict):
         raise ConfigError(f"--set {override}: {'.'.join(parts[:-1])} holds no fields")
-    try:
-        target[parts[-1]] = yaml.load(value, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML ({getattr(error, 'problem', error)})") from error
+    target[parts[-1]] = parse_yaml(value, lambda _, why: ConfigError(f"--set {override:.200}: the value is {why}"))
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -160,7 +138,9 @@ def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
         raise ConfigError(f"recipe {source}: version is {raw.get('version')!r}, this sppnet reads version {VERSION}")
     name, seed, steps = raw.get("name"), raw.get("seed", 0), raw.get("steps")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"recipe {source}: name {name!r} must be lower-case letters, digits, '.', '_' or '-'")
+        raise ConfigError(
+            f"recipe {source}: name {name!r} must be at most 100 lower-case letters, digits, '.', '_' or '-'"
+        )
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"recipe {source}: seed {seed!r} must be an integer")
     if not isinstance(steps, dict) or not steps:
@@ -172,7 +152,7 @@ def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
 def _parse_step(source: str, step: str, fields: Any) -> StageConfig:
     where = f"recipe {source}: steps.{step}"
     if not _NAME.fullmatch(step):
-        raise ConfigError(f"{where}: a step's name must be lower-case letters, digits, '.', '_' or '-'")
+        raise ConfigError(f"{where}: a step's name must be at most 100 lower-case letters, digits, '.', '_' or '-'")
     if not isinstance(fields, dict) or not isinstance(fields.get("stage"), str):
         raise ConfigError(f"{where}: needs 'stage', one of {', '.join(stage_names())}")
     try:
@@ -196,7 +176,12 @@ def _first_error(where: str, error: ValidationError, config_type: type[StageConf
     if first["type"] == "missing":
         return f"{where}.{path}: is required{more}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}.{path}: {message[:1].lower()}{message[1:]}, got {first['input']!r}{more}"
+    return f"{where}.{path}: {message[:1].lower()}{message[1:]}, got {_shown(first['input'])}{more}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ CONNECT_SECONDS = 5.0
 """To reach a server at all."""
 READ_SECONDS = 30.0
 """Without a byte of an answer."""
+_USERINFO = re.compile(r"//[^/@\s\"']+@")
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 20.0
 _TOLD_AFTER_SECONDS = 5.0
@@ -80,9 +82,9 @@ def call_store(
             except SppError:
                 raise
             except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
-                text = " ".join(str(error).split())
+                text = without_passwords(" ".join(str(error).split()))
                 if is_refusal(error):
-                    hint = "check credentials and bucket"
+                    hint = "check credentials, quota and bucket"
                     raise ConfigError(f"can't {what}: the store refuses ({text}); {hint}") from error
                 wait = backoff_seconds(attempt, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
                 spent = time.monotonic() - start
@@ -93,6 +95,11 @@ def call_store(
                 logger.warning("storage retry what=%s error=%s wait=%.1fs", what, type(error).__name__, wait)
                 time.sleep(wait)
     raise AssertionError("unreachable")
+
+
+def without_passwords(text: str) -> str:
+    """Return a text whose URLs show no user's name and password: clients put the whole endpoint in their errors."""
+    return _USERINFO.sub("//***@", text)
 
 
 def _cut_off(action: Callable[[], T], seconds: float) -> T:

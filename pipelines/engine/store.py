@@ -56,12 +56,16 @@ def open_store(uri: str) -> Store:
     """Open a local folder or an object-store prefix such as `s3://bucket/prefix`.
 
     Raises:
-        ConfigError: The URI is empty, has a single slash, or names a scheme without a file system, or no bucket.
+        ConfigError: The URI is empty, has a single slash or a password, or names no bucket, or a scheme without a file
+            system.
     """
     if not uri:
         raise ConfigError("the workspace is empty: give a folder or s3://bucket/prefix")
     if not is_remote(uri):
         return LocalStore(uri.removeprefix("file://"))
-    if not uri.split("://", 1)[1].strip("/"):
+    scheme, rest = uri.split("://", 1)
+    if ":" in rest.split("/", 1)[0].rpartition("@")[0]:  # it would be in recipes, logs and process lists
+        raise ConfigError(f"{scheme}://...@...: no password belongs in a URI; give credentials in the environment")
+    if not rest.strip("/"):
         raise ConfigError(f"workspace {uri}: names no bucket; give s3://bucket/prefix")
     return ObjectStore(uri)

@@ -6,6 +6,7 @@ import codecs
 import re
 
 from sppnet.errors import ConfigError
+from sppnet.outside import LIST_BYTES, LIST_LINES
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -44,7 +45,13 @@ def decode_text(data: bytes, where: str) -> str:
 
 
 def text_lines(data: bytes, where: str) -> list[str]:
-    """Return the lines of a text file that hold something, without blanks at their ends; raise like `decode_text`."""
+    """Return the lines of a text file that hold something, without blanks at their ends.
+
+    Raises:
+        ConfigError: As `decode_text` does; or it has more bytes or lines than a list may have.
+    """
+    if len(data) > LIST_BYTES or data.count(b"\n") + data.count(b"\r") > LIST_LINES:
+        raise ConfigError(f"{where}: a list of at most {LIST_BYTES} bytes and {LIST_LINES} lines is read, it has more")
     return [line.strip() for line in _LINE_END.split(decode_text(data, where)) if line.strip()]
 
 

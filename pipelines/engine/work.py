@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+from pipelines.engine.disk_faults import telling_disk_faults
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Stage, StageSpec
 from pipelines.engine.workspace import Commit
@@ -39,7 +40,16 @@ def run_unit(spec: StageSpec, unit: str) -> Commit:
 
 
 def run_units(spec: StageSpec, units: Sequence[str]) -> tuple[Commit, ...]:
-    """Run the units of a job, mostly one, and commit them; several are made together."""
+    """Run the units of a job, mostly one, and commit them; several are made together.
+
+    Raises:
+        ConfigError: Also for a disk that can't be written.
+    """
+    with telling_disk_faults():
+        return _run_units(spec, units)
+
+
+def _run_units(spec: StageSpec, units: Sequence[str]) -> tuple[Commit, ...]:
     if len(units) == 1:
         return (run_unit(spec, units[0]),)
     stage = cached_stage(spec)

@@ -18,13 +18,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import LENGTH, canonical_json, content_digest
 from pipelines.engine.store import Store, StoreUnreachableError, open_store
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
+from sppnet.outside import parse_json
 
 COMMITS = "_commits"
 DATA_NAME = re.compile(r"(?P<unit>.+)-(?P<attempt>[0-9a-f]{12})(?P<suffix>(?:\.\w+)*)", re.DOTALL)
@@ -177,12 +179,10 @@ class Artifact:
     def preimage(self) -> dict[str, Any]:
         """Read what `describe` recorded; raise `ArtifactError` if it is missing or corrupt."""
         name = f"{self.name}/artifact.json"
-        try:
-            body = json.loads(self.store.read(name))
-        except ValueError as error:
-            raise ArtifactError(f"{self.store.uri}/{name} is corrupt: {error}") from error
+        where = f"{self.store.uri}/{name}"
+        body = parse_json(self.store.read(name), lambda why: ArtifactError(f"{where} is corrupt: {why}"))
         if not isinstance(body, dict):
-            raise ArtifactError(f"{self.store.uri}/{name} is corrupt: not a mapping")
+            raise ArtifactError(f"{where} is corrupt: not a mapping")
         return body
 
     def inputs(self, field: str) -> tuple[str, ...]:
@@ -230,13 +230,18 @@ class Artifact:
         """Read the data object of a commit at hand, like `read`."""
         if commit.data is None:
             raise ArtifactError(f"{self.name}/{commit.unit} has no data")
+        name = f"{self.name}/{commit.data}"
+
+        def is_whole(data: bytes) -> bool:
+            return len(data) == commit.size and content_digest(data) == commit.sha256
+
         try:
-            data = self.store.read(f"{self.name}/{commit.data}")
+            data = read_again_unless(is_whole, partial(self.store.read, name), f"{self.store.uri}/{name}")
         except ArtifactError as error:
             raise ArtifactError(f"{error}; remove {COMMITS}/{commit.unit}.json and run again") from error
-        if len(data) != commit.size or content_digest(data) != commit.sha256:
+        if not is_whole(data):
             raise ArtifactError(
-                f"{self.store.uri}/{self.name}/{commit.data} is not what was committed "
+                f"{self.store.uri}/{name} is not what was committed "
                 f"({len(data)} bytes, expected {commit.size}); remove {COMMITS}/{commit.unit}.json and run again"
             )
         return data

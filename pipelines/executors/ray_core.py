@@ -101,6 +101,7 @@ class RayExecutor:
             self._folder = make_scratch()
             try:
                 ray.init("local", _temp_dir=str(self._folder), **options, **self._common_options(local=True))
+                self._folder.chmod(0o700)  # Ray lets everybody on the machine in
                 break
             except Exception as error:  # Ray raises a bare Exception where its processes take more than 30 seconds
                 leave_scratch(self._folder)

@@ -15,6 +15,7 @@ from pipelines.datasets.named_images import key_among
 from pipelines.engine.text import decode_text, text_lines
 from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ConfigError
+from sppnet.outside import parse_json
 
 _LINE = ",\n"
 
@@ -81,11 +82,11 @@ class Numbers:
             if not pairs or not all(len(pair) == 2 and pair[1].isdecimal() for pair in pairs):
                 raise ConfigError(f"{where}: neither JSON nor a list with an image and its number a line")
             return cls(_unique(((_key(name), int(number)) for name, number in pairs), where), {})
+        body = parse_json(text, lambda why: ConfigError(f"{where}: no numbers of images and categories ({why})"))
         try:
-            body = json.loads(text)
             images = [(_key(name), number) for name, number in _pairs(body.get("images", {}), "file_name")]
             categories = _pairs(body.get("categories", {}), "name")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{where}: no numbers of images and categories ({error})") from error
         return cls(_unique(images, where), _unique(categories, where))
 

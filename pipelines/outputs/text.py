@@ -40,7 +40,7 @@ def voc_file(split: str, category: str) -> str:
 def check_voc_names(categories: Iterable[str], split: str) -> None:
     """Raise `ConfigError` for a category that can't be part of a file's name."""
     for category in categories:
-        if "/" in category or category in ("", ".", ".."):
+        if any(mark in category for mark in "/\0") or category in ("", ".", ".."):
             raise ConfigError(f"category {category!r} can't be part of a file's name")
         if len(voc_file(split, category).encode()) > _LONGEST_NAME:
             raise ConfigError(f"category {category[:40]!r}... is too long for a file's name; take coco or parquet")

@@ -145,7 +145,8 @@ class Ingest(Stage[IngestConfig]):
         """Read, check and pack a shard's images, or its annotations."""
         return self._annotations(unit) if unit.startswith(ANNOTATIONS) else self._images(unit)
 
-    def _images(self, unit: str) -> Output:
+    def _images(self, unit: str, *, again: bool = False) -> Output:
+        """Read a shard's images; once more where they are others than were looked at: a store may send a part."""
         shard = self.manifest.shard(unit)
         records, quarantined = [], []
         digests: list[str | None] = []
@@ -160,7 +161,10 @@ class Ingest(Stage[IngestConfig]):
                 quarantined.append(Quarantined(place.key, error.reason, error.detail, self.name))
                 continue
             records.append(ImageRecord(place.key, found.extension, found.data, image.shape[1], image.shape[0]))
-        self._check_unchanged(unit, name_images(zip(shard.keys, digests, strict=True)), shard)
+        found_unit = name_images(zip(shard.keys, digests, strict=True))
+        if found_unit != unit and not again:
+            return self._images(unit, again=True)
+        self._check_unchanged(unit, found_unit, shard)
         known = dict(zip(shard.keys, digests, strict=True))
         references = self.config.by_reference
         return Output(

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from pipelines.artifacts.networks import UNIT
+from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import Entry
@@ -81,7 +82,10 @@ class Checkpoints:
         where = self._commit_name(step)
         commit = self._read_commit(where)
         try:
-            data = self._store.read(f"{self._folder}/{commit.data}")
+            name = f"{self._folder}/{commit.data}"
+            data = read_again_unless(
+                lambda found: content_digest(found) == commit.sha256, lambda: self._store.read(name), name
+            )
             if content_digest(data) != commit.sha256:
                 raise ArtifactError(f"{where}: {commit.data} is not what was committed ({len(data)} bytes)")
             return Checkpoint(commit.step, read_safetensors(data, where), commit.curve)

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from pipelines.artifacts.networks import UNIT
+from pipelines.engine.disk_faults import telling_disk_faults
 from pipelines.engine.stage import Phase, StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output
@@ -241,7 +242,8 @@ def train_unit(spec: StageSpec, unit: str, worker: Worker) -> None:
     """
     start = time.perf_counter()
     stage = cast("TrainingStage[Any]", build_stage(spec))
-    output = Training(stage, worker).run()
+    with telling_disk_faults():
+        output = Training(stage, worker).run()
     if output is not None:
         seconds = time.perf_counter() - start
         stage.artifact.publish(unit, output, seconds)

@@ -11,6 +11,7 @@ from torch import nn
 
 from sppnet.errors import ConfigError
 from sppnet.networks.torch_files import one_line
+from sppnet.outside import parse_json
 
 _HEADER_BYTES = 16 << 20
 """Of a safetensors file at most: 100 times what the largest classifiers have; parsing more would take seconds."""
@@ -147,10 +148,7 @@ def _check_length(data: bytes, where: str) -> int:
 def _read_header(data: bytes, where: str) -> tuple[dict[str, object], int]:
     """Return a safetensors file's header and the offset of its tensors' bytes."""
     length = _check_length(data, where)
-    try:
-        header = json.loads(data[8 : 8 + length])
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: not a safetensors file: {one_line(error)}") from error
+    header = parse_json(data[8 : 8 + length], lambda why: ConfigError(f"{where}: not a safetensors file: {why}"))
     if not isinstance(header, dict):
         raise ConfigError(f"{where}: not a safetensors file: its header is not a mapping")
     return header, 8 + length

@@ -320,17 +320,17 @@ def test_a_corpus_that_can_not_be_read(
         (f"{s3}/a", f"no images in {s3}/a, only files such as a/b.txt"),
         (f"{s3}/c/*.jpg", f"no image and no tar matches {s3}/c/*.jpg"),
         (f"{s3}/a/c.jpg", f"{s3}/a/c.jpg does not exist"),
-        ("s3://no-such-bucket-here/photos", "check credentials and bucket"),
+        ("s3://no-such-bucket-here/photos", "check credentials, quota and bucket"),
     ):
         outcome = score(run, where, tmp_path / "out", *more)
         assert outcome.code == 2
         assert message in outcome.json["error"], outcome.json["error"]
     bad = score(run, corpus, "s3://no-such-bucket-here/out", *more)
     assert bad.code == 2
-    assert bad.json["error"].endswith("check credentials and bucket")
+    assert bad.json["error"].endswith("check credentials, quota and bucket")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "0123456789wrong-secret")
     outcome = score(run, f"{s3}/a", tmp_path / "out", *more)
     assert outcome.code == 2
     assert "the store refuses" in outcome.json["error"]
-    assert "check credentials and bucket" in outcome.json["error"]
+    assert "check credentials, quota and bucket" in outcome.json["error"]
     assert not (tmp_path / "out").exists()

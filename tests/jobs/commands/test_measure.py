@@ -24,7 +24,7 @@ def test_measures_are_listed() -> None:
         (("pol",), "no measure 'pol'; there are: "),
         (("pool", "--option", "x=1"), "bench pool: no option 'x'; there are: repeats, windows, device, seed"),
         (("pool", "--option", "windows"), "--option windows: expected NAME=VALUE"),
-        (("pool", "--option", "windows=[1"), "--option windows=[1: [1 is no YAML value"),
+        (("pool", "--option", "windows=[1"), "--option windows=[1: the value is not YAML"),
     ],
 )
 def test_wrong_use(arguments: tuple[str, ...], message: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipelines.artifacts.parquet import (
     binary_column,
     open_tables,
+    read_outside_rows,
     stream_tables,
     write_tables,
 )
@@ -73,3 +74,45 @@ def test_another_schema_is_told() -> None:
 def test_what_is_no_parquet_is_told() -> None:
     with pytest.raises(ArtifactError, match=r"^here: not a Parquet file"):
         open_tables(b"PAR1", SCHEMA, "here")
+
+
+def test_rows_from_outside_are_those_of_the_file() -> None:
+    data = write_tables(TABLES, SCHEMA)
+    assert read_outside_rows(data, SCHEMA, "here") == pa.concat_tables(TABLES)
+    assert read_outside_rows(write_tables([], SCHEMA), SCHEMA, "here").num_rows == 0
+
+
+def test_one_text_that_comes_many_times_is_counted_and_refused_before_it_is_made() -> None:
+    rows = 20_000
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), ["x" * 1_000_000])
+    sink = io.BytesIO()
+    bomb = pa.table({"key": texts, "number": pa.array([0] * rows, pa.int32())})
+    pq.write_table(bomb, sink, compression="zstd", store_schema=False)
+    assert len(sink.getvalue()) < 2000
+    before = pa.total_allocated_bytes()
+    with pytest.raises(ArtifactError, match=r"^here: its \d+ bytes hold more than \d{8,}"):
+        read_outside_rows(sink.getvalue(), SCHEMA, "here")
+    assert pa.total_allocated_bytes() - before < 1 << 26
+
+
+def test_a_row_that_lacks_a_value_is_told() -> None:
+    for column in ("key", "number"):
+        rows: dict[str, list[object]] = {"key": ["a", "b"], "number": [1, 2]}
+        gap = pa.table(rows | {column: [None, None]}, schema=SCHEMA)
+        with pytest.raises(ArtifactError, match=r"^here: a row lacks a value$"):
+            read_outside_rows(write_tables([gap], SCHEMA), SCHEMA, "here")
+
+
+def test_damaged_bytes_are_refused_or_are_rows() -> None:
+    whole = write_tables([table(*(f"key {number}" for number in range(50)))], SCHEMA)
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in random.integers(len(data), size=3):
+            data[place] = random.integers(256)
+        try:
+            assert read_outside_rows(bytes(data), SCHEMA, "here").schema == SCHEMA
+        except ArtifactError:  # and nothing else
+            refused += 1
+    assert refused > 200

@@ -20,6 +20,7 @@ from tests.support.voc_folder import cup_xml as xml
 class Named:
     name: str
     stamp: str
+    size: int
     trouble: str = ""
 
 
@@ -41,7 +42,7 @@ class Folder:
     def survey(self, prefix: str = "") -> list[Named]:
         self.lists.append(prefix)
         files = sorted(p for p in (self.root / prefix).rglob("*") if p.is_file())
-        return [Named(p.relative_to(self.root).as_posix(), str(p.stat().st_mtime_ns)) for p in files]
+        return [Named(p.relative_to(self.root).as_posix(), str(p.stat().st_mtime_ns), p.stat().st_size) for p in files]
 
 
 @pytest.fixture

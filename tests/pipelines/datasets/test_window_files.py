@@ -158,8 +158,9 @@ def test_a_mat_file_that_ends_early_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("windows", "message"),
     [
-        ([np.zeros(5, np.float32)], "not windows .cannot reshape"),
-        ([None], "not windows"),
+        ([np.zeros(5, np.float32)], "the windows of 'a' are 5 numbers, not 4 each"),
+        ([None], "a row lacks a value"),
+        ([[1.0, None, 3.0, 4.0]], "a row lacks a value"),
         ([np.zeros(40_000_000, np.float32)], "bytes claim 40000003 values"),
     ],
 )

@@ -27,7 +27,7 @@ def test_a_wrong_secret_is_a_config_error_without_the_secret(s3: str, monkeypatc
         store.list,
     )
     for action in actions:
-        with pytest.raises(ConfigError, match=r"the store refuses .*; check credentials and bucket$") as caught:
+        with pytest.raises(ConfigError, match=r"the store refuses .*; check credentials, quota and bucket$") as caught:
             action()
         assert "wrong-secret" not in str(caught.value)
         assert "\n" not in str(caught.value)

@@ -99,9 +99,11 @@ def test_configs_cant_be_changed(path: Path) -> None:
         ("seed: 7", "seed: true", "R: seed True must be an integer"),
         ("version: 1", "version: 2", "R: version is 2, this sppnet reads version 1"),
         ("version: 1\n", "", "R: version is None, this sppnet reads version 1"),
-        ("name: toy", "name: My Run", "R: name 'My Run' must be lower-case letters, digits, '.', '_' or '-'"),
-        ("name: toy", "name: ../up", "R: name '../up' must be lower-case letters, digits, '.', '_' or '-'"),
-        ("  count:", "  Count:", "R: steps.Count: a step's name must be lower-case letters, digits, '.', '_' or '-'"),
+        ("name: toy", "name: My Run", "R: name 'My Run' must be at most 100 lower-case "
+         "letters, digits, '.', '_' or '-'"),
+        ("name: toy", "name: ../up", "R: name '../up' must be at most 100 lower-case letters, digits, '.', '_' or '-'"),
+        ("  count:", "  Count:", "R: steps.Count: a step's name must be at most 100 lower-case "
+         "letters, digits, '.', '_' or '-'"),
         ("  count:", "  raise:", "R at line 9: not YAML ('raise' is given twice)"),
         ("shards: 3", "shards: 3\n    shards: 4", "R at line 12: not YAML ('shards' is given twice)"),
         ("shards: 3", "shards: [3", "R at line 12: not YAML (expected ',' or ']', but got '<stream end>')"),

@@ -45,3 +45,11 @@ def test_other_bytes_are_told_with_their_line(data: bytes, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         text_lines(data, "here")
     assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize(("name", "most"), [("LIST_BYTES", 9), ("LIST_LINES", 3)])
+def test_lists_of_absurd_size_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> None:
+    monkeypatch.setattr(f"pipelines.engine.text.{name}", most)
+    assert text_lines(b"aa\nbb\ncc\n", "here") == ["aa", "bb", "cc"]
+    with pytest.raises(ConfigError, match=rf"^here: a list of at most .*{most}.* is read, it has more$"):
+        text_lines(b"aa\nbb\ncc\nd\n", "here")

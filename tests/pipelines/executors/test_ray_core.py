@@ -54,8 +54,12 @@ def test_workers_reach_s3_with_the_credentials_of_their_environment(
 
 def test_a_local_ray_listens_on_loopback_only(ray_executor: RayExecutor) -> None:
     listening = set()
+    token = os.environ["RAY_AUTH_TOKEN"]
+    assert ray_executor._folder is not None
+    assert ray_executor._folder.stat().st_mode & 0o077 == 0
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # idle workers come and go
+            assert token not in " ".join(process.cmdline())
             if "ray" in " ".join(process.cmdline()):
                 listening |= {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
     assert listening
