@@ -35,11 +35,28 @@ def file_system(uri: str) -> Any:
     if scheme in ("s3", "s3a"):
         timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
         options["config_kwargs"] = {"retries": {"total_max_attempts": 1, "mode": "standard"}, **timeouts}
+        options["session"] = _session()
     # A cached listing hides what other writers commit; a cached instance may be from before a fork.
     found = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **options)
     if options:
         found.retries = 1  # tries of s3fs's own
     return found
+
+
+def _session() -> Any:
+    """Return a session that sends an object without asking first whether it may (`Expect: 100-continue`).
+
+    Once the server has said "continue", aiohttp waits for its answer without a timeout: a small put to a server that
+    then is silent would never end.
+    """
+    from aiobotocore.session import AioSession
+
+    def send_at_once(params: dict[str, Any], **_: Any) -> None:
+        params["headers"].pop("Expect", None)
+
+    session = AioSession()
+    session.register("before-call.s3", send_at_once)
+    return session
 
 
 class ObjectStore(Store):

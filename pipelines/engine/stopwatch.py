@@ -32,5 +32,5 @@ class Stopwatch:
         self._last = now
 
     def figures(self) -> dict[str, float]:
-        """`<name>_seconds` of every part, to the millisecond."""
-        return {f"{name}_seconds": round(value, 3) for name, value in self._seconds.items()}
+        """`<name>_seconds` of every part, to a hundredth of a millisecond."""
+        return {f"{name}_seconds": round(value, 5) for name, value in self._seconds.items()}

@@ -117,6 +117,19 @@ def test_one_request_that_hangs_at_the_first_touch_is_made_again(
     assert len([request for request in proxy.requests if "delimiter=&" in request.path]) == 2
 
 
+@pytest.mark.parametrize("size", [0, 10, 100_000])
+def test_a_put_whose_answer_never_comes_is_made_again(
+    proxy: FaultProxy, s3: str, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(object_store, "READ_SECONDS", 1.0)
+    store = open_store(s3)
+    store.list()
+    proxy.rule = once("hang", "PUT", "x.bin")
+    store.put("x.bin", b"x" * size)
+    assert store.read("x.bin") == b"x" * size
+    assert [request.method for request in proxy.requests].count("PUT") == 2
+
+
 def test_an_endpoint_where_nobody_is_is_told_with_its_address(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:secret@127.0.0.1:9")
     monkeypatch.setattr(object_store, "_answered", set())
