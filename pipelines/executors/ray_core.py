@@ -29,6 +29,7 @@ from sppnet.errors import ConfigError, IncompleteError
 logger = logging.getLogger(__name__)
 
 _NAMESPACE = "sppnet"
+_RAYS_OWN = "r"  # in ours, which nobody else may enter: Ray lets everybody on the machine into its own
 _START_TRIES = 2
 _UNBOUNDED = 1_000_000
 _LOOK_SECONDS = 5.0
@@ -100,8 +101,9 @@ class RayExecutor:
         for attempt in range(1, _START_TRIES + 1):
             self._folder = make_scratch()
             try:
-                ray.init("local", _temp_dir=str(self._folder), **options, **self._common_options(local=True))
-                self._folder.chmod(0o700)  # Ray lets everybody on the machine in
+                ray.init(
+                    "local", _temp_dir=str(self._folder / _RAYS_OWN), **options, **self._common_options(local=True)
+                )
                 break
             except Exception as error:  # Ray raises a bare Exception where its processes take more than 30 seconds
                 leave_scratch(self._folder)

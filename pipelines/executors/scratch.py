@@ -17,8 +17,8 @@ from pathlib import Path
 
 _PREFIX = "spp-"
 _LOCK = "owner.lock"
-# Ray's sockets lie about 65 characters below its folder, and a unix socket's path may have 107.
-_LONGEST_FOLDER = 40
+# Ray's sockets lie about 67 characters below its folder, and a unix socket's path may have 107.
+_LONGEST_FOLDER = 38
 _held: dict[Path, int] = {}
 
 

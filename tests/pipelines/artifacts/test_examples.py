@@ -60,7 +60,7 @@ def test_damage_is_told(artifact: Artifact) -> None:
     with pytest.raises(ArtifactError, match="svms-x/gather/train/000000: its pages can't be read"):
         file.read(("bus",))
     path.write_bytes(data[:-20])
-    with pytest.raises(ArtifactError, match="not a Parquet file"):
+    with pytest.raises(ArtifactError, match=r"bytes instead of \d+ from byte \d+ on"):
         open_examples(artifact, "gather/train/000000")
 
 

@@ -147,7 +147,7 @@ def test_a_local_ray_leaves_nothing_behind(toys: Toys, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "made 7", done.stderr
     (pid,) = re.findall(r"^pid (\d+)$", done.stderr, re.MULTILINE)
     assert not (home / ".ray").exists()
-    assert list(Path("/tmp").glob(f"spp-*/session_*_{pid}")) == []  # others may have theirs
+    assert list(Path("/tmp").glob(f"spp-*/r/session_*_{pid}")) == []  # others may have theirs
     assert list(temporary.glob("spp-*")) == []
 
 
