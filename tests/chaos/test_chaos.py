@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
+import pytest
+
+from pipelines.engine import registry
 from tests.chaos.faults import PROCESS, STORAGE
 from tests.chaos.table import table
 from tests.chaos.trial import Outcome, Plan, Trial, plans
@@ -12,6 +17,13 @@ from tests.chaos.workloads import Toy, Undisturbed
 from tests.support.fault_proxy import Request
 
 KILLED = next(fault for fault in PROCESS if fault.name == "driver killed")
+
+
+@pytest.fixture(autouse=True)
+def stages() -> Iterator[None]:
+    """The toy stages are registered by the harness: other tests in this process must not see them."""
+    with patch.dict(registry.STAGES):
+        yield
 
 
 def test_a_killed_driver_says_so_and_its_run_goes_on(tmp_path: Path) -> None:
