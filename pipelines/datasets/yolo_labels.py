@@ -12,6 +12,7 @@ import yaml
 from pipelines.artifacts.annotations import Box
 from pipelines.datasets.keys import checked_categories, parse_categories
 from pipelines.engine.text import decode_text
+from pipelines.engine.yaml_text import BYTES
 from sppnet.errors import ConfigError, DataError
 from sppnet.outside import parsing
 
@@ -56,6 +57,8 @@ class YoloNames:
 
 def _yaml(text: str, where: str) -> Any:
     """Read YAML of which every scalar stays the text that it is: a class may be called `no`, or `1e3`."""
+    if len(text) > BYTES:
+        raise ConfigError(f"{where}: {len(text)} characters, at most {BYTES} of YAML are read")
     with parsing(lambda why: ConfigError(f"{where}: not YAML ({why})")):
         return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # makes lists, mappings and text only
 

@@ -67,3 +67,8 @@ def test_where_labels_lie() -> None:
 def test_names_that_are_none(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"^data.yaml.*{message}"):
         YoloNames.parse(text.encode(), "data.yaml")
+
+
+def test_a_file_of_names_that_is_too_long_is_not_parsed() -> None:
+    with pytest.raises(ConfigError, match=r"^data.yaml: \d+ characters, at most 1048576 of YAML are read$"):
+        YoloNames.parse(b"names: [" + b"a, " * 400_000 + b"b]", "data.yaml")
