@@ -193,14 +193,14 @@ class Marks:
     def obey(self, unit: str) -> None:
         if self.folder is None:
             return
+        slow, seconds = self.folder / self._name("slow", unit), 0.0
+        if slow.exists():  # used up before it is told that this began: whoever waits for that may kill at once
+            seconds = float(slow.read_text())
+            slow.unlink()
         began = self.folder / f"{self._name('began', unit)}-{uuid.uuid4().hex}"
         began.with_suffix(".tmp").write_text(str(os.getpid()))
         began.with_suffix(".tmp").rename(began)
-        slow = self.folder / self._name("slow", unit)
-        if slow.exists():
-            seconds = float(slow.read_text())
-            slow.unlink()
-            time.sleep(seconds)
+        time.sleep(seconds)
         if self._take("kill", unit):
             os.kill(os.getpid(), signal.SIGKILL)
         for kind, error in (
