@@ -13,6 +13,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+_IP = shutil.which("ip") or "ip"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Machine:
     @property
     def run(self) -> tuple[str, ...]:
         """What a command is prefixed with to run there."""
-        return ("ip", "netns", "exec", self.name)
+        return (_IP, "netns", "exec", self.name)
 
     def pull(self) -> None:
         """Cuts it off."""
@@ -70,23 +73,24 @@ class Switch:
         _ip(*inside, "addr", "add", f"{machine.ip}/24", "dev", "eth0")
         _ip(*inside, "link", "set", "eth0", "up")
         _ip(*inside, "link", "set", "lo", "up")
+        _ip(*inside, "route", "add", "default", "via", self.ip)  # by it Ray finds out a machine's own address
         return machine
 
     def close(self) -> None:
         """Takes all of it away; what still runs in a machine keeps its loopback."""
         for machine in self.machines:
-            subprocess.run(["ip", "netns", "del", machine.name], check=False)
-            subprocess.run(["ip", "link", "del", machine.name], check=False, stderr=subprocess.DEVNULL)
-        subprocess.run(["ip", "link", "del", self._name], check=False)
+            _ip("netns", "del", machine.name, check=False)
+            _ip("link", "del", machine.name, check=False)
+        _ip("link", "del", self._name, check=False)
 
 
 def can_cut() -> bool:
     """Whether this process may make such machines here."""
-    if os.geteuid() or shutil.which("ip") is None:
+    if os.geteuid() or not Path(_IP).is_file():
         return False
-    made = subprocess.run(["ip", "netns", "add", "sppnet-probe"], check=False, capture_output=True)
-    subprocess.run(["ip", "netns", "del", "sppnet-probe"], check=False, capture_output=True)
-    return made.returncode == 0
+    made = _ip("netns", "add", "sppnet-probe", check=False)
+    _ip("netns", "del", "sppnet-probe", check=False)
+    return made
 
 
 @contextmanager
@@ -99,5 +103,6 @@ def switch() -> Iterator[Switch]:
         made.close()
 
 
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+def _ip(*words: str, check: bool = True) -> bool:
+    """Calls `ip`; tells whether it did what it was told."""
+    return subprocess.run([_IP, *words], check=check, capture_output=True, text=True).returncode == 0
