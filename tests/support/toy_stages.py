@@ -192,7 +192,7 @@ class Marks:
 
     @staticmethod
     def _eat(step: int = 64 << 20, most: int = 6 << 30) -> None:
-        """Takes memory until somebody ends this, or six gigabytes are gone."""
+        """Takes memory until somebody ends this, or it has six gigabytes."""
         eaten = []
         while len(eaten) * step < most:
             eaten.append(b"\x01" * step)
