@@ -61,7 +61,8 @@ def plans(seed: int, *, ray: bool, s3: bool, demo: bool, networks: bool) -> list
                 and (isinstance(workload, Demo) or not fault.training)
                 and not (isinstance(workload, Demo) and fault.target == "ray::raise:raise")
             ]
-        found += [(workload, True, fault) for fault in STORAGE] if s3 else []
+        trains = isinstance(workload, Demo) and workload.on_ray
+        found += [(workload, True, fault) for fault in STORAGE if trains or not fault.training] if s3 else []
     if networks and ray and s3:
         found += [(Toy(on_ray=True), True, fault) for fault in NETWORK]
     random.Random(seed).shuffle(found)
