@@ -107,12 +107,14 @@ def test_signals_reach_the_command(number: signal.Signals, body: str, code: int)
 
 def test_a_second_signal_does_not_disturb_the_end() -> None:
     """A group's signal may be passed on too, so that a command that ends gets it again."""
-    body = f"""from concurrent.futures import ThreadPoolExecutor
-    ThreadPoolExecutor(1).submit(time.sleep, 1)  # waited for by the interpreter when it ends
-    try:
-        print("waiting", flush=True)
-        {WAITS}
-    finally: print("ending", flush=True)"""
+    body = f"""import concurrent.futures.thread as pool
+    def work():  # what the interpreter waits for when it ends
+        while not pool._shutdown: time.sleep(0.01)
+        print("ending", flush=True)
+        time.sleep(1)
+    pool.ThreadPoolExecutor(1).submit(work)
+    print("waiting", flush=True)
+    {WAITS}"""
     process = start(body)
     child = child_of(process)
     assert process.stdout is not None
