@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,10 +34,10 @@ class EventLog:
         """Publish what was recorded so far."""
         self._folder.write(self._file, ("\n".join(self._lines) + "\n").encode())
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
         """Record that a step begins."""
         if missing:
-            self.record("step_started", step=step.name, artifact=step.spec.artifact, missing=missing, total=total)
+            self.record("step_started", step=step.name, artifact=step.spec.artifact, missing=len(missing), total=total)
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
         """Record a unit."""
