@@ -1,4 +1,4 @@
-"""Rows of numbers as a Parquet column: as they are in memory, or a byte a value in steps of the row's own.
+"""Rows of numbers as they are stored: half floats, or a byte a value in steps of the row's own.
 
 Features of windows are what detectors are trained from by the terabyte. None is negative, and an SVM doesn't see the
 difference of a 255th of a row's greatest value.
@@ -11,36 +11,39 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from pipelines.artifacts.steps_numba import LANES, MINUS_ZERO, greatest, has_kernel, multiply_rows, round_rows
-from sppnet.arrays import Array, Float32s, Integers
+from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.compiling import compiled
-from sppnet.errors import ArtifactError
 
 RowType = Literal["float16", "uint8"]
 """How features are stored: every bit of them, or rounded to 255 steps between 0 and the row's greatest value."""
 _STEPS = 255
 
 
-def vector_column(rows: Array) -> pa.LargeBinaryArray:
-    """Return `[n, d]` as a column of `n` byte strings, without a copy."""
-    values = np.ascontiguousarray(rows)
-    offsets = np.arange(len(values) + 1, dtype=np.int64) * (values.shape[1] * values.itemsize)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values.reshape(-1).view(np.uint8))]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(values), buffers)
+def row_bytes(kind: RowType) -> int:
+    """Return the bytes of a value in memory."""
+    return 1 if kind == "uint8" else 2
 
 
-def read_vectors(column: pa.ChunkedArray, dtype: npt.DTypeLike, where: str) -> Array:
-    """Return the rows of a column that `vector_column` made, `[n, d]`.
+def stored_rows(
+    rows: npt.NDArray[np.float16], kind: RowType, chosen: Integers | None = None
+) -> tuple[Array, Float32s | None]:
+    """Return rows `[m, d]` as they are to be stored, with the sizes of their steps `[m]` if they are in steps.
 
-    Raises:
-        ArtifactError: The rows are not all of one length; the message names `where`.
+    Args:
+        rows: `[n, d]`.
+        kind: How to store them.
+        chosen: `[m]` those that are wanted; default: all.
     """
-    parts = [np.frombuffer(blob.as_buffer(), dtype) for blob in column]
-    if len({len(part) for part in parts}) > 1:
-        raise ArtifactError(f"{where}: its vectors are of different lengths")
-    found: Array = np.stack(parts) if parts else np.zeros((0, 0), dtype)
+    if kind == "uint8":
+        return to_steps(rows, chosen)
+    return rows if chosen is None else rows[chosen], None
+
+
+def as_floats(rows: Array, steps: Float32s | None) -> Floats:
+    """Undo `stored_rows`."""
+    found: Floats = rows if steps is None else from_steps(rows, steps)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Rounding of half floats to steps of a byte, and back, sixteen at a time: AVX-512 widens half floats and narrows them."""
+"""Half floats rounded to steps of a byte, and back, by AVX-512, which widens and narrows half floats."""
 
 from __future__ import annotations
 
