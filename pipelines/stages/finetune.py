@@ -36,7 +36,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
 
     name: ClassVar[str] = "finetune"
     makes: ClassVar[str] = "head"
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
     seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = FinetuneConfig
 

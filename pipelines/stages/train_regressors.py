@@ -58,7 +58,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
 
     name: ClassVar[str] = "train-regressors"
     makes: ClassVar[str] = "regressors"
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
     config_type: ClassVar[type[StageConfig]] = TrainRegressorsConfig
 
     @cached_property
@@ -172,4 +172,4 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         for shard, mask in zip(self._shards.files(self.artifact), chosen, strict=True):
             if mask.any():
                 (part,) = shard.gathered.read((category,))
-                yield part.features[mask]
+                yield part.features[mask]  # float16, as they were gathered
