@@ -49,8 +49,8 @@ class DetSplit(BaseModel):
     Attributes:
         lists: Lists of image ids, as paths with globs. Of lists by category in 2015's form, the positive images.
         images: Whose folders the images are in.
-        max_positives_per_category: So many images of each list, from its start; by default all. (An image that is
-            in several lists is taken once.)
+        max_positives_per_category: So many images of each list, from its start; by default all. (An image that is in
+            several lists is taken once.) [images]
         half: 1 or 2: this half of the listed images, cut so that the halves are balanced in every category.
         numbers: The list that numbers the images, which the blacklist and submissions count by; by default `lists`.
     """
@@ -83,12 +83,12 @@ class DetDataset(DatasetConfig):
         splits: The splits by name.
         synsets: The devkit's `meta_det.mat` or `map_det.txt`.
         subcategories: `leaf`: objects carry the leaf that they are of, where it is known; `leaf-only`: objects of no
-            known leaf are left out, for 499-way pre-training; `none`: for 200-way pre-training.
+            known leaf are left out, for 499-way pre-training; `none`: for 200-way pre-training. [section 4.5]
         leaf_lists: The categories' lists of positive images, which tie leaves to categories.
         blacklist: Categories that are not judged in some validation images.
         blacklisted: `mark`: those categories are ignored in the image; `leave-out`: so is the image, as R-CNN did.
         bad_boxes: What becomes of a box without area: `quarantine` its image, or `drop` the object.
-        first_pixel: The coordinate of an image's first pixel.
+        first_pixel: The coordinate of an image's first pixel. [pixels]
     """
 
     kind: Literal["det"] = "det"

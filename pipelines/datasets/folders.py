@@ -64,8 +64,9 @@ class FoldersDataset(DatasetConfig):
         categories: The classes in order; by default all folders, sorted. Images of other folders are quarantined.
         skip: Class folders that are left out.
         max_per_class: At most so many images of each class folder and split, those whose keys' hashes come first.
+            [images]
         boxes: CSV files below the root with the columns file (below the root), xmin, ymin, xmax, ymax (inclusive).
-        first_pixel: The coordinate of an image's first pixel in `boxes`.
+        first_pixel: The coordinate of an image's first pixel in `boxes`. [pixels]
         classes: A CSV file with each folder's category and subcategory.
         bad_boxes: What becomes of an image whose boxes have no area or are missing: `quarantine`, or `whole-image`:
             its object covers it.

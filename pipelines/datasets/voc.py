@@ -63,7 +63,7 @@ class VocDataset(DatasetConfig):
         splits: Names of lists in `ImageSets/Main`.
         categories: Categories that annotations may name; by default those of the folder's `categories.txt`,
             or else VOC's twenty.
-        first_pixel: The coordinate of an image's first pixel: 1 in VOC, 0 in ILSVRC's own files.
+        first_pixel: The coordinate of an image's first pixel: 1 in VOC, 0 in ILSVRC's own files. [pixels]
     """
 
     kind: Literal["voc"] = "voc"

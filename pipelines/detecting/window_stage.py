@@ -28,10 +28,12 @@ class WindowTrainingConfig(GpuFields):
         maps: The step that extracts, or one of R-CNN's crops.
         split: Split to train on.
         categories: Categories to train.
-        scales: Short sides that windows choose from.
-        convention: Of window mapping and scale rule.
-        levels: Of the pyramid, for pool5; fc features take their head's.
-        mean_norm: Features are scaled to this mean norm.
+        scales: Short sides that windows choose from: the one at which a window has nearest to 224 x 224 pixels.
+            [pixels; section 4.1]
+        convention: How windows become cells and choose a scale: as in the `paper`, or as in its `released` code.
+            [section 4.1; appendix A]
+        levels: Levels of the pyramid, for pool5; fc features take their head's. [bins a side; section 4.1]
+        mean_norm: Features are scaled to this mean norm. [no unit]
         difficult: Whether objects marked difficult count as objects to learn.
         gpus: GPUs that a unit takes which pools.
     """

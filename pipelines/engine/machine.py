@@ -39,7 +39,7 @@ class CpuFields(StageConfig):
     """The field of a stage that computes on CPUs, to be mixed into its config.
 
     Attributes:
-        cpus: CPUs that a unit takes, or each worker of a training.
+        cpus: CPUs that a unit takes, or each worker of a training. [CPUs]
     """
 
     cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
@@ -62,7 +62,7 @@ class GpuFields(CpuFields):
 
     Attributes:
         gpus: GPUs that a unit takes, or each worker of a training: a number, fractions allowed; `auto` takes one where
-            there are any.
+            there are any. [GPUs]
     """
 
     gpus: Annotated[GpuCount, RUNTIME] = "auto"

@@ -90,6 +90,7 @@ class StageConfig(BaseModel):
     Attributes:
         stage: The stage's name.
         max_quarantined: Fraction of a step's keys that may be quarantined before the step fails (exit code 4).
+            [fraction]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

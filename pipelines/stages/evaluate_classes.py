@@ -35,7 +35,7 @@ class EvaluateClassesConfig(StageConfig):
         truth: What an image's class is: the subcategory of its objects (or the category of those without one), or
             always the category. Images of several classes, or of none, are counted and left out.
         unknown: What to do about an image whose class a network does not tell apart: `error` names it, `skip` counts.
-        ensembles: Further rows by name: the mean of several steps' scores (paper section 3.1.6).
+        ensembles: Further rows by name: the mean of several steps' scores. [section 3.1.6]
         groups: Further rows by name: mean and standard deviation of the figures of several rows, such as one network
             trained with several seeds. Members are steps or ensembles.
     """

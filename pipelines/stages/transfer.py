@@ -38,10 +38,10 @@ class TransferConfig(CpuFields):
         images: The step that ingests.
         features: The steps that classify, with features of a layer as their output; a row of the result for each of
             them and each of its view sets.
-        protocol: What is learned and how it is judged.
-        c: Cost of an example within an SVM's margin.
-        positive_weight: Factor on the cost of positives.
-        bias_scale: Value of the constant feature whose weight is the bias.
+        protocol: What is learned and how it is judged. [section 3.2; section 3.3]
+        c: Cost of an example within an SVM's margin. [no unit]
+        positive_weight: Factor on the cost of positives. [factor]
+        bias_scale: Value of the constant feature whose weight is the bias. [no unit]
     """
 
     stage: Literal["transfer"]

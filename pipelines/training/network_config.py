@@ -32,11 +32,12 @@ class BackboneFields(StageConfig):
 
     Attributes:
         architecture: A backbone's name: one of Table 1's, `zf5_released`, `squeezenet1_0`, or `torchvision:<name>`.
-        width: Multiplies every layer's channels.
+            [Table 1]
+        width: Multiplies every layer's channels. [factor]
         cut: The last module kept; by default the last convolution with what activates it.
         preprocessing: What becomes of pixels, `(value - mean) / std` in grey levels (0..255): `channel_order` (`rgb` or
-            `bgr`), `mean` and `std`, three values each; by default the architecture's.
-        response_norm: Whether responses are normalised; by default the architecture's.
+            `bgr`), `mean` and `std`, three values each; by default the architecture's. [grey levels]
+        response_norm: Whether responses are normalised; by default the architecture's. [Table 1]
     """
 
     architecture: str
