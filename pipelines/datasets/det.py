@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from pipelines.datasets.file_names import find_files, read_file
 from pipelines.datasets.folder_files import Folder, Reader, names_of, note_digest, only_one, remembered
 from pipelines.datasets.keys import check_split, mixed, path_of, safe_key
 from pipelines.datasets.named_images import NamedImages
-from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import ONE_OR_SEVERAL, DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
@@ -57,7 +57,7 @@ class DetSplit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lists: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    lists: Annotated[tuple[str, ...], ONE_OR_SEVERAL, Field(min_length=1)]
     images: Images = "val"
     max_positives_per_category: Annotated[int, Field(ge=1)] | None = None
     half: Literal[1, 2] | None = None
@@ -91,12 +91,13 @@ class DetDataset(DatasetConfig):
         first_pixel: The coordinate of an image's first pixel. [pixels]
     """
 
+    usual_categories: ClassVar[int | None] = 200
     kind: Literal["det"] = "det"
-    layout: Annotated[Layout, BeforeValidator(_as_text)] = "2015"
+    layout: Annotated[Layout, BeforeValidator(_as_text, json_schema_input_type=Layout | Literal[2013, 2015])] = "2015"
     splits: Annotated[Mapping[str, DetSplit], Field(min_length=1)]
     synsets: str
     subcategories: Subcategories = "leaf"
-    leaf_lists: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    leaf_lists: Annotated[tuple[str, ...], ONE_OR_SEVERAL] = ()
     blacklist: str | None = None
     blacklisted: Literal["mark", "leave-out"] = "mark"
     bad_boxes: BadBoxes = "quarantine"

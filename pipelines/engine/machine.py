@@ -31,7 +31,10 @@ def _gpus(value: Any) -> float | Literal["auto"]:
     return number
 
 
-GpuCount = Annotated[float | Literal["auto"], PlainValidator(_gpus)]
+GpuCount = Annotated[
+    float | Literal["auto"],
+    PlainValidator(_gpus, json_schema_input_type=Annotated[float, Field(ge=0)] | Literal["auto"]),
+]
 """GPUs of a unit: a number, or `auto`: one where there are any, else none."""
 
 

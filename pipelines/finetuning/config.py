@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipelines.engine.stage import Input
 from pipelines.finetuning.windows import SamplingRule
+from pipelines.shards.categories import CategoriesField
 from pipelines.training.config import Rate, TrainingConfig
 from sppnet.pooling.geometry import Convention
 
@@ -26,7 +27,8 @@ class FinetuneConfig(TrainingConfig):
         split: Split to train on.
         positive_splits: Splits whose windows on objects train too, but no others: what their annotations leave out may
             be an object. None of their images is held out. [section 4.5]
-        categories: Categories to tell apart, besides the background.
+        categories: Categories to tell apart, besides the background: a list, the name of a group of `category_groups`,
+            or `all`: those of the data set, in its order.
         scales: Short sides that windows choose from: the one at which a window has nearest to 224 x 224 pixels.
             [pixels; section 4.1]
         convention: How windows become cells and choose a scale: as in the `paper`, or as in its `released` code.
@@ -57,7 +59,7 @@ class FinetuneConfig(TrainingConfig):
     init: Annotated[str | None, Input(("head", "network"))] = None
     split: str = "train"
     positive_splits: tuple[str, ...] = ()
-    categories: Annotated[tuple[str, ...], Field(min_length=1)]
+    categories: CategoriesField
     scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
     convention: Convention = "paper"
     levels: tuple[int, ...] = (6, 3, 2, 1)

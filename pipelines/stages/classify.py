@@ -21,6 +21,7 @@ from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import ScaleField, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
+from pipelines.training.network_config import LevelsName
 from sppnet.arrays import Float32s
 from sppnet.classification.classifier import PreparedImage, ViewClassifier
 from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
@@ -86,7 +87,10 @@ class ClassifyConfig(ConvolvingConfig):
     scales: Annotated[tuple[ScaleField, ...], Field(min_length=1)] | None = None
     custom: Mapping[str, CustomViews] = {}
     output: Literal["scores", "pool5", "fc6", "fc7"] = "scores"
-    levels: Annotated[tuple[int, ...] | None, BeforeValidator(_list_of_levels)] = None
+    levels: Annotated[
+        tuple[int, ...] | None,
+        BeforeValidator(_list_of_levels, json_schema_input_type=tuple[int, ...] | LevelsName | None),
+    ] = None
     dtype: Literal["float16", "float32"] = "float32"
     convention: Literal["paper", "released"] = "paper"
     batch: Annotated[int, RUNTIME, Field(ge=1)] = 8

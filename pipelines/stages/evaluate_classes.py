@@ -15,7 +15,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
+from pipelines.engine.stage import MENTIONS, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Floats
@@ -46,8 +46,8 @@ class EvaluateClassesConfig(StageConfig):
     split: str = "val"
     truth: Literal["subcategory", "category"] = "subcategory"
     unknown: Literal["error", "skip"] = "error"
-    ensembles: Mapping[str, Names] = {}
-    groups: Mapping[str, Names] = {}
+    ensembles: Annotated[Mapping[str, Names], MENTIONS] = {}
+    groups: Annotated[Mapping[str, Names], MENTIONS] = {}
 
 
 @dataclass

@@ -24,7 +24,8 @@ from pipelines.engine.machine import CpuFields
 from pipelines.engine.records import read_unit
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.stage import ShardStage, check_categories, require_same_images
+from pipelines.shards.categories import check_categories
+from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise

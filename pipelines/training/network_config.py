@@ -23,7 +23,11 @@ def _parse_levels(value: Any) -> Any:
         raise ValueError(str(error)) from error
 
 
-LevelsField = Annotated[tuple[int, ...] | Literal["none"], BeforeValidator(_parse_levels)]
+LevelsName = Literal["spp6", "spp4"]
+LevelsField = Annotated[
+    tuple[int, ...] | Literal["none"],
+    BeforeValidator(_parse_levels, json_schema_input_type=tuple[int, ...] | LevelsName | Literal["none"]),
+]
 """Levels of a pyramid: a list, `spp6` or `spp4` (which become lists), or `none` for a network without SPP."""
 
 
