@@ -49,8 +49,8 @@ class DetSplit(BaseModel):
     Attributes:
         lists: Lists of image ids, as paths with globs. Of lists by category in 2015's form, the positive images.
         images: Whose folders the images are in.
-        max_positives_per_category: So many images of each list, from its start; by default all. (An image that is in
-            several lists is taken once.) [images]
+        max_positives_per_category: So many images of each list, from its start; by default all. An image that is in
+            several lists is taken once. [images]
         half: 1 or 2: this half of the listed images, cut so that the halves are balanced in every category.
         numbers: The list that numbers the images, which the blacklist and submissions count by; by default `lists`.
     """

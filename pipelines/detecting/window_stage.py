@@ -38,7 +38,7 @@ class WindowTrainingConfig(GpuFields):
         levels: Levels of the pyramid, for pool5; fc features take their head's. [bins a side; section 4.1]
         mean_norm: Features are scaled to this mean norm. [no unit]
         difficult: Whether objects marked difficult count as objects to learn.
-        gpus: GPUs that a unit takes which pools.
+        gpus: GPUs that a unit takes which pools. [GPUs]
     """
 
     images: Annotated[str, Input(("images",))]
