@@ -107,6 +107,7 @@ class _Record:
         self.accounts = Accounts()
         self.events = EventLog(folder)
         self.events.record("run_started", recipe=engine.recipe.source)
+        self.events.begin()
 
     def fail(self, error: BaseException) -> None:
         """Record a failure; what can't be recorded of it is logged, so that the failure itself is what is raised."""
@@ -129,7 +130,7 @@ class _Record:
         return MadeRun(self.folder, result, round(time.perf_counter() - self._start, 3), missing)
 
     def _end(self, ending: Ending) -> RunResult:
-        self.events.flush()
+        self.events.end()
         result = RunResult.of(self._engine, self.accounts.summaries)
         seconds = time.perf_counter() - self._start
         write_summary(self.folder, self._summary.ended(round(time.time(), 3), seconds, ending, result))

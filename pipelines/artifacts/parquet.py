@@ -28,16 +28,23 @@ _LEAST_BYTES = 4
 _ROWS = 1024
 
 
-def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = ()) -> bytes:
+def write_tables(
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    statistics: tuple[str, ...] = (),
+    packed: tuple[str, ...] | None = None,
+) -> bytes:
     """Encode tables, one row group or more each.
 
     Args:
         tables: In order.
         schema: Of all of them.
         statistics: Columns whose least and greatest value of each row group are kept, so that a reader can choose.
+        packed: Columns that are worth compressing; None for all. A compressor's start alone takes a few microseconds
+            a column and row group.
     """
     sink = pa.BufferOutputStream()
-    stream_tables(tables, schema, sink, statistics)
+    stream_tables(tables, schema, sink, statistics, packed)
     return bytes(sink.getvalue().to_pybytes())
 
 
@@ -46,13 +53,14 @@ def stream_tables(
     schema: pa.Schema,
     sink: IO[bytes] | pa.BufferOutputStream,
     statistics: tuple[str, ...] = (),
+    packed: tuple[str, ...] | None = None,
 ) -> None:
     """Write tables to an open file, as `write_tables` does; one table is in memory at a time."""
     with pq.ParquetWriter(
         sink,
         schema,
-        compression="zstd",
-        compression_level=1,
+        compression="zstd" if packed is None else dict.fromkeys(packed, "zstd"),  # all others are left as they are
+        compression_level=1 if packed is None else dict.fromkeys(packed, 1),
         use_dictionary=False,
         write_statistics=list(statistics) or False,
         write_page_checksum=True,
