@@ -107,7 +107,7 @@ class _Copies:
         else:
             for field in ("windows", "maps"):
                 fields[field] = self._copy(fields[field])
-            trained = [step for step in (fields["svms"], fields["regressors"]) if step is not None]
+            trained = [step for field in ("svms", "regressors") for step in _several(fields[field])]
             for step in trained:
                 self._scales.setdefault(fields["maps"], set()).update(self._steps[step]["scales"])
             self._reads(*trained, self._steps[self._steps[name]["maps"]]["backbone"])
@@ -136,6 +136,11 @@ class _Copies:
             if name is not None:
                 self.read.add(name)
                 self._reads(self._steps[name].get("head"))
+
+
+def _several(steps: str | Sequence[str] | None) -> Sequence[str]:
+    """Return the steps that a field names, of which there may be one, several or none."""
+    return () if steps is None else (steps,) if isinstance(steps, str) else steps
 
 
 class DetectionFiles:
