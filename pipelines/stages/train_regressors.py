@@ -38,11 +38,11 @@ class TrainRegressorsConfig(WindowTrainingConfig):
     """Config of `train-regressors`.
 
     Attributes:
-        min_iou: Windows that overlap their object at least so much are examples.
-        ridge: Weight of the squared norm (R-CNN 1000; the SPP-net release 4000); it rests on `mean_norm`.
-        per_object: At most so many windows an object, taken at random; the object itself is an example too.
-        max_examples: At most so many examples a category, drawn by the hash of their names.
-        min_examples: A category with fewer examples gets no regressor.
+        min_iou: Windows that overlap their object at least so much are examples. [IoU; section 4.1]
+        ridge: Weight of the squared norm (R-CNN 1000; the SPP-net release 4000); it rests on `mean_norm`. [no unit]
+        per_object: At most so many windows an object, taken at random; the object itself is an example too. [windows]
+        max_examples: At most so many examples a category, drawn by the hash of their names. [windows]
+        min_examples: A category with fewer examples gets no regressor. [windows]
     """
 
     stage: Literal["train-regressors"]
