@@ -5,16 +5,11 @@ Colours are Okabe and Ito's, told apart by colour-blind readers too; missed obje
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from jobs.report.plots.marks import Rectangle, dashed, fit, jpeg_uri, label, resized, solid
 from jobs.report.read.matching import ImageMatch, Judged
 from pipelines.artifacts.annotations import Box
 from sppnet.arrays import Pixels
@@ -33,13 +28,6 @@ _FIELD_HEIGHT, _FIELD_WIDTH = 150, 230
 _DARKER = 0.3
 _CROP = 220  # longer side of a failure's crop
 _CONTEXT = 0.25  # of the box, around it: enough to see what it is
-_QUALITY = 78
-_FONT = 17
-_PAD = 3
-_DASH, _GAP = 7, 5
-_BACKING = "#101010"
-
-Rectangle = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +109,18 @@ def draw_picture(key: str, image: Pixels, match: ImageMatch) -> Picture:
     """
     height, width = image.shape[:2]
     factor = min(HEIGHT / height, _MAX_WIDTH / width)
-    canvas = _resized(image, factor)
+    canvas = resized(image, factor)
     draw = ImageDraw.Draw(canvas)
     for missed in match.missed:
-        _dashed(draw, _fit(missed.box, factor, canvas.size))
+        dashed(draw, fit(missed.box, factor, canvas.size), MISSED)
     for entry in match.judged:
-        _solid(draw, _fit(entry.detection.box, factor, canvas.size), _colour(entry))
+        solid(draw, fit(entry.detection.box, factor, canvas.size), _colour(entry))
     taken: list[Rectangle] = []
     for entry in reversed(match.judged):  # the best-scored label has the first choice of place
         text = f"{entry.detection.category} {entry.detection.score:.2f}"
-        _label(draw, text, _fit(entry.detection.box, factor, canvas.size), _colour(entry), taken)
+        label(draw, text, fit(entry.detection.box, factor, canvas.size), _colour(entry), taken)
     for missed in match.missed:
-        _label(draw, missed.category, _fit(missed.box, factor, canvas.size), MISSED, taken)
+        label(draw, missed.category, fit(missed.box, factor, canvas.size), MISSED, taken)
     return Picture(key, jpeg_uri(canvas), canvas.width, canvas.height, match.right, match.wrong, len(match.missed))
 
 
@@ -151,13 +139,13 @@ def draw_failure(key: str, image: Pixels, entry: Judged) -> Failure:
         raise ValueError(f"{key}: {entry.detection} is not a false positive")
     x0, y0, x1, y1 = _with_context(entry.detection.box, image.shape[1], image.shape[0])
     factor = _CROP / max(x1 - x0, y1 - y0)
-    canvas = _resized(image[y0:y1, x0:x1], factor)
+    canvas = resized(image[y0:y1, x0:x1], factor)
     draw = ImageDraw.Draw(canvas)
     if entry.nearest is not None:
-        box = _fit(_shifted(entry.nearest.box, x0, y0), factor, canvas.size)
-        _dashed(draw, box)
-    box = _fit(_shifted(entry.detection.box, x0, y0), factor, canvas.size)
-    _solid(draw, box, WRONG)
+        box = fit(_shifted(entry.nearest.box, x0, y0), factor, canvas.size)
+        dashed(draw, box, MISSED)
+    box = fit(_shifted(entry.detection.box, x0, y0), factor, canvas.size)
+    solid(draw, box, WRONG)
     found = entry.detection
     truth = entry.nearest.category if entry.nearest else None
     uri = jpeg_uri(canvas)
@@ -177,40 +165,20 @@ def draw_field(key: str, image: Pixels, box: Box, value: float) -> FieldPicture:
     """
     height, width = image.shape[:2]
     factor = min(_FIELD_HEIGHT / height, _FIELD_WIDTH / width)
-    canvas = _resized(image, factor)
-    field = _fit(box, factor, canvas.size)
+    canvas = resized(image, factor)
+    field = fit(box, factor, canvas.size)
     left, top, right, bottom = map(round, field)
     lit = canvas.crop((left, top, right + 1, bottom + 1))
     canvas = Image.blend(canvas, Image.new("RGB", canvas.size), _DARKER)
     canvas.paste(lit, (left, top))
-    _solid(ImageDraw.Draw(canvas), field, FIELD)
+    solid(ImageDraw.Draw(canvas), field, FIELD)
     return FieldPicture(key, jpeg_uri(canvas), canvas.width, canvas.height, value)
-
-
-def jpeg_uri(picture: Image.Image) -> str:
-    """Encode a picture as a JPEG data URI; colours keep full resolution, so that thin coloured lines stay sharp."""
-    sink = io.BytesIO()
-    picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
 
 
 def _colour(entry: Judged) -> str:
     if entry.right:
         return RIGHT
     return IGNORED if entry.error is None else WRONG
-
-
-def _resized(image: Pixels, factor: float) -> Image.Image:
-    height, width = image.shape[:2]
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS)
-
-
-def _fit(box: Box, factor: float, size: tuple[int, int]) -> Rectangle:
-    """Return a box in the canvas's pixels, inside it, its right and bottom ends inclusive as PIL wants them."""
-    x0, y0, x1, y1 = (value * factor for value in box)
-    x0, y0 = min(max(x0, 0), size[0] - 1), min(max(y0, 0), size[1] - 1)
-    return x0, y0, max(x0, min(x1, size[0]) - 1), max(y0, min(y1, size[1]) - 1)
 
 
 def _shifted(box: Box, x: int, y: int) -> Box:
@@ -222,67 +190,3 @@ def _with_context(box: Box, width: int, height: int) -> tuple[int, int, int, int
     x0, y0 = max(0, int(box[0] - across)), max(0, int(box[1] - down))
     x0, y0 = min(x0, width - 1), min(y0, height - 1)
     return x0, y0, max(x0 + 1, min(width, round(box[2] + across))), max(y0 + 1, min(height, round(box[3] + down)))
-
-
-def _solid(draw: ImageDraw.ImageDraw, box: Rectangle, colour: str) -> None:
-    draw.rectangle(_grown(box, 1), outline=_BACKING, width=1)  # keeps the line visible on any background
-    draw.rectangle(box, outline=colour, width=3)
-
-
-def _grown(box: Rectangle, by: float) -> Rectangle:
-    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
-
-
-def _dashed(draw: ImageDraw.ImageDraw, box: Rectangle) -> None:
-    x0, y0, x1, y1 = box
-    draw.rectangle(box, outline=_BACKING, width=3)
-    for start in np.arange(x0, x1, _DASH + _GAP):
-        end = min(float(start) + _DASH, x1)
-        draw.line([(start, y0 + 1), (end, y0 + 1)], fill=MISSED, width=3)
-        draw.line([(start, y1 - 1), (end, y1 - 1)], fill=MISSED, width=3)
-    for start in np.arange(y0, y1, _DASH + _GAP):
-        end = min(float(start) + _DASH, y1)
-        draw.line([(x0 + 1, start), (x0 + 1, end)], fill=MISSED, width=3)
-        draw.line([(x1 - 1, start), (x1 - 1, end)], fill=MISSED, width=3)
-
-
-@lru_cache(maxsize=4)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Load Matplotlib's own copy of DejaVu Sans: there on every machine, with every script of category names in it."""
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
-
-
-def _label(draw: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: str, taken: list[Rectangle]) -> None:
-    """Write a label at the box, where it covers least of the labels that are there already."""
-    font = _font(_FONT)
-    left, top, right, bottom = font.getbbox(text)
-    width, height = right - left + 2 * _PAD, bottom - top + 2 * _PAD
-    size = draw.im.size
-    places = [_clamped(x, y, width, height, size) for x, y in _corners(box, width, height)]
-    place = min(places, key=lambda spot: sum(_shared(spot, other) for other in taken))
-    taken.append(place)
-    draw.rectangle(place, fill=colour)
-    ink = "#ffffff" if colour in (RIGHT, WRONG) else "#000000"
-    draw.text((place[0] + _PAD - left, place[1] + _PAD - top), text, fill=ink, font=font)
-
-
-def _corners(box: Rectangle, width: float, height: float) -> Sequence[tuple[float, float]]:
-    """List places for a label, best first: above the box's top edge, below it, likewise at its bottom, further off."""
-    x0, y0, x1, y1 = box
-    lefts = (x0, x1 - width)
-    tops = (y0 - height, y0, y1, y1 - height, y0 - 2 * height, y1 + height)
-    return [(left, top) for left in lefts for top in tops]
-
-
-def _clamped(x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Rectangle:
-    left = max(0.0, min(x, size[0] - 1 - width))
-    top = max(0.0, min(y, size[1] - 1 - height))
-    return left, top, left + width, top + height
-
-
-def _shared(a: Rectangle, b: Rectangle) -> float:
-    across = min(a[2], b[2]) - max(a[0], b[0])
-    down = min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, across) * max(0.0, down)
