@@ -261,8 +261,8 @@ def test_what_can_not_be_cleaned_up_hides_no_error(
         raise ConfigError(f"can't delete {name}")
 
     monkeypatch.setattr(type(artifact.store), "delete", refuse)
-    with pytest.raises(ConfigError, match="^can't list$"), _cleaning(artifact, "attempt", "name"):
+    with pytest.raises(ConfigError, match=r"^can't list$"), _cleaning(artifact, "attempt", "name"):
         raise ConfigError("can't list")
     assert "what the training left can't be removed: can't delete network-0123456789ab/" in caplog.text
-    with pytest.raises(ConfigError, match="^can't delete"), _cleaning(artifact, "attempt", "name"):
+    with pytest.raises(ConfigError, match=r"^can't delete"), _cleaning(artifact, "attempt", "name"):
         pass
