@@ -19,7 +19,8 @@ import pytest
 from tests.support.source_tree import NAMES, PACKAGES, ROOT, importers, imports, module_of, parse
 
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".j2", ".css", ".sh", ".txt", ".cfg", ".json", ""}
-LEFT_OUT = {".git", ".venv", "workspace", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+LEFT_OUT = {".git", ".venv", ".venv-docs", "build", "workspace", *CACHES}
 
 
 def test_the_files_are_there() -> None:

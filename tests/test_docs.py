@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from jobs.cli import app
 from jobs.recipes import recipe_names
+from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.registry import stage_type
 from tests.support.source_tree import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").rglob("*.md")])
@@ -91,3 +94,43 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not other.exists() or (anchor and other.suffix == ".md" and anchor not in anchors(other)):
             wrong.append(target)
     assert wrong == []
+
+
+SITE: dict[str, Any] = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+DOCS = [page for page in PAGES if page.parent.name == "docs"]
+
+
+def pages_of(nav: Any) -> list[str]:
+    """The pages of the site's navigation."""
+    if isinstance(nav, str):
+        return [nav]
+    return [page for part in (nav.values() if isinstance(nav, dict) else nav) for page in pages_of(part)]
+
+
+def test_every_page_is_in_the_sites_navigation_once() -> None:
+    assert sorted(pages_of(SITE["nav"])) == [page.name for page in DOCS]
+    assert SITE["strict"] is True
+
+
+def test_what_the_api_page_names_is_there() -> None:
+    names = re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+    assert len(names) > 15
+    assert [name for name in names if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
+
+
+RECIPES = [
+    pytest.param(text, id=f"{page.name}: {number}")
+    for page in DOCS
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
+    if "apiVersion:" not in text
+]
+
+
+@pytest.mark.parametrize("text", RECIPES)
+def test_a_recipe_or_a_step_that_is_shown_can_be_read(text: str) -> None:
+    raw = yaml.safe_load(text)
+    if "steps" in raw:
+        parse_recipe(raw, "shown")
+    else:
+        for step in raw.values():
+            stage_type(step["stage"]).config_type.model_validate(step)
