@@ -91,7 +91,7 @@ def test_a_row_group_is_bounded_by_its_pages_and_by_its_rows() -> None:
         rows(repeated, 1_000_000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_whatever_the_bytes_are_the_walk_ends_or_says_no(draw: st.DataObject) -> None:
     data = bytearray(written(numbers(50), compression="zstd", use_dictionary=False))
