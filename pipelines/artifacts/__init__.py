@@ -2,5 +2,5 @@
 
 Tests: `scores` and `windows_and_maps` share those of every layout, in `tests/pipelines/artifacts/test_layouts.py`;
 `statistics` are tried with their stage, in `tests/pipelines/stages/test_statistics.py`; `nonzeros` with the
-codec of maps; `stepped_rows` are columns of those that hold them, examples and window samples.
+codec of maps, as are the kernels of `nonzeros_numba`; those of `steps_numba` with stepped rows.
 """
