@@ -1,4 +1,4 @@
-"""SPP-net (He et al., TPAMI 2015): the method. Needs torch and numpy; knows neither Ray nor storage.
+"""SPP-net (He et al., TPAMI 2015): the method. Knows neither Ray nor storage.
 
 `sppnet.load(FILE)` loads a trained detector, see `sppnet.bundle.model`.
 
