@@ -5,7 +5,8 @@
 
 `<when>` is the time in UTC at which the run was started first, `<fingerprint>` says what it makes. The same run started
 again goes on in its folder; another recipe or other values of the same name get a folder of their own. Of a folder's
-objects only `summary.json` and `report.html` are ever written over, and `last.json` beside it.
+objects only `summary.json`, `report.html` and the events of the attempt that goes on are ever written over, and
+`last.json` beside it.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,6 +36,8 @@ RUNTIME = _Role("runtime")
 FILES = _Role("files")
 """Marks a field of paths or URIs, one or several, of files or folders of them that are read whole and whose content is
 in the fingerprint: a copy of them anywhere does as well. It is RUNTIME too."""
+MENTIONS = _Role("mentions")
+"""Marks a field of lists by name whose members are steps that an input field names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class StageConfig(BaseModel):
     Attributes:
         stage: The stage's name.
         max_quarantined: Fraction of a step's keys that may be quarantined before the step fails (exit code 4).
+            [fraction]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,6 +154,7 @@ class Phase:
         resources: What one unit needs.
         workers: For a training phase, how many workers step together; 0 for a phase of independent units.
         keyed: Whether its units account for image keys; the ledger of a step is that of its last keyed phase.
+        costs: What the units cost beside one another, in their order; empty where they cost the same.
     """
 
     name: str
@@ -157,6 +162,11 @@ class Phase:
     resources: Resources = field(default_factory=Resources)
     workers: int = 0
     keyed: bool = True
+    costs: tuple[float, ...] = ()
+
+    def cost_by_unit(self) -> dict[str, float]:
+        """Return what each unit costs beside the others."""
+        return dict(zip(self.units, self.costs or repeat(1.0, len(self.units)), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +290,17 @@ class Stage(ABC, Generic[C]):
     @classmethod
     def check(cls, config: C, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Raise `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
+
+    @classmethod
+    def complete(cls, config: C, store: Store, manifest: str) -> C:
+        """Return the config with what only the data set tells filled in, once it was looked at.
+
+        Args:
+            config: The step's config.
+            store: The workspace's store.
+            manifest: Digest of the manifest of the images that the step makes or reads.
+        """
+        return config
 
     @classmethod
     def check_data(cls, config: C, spec: StageSpec) -> None:

@@ -62,7 +62,7 @@ class ExtractConfig(ConvolvingConfig):
         images: The step that ingests.
         backbone: The step that trains or imports the network.
         splits: Splits to extract.
-        scales: Short sides in pixels. A scale added later costs only itself.
+        scales: Short sides to extract at. A scale added later costs only itself. [pixels; section 4.1]
         flips: Whether the maps of the mirrored images are made too, as files of their own. Mirrored maps are something
             else: with strides, a cell's field does not lie where its mirror image's does.
         dtype: Type of the maps. `float10_e5m5` takes some four fifths of the bytes of `float16`, as which it is read.
@@ -129,7 +129,8 @@ class Extract(PerShardStage[ExtractConfig]):
         scales = sorted(set(self.config.scales), reverse=True)
         ways = (False, True) if self.config.flips else (False,)
         units = tuple(map_unit(scale, unit, flipped=way) for scale in scales for way in ways for unit in shards)
-        return [Phase("extract", units, self.config.resources(self._memory_bytes()))]
+        costs = tuple(float(scale * scale) for scale in scales for _ in ways for _ in shards)
+        return [Phase("extract", units, self.config.resources(self._memory_bytes()), costs=costs)]
 
     def _memory_bytes(self) -> int:
         """Return the memory that a unit on a CPU takes for photographs; 0 before the backbone is known."""

@@ -33,9 +33,10 @@ class SelectiveSearchOptions(BaseModel):
     """Options of selective search.
 
     Attributes:
-        k: Sizes of the graph segmentations, in pixels.
-        sigma: Smoothing before them, in pixels.
-        resize_width: Search in the image resized to this width, in pixels (R-CNN on ILSVRC: 500); not by default.
+        k: Sizes of the graph segmentations: about how many pixels a first region has. [pixels]
+        sigma: Smoothing before them. [pixels]
+        resize_width: Search in the image resized to this width (R-CNN on ILSVRC: 500); not by default.
+            [pixels; section 4.5]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,15 +51,15 @@ class EdgeBoxesOptions(BaseModel):
 
     Attributes:
         model: File with the model of structured edges; without one, edges are plain gradients. Its content, not its
-            path, is in the fingerprint.
-        alpha: IoU of neighbouring windows of the sliding search.
-        beta: IoU above which a window is suppressed by a better one.
-        eta: What `beta` is multiplied by after every window that is kept, while it is above 0.5.
-        min_score: Windows of lower scores are dropped.
-        min_area: Of the smallest windows that are searched, in square pixels.
-        max_aspect: Of a window's sides, either way.
-        gamma: How fast the affinity of two groups of edges falls with their angle.
-        kappa: How much larger windows must have more edges.
+            path, is in the fingerprint. [section 4.3]
+        alpha: IoU of neighbouring windows of the sliding search. [IoU]
+        beta: IoU above which a window is suppressed by a better one. [IoU]
+        eta: What `beta` is multiplied by after every window that is kept, while it is above 0.5. [factor]
+        min_score: Windows of lower scores are dropped. [score]
+        min_area: Area of the smallest windows that are searched. [square pixels]
+        max_aspect: Greatest ratio of a window's sides, either way. [ratio]
+        gamma: How fast the affinity of two groups of edges falls with their angle. [no unit]
+        kappa: How much larger windows must have more edges. [no unit]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,9 +87,10 @@ class ProposeConfig(StageConfig):
         images: The step that ingests.
         splits: Splits to propose windows for.
         methods: How windows are proposed. The windows of several methods come method after method, each once.
-        min_side: Windows with a shorter side, in pixels, are dropped.
-        max_windows: At most so many windows an image and method, those of the highest rank; by default all of
-            selective search, and 2,000 of EdgeBoxes.
+            [section 4.1; section 4.3]
+        min_side: Windows with a shorter side are dropped. [pixels]
+        max_windows: At most so many windows an image and method, those of the highest rank; by default all of selective
+            search, and 2,000 of EdgeBoxes. [windows; section 4.1]
         selective_search: Options of that method.
         edge_boxes: Options of that method.
     """

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.support.fault_proxy import Fault, Rule, away, once, since, sometimes
+from pipelines.training.checkpoints import FOLDER as CHECKPOINTS
+from tests.support.fault_proxy import Fault, Rule, away, once, since, since_part, sometimes
 
 _GO_ON = "; finished units are kept, run again"
 
@@ -26,12 +27,14 @@ class StorageFault:
         rule: Makes the proxy's rule from dice.
         code: Exit code of a run that meets it.
         says: What the run's last line then matches.
+        training: Whether it needs a training on Ray.
     """
 
     name: str
     rule: Callable[[random.Random], Rule]
     code: int = 0
     says: str = ""
+    training: bool = False
 
 
 def _share(fault: Fault, share: float, part: str = "", method: str = "") -> Callable[[random.Random], Rule]:
@@ -54,6 +57,14 @@ STORAGE = (
     StorageFault("one request hangs", lambda dice: once("hang", dice.choice(["GET", "PUT"]), "-")),
     StorageFault("the server is away for 5 s", lambda dice: away(dice.randrange(8, 60), 5.0)),
     StorageFault("the token expires", _since("expired"), 2, _REFUSES),
+    StorageFault("the key is refused from some time on", _since("denied"), 2, _REFUSES),
+    StorageFault(
+        "the key is refused while it trains",
+        lambda dice: since_part("denied", f"/{CHECKPOINTS}/"),
+        2,
+        _REFUSES,
+        training=True,
+    ),
     StorageFault("the clock is wrong", _since("skewed"), 2, _REFUSES),
     StorageFault(
         "403 for one key", lambda dice: sometimes("denied", 0, 1.0, f"00000{dice.randrange(3)}-"), 2, _REFUSES
@@ -89,10 +100,11 @@ _LOST = (
     rf"|ended without a word \(exit code 1\), as when Ray is lost{_GO_ON} to go on"
 )
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
+DRIVER_KILLED = ProcessFault(
+    "driver killed", "driver", KILL, (3,), f"killed, perhaps as memory ran out{_GO_ON} to go on", ray=False
+)
 PROCESS = (
-    ProcessFault(
-        "driver killed", "driver", KILL, (3,), f"killed, perhaps as memory ran out{_GO_ON} to go on", ray=False
-    ),
+    DRIVER_KILLED,
     ProcessFault("driver terminated", "driver", signal.SIGTERM, (143,), f"terminated{_GO_ON} to go on", ray=False),
     ProcessFault("driver interrupted", "driver", signal.SIGINT, (130,), f"interrupted{_GO_ON} to go on", ray=False),
     ProcessFault("task killed", "ray::raise:raise|ray::maps|ray::svms", KILL, (0,)),
@@ -105,6 +117,32 @@ PROCESS = (
     ProcessFault("trainer stopped", "RayTrainWorker", STOP, (0,), training=True),
     ProcessFault("controller killed", "ray::TrainController", KILL, (0,), training=True),
     ProcessFault("controller terminated", "ray::TrainController", signal.SIGTERM, (0,), training=True),
+)
+
+
+@dataclass(frozen=True)
+class NetworkFault:
+    """A machine of a cluster that is cut off: from the others, and from the store.
+
+    Attributes:
+        name: What it is called.
+        head: Whether it is the head's machine, where the command runs too, or one that only takes units.
+        seconds: After how long it is back, at least and at most; None if it never is.
+        codes: Exit codes with which the run may end.
+        says: What its last line matches where it does not end with 0.
+    """
+
+    name: str
+    head: bool
+    seconds: tuple[float, float] | None
+    codes: tuple[int, ...] = (0,)
+    says: str = ""
+
+
+NETWORK = (
+    NetworkFault("node cut off", head=False, seconds=None),
+    NetworkFault("node cut off for a while", head=False, seconds=(5, 60)),
+    NetworkFault("head cut off for a while", head=True, seconds=(5, 25)),
 )
 
 
