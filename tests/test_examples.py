@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sppnet.bundle.files import write_bundle
-from tests.conftest import ROOT
 from tests.support.small_bundle import small_bundle
+from tests.support.source_tree import ROOT
 
 
 def example(name: str):
@@ -34,3 +36,12 @@ def test_a_detector_is_trained_in_a_dozen_lines(tmp_path: Path, capsys: pytest.C
     assert not np.delete(red, np.s_[y0:y1], axis=0).any()
     assert red[y0:y1, x0:x1].sum() == red.sum() > 100
     assert overlap > 0.1
+
+
+def test_the_program_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/detectors.md").read_text(), re.DOTALL)
+    Path("model.sppnet").write_bytes(write_bundle(small_bundle()))
+    Image.fromarray(np.full((80, 90, 3), 99, np.uint8)).save("street.jpg")
+    windows = np.array([[0, 0, 40, 50]], np.float32)
+    exec(compile(block, "docs/detectors.md", "exec"), {"windows": windows})  # noqa: S102  # our own page
