@@ -86,7 +86,7 @@ class SvmCosts(_StepCosts):
         config, features = self._config, self.shapes.features(self.step)
         categories = len(config.categories)
         windows = self.images * self.shapes.windows(config.windows)
-        scoring = (features.one + scored(features.length, features.widened, categories)) * windows
+        scoring = (features.one + scored(features.length, categories)) * windows
         return scoring + self._stored(self._mined * categories)
 
     def _stored(self, rows: float) -> Work:
@@ -137,9 +137,9 @@ def ridge_macs(examples: float, length: int, uneven: float = 1.0) -> float:
     return min(primal, uneven * examples**2 * length / 2 + examples**3 / 6)
 
 
-def scored(length: int, widened: int, categories: int) -> Work:
+def scored(length: int, categories: int) -> Work:
     """Count scoring a window's feature for all categories."""
-    return Work.product(length * categories, "float32") + Work.of(widening=widened)
+    return Work.of(scoring=length * categories, scanning=length)
 
 
 class ScoreCosts(_StepCosts):
@@ -179,7 +179,7 @@ class ScoreCosts(_StepCosts):
         for member in self.members():
             found = self.shapes.features(_first_svms(member))
             features[found.name] = found.one * self.shapes.windows(member.windows)
-            one += scored(found.length, found.widened, self.categories) * self.shapes.windows(member.windows)
+            one += scored(found.length, self.categories) * self.shapes.windows(member.windows)
         one = sum(features.values(), one)
         return (one + self._detecting()) * self.images() + map_work(self.shapes, self.step)
 
@@ -190,7 +190,7 @@ class ScoreCosts(_StepCosts):
         regressors = [step for member in self.members() for step in member.references()["regressors"]]
         for step in regressors:
             features = self.shapes.features(step, "pool5")
-            kept += (features.one + scored(features.length, features.length, 4)) * (found / len(regressors))
+            kept += (features.one + scored(features.length, 4)) * (found / len(regressors))
         return kept
 
 
