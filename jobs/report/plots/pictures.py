@@ -188,9 +188,12 @@ def draw_field(key: str, image: Pixels, box: Box, value: float) -> FieldPicture:
 
 
 def jpeg_uri(picture: Image.Image) -> str:
-    """Encode a picture as a JPEG data URI; colours keep full resolution, so that thin coloured lines stay sharp."""
+    """Encode a picture as a JPEG data URI; colours keep full resolution, so that thin coloured lines stay sharp.
+
+    Without `optimize`, for which Pillow keeps a byte a pixel: noise takes more, and could not be written.
+    """
     sink = io.BytesIO()
-    picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+    picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
 
 

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.report.plots.pictures import FIELD, HEIGHT, MISSED, RIGHT, WRONG, draw_failure, draw_field, draw_picture
+from jobs.report.plots.pictures import (
+    FIELD,
+    HEIGHT,
+    MISSED,
+    RIGHT,
+    WRONG,
+    draw_failure,
+    draw_field,
+    draw_picture,
+    jpeg_uri,
+)
 from jobs.report.read.matching import (
     Detection,
     ImageMatch,
@@ -93,3 +103,12 @@ def test_a_receptive_field_is_framed_and_the_rest_is_darker():
     assert np.abs(drawn[90, 150] - 140).max() < 12  # outside
     yellow = np.array([int(FIELD[i : i + 2], 16) for i in (1, 3, 5)])
     assert np.abs(drawn[50:131, 98] - yellow).mean() < 30  # the right edge; the left one is at the image's rim
+
+
+def test_pure_noise_is_drawn():
+    """It takes more than a byte a pixel, which is all that Pillow has room for when it optimises."""
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, HEIGHT, 3)).astype(np.uint8)
+    uri = jpeg_uri(Image.fromarray(noise))
+    data = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
+    assert len(data) > HEIGHT * HEIGHT
+    assert Image.open(io.BytesIO(data)).size == (HEIGHT, HEIGHT)
