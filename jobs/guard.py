@@ -59,7 +59,14 @@ def _die_with(parent: int) -> None:
 
 def _terminate(number: int, frame: object) -> None:
     """End as Ray's own handler ends a driver, which takes this one's place."""
+    _ignore_more()
     sys.exit(number)
+
+
+def _ignore_more() -> None:
+    """Have no signal raise in the midst of ending: a group's may well come twice, once passed on."""
+    for number in _PASSED_ON:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _run_and_tell(run: Callable[[], None], write_end: int) -> None:
@@ -72,6 +79,7 @@ def _run_and_tell(run: Callable[[], None], write_end: int) -> None:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise
     finally:
+        _ignore_more()
         with suppress(OSError):  # whoever watched has gone
             os.write(write_end, bytes([code & 0xFF]))
         os.close(write_end)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
@@ -134,7 +134,7 @@ class ShardFiles:
 
     # --- an observer of the run -----------------------------------------------------------------------------------
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
         """Wait for units."""
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:

@@ -12,7 +12,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -84,7 +84,7 @@ class _Quiet:
     def __init__(self) -> None:
         self.retries: Counter[Kind] = Counter()
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
         """See `Observer`."""
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Any) -> None:

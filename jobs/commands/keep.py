@@ -93,6 +93,7 @@ def rm(
     artifact: Annotated[str, typer.Argument(metavar="ARTIFACT", help="Its name, as `sppnet status` tells it.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only said what would be removed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove it also while a run that goes on uses it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove an artifact, and every artifact that was made from it."""
@@ -100,4 +101,4 @@ def rm(
         from jobs.keep.removing import run_rm
         from jobs.keep.target import Target, open_workspace
 
-        run_rm(Target(open_workspace(workspace)), make_console(), result.fields, artifact, yes=yes)
+        run_rm(Target(open_workspace(workspace)), make_console(), result.fields, artifact, yes=yes, force=force)

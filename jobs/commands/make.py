@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jobs.commands.options import (
@@ -15,6 +16,7 @@ from jobs.commands.options import (
     RecipeArgument,
     Result,
     SetOption,
+    TensorBoardOption,
     VerboseOption,
     WorkspaceOption,
     command,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from jobs.run.results import DetectorFigures
     from pipelines.engine.executor import Executor
     from pipelines.engine.runner import Engine
+    from pipelines.engine.schedule import Observer
 
 
 def run(
@@ -37,6 +40,7 @@ def run(
     cpus: CpusOption = None,
     gpus: GpusOption = None,
     overrides: SetOption = None,
+    tensorboard: TensorBoardOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -44,7 +48,7 @@ def run(
     with command("run", as_json, verbose) as result:
         maker = executor_maker(local, address, cpus)
         engine = open_engine(recipe, workspace, overrides, gpus=gpus, fresh=True)
-        _run(engine, maker, result)
+        _run(engine, maker, result, tensorboard)
 
 
 def demo(
@@ -54,6 +58,7 @@ def demo(
     cpus: CpusOption = None,
     gpus: GpusOption = None,
     overrides: SetOption = None,
+    tensorboard: TensorBoardOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -61,17 +66,18 @@ def demo(
     with command("demo", as_json, verbose) as result:
         maker = executor_maker(local, address, cpus)
         engine = open_engine("demo", workspace, overrides, gpus=gpus, fresh=True)
-        _run(engine, maker, result)
+        _run(engine, maker, result, tensorboard)
 
 
-def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) -> None:
+def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result, tensorboard: str | None = None) -> None:
     from jobs.report.page.collect import collect
     from jobs.report.page.render import render
     from jobs.run.making import make_missing
     from jobs.run.results import class_results_table
 
     console = make_console()
-    made = make_missing(engine, make_executor, console)
+    with _curves(engine, tensorboard) as observers:
+        made = make_missing(engine, make_executor, console, *observers)
     result.fields.update(
         run=engine.recipe.name,
         folder=str(made.folder.key),
@@ -86,6 +92,21 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result) 
         console.print(class_results_table(made.result.classes))
     console.print(f"report: {result.fields['report']}")
     made.check()
+
+
+@contextmanager
+def _curves(engine: Engine, tensorboard: str | None) -> Iterator[list[Observer]]:
+    """Give what writes the curves of trainings, if it is asked for."""
+    if tensorboard is None:
+        yield []
+        return
+    from jobs.curves.tensorboard import TensorBoardCurves
+
+    curves = TensorBoardCurves(tensorboard, engine.recipe.name)
+    try:
+        yield [curves]
+    finally:
+        curves.close()
 
 
 def _figures(row: DetectorFigures) -> str:

@@ -48,6 +48,10 @@ GpusOption = Annotated[
         "is auto: one where there are any.",
     ),
 ]
+TensorBoardOption = Annotated[
+    str | None,
+    typer.Option("--tensorboard", help="Write the curves of trainings to this folder, as TensorBoard's event files."),
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 
 DEFAULT_WORKSPACE = "./workspace"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections import Counter
 from typing import Any
 
@@ -12,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import formatting
-from jobs.keep.target import Target
-from pipelines.engine.store import Store
+from jobs.keep.target import Target, store_time
 from pipelines.keeping.garbage import Garbage, find_garbage, unreferenced
 from pipelines.keeping.lineage import inputs_of, unrecorded
 from sppnet.errors import ConfigError
@@ -49,26 +47,13 @@ def run_gc(
         ConfigError: The workspace can't be written, or what runs refer to can't be told.
     """
     workspace = target.workspace
-    before = (time.time() if dry_run else _now(workspace.store)) - age
+    before = (time.time() if dry_run else store_time(workspace.store)) - age
     found = list(find_garbage(workspace, before))
     if unreferenced:
         found += _unreferenced(target, before)
     for one in () if dry_run else found:
         one.take()
     _tell(found, console, fields, dry_run=dry_run)
-
-
-def _now(store: Store) -> float:
-    """Return the time by the store's clock or by ours, whichever is earlier: things must not look older than they are.
-
-    Raises:
-        ConfigError: The store can't be written.
-    """
-    probe = f"runs/.probe-{uuid.uuid4().hex}"
-    store.put(probe, b"")
-    entry = store.entry(probe)
-    store.delete(probe)
-    return min(time.time(), entry.modified if entry else time.time())
 
 
 def _unreferenced(target: Target, before: float) -> list[Garbage]:

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import formatting
-from jobs.keep.target import Target
+from jobs.keep.target import Target, store_time
+from jobs.run.going import FRESH_SECONDS, runs_at_work
 from pipelines.engine.damage import ArtifactListing
+from pipelines.engine.workspace import Workspace
 from pipelines.keeping.lineage import inputs_of, made_from, strangers
 from pipelines.keeping.quarantine import SetAside
 from pipelines.keeping.removal import remove_artifact
@@ -53,8 +55,10 @@ def run_retry(target: Target, console: Console, fields: dict[str, Any], reason: 
     console.print(f"retry: {told}: {len(units)} units {done}" if units else "retry: nothing is quarantined")
 
 
-def run_rm(target: Target, console: Console, fields: dict[str, Any], name: str, *, yes: bool) -> None:
-    """Remove an artifact and what was made from it.
+def run_rm(
+    target: Target, console: Console, fields: dict[str, Any], name: str, *, yes: bool, force: bool = False
+) -> None:
+    """Remove an artifact and what was made from it, unless a run that goes on uses one of them.
 
     Args:
         target: The workspace.
@@ -62,9 +66,10 @@ def run_rm(target: Target, console: Console, fields: dict[str, Any], name: str, 
         fields: Takes the same as plain values.
         name: The artifact's.
         yes: Whether it is removed; else it is only told.
+        force: Whether it is removed also where a run uses it.
 
     Raises:
-        ConfigError: There is no such artifact, or it was not said to remove it.
+        ConfigError: There is no such artifact, it was not said to remove it, or a run uses it.
     """
     workspace, known = target.workspace, target.names
     if name not in known:
@@ -85,6 +90,18 @@ def run_rm(target: Target, console: Console, fields: dict[str, Any], name: str, 
         others = f" and {len(names) - 1} made from it" if len(names) > 1 else ""
         raise ConfigError(f"rm: {name}{others} would be removed; give --yes to remove")
     workspace.check_writable()
+    if not force:
+        _check_unused(workspace, names)
     for one in names:
         remove_artifact(workspace.artifact(one))
     console.print(f"rm: {len(names)} artifact{'s' * (len(names) > 1)} removed, {formatting.size(total)}")
+
+
+def _check_unused(workspace: Workspace, names: list[str]) -> None:
+    for key, going in runs_at_work(workspace.store, store_time(workspace.store)).items():
+        used = [name for name in names if name in going.artifacts]
+        if used:
+            raise ConfigError(
+                f"rm: run {key} on {going.host} goes on and uses {', '.join(used[:_NAMES_SHOWN])}; end it first. Of a "
+                f"driver that was killed this is known {FRESH_SECONDS / 60:g} minutes later; --force removes at once"
+            )

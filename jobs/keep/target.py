@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,7 @@ from pathlib import Path
 from jobs.keep.references import References, references
 from jobs.recipes import recipe_names
 from pipelines.engine.runner import Engine
+from pipelines.engine.store import Store
 from pipelines.engine.workspace import Workspace
 from pipelines.keeping.lineage import Steps
 from sppnet.errors import ConfigError
@@ -64,6 +67,19 @@ def open_workspace(uri: str) -> Workspace:
     if not workspace.is_marked() and not workspace.artifact_names():
         raise ConfigError(f"no workspace at {workspace.store.uri}: nothing was run there")
     return workspace
+
+
+def store_time(store: Store) -> float:
+    """Return the time by the store's clock or by ours, whichever is earlier: things must not look older than they are.
+
+    Raises:
+        ConfigError: The store can't be written.
+    """
+    probe = f"runs/.probe-{uuid.uuid4().hex}"
+    store.put(probe, b"")
+    entry = store.entry(probe)
+    store.delete(probe)
+    return min(time.time(), entry.modified if entry else time.time())
 
 
 def find_target(what: str | None, workspace: str, open_engine: Callable[[str], Engine]) -> Target:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +18,12 @@ from pipelines.engine.ledger import StepSummary
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit
+from sppnet.errors import SppError
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 30.0
+"""Every so often a run that goes on writes its events, so that others see how far it is, and that it lives."""
 
 
 class EventLog:
@@ -25,6 +34,25 @@ class EventLog:
         start = datetime.now(UTC)  # to the microsecond: the newest attempt is the last of the listing
         self._file = f"{EVENTS}/{start:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}.jsonl"
         self._lines: list[str] = []
+        self._writing = threading.Lock()
+        self._over = threading.Event()
+
+    def begin(self) -> None:
+        """Publish now, and every half a minute from now on, until `end`."""
+        self.flush()
+        threading.Thread(target=self._beat, name="events", daemon=True).start()
+
+    def end(self) -> None:
+        """Publish for the last time."""
+        self._over.set()
+        self.flush()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            try:
+                self.flush()
+            except SppError as error:  # the run itself meets a store that is away, and says so
+                logger.debug("events can't be written: %s", error)
 
     def record(self, event: str, **fields: Any) -> None:
         """Add one event."""
@@ -32,22 +60,25 @@ class EventLog:
 
     def flush(self) -> None:
         """Publish what was recorded so far."""
-        self._folder.write(self._file, ("\n".join(self._lines) + "\n").encode())
+        with self._writing:
+            self._folder.write(self._file, ("\n".join([*self._lines]) + "\n").encode())
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
         """Record that a step begins."""
         if missing:
-            self.record("step_started", step=step.name, artifact=step.spec.artifact, missing=missing, total=total)
+            self.record("step_started", step=step.name, artifact=step.spec.artifact, missing=len(missing), total=total)
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
         """Record a unit."""
         self.record(
             "unit_done",
             step=step.name,
+            phase=phase.name,
             unit=commit.unit,
             seconds=commit.seconds,
             done=commit.done,
             quarantined=len(commit.quarantined),
+            reasons=Counter(entry.reason for entry in commit.quarantined if entry.stage == step.config.stage),
             host=commit.host,
         )
 

@@ -5,7 +5,8 @@
 
 `<when>` is the time in UTC at which the run was started first, `<fingerprint>` says what it makes. The same run started
 again goes on in its folder; another recipe or other values of the same name get a folder of their own. Of a folder's
-objects only `summary.json` and `report.html` are ever written over, and `last.json` beside it.
+objects only `summary.json`, `report.html` and the events of the attempt that goes on are ever written over, and
+`last.json` beside it.
 """
 
 from __future__ import annotations
@@ -101,6 +102,11 @@ class RunFolder:
         if not isinstance(found, dict):
             raise ArtifactError(f"{where} is corrupt: not a mapping")
         return found
+
+    def heard(self) -> float | None:
+        """Return when the newest attempt wrote its events last, seconds since the epoch; None before the first."""
+        logs = self.store.list(self.path(EVENTS))
+        return logs[-1].modified if logs else None
 
     def events(self) -> list[dict[str, Any]]:
         """Read the events of the newest attempt; none before the first.

@@ -13,6 +13,7 @@ from rich.console import Console
 from jobs.run.ending import Ending
 from jobs.run.events import EventLog
 from jobs.run.explain import outside_changes
+from jobs.run.going import going_on
 from jobs.run.history import RunFolder, start_run
 from jobs.run.observers import Accounts, Observers
 from jobs.run.progress import ProgressObserver
@@ -74,7 +75,8 @@ def make_missing(
     progress = ProgressObserver(console)
     executor = DeferredExecutor(make_executor)
     try:
-        engine.run(executor, Observers(progress, record.events, record.accounts, *observers))
+        with going_on(record.folder, engine.steps):
+            engine.run(executor, Observers(progress, record.events, record.accounts, *observers))
     except BaseException as error:
         record.fail(error)
         raise
@@ -98,13 +100,14 @@ class _Record:
     """What one attempt leaves in the run's folder."""
 
     def __init__(self, engine: Engine, folder: RunFolder) -> None:
-        self._engine, self._folder = engine, folder
+        self._engine, self.folder = engine, folder
         self._start = time.perf_counter()
         self._summary = (read_summary(folder) or RunSummary(start=round(time.time(), 3))).again()
         write_summary(folder, self._summary)
         self.accounts = Accounts()
         self.events = EventLog(folder)
         self.events.record("run_started", recipe=engine.recipe.source)
+        self.events.begin()
 
     def fail(self, error: BaseException) -> None:
         """Record a failure; what can't be recorded of it is logged, so that the failure itself is what is raised."""
@@ -124,11 +127,11 @@ class _Record:
         else:
             self.events.record("run_failed", error=ending.error, exit_code=ending.exit_code)
         result = self._end(ending)
-        return MadeRun(self._folder, result, round(time.perf_counter() - self._start, 3), missing)
+        return MadeRun(self.folder, result, round(time.perf_counter() - self._start, 3), missing)
 
     def _end(self, ending: Ending) -> RunResult:
-        self.events.flush()
+        self.events.end()
         result = RunResult.of(self._engine, self.accounts.summaries)
         seconds = time.perf_counter() - self._start
-        write_summary(self._folder, self._summary.ended(round(time.time(), 3), seconds, ending, result))
+        write_summary(self.folder, self._summary.ended(round(time.time(), 3), seconds, ending, result))
         return result

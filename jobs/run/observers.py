@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
@@ -18,7 +18,7 @@ class Observers:
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
         """See `pipelines.engine.schedule.Observer`."""
         for observer in self._observers:
             observer.step_started(step, phases, missing, total)
@@ -49,7 +49,7 @@ class Accounts:
     def __init__(self) -> None:
         self.summaries: list[StepSummary] = []
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
         """Wait for the step's end."""
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:

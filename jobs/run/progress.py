@@ -2,79 +2,102 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from jobs.formatting import count, duration
+from jobs.run.training_watch import TrainingWatch
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit, Quarantined
+from pipelines.training.progress import TrainingProgress
 
 _LINE_EVERY_SECONDS = 10.0
 
 
 @dataclass
 class _Phase:
-    total: int
+    """How far a phase is. Time left goes by what units cost: the largest may well come first."""
+
+    left: dict[str, float]
     done: int = 0
+    done_cost: float = 0.0
     keys: int = 0
     started: float = field(default_factory=time.monotonic)
-    printed: float = field(default_factory=time.monotonic)
+
+    @property
+    def total(self) -> int:
+        return self.done + len(self.left)
+
+    def note(self, commit: Commit) -> None:
+        self.done += 1
+        self.done_cost += self.left.pop(commit.unit, 0.0)
+        self.keys += commit.done
+
+    def rate(self) -> str:
+        spent = self._spent()
+        return f"{self.keys / spent:.1f} keys/s" if self.keys else f"{self.done / spent:.2f} units/s"
+
+    def seconds_left(self) -> float:
+        return sum(self.left.values()) * self._spent() / self.done_cost if self.done_cost else 0.0
+
+    def _spent(self) -> float:
+        return max(time.monotonic() - self.started, 1e-3)
 
 
 class ProgressObserver:
-    """Shows progress, rate and time left."""
+    """Shows progress, rate and time left of phases, and step, rate, loss and time left of trainings."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._phases: dict[str, _Phase] = {}
+        self._phases: dict[tuple[str, str], _Phase] = {}
         self._told: set[tuple[str, Quarantined]] = set()
-        if console.is_terminal:
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._bars.start()
+        self._shown = _Bars(console) if console.is_terminal else _Lines(console)
+        self._trainings = TrainingWatch(self._training_told)
 
     def close(self) -> None:
         """End the bars."""
-        if self._bars is not None:
-            self._bars.stop()
+        self._trainings.close()
+        self._shown.close()
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
         """Announce a step that has something to do."""
-        if missing:
-            kept = f", {total - missing} committed before" if missing < total else ""
-            self._console.print(f"{step.name}: {missing} of {total} units to make{kept} ({step.spec.artifact})")
+        if not missing:
+            return
+        kept = f", {total - len(missing)} committed before" if len(missing) < total else ""
+        self._console.print(f"{step.name}: {len(missing)} of {total} units to make{kept} ({step.spec.artifact})")
+        to_make = set(missing)
+        for phase in phases:
+            costs = {unit: cost for unit, cost in phase.cost_by_unit().items() if unit in to_make}
+            self._phases[step.name, phase.name] = _Phase(costs)
+            if phase.workers and costs:
+                self._trainings.add(step)
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
-        """Move the phase's bar, or prints a line now and then."""
-        name = step.name if phase.name == step.config.stage else f"{step.name}/{phase.name}"
-        state = self._phases.setdefault(name, _Phase(len(phase.units), started=time.monotonic() - commit.seconds))
-        state.done += 1
-        state.keys += commit.done
+        """Move the phase's bar, or print a line now and then."""
+        state = self._phases[step.name, phase.name]
+        if not state.done:
+            state.started = time.monotonic() - commit.seconds
+        state.note(commit)
         self._tell_quarantined(step, commit)
-        spent = max(time.monotonic() - state.started, 1e-3)
-        rate = f"{state.keys / spent:.1f} keys/s" if state.keys else f"{state.done / spent:.2f} units/s"
-        if self._bars is not None:
-            if name not in self._tasks:
-                self._tasks[name] = self._bars.add_task(name, total=state.total, rate="")
-            self._bars.update(self._tasks[name], completed=state.done, rate=rate)
-        elif time.monotonic() - state.printed > _LINE_EVERY_SECONDS:
-            state.printed = time.monotonic()
-            left = (state.total - state.done) * spent / state.done
-            self._console.print(f"{name}: {state.done}/{state.total} units, {rate}, about {left:.0f} s left")
+        if phase.workers:
+            self._trainings.remove(step)
+            self._shown.end(_training(step.name))
+            return
+        name = step.name if phase.name == step.config.stage else f"{step.name}/{phase.name}"
+        self._shown.move(name, "units", state.done, state.total, state.rate(), state.seconds_left())
+        if not state.left:
+            self._shown.end(name)
+
+    def _training_told(self, step: str, found: TrainingProgress) -> None:
+        self._shown.move(_training(step), "steps", found.step, found.steps, found.rate, found.seconds_left)
 
     def _tell_quarantined(self, step: PlannedStep, commit: Commit) -> None:
         """Say which keys the step itself set aside, each once: later units carry them along."""
@@ -91,3 +114,62 @@ class ProgressObserver:
         """Sum a step up in one line."""
         aside = f", {summary.own_quarantined} quarantined" if summary.own_quarantined else ""
         self._console.print(f"{step.name}: done, {summary.units} units{aside}, {seconds:.1f} s")
+
+
+def _training(step: str) -> str:
+    return f"{step}/train"
+
+
+class _Lines:
+    """A line of what goes on every ten seconds, with its time."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._printed: dict[str, float] = {}
+
+    def move(self, name: str, what: str, done: int, total: int, rate: str, left: float | None) -> None:
+        now = time.monotonic()
+        if now - self._printed.setdefault(name, now) <= _LINE_EVERY_SECONDS:
+            return
+        self._printed[name] = now
+        parts = [f"{count(done)}/{count(total)} {what}", rate, "" if left is None else f"about {duration(left)} left"]
+        self._console.print(f"{time.strftime('%H:%M:%S')} {name}: {', '.join(part for part in parts if part)}")
+
+    def end(self, name: str) -> None:
+        self._printed.pop(name, None)
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class _Bars:
+    """A bar for each thing that goes on; one that is done goes away."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+        self._bars.start()
+
+    def move(self, name: str, what: str, done: int, total: int, rate: str, left: float | None) -> None:
+        del what
+        with self._lock:
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, rate="", left="")
+            shown = "" if left is None else f"{duration(left)} left"
+            self._bars.update(self._tasks[name], completed=done, total=total, rate=rate, left=shown)
+
+    def end(self, name: str) -> None:
+        with self._lock:
+            if name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(name))
+
+    def close(self) -> None:
+        self._bars.stop()

@@ -13,6 +13,7 @@ from pipelines.engine.looks import LookBook
 from pipelines.engine.planning import PlannedStep, plan
 from pipelines.engine.recipe import Recipe
 from pipelines.engine.schedule import Observer, Schedule
+from pipelines.engine.stage import Phase
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError
@@ -28,6 +29,8 @@ class StepStatus:
         total: All units; None where what they are made from is not there yet.
         summary: The account, once complete and whole.
         damaged: What is known to be damaged, from one listing: see `pipelines.engine.damage.known_damage`.
+        phases: Its phases; none where they are not known yet.
+        made: The committed units.
     """
 
     step: PlannedStep
@@ -35,6 +38,8 @@ class StepStatus:
     total: int | None
     summary: StepSummary | None
     damaged: tuple[Damage, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    made: frozenset[str] = frozenset()
 
 
 class Engine:
@@ -94,7 +99,8 @@ class Engine:
                 yield StepStatus(step, 0, None, None)
                 continue
             units = units_of(phases)
-            have = sum(unit in listing.commits for unit in units)
+            made = frozenset(unit for unit in units if unit in listing.commits)
+            have = len(made)
             damaged = known_damage(stage.artifact, listing, units)
             summary = None
             if have == len(units) and not damaged:
@@ -106,4 +112,5 @@ class Engine:
                         raise
                 else:
                     damaged = known_damage(stage.artifact, listing, units, summary.bytes)
-            yield StepStatus(step, have, len(units), None if damaged else summary, tuple(damaged))
+            account = None if damaged else summary
+            yield StepStatus(step, have, len(units), account, tuple(damaged), tuple(phases), made)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -33,8 +33,8 @@ _FAILURES_SHOWN = 5
 class Observer(Protocol):
     """Is told what happens during a run: progress bars, logs, events."""
 
-    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: int, total: int) -> None:
-        """Note that a step begins; `missing` of its `total` units are to be made."""
+    def step_started(self, step: PlannedStep, phases: Sequence[Phase], missing: Collection[str], total: int) -> None:
+        """Note that a step begins; `missing` are those of its `total` units that are to be made."""
 
     def unit_done(self, step: PlannedStep, phase: Phase, commit: Commit) -> None:
         """Note that a unit was committed."""
@@ -244,7 +244,7 @@ class Schedule:
         listing = ArtifactListing.of(stage.artifact)
         committed = self._committed[step.artifact] = set(listing.commits)
         units = units_of(step.phases)
-        missing = sum(unit not in committed for unit in units)
+        missing = [unit for unit in units if unit not in committed]
         if missing:
             SummaryFile(stage.artifact, step.phases).forget()
         self._observer.step_started(step.planned, step.phases, missing, len(units))

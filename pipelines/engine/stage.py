@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -150,6 +151,7 @@ class Phase:
         resources: What one unit needs.
         workers: For a training phase, how many workers step together; 0 for a phase of independent units.
         keyed: Whether its units account for image keys; the ledger of a step is that of its last keyed phase.
+        costs: What the units cost beside one another, in their order; empty where they cost the same.
     """
 
     name: str
@@ -157,6 +159,11 @@ class Phase:
     resources: Resources = field(default_factory=Resources)
     workers: int = 0
     keyed: bool = True
+    costs: tuple[float, ...] = ()
+
+    def cost_by_unit(self) -> dict[str, float]:
+        """Return what each unit costs beside the others."""
+        return dict(zip(self.units, self.costs or repeat(1.0, len(self.units)), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

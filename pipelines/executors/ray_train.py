@@ -27,10 +27,10 @@ from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.executors.capacity import Capacity, amounts_of
 from pipelines.executors.retries import RetryLimits
 from pipelines.executors.versions import check_version
-from pipelines.training.checkpoints import FOLDER, Checkpoints
+from pipelines.training.checkpoints import FOLDER
 from pipelines.training.loop import train_unit
 from sppnet import errors
-from sppnet.errors import ArtifactError, DataError, IncompleteError, SppError
+from sppnet.errors import DataError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +67,6 @@ class RayWorker:
     def mean(self, value: float) -> float:
         """Return the mean over the ranks."""
         return self._collect(value / self.world_size, torch.distributed.all_reduce)
-
-    def report(self, point: Mapping[str, Any]) -> None:
-        """Do nothing: `ray.train.report` waits for its controller; the driver reads the checkpoints' curve instead."""
 
     def _collect(self, value: float, operation: Any) -> float:
         if self.world_size == 1:
@@ -139,7 +136,7 @@ def _attempt(
         run_config=_run_config(spec.workspace, name),
     )
     try:
-        error = _fit(trainer, artifact, check)
+        error = _fit(trainer, check)
         raised = _recorded(artifact, attempt)
     finally:
         _clean(artifact, attempt, name)
@@ -195,7 +192,7 @@ def _train_loop(config: dict[str, Any]) -> None:
             raise  # the others wait for this rank: Ray must end the group, which finds the record when it is back
 
 
-def _fit(trainer: Any, artifact: Artifact, check: Callable[[], None]) -> Exception | None:
+def _fit(trainer: Any, check: Callable[[], None]) -> Exception | None:
     """Fit on a thread, so that Ctrl-C reaches the caller: on the main thread Ray Train would swallow it."""
     failures: list[Exception] = []
 
@@ -207,26 +204,10 @@ def _fit(trainer: Any, artifact: Artifact, check: Callable[[], None]) -> Excepti
 
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)
     thread.start()
-    shown = 0
     while thread.is_alive():
         thread.join(_WATCH_SECONDS)
         check()
-        shown = _show_progress(Checkpoints(artifact), shown)
     return failures[0] if failures else None
-
-
-def _show_progress(checkpoints: Checkpoints, shown: int) -> int:
-    """Log the curve's last point of a checkpoint that is new. Return the step shown last."""
-    steps = checkpoints.steps()
-    if not steps or steps[-1] <= shown:
-        return shown
-    try:
-        curve = checkpoints.curve(steps[-1])
-    except ArtifactError:  # pruned since it was listed
-        return shown
-    if curve:
-        logger.info("training %s", " ".join(f"{name}={value}" for name, value in curve[-1].items()))
-    return steps[-1]
 
 
 @dataclass(frozen=True, slots=True)

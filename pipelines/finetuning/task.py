@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
@@ -63,9 +63,12 @@ class FinetuneTask(Task):
         ConfigError: The split has no window on an object, or none on background.
     """
 
+    examples: ClassVar[str] = "windows"
+
     def __init__(self, inputs: FinetuneTaskInputs, worker: Worker) -> None:
         self._config = config = inputs.config
         self._worker = worker
+        self.batch = config.batch
         self.model: FcHead = inputs.head.to(worker.device)
         self._files = SampleFiles(inputs.artifact, inputs.units, inputs.seed)
         self._scale = self._input_scale() if inputs.is_fresh else 1.0

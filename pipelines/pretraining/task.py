@@ -71,6 +71,7 @@ class PretrainTask(Task):
         self._inputs = inputs
         self._config = config = inputs.config
         self._worker = worker
+        self.batch = config.batch
         self._labels = inputs.labels
         self.model: SppNetwork = build_network(config, len(self._labels), inputs.statistics).to(worker.device)
         mean = self.model.backbone.mean_image

@@ -129,7 +129,8 @@ class Extract(PerShardStage[ExtractConfig]):
         scales = sorted(set(self.config.scales), reverse=True)
         ways = (False, True) if self.config.flips else (False,)
         units = tuple(map_unit(scale, unit, flipped=way) for scale in scales for way in ways for unit in shards)
-        return [Phase("extract", units, self.config.resources(self._memory_bytes()))]
+        costs = tuple(float(scale * scale) for scale in scales for _ in ways for _ in shards)
+        return [Phase("extract", units, self.config.resources(self._memory_bytes()), costs=costs)]
 
     def _memory_bytes(self) -> int:
         """Return the memory that a unit on a CPU takes for photographs; 0 before the backbone is known."""

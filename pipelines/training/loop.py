@@ -28,6 +28,7 @@ from pipelines.training.checkpoints import Checkpoint, Checkpoints
 from pipelines.training.compiling import compile_model
 from pipelines.training.config import TrainingConfig
 from pipelines.training.optimizer import load_training_tensors, make_sgd, training_tensors
+from pipelines.training.progress import ProgressWriter
 from pipelines.training.task import Curve, Task
 from pipelines.training.workers import LocalWorker, Worker
 from sppnet.errors import ConfigError, IncompleteError
@@ -101,6 +102,8 @@ class Training:
         self.curve: Curve = []
         self._best = BestSnapshot() if stage.config.keep == "best" else None
         self._losses: list[float] = []
+        self._lr = 0.0
+        self._progress: ProgressWriter | None = None
         self._unread: _StepLoss | None = None
         self._task: Task
         self._model: nn.Module
@@ -116,11 +119,21 @@ class Training:
         torch.manual_seed(derive_seed(self.stage.seed, self.stage.name, "weights"))
         task = self.stage.task(self.worker)
         try:
-            for step in range(self.begin(task), self.config.steps):
-                self.advance(step)
-            return self._finish() if self.worker.rank == 0 else None
+            if self.worker.rank:
+                self._advance_all(task)
+                return None
+            with ProgressWriter(self.stage.artifact, self.config.steps, task.batch, task.examples) as self._progress:
+                self._advance_all(task)
+            return self._finish()
         finally:
             task.close()
+
+    def _advance_all(self, task: Task) -> None:
+        start = self.begin(task)
+        if self._progress is not None:
+            self._progress.begin(start)
+        for step in range(start, self.config.steps):
+            self.advance(step)
 
     def begin(self, task: Task) -> int:
         """Take up a task where the latest checkpoint left it. Return the step to go on with, 0-based."""
@@ -165,9 +178,9 @@ class Training:
         return step
 
     def _step(self, step: int) -> None:
-        lr = self.config.rate(step, self.curve)
+        self._lr = self.config.rate(step, self.curve)
         for group in self._optimizer.param_groups:
-            group["lr"] = lr * group["factor"]
+            group["lr"] = self._lr * group["factor"]
         torch.manual_seed(derive_seed(self.stage.seed, self.stage.name, "step", step, self.worker.rank))
         lower = self.config.precision == "bfloat16"
         with torch.autocast(self.worker.device.type, dtype=torch.bfloat16, enabled=lower):
@@ -190,6 +203,8 @@ class Training:
                 f"{self.checkpoints.advice()}"
             )
         self._losses.append(value)
+        if self._progress is not None:
+            self._progress.note(step + 1, value, self._lr)
 
     def _after(self, done: int) -> None:
         """Log, measure and save where it is time to, after `done` steps."""
@@ -217,8 +232,8 @@ class Training:
                 raise ConfigError(f"step {self.stage.spec.step}: keep: best needs held-out images, and there are none")
             self._best.offer(point["held_out_error"], self._task.model)
         self.curve.append(point)
-        if self.worker.rank == 0:
-            self.worker.report(point)
+        if self._progress is not None:
+            self._progress.note_point(point)
 
     def _measure(self) -> dict[str, float]:
         """Return rank 0's measurements on every rank: a plateau must divide the rate on all of them at once."""

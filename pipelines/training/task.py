@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -19,9 +19,13 @@ class Task(ABC):
 
     Attributes:
         model: The whole model, on the worker's device.
+        batch: Examples of a step, over all workers.
+        examples: What they are.
     """
 
     model: nn.Module
+    batch: int
+    examples: ClassVar[str] = "images"
 
     @abstractmethod
     def loss(self, model: nn.Module, step: int) -> torch.Tensor:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from pipelines.engine.machine import choose_device
-
-logger = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
@@ -36,9 +32,6 @@ class Worker(Protocol):
     def mean(self, value: float) -> float:
         """Return the mean over the workers; all must call it."""
 
-    def report(self, point: Mapping[str, Any]) -> None:
-        """Show progress. Never waits for the other workers."""
-
 
 class LocalWorker:
     """The only worker, in this process."""
@@ -59,7 +52,3 @@ class LocalWorker:
     def mean(self, value: float) -> float:
         """Return the value itself: there is no other worker."""
         return value
-
-    def report(self, point: Mapping[str, Any]) -> None:
-        """Log the point."""
-        logger.info("training %s", " ".join(f"{name}={value}" for name, value in point.items()))

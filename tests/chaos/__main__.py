@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.chaos.plans import Plan, plans
 from tests.chaos.table import table
-from tests.chaos.trial import Outcome, Plan, Trial, plans
+from tests.chaos.trial import Outcome, Trial
 from tests.chaos.workloads import Undisturbed
+from tests.support.cut_networks import can_cut
 from tests.support.s3_server import S3Server
 
 
@@ -69,7 +71,8 @@ def _chosen(options: argparse.Namespace) -> Iterator[Plan]:
     numbers = itertools.count()
     for round_ in range(1000):
         seed = options.seed + round_
-        for plan in plans(seed, ray=not options.no_ray, s3=not options.no_s3, demo=not options.no_demo):
+        ray, s3, demo = not options.no_ray, not options.no_s3, not options.no_demo
+        for plan in plans(seed, ray=ray, s3=s3, demo=demo, networks=can_cut()):
             if re.search(options.only, plan.fault_name) and options.workload in plan.workload.title:
                 yield Plan(next(numbers), plan.workload, plan.on_s3, plan.fault)
 

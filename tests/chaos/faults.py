@@ -89,10 +89,11 @@ _LOST = (
     rf"|ended without a word \(exit code 1\), as when Ray is lost{_GO_ON} to go on"
 )
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
+DRIVER_KILLED = ProcessFault(
+    "driver killed", "driver", KILL, (3,), f"killed, perhaps as memory ran out{_GO_ON} to go on", ray=False
+)
 PROCESS = (
-    ProcessFault(
-        "driver killed", "driver", KILL, (3,), f"killed, perhaps as memory ran out{_GO_ON} to go on", ray=False
-    ),
+    DRIVER_KILLED,
     ProcessFault("driver terminated", "driver", signal.SIGTERM, (143,), f"terminated{_GO_ON} to go on", ray=False),
     ProcessFault("driver interrupted", "driver", signal.SIGINT, (130,), f"interrupted{_GO_ON} to go on", ray=False),
     ProcessFault("task killed", "ray::raise:raise|ray::maps|ray::svms", KILL, (0,)),
@@ -105,6 +106,32 @@ PROCESS = (
     ProcessFault("trainer stopped", "RayTrainWorker", STOP, (0,), training=True),
     ProcessFault("controller killed", "ray::TrainController", KILL, (0,), training=True),
     ProcessFault("controller terminated", "ray::TrainController", signal.SIGTERM, (0,), training=True),
+)
+
+
+@dataclass(frozen=True)
+class NetworkFault:
+    """A machine of a cluster that is cut off: from the others, and from the store.
+
+    Attributes:
+        name: What it is called.
+        head: Whether it is the head's machine, where the command runs too, or one that only takes units.
+        seconds: After how long it is back, at least and at most; None if it never is.
+        codes: Exit codes with which the run may end.
+        says: What its last line matches where it does not end with 0.
+    """
+
+    name: str
+    head: bool
+    seconds: tuple[float, float] | None
+    codes: tuple[int, ...] = (0,)
+    says: str = ""
+
+
+NETWORK = (
+    NetworkFault("node cut off", head=False, seconds=None),
+    NetworkFault("node cut off for a while", head=False, seconds=(5, 60)),
+    NetworkFault("head cut off for a while", head=True, seconds=(5, 25)),
 )
 
 

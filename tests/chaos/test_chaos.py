@@ -10,13 +10,12 @@ from unittest.mock import patch
 import pytest
 
 from pipelines.engine import registry
-from tests.chaos.faults import PROCESS, STORAGE
+from tests.chaos.faults import DRIVER_KILLED, NETWORK, PROCESS, STORAGE
+from tests.chaos.plans import TWO_AND_GC, TWO_DRIVERS, Plan, plans
 from tests.chaos.table import table
-from tests.chaos.trial import Outcome, Plan, Trial, plans
+from tests.chaos.trial import Outcome, Trial
 from tests.chaos.workloads import Toy, Undisturbed
 from tests.support.fault_proxy import Request
-
-KILLED = next(fault for fault in PROCESS if fault.name == "driver killed")
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +26,7 @@ def stages() -> Iterator[None]:
 
 
 def test_a_killed_driver_says_so_and_its_run_goes_on(tmp_path: Path) -> None:
-    plan = Plan(0, Toy(on_ray=False), False, KILLED)
+    plan = Plan(0, Toy(on_ray=False), False, DRIVER_KILLED)
     outcome = Trial(plan, 5, tmp_path / "trial", None, Undisturbed(tmp_path / "undisturbed"), kills=1).go()
     assert outcome.wrong == []
     assert (outcome.disturbed, outcome.codes) == (1, [3, 0])
@@ -35,17 +34,17 @@ def test_a_killed_driver_says_so_and_its_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_every_fault_has_its_trial_and_a_seed_gives_one_order() -> None:
-    found = plans(3, ray=True, s3=True, demo=True)
-    named = {fault.name for fault in (*STORAGE, *PROCESS)} | {"two drivers at once"}
+    found = plans(3, ray=True, s3=True, demo=True, networks=True)
+    named = {fault.name for fault in (*STORAGE, *PROCESS, *NETWORK)} | {TWO_DRIVERS, TWO_AND_GC}
     assert {plan.fault_name for plan in found} == named
 
     def order(seed: int) -> list[tuple[str, bool, str]]:
-        some = plans(seed, ray=True, s3=True, demo=True)
+        some = plans(seed, ray=True, s3=True, demo=True, networks=True)
         return [(plan.workload.title, plan.on_s3, plan.fault_name) for plan in some]
 
     assert order(3) == order(3) != order(4)
-    assert all(not plan.workload.on_ray for plan in plans(3, ray=False, s3=True, demo=True))
-    assert not any(plan.on_s3 for plan in plans(3, ray=True, s3=False, demo=True))
+    assert all(not plan.workload.on_ray for plan in plans(3, ray=False, s3=True, demo=True, networks=True))
+    assert not any(plan.on_s3 for plan in plans(3, ray=True, s3=False, demo=True, networks=True))
 
 
 def test_a_rule_spoils_the_same_requests_for_the_same_dice() -> None:
@@ -59,5 +58,5 @@ def test_a_rule_spoils_the_same_requests_for_the_same_dice() -> None:
 
 
 def test_what_went_wrong_is_counted() -> None:
-    outcome = Outcome(Plan(0, Toy(on_ray=True), True, KILLED), codes=[1], wrong=["exit code 1 ()"])
+    outcome = Outcome(Plan(0, Toy(on_ray=True), True, DRIVER_KILLED), codes=[1], wrong=["exit code 1 ()"])
     assert table([outcome], 5).splitlines()[-1] == "| driver killed | 1 | 0 | 1: 1 | 0 | 1 |"

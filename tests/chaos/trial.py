@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,37 +14,21 @@ from pathlib import Path
 import psutil
 
 from pipelines.engine.workspace import Workspace
-from tests.chaos.faults import PROCESS, STORAGE, Family, ProcessFault, StorageFault
-from tests.chaos.workloads import Demo, Left, Run, Toy, Undisturbed, Workload
+from pipelines.keeping.garbage import find_garbage
+from tests.chaos.faults import DRIVER_KILLED, Family, NetworkFault, ProcessFault, StorageFault
+from tests.chaos.plans import TWO_AND_GC, Plan
+from tests.chaos.workloads import Left, Run, Toy, Undisturbed
+from tests.support.cut_networks import switch
 from tests.support.fault_proxy import fault_proxy
+from tests.support.ray_cluster import RayCluster
 from tests.support.s3_server import BUCKET, S3Server
-from tests.support.small_demo import orphans
+from tests.support.small_demo import contents, orphans
 
-TWO_DRIVERS = "two drivers at once"
 _PATIENCE_SECONDS = 400.0
 _LEAVE_SECONDS = 30.0
 _KILLS = 3
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a trial does.
-
-    Attributes:
-        number: Its number; with the harness's seed it gives all that is random.
-        workload: What is run.
-        on_s3: Whether on the S3 server, or on the local disk.
-        fault: What happens to it.
-    """
-
-    number: int
-    workload: Workload
-    on_s3: bool
-    fault: StorageFault | ProcessFault | str
-
-    @property
-    def fault_name(self) -> str:
-        return self.fault if isinstance(self.fault, str) else self.fault.name
+# Stands for the hour of `gc --age 1h`: far more than the units here take from their data to their commits.
+_GC_AGE_SECONDS = 8.0
 
 
 @dataclass
@@ -65,33 +50,6 @@ class Outcome:
     orphans: int = 0
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
-
-
-def plans(seed: int, *, ray: bool, s3: bool, demo: bool) -> list[Plan]:
-    """One trial of each kind that makes sense, in an order that the seed gives.
-
-    Args:
-        seed: Of the order.
-        ray: Whether Ray is started.
-        s3: Whether there is an S3 server.
-        demo: Whether the demo's chain is run too, which takes a minute each time.
-    """
-    found: list[tuple[Workload, bool, StorageFault | ProcessFault | str]] = []
-    workloads: list[Workload] = [Toy(on_ray=on_ray) for on_ray in (False, True)[: 1 + ray]]
-    workloads += [Demo(on_ray=on_ray) for on_ray in (False, True)[: 1 + ray]] if demo else []
-    for workload in workloads:
-        for on_s3 in (False, True)[: 1 + s3]:
-            found += [(workload, on_s3, TWO_DRIVERS)] if isinstance(workload, Toy) else []
-            found += [
-                (workload, on_s3, fault)
-                for fault in PROCESS
-                if (workload.on_ray or not fault.ray)
-                and (isinstance(workload, Demo) or not fault.training)
-                and not (isinstance(workload, Demo) and fault.target == "ray::raise:raise")
-            ]
-        found += [(workload, True, fault) for fault in STORAGE] if s3 else []
-    random.Random(seed).shuffle(found)
-    return [Plan(number, *one) for number, one in enumerate(found)]
 
 
 class Trial:
@@ -147,6 +105,10 @@ class Trial:
             for _ in range(self._kills):
                 if not self._with_signal(fault):
                     break
+        elif isinstance(fault, NetworkFault):
+            self._with_cut_network(fault)
+        elif fault == TWO_AND_GC:
+            self._with_gc_beside()
         else:
             self._with_two_drivers()
         if not self._outcome.codes or self._outcome.codes[-1]:
@@ -181,10 +143,7 @@ class Trial:
         family = Family(run.process.pid)
         try:
             # Somewhere in the middle: after a unit more, and a random while.
-            wanted = before + self._dice.randrange(1, 5)
-            end = time.monotonic() + _PATIENCE_SECONDS
-            while run.process.poll() is None and self._committed() < wanted and time.monotonic() < end:
-                time.sleep(0.3)
+            self._wait_for_units(run, before + self._dice.randrange(1, 5))
             sent = False
             for _ in range(self._kills if fault.codes == (0,) else 1):  # what a run survives comes again
                 time.sleep(self._dice.uniform(0, 0.6))
@@ -197,6 +156,54 @@ class Trial:
             family.end()
         return sent and self._outcome.codes[-1] != 0
 
+    def _with_cut_network(self, fault: NetworkFault) -> None:
+        """Run on a cluster of machines; cut one of them off somewhere in the middle."""
+        assert self._server is not None
+        with switch() as machines, fault_proxy(self._server.environment["AWS_ENDPOINT_URL"], machines.ip) as store:
+            variables = {**self._server.environment, "AWS_ENDPOINT_URL": store.url}
+            cluster = RayCluster(variables, switch=machines)
+            try:
+                head = cluster.start_head(0)
+                nodes = [cluster.start_node(1) for _ in range(2)]
+                where = self._workspace, self._folder, self._scratch
+                run = Toy.on(cluster).start(*where, {**variables, **cluster.client_environment})
+                self._wait_for_units(run, self._dice.randrange(1, 6))
+                machine = (head if fault.head else self._dice.choice(nodes)).machine
+                machine.pull()
+                self._outcome.disturbed = 1
+                if fault.seconds:
+                    time.sleep(self._dice.uniform(*fault.seconds))
+                    machine.plug()
+                self._finish(run, fault.codes, fault.says)
+            finally:
+                cluster.end()
+
+    def _with_gc_beside(self) -> None:
+        """Run two at once, kill one of them, and collect garbage all the time, as if seconds were hours."""
+        ended, collector = threading.Event(), threading.Thread(target=lambda: self._collect_until(ended))
+        collector.start()
+        try:
+            one, other = self._start({}), self._start({})
+            family = Family(one.process.pid)
+            self._wait_for_units(one, self._dice.randrange(1, 6))
+            sent = family.hit(DRIVER_KILLED, _PATIENCE_SECONDS, lambda: one.process.poll() is not None)
+            self._outcome.disturbed = int(sent)
+            self._finish(one, (*DRIVER_KILLED.codes, 0), DRIVER_KILLED.says, family)
+            self._finish(other, (0,), "")
+        finally:
+            ended.set()
+            collector.join()
+
+    def _collect_until(self, ended: threading.Event) -> None:
+        while not ended.wait(0.5):
+            self._collect(time.time() - _GC_AGE_SECONDS)
+
+    def _collect(self, before: float) -> None:
+        """Collect garbage as `gc` does, but for other processes' scratch."""
+        for garbage in find_garbage(Workspace.open(self._workspace), before):
+            if garbage.kind != "scratch":
+                garbage.take()
+
     def _with_two_drivers(self) -> None:
         one = self._start({})
         time.sleep(self._dice.uniform(0, 2))
@@ -204,6 +211,12 @@ class Trial:
         self._outcome.disturbed = 1
         self._finish(one, (0,), "")
         self._finish(other, (0,), "")
+
+    def _wait_for_units(self, run: Run, wanted: int) -> None:
+        """Wait until so many units exist, or the run has ended."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while run.process.poll() is None and self._committed() < wanted and time.monotonic() < end:
+            time.sleep(0.3)
 
     def _committed(self) -> int:
         """How many units exist."""
@@ -246,3 +259,8 @@ class Trial:
         if found.ledger != expected.ledger:
             self._outcome.wrong.append(f"another ledger: {found.ledger} for {expected.ledger}"[:300])
         self._outcome.orphans = len(orphans(self._workspace))
+        self._collect(time.time() + _GC_AGE_SECONDS)  # nobody runs any more: all that is left belongs to nothing
+        if left := orphans(self._workspace):
+            self._outcome.wrong.append(f"not taken by gc: {left[:3]}")
+        if contents(self._workspace) != expected.contents:
+            self._outcome.wrong.append("gc has taken what belongs to something")

@@ -17,6 +17,7 @@ from typing import Any
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
+from tests.support.ray_cluster import RayCluster
 from tests.support.small_demo import contents, overrides
 from tests.support.toy_fixtures import ROOT, Toys
 from tests.support.toy_stages import register
@@ -52,9 +53,13 @@ class Workload(ABC):
 
     Args:
         on_ray: Whether it runs on a local Ray, or in the command's own process.
+
+    Attributes:
+        prefix: What the command is started by.
     """
 
     name: str
+    prefix: tuple[str, ...] = ()
 
     def __init__(self, *, on_ray: bool) -> None:
         self.on_ray = on_ray
@@ -73,7 +78,7 @@ class Workload(ABC):
         }
         with (own / "out").open("wb") as out, (own / "err").open("wb") as err:
             process = subprocess.Popen(
-                [sys.executable, *self.command(workspace, folder)],
+                [*self.prefix, sys.executable, *self.command(workspace, folder)],
                 cwd=own,
                 env=environment,
                 stdout=out,
@@ -103,14 +108,34 @@ class Workload(ABC):
 
 
 class Toy(Workload):
-    """The toy stages: shards of numbers, raised to a power, summed up."""
+    """The toy stages: shards of numbers, raised to a power, summed up.
+
+    Attributes:
+        address: Of a cluster that is joined instead of starting a local Ray.
+    """
 
     name = "toy"
+    address: str | None = None
+
+    @classmethod
+    def on(cls, cluster: RayCluster) -> Toy:
+        """Joins a cluster of machines, on its head's."""
+        toy = cls(on_ray=True)
+        assert cluster.head is not None
+        assert cluster.head.machine is not None
+        toy.address, toy.prefix = cluster.address, cluster.head.machine.run
+        return toy
 
     def command(self, workspace: str, folder: Path) -> list[str]:
         fields = {"shards": SHARDS, **_TOY, "pause": 1.0 if self.on_ray else 0.25, "deadline": 8.0}
         kind = "ray" if self.on_ray else "local"
-        arguments = {"workspace": workspace, "marks": str(folder / "marks"), "executor": kind, "fields": fields}
+        arguments = {
+            "workspace": workspace,
+            "marks": str(folder / "marks"),
+            "executor": kind,
+            "address": self.address,
+            "fields": fields,
+        }
         return [str(ROOT / "tests" / "support" / "toy_driver.py"), json.dumps(arguments), "--as-command"]
 
     def engine(self, workspace: str, folder: Path) -> Engine:

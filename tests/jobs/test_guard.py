@@ -21,7 +21,6 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="th
 GUARDED = """
 import os, signal, sys, time
 from jobs.guard import guarded
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests may ignore interrupts
 def command():
     print(os.getpid(), flush=True)
     {body}
@@ -104,6 +103,27 @@ def test_signals_reach_the_command(number: signal.Signals, body: str, code: int)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == code
+
+
+def test_a_second_signal_does_not_disturb_the_end() -> None:
+    """A group's signal may be passed on too, so that a command that ends gets it again."""
+    body = f"""import concurrent.futures.thread as pool
+    def work():  # what the interpreter waits for when it ends
+        while not pool._shutdown: time.sleep(0.01)
+        print("ending", flush=True)
+        time.sleep(1)
+    pool.ThreadPoolExecutor(1).submit(work)
+    print("waiting", flush=True)
+    {WAITS}"""
+    process = start(body)
+    child = child_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "ending\n"
+    os.kill(child, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (15, "")
 
 
 def test_a_command_does_not_outlive_its_guard() -> None:

@@ -53,7 +53,7 @@ class FaultProxy:
         requests: All that were made.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, host: str = "127.0.0.1") -> None:
         self.upstream = urlsplit(upstream).netloc
         self.rule: Rule = lambda request: None
         self.requests: list[Request] = []
@@ -80,8 +80,8 @@ class FaultProxy:
             def handle_error(self, *args: object) -> None:
                 """Says nothing of clients that went away."""
 
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.server = Server((host, 0), Handler)
+        self.url = f"http://{host}:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -174,9 +174,9 @@ class FaultProxy:
 
 
 @contextmanager
-def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
-    """Runs a proxy."""
-    proxy = FaultProxy(upstream)
+def fault_proxy(upstream: str, host: str = "127.0.0.1") -> Iterator[FaultProxy]:
+    """Runs a proxy; `host` is where it listens."""
+    proxy = FaultProxy(upstream, host)
     try:
         yield proxy
     finally:

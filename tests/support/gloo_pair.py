@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -28,9 +26,6 @@ class PairWorker:
         summed = torch.tensor([value / self.world_size], dtype=torch.float64)
         torch.distributed.all_reduce(summed)
         return float(summed)
-
-    def report(self, point: Mapping[str, Any]) -> None:
-        del point
 
 
 def leave_group() -> None:

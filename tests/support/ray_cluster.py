@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.cut_networks import Machine, Switch
 from tests.support.s3_server import free_ports
 from tests.support.waiting import PATIENCE, is_alive, wait_for
 
@@ -37,14 +38,24 @@ class RayNode:
     Attributes:
         ip: Its own loopback address.
         log: What `ray start` said.
+        machine: Its own machine, if it has one.
         process: The `ray start`.
     """
 
-    def __init__(self, ip: str, folder: Path, options: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        ip: str,
+        folder: Path,
+        options: list[str],
+        environment: Mapping[str, str],
+        machine: Machine | None = None,
+    ) -> None:
         self.ip, self.log = ip, folder.with_suffix(".log")
+        self.machine = machine
         self._family: dict[int, psutil.Process] = {}
         (port,) = free_ports(1)
         command = [
+            *(machine.run if machine else ()),
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options),
             *(f"--node-ip-address={ip}", f"--temp-dir={folder}", f"--dashboard-agent-listen-port={port}"),
             *("--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={_STORE_BYTES}"),
@@ -105,6 +116,7 @@ class RayCluster:
         environment: More environment variables of every process of it, such as those of an S3 server, or Ray's
             keepalive; by default Ray has its own settings but for the token.
         with_sppnet: Whether the head has a command `sppnet`.
+        switch: Gives each node a machine of its own, whose network can be cut; else they share this one's loopback.
 
     Attributes:
         folder: Where logs and sessions are; its path is short enough for Ray's sockets.
@@ -115,13 +127,22 @@ class RayCluster:
         nodes: The other nodes, in the order in which they were started.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None, *, with_sppnet: bool = True) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        with_sppnet: bool = True,
+        switch: Switch | None = None,
+    ) -> None:
+        self._switch = switch
         self.folder = Path(tempfile.mkdtemp(prefix="rc-", dir="/tmp"))
         self.token = secrets.token_hex(32)
         self.nodes: list[RayNode] = []
         gcs, dashboard = free_ports(2)
-        self.address, self.jobs = f"127.0.0.2:{gcs}", f"http://127.0.0.1:{dashboard}"
-        self._ports = [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
+        self._head_machine = switch.add() if switch else None
+        self._head_ip, served = ("127.0.0.2", "127.0.0.1") if switch is None else (self._head_machine.ip,) * 2
+        self.address, self.jobs = f"{self._head_ip}:{gcs}", f"http://{served}:{dashboard}"
+        self._ports = [f"--port={gcs}", f"--dashboard-host={served}", f"--dashboard-port={dashboard}"]
         self.head: RayNode | None = None
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self._environment |= {
@@ -152,7 +173,7 @@ class RayCluster:
         """Starts the head; returns when it lets nodes join and takes jobs."""
         (client,) = free_ports(1)
         ports = ["--head", *self._ports, f"--ray-client-server-port={client}"]
-        head = self._start("127.0.0.2", "h", [*ports, f"--num-cpus={cpus}", *options], {})
+        head = self._start(self._head_ip, "h", [*ports, f"--num-cpus={cpus}", *options], {}, self._head_machine)
         self.head = head
         head.wait_until_up()
         wait_for(self._takes_jobs, head.check_running)
@@ -176,14 +197,18 @@ class RayCluster:
         """
         number = len(self.nodes) + 3
         joins = [f"--address={self.address}", f"--num-cpus={cpus}", *options]
-        node = self._start(f"127.0.0.{number}", f"n{number}", joins, environment or {})
+        machine = self._switch.add() if self._switch else None
+        ip = machine.ip if machine else f"127.0.0.{number}"
+        node = self._start(ip, f"n{number}", joins, environment or {}, machine)
         self.nodes.append(node)
         if wait:
             node.wait_until_up()
         return node
 
-    def _start(self, ip: str, name: str, options: list[str], environment: Mapping[str, str]) -> RayNode:
-        return RayNode(ip, self.folder / name, options, {**self._environment, **environment})
+    def _start(
+        self, ip: str, name: str, options: list[str], environment: Mapping[str, str], machine: Machine | None
+    ) -> RayNode:
+        return RayNode(ip, self.folder / name, options, {**self._environment, **environment}, machine)
 
     def ask(self, path: str) -> Any:
         """What the dashboard answers to a path, as JSON."""

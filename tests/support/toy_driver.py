@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,8 +53,6 @@ def command() -> None:
 
 
 def run() -> None:
-    # A shell that runs the tests in the background has its children ignore interrupts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     arguments = json.loads(sys.argv[1])
     print("pid", os.getpid(), file=sys.stderr, flush=True)

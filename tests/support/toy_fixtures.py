@@ -23,8 +23,8 @@ class Recorder:
         self.failed: list[Any] = []
         self.summaries: list[Any] = []
 
-    def step_started(self, step: Any, phases: Any, missing: int, total: int) -> None:
-        self.started.append((step.name, missing, total))
+    def step_started(self, step: Any, phases: Any, missing: Collection[str], total: int) -> None:
+        self.started.append((step.name, len(missing), total))
 
     def unit_done(self, step: Any, phase: Any, commit: Any) -> None:
         self.done.append((step.name, commit.unit))

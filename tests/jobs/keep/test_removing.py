@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ from rich.console import Console
 
 from jobs.keep.removing import run_retry, run_rm
 from jobs.keep.target import Target
+from jobs.run.going import going_on
+from jobs.run.history import RunFolder
 from pipelines.engine.workspace import Workspace
+from pipelines.keeping.garbage import find_garbage
 from sppnet.errors import ConfigError
 from tests.support.recorded_runs import make
 from tests.support.toy_fixtures import UNITS, Toys
@@ -67,3 +72,45 @@ def test_rm_takes_names_of_artifacts_only(toys: Toys, name: str) -> None:
     with pytest.raises(ConfigError, match=r"^no artifact '.*' in .*; (did you mean|there are: )"):
         told(toys, run_rm, name, yes=True)
     assert Path(toys.workspace, made.folder.path("recipe.yaml")).is_file()
+
+
+def test_rm_leaves_what_a_run_uses_that_goes_on(toys: Toys) -> None:
+    engine = toys.engine()
+    workspace, key = Workspace.open(toys.workspace), make(engine).folder.key
+    numbers, powers = (step.spec.artifact for step in engine.steps)
+    other = make(toys.engine(power=3)).folder
+    cubes = toys.powers(power=3).name
+    with going_on(RunFolder(workspace.store, key), engine.steps):
+        with pytest.raises(ConfigError, match=rf"^rm: run {key} on .* goes on and uses {powers}; end it.*--force"):
+            told(toys, run_rm, powers, yes=True)
+        with pytest.raises(ConfigError, match=rf"goes on and uses {powers}, {numbers}; "):
+            told(toys, run_rm, numbers, yes=True)
+        told(toys, run_rm, cubes, yes=True)  # only the other run's
+        assert workspace.artifact_names() == sorted([numbers, powers])
+    with going_on(other, toys.engine(power=3).steps):  # it reads them
+        with pytest.raises(ConfigError, match=rf"run {other.key} .* uses {numbers};"):
+            told(toys, run_rm, numbers, yes=True)
+        told(toys, run_rm, numbers, yes=True, force=True)
+    assert workspace.artifact_names() == []
+
+
+def test_the_word_of_a_killed_driver_counts_five_minutes_and_gc_takes_it(toys: Toys) -> None:
+    engine = toys.engine()
+    folder = make(engine).folder
+    store, numbers = folder.store, engine.steps[0].spec.artifact
+    with going_on(folder, engine.steps):
+        (entry,) = store.list(folder.path("going"))
+        word = store.read(entry.name)
+    assert store.list(folder.path("going")) == []
+    store.put(entry.name, word)  # killed: nobody took it away
+    left = Path(toys.workspace, entry.name)
+    os.utime(left, (time.time() - 290, time.time() - 290))
+    with pytest.raises(ConfigError, match="goes on"):
+        told(toys, run_rm, numbers, yes=True)
+    os.utime(left, (time.time() - 310, time.time() - 310))
+    told(toys, run_rm, numbers, yes=True)
+    found = find_garbage(Workspace.open(toys.workspace), time.time() - 300)
+    (garbage,) = (one for one in found if one.kind == "probe")
+    assert garbage.name == entry.name
+    garbage.take()
+    assert not left.exists()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.run import events
 from jobs.run.events import EventLog
 from jobs.run.history import start_run
 from pipelines.executors.local import LocalExecutor
 from sppnet.errors import IncompleteError
 from tests.support.toy_fixtures import Toys
+from tests.support.waiting import wait_for
 
 
 def test_events_tell_what_was_made_and_how_long_it_took(toys: Toys) -> None:
@@ -44,3 +46,18 @@ def test_a_failure_is_published_at_once(toys: Toys) -> None:
         toys.engine().run(LocalExecutor(), EventLog(folder))
     (failed,) = [event for event in folder.events() if event["event"] == "unit_failed"]
     assert (failed["step"], failed["unit"], failed["reason"]) == ("raise", "all/000001", "ValueError: told to fail")
+
+
+def test_a_run_that_goes_on_writes_them_now_and_then(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "BEAT_SECONDS", 0.01)
+    folder = start_run(toys.engine())
+    log = EventLog(folder)
+    log.record("run_started")
+    log.begin()
+    assert [event["event"] for event in folder.events()] == ["run_started"]
+    log.record("unit_done")
+    wait_for(lambda: len(folder.events()) == 2)
+    log.record("run_done")
+    log.end()
+    assert [event["event"] for event in folder.events()] == ["run_started", "unit_done", "run_done"]
+    assert folder.heard() is not None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.run.history import folder_of
+from jobs.run.going import runs_at_work
+from jobs.run.history import RunFolder, folder_of
 from jobs.run.summary import RunSummary, read_summary
 from sppnet.errors import ArtifactError, IncompleteError
 from tests.support.recorded_runs import account, make
@@ -93,13 +95,17 @@ def test_while_it_runs_a_run_says_so(toys: Toys, monkeypatch: pytest.MonkeyPatch
         engine = toys.engine()
         run = engine.run
 
-        def watched(*arguments: Any, run: Any = run) -> Any:
+        def watched(*arguments: Any, engine: Any = engine, run: Any = run) -> Any:
+            store = engine.workspace.store
+            (key,) = runs_at_work(store, time.time())
+            assert RunFolder(store, key) == folder_of(engine)
             seen.append(recorded(toys.engine()).state)
             return run(*arguments)
 
         monkeypatch.setattr(engine, "run", watched)
         make(engine)
         assert recorded(toys.engine()).state == "done", attempt
+        assert runs_at_work(engine.workspace.store, time.time()) == {}
     assert seen == ["running", "running"]
 
 

@@ -37,7 +37,7 @@ class LineTask(Task):
     """Fits y = 2 x0 - x1 + 0.5, with dropout so that random numbers matter."""
 
     def __init__(self, worker: Worker, config: LineConfig) -> None:
-        self.worker, self.config = worker, config
+        self.worker, self.config, self.batch = worker, config, BATCH
         self.model = nn.Sequential(nn.Linear(2, 1)).to(worker.device)
         self.closed = False
 

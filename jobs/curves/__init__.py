@@ -1,0 +1,1 @@
+"""The curves of trainings, for the tools with which people watch them."""
