@@ -33,7 +33,7 @@ _FIELD_HEIGHT, _FIELD_WIDTH = 150, 230
 _DARKER = 0.3
 _CROP = 220  # longer side of a failure's crop
 _CONTEXT = 0.25  # of the box, around it: enough to see what it is
-_QUALITY = 78
+_QUALITY, _PLAIN_QUALITY = 78, 68
 _FONT = 17
 _PAD = 3
 _DASH, _GAP = 7, 5
@@ -136,6 +136,21 @@ def draw_picture(key: str, image: Pixels, match: ImageMatch) -> Picture:
     return Picture(key, jpeg_uri(canvas), canvas.width, canvas.height, match.right, match.wrong, len(match.missed))
 
 
+def plain_picture(image: Pixels, height: int) -> tuple[str, tuple[int, int], float]:
+    """Make a picture of an image, at most so high, without anything on it.
+
+    Args:
+        image: uint8 `[H, W, 3]` RGB.
+        height: Pixels.
+
+    Returns:
+        Its data URI, its width and height in pixels, and how much larger it is than the image.
+    """
+    factor = min(height / image.shape[0], height * _MAX_WIDTH / HEIGHT / image.shape[1])
+    canvas = _resized(image, factor)
+    return jpeg_uri(canvas, fine=False), canvas.size, factor
+
+
 def draw_failure(key: str, image: Pixels, entry: Judged) -> Failure:
     """Cut one false positive out with some context; the object that it overlaps, if any, is dashed.
 
@@ -187,13 +202,13 @@ def draw_field(key: str, image: Pixels, box: Box, value: float) -> FieldPicture:
     return FieldPicture(key, jpeg_uri(canvas), canvas.width, canvas.height, value)
 
 
-def jpeg_uri(picture: Image.Image) -> str:
-    """Encode a picture as a JPEG data URI; colours keep full resolution, so that thin coloured lines stay sharp.
+def jpeg_uri(picture: Image.Image, *, fine: bool = True) -> str:
+    """Encode a picture as a JPEG data URI; `fine` keeps colours at full resolution: thin coloured lines stay sharp.
 
     Without `optimize`, for which Pillow keeps a byte a pixel: noise takes more, and could not be written.
     """
     sink = io.BytesIO()
-    picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0)
+    picture.save(sink, "JPEG", quality=_QUALITY if fine else _PLAIN_QUALITY, subsampling=0 if fine else 2)
     return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
 
 
