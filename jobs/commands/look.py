@@ -134,9 +134,10 @@ def report(
         from jobs.run.history import find_run, report_folder
 
         engine = open_engine(recipe, workspace, overrides)
+        other = find_run(engine.workspace.store, against) if against else None
         folder = report_folder(engine)
-        other = compare_runs(find_run(folder.store, against), folder) if against else None
-        page = render(collect(engine, detector=detector, against=other))
+        compared = compare_runs(other, folder) if other else None
+        page = render(collect(engine, detector=detector, against=compared))
         result.fields["report"] = folder.write_report(page)
         make_console().print(f"report: {result.fields['report']}")
 

@@ -23,7 +23,8 @@ from sppnet.evaluation.error_kinds import ERRORS, TOUCHES
 from sppnet.seeds import derive_seed
 
 RIGHT, ASIDE, MISSED = "right", "aside", "missed"
-_HEIGHTS = ((48, 320), (160, 220), (100_000, 150))  # of so many pictures, each so high in pixels
+_SHAPES = ((48, 320, 24), (160, 220, 14), (100_000, 150, 6))
+"""Of up to so many pictures: how high each is in pixels, and how many detections are on it at most, the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,6 @@ class Limits:
         each: Of each category at most so many of each.
         failures: False positives shown.
         shards: Shards whose windows and images are read; of more, so many are drawn by lot.
-        boxes: Detections on a picture, the best.
         octets: Of all pictures together, about.
     """
 
@@ -45,7 +45,6 @@ class Limits:
     each: int = 4
     failures: int = 24
     shards: int = 64
-    boxes: int = 24
     octets: int = 3_000_000
 
 
@@ -132,7 +131,7 @@ def make_gallery(analysis: Analysis, limits: Limits) -> Gallery:
     among = [places[key] for keys in units.values() for key in keys]
     each = max(1, min(limits.each, limits.examples // max(1, 2 * len(analysis.judged))))
     examples = choose_examples(analysis, each, among) if limits.examples else []
-    marked = _Marks(analysis, limits.boxes)
+    marked = _Marks(analysis)
     lot = list(islice(filter(marked.any, _by_lot(analysis, among)), limits.pictures))
     failures = _failures(analysis, frozenset(among), limits.failures)
     chosen = list(dict.fromkeys((*lot, *(example.image for example in examples))))
@@ -181,7 +180,7 @@ def _shots(
     limits: Limits,
 ) -> tuple[tuple[Shot, ...], int]:
     """Draw images as long as the page has room for them."""
-    height = next(height for most, height in _HEIGHTS if len(chosen) <= most)
+    height, boxes = next((height, boxes) for most, height, boxes in _SHAPES if len(chosen) <= most)
     roles: dict[int, list[tuple[str, int]]] = {}
     for example in examples:
         roles.setdefault(example.image, []).append((example.role, example.category))
@@ -195,7 +194,7 @@ def _shots(
         pixels: Pixels = decode_record(records[key])
         uri, size, factor = plain_picture(pixels, height)
         octets += len(uri)
-        marks = tuple(marked.of(place, factor))
+        marks = tuple(marked.of(place, factor, boxes))
         shots.append(Shot(shown(key), uri, *size, marks, tuple(roles.get(place, ())), place in lot))
     return tuple(shots), len(there) - len(shots)
 
@@ -203,9 +202,9 @@ def _shots(
 class _Marks:
     """The boxes of each image."""
 
-    def __init__(self, analysis: Analysis, most: int) -> None:
+    def __init__(self, analysis: Analysis) -> None:
         source, judged = analysis.source, analysis.judged
-        self._analysis, self._most = analysis, most
+        self._analysis = analysis
         self._found_at = found_at(analysis)
         self._objects = source.places[source.objects.objects.images]
         none = np.zeros(0, np.int64)
@@ -218,11 +217,11 @@ class _Marks:
 
     def any(self, place: int) -> bool:
         """Tell whether an image has anything visible."""
-        return any(mark.visible for mark in self.of(place, 1.0))
+        return any(mark.visible for mark in self.of(place, 1.0, 1))
 
-    def of(self, place: int, factor: float) -> list[Mark]:
+    def of(self, place: int, factor: float, most: int) -> list[Mark]:
         """Return an image's boxes, magnified: missed objects, then detections, lowest score first."""
-        return [*self._missed(place, factor), *self._detections(place, factor)]
+        return [*self._missed(place, factor), *self._detections(place, factor)[-most:]]
 
     def _missed(self, place: int, factor: float) -> list[Mark]:
         truth, operating = self._analysis.source.objects, self._analysis.operating
@@ -247,7 +246,7 @@ class _Marks:
             visible = score >= self._analysis.operating[category]
             marks.append(Mark(category, _scaled(one.detections.boxes[row], factor), what, score, bool(visible)))
         marks.sort(key=lambda mark: (mark.visible, mark.score or 0.0))
-        return marks[-self._most :]
+        return marks
 
 
 def _scaled(box: np.ndarray, factor: float) -> Box:

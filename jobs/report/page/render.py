@@ -29,7 +29,6 @@ from jobs.report.tables.classification import Confusion, confusions, figure_tabl
 from jobs.report.tables.detection import result_tables
 from jobs.report.tables.detectors import detector_table
 from jobs.report.tables.recall import mean_windows, recall_table
-from jobs.report.tables.weaknesses import TITLES
 from pipelines.datasets.keys import shown
 from sppnet.evaluation.error_kinds import ERRORS
 
@@ -95,7 +94,7 @@ def render(report: RunReport) -> str:
         many_quarantined=_MANY_QUARANTINED,
         wide_categories=WIDE_CATEGORIES,
         few_classes=_FEW_CLASSES,
-        errors=[TITLES[name] for name in ERRORS],
+        errors=ERRORS,
         script=Markup(_script()),  # noqa: S704 - our own file
         script_digest=_digest(_script()),
     )

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jobs import formatting
 from jobs.report.read.analysis import LOW_SCORE, NO_PROPOSAL, Analysis, Weakness
 from jobs.report.tables.cells import Cell
 
-TITLES: Mapping[str, str] = {
-    "classification": "misnamed",
-    "localisation": "misplaced",
-    "both": "both",
-    "duplicate": "duplicate",
-    "background": "background",
-    NO_PROPOSAL: "no proposal",
-    LOW_SCORE: "low score",
-    "missed": "missed",
-}
-"""What a column of costs is called, by the kind of error."""
 _WORTH = 0.01  # of mAP: cheaper errors get no advice
 _SMALLER = 0.15  # of AP, between small or medium objects and large ones
 _LINES = 6
@@ -77,7 +66,7 @@ def weakness_table(analysis: Analysis) -> WeaknessTable | None:
         (),
     )
     return WeaknessTable(
-        kinds=tuple(TITLES[name] for name in mean.costs),
+        kinds=tuple(mean.costs),
         mean=_row(mean),
         rows=tuple(map(_row, analysis.weaknesses)),
         advice=tuple(_advice(analysis, mean)),
@@ -111,7 +100,7 @@ def _advice(analysis: Analysis, mean: Weakness) -> Iterator[str]:
     for kind, cost in ranked:
         if cost >= _WORTH:
             worst = _dearest(analysis, kind)
-            figure = f"{TITLES[kind].capitalize()} costs {100 * cost:.1f} points of mAP, most for {worst}"
+            figure = f"{kind.capitalize()} costs {100 * cost:.1f} points of mAP, most for {worst}"
             lines.append(f"{figure}: {_remedy(kind, analysis, mean)}.")
     smaller = [
         (name, ap)
