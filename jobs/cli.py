@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import apply, export, keep, look, make, measure, runs, submit
+from jobs.commands import apply, ask, export, keep, look, make, measure, runs, submit
 
 app = typer.Typer(
     name="sppnet",
@@ -38,9 +38,10 @@ for _function in (
     keep.gc,
     keep.rm,
     look.doctor,
+    ask.help_,
     measure.bench,
 ):
-    app.command(_function.__name__.replace("_", "-"))(_function)
+    app.command(_function.__name__.rstrip("_").replace("_", "-"))(_function)
 
 
 def _version_line() -> str:

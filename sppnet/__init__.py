@@ -1,17 +1,32 @@
 """SPP-net (He et al., TPAMI 2015): the method. Needs torch and numpy; knows neither Ray nor storage.
 
+`sppnet.load(FILE)` loads a trained detector, see `sppnet.bundle.model`.
+
 Tests: `arrays` are names only; `boxes_numba` is the loop that the tests of boxes run.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def __getattr__(name: str) -> str:
-    """Return `__version__`, which pyproject.toml alone states, as the installed package tells it.
+if TYPE_CHECKING:
+    from sppnet.bundle.model import load
+
+__all__ = ["load"]
+
+__version__: str
+
+
+def __getattr__(name: str) -> object:
+    """Return `__version__`, which pyproject.toml alone states, as the installed package tells it, or `load`.
 
     Raises:
         AttributeError: Another name is asked for.
     """
+    if name == "load":  # not before it is asked for: it takes torch along
+        from sppnet.bundle.model import load
+
+        return load
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

@@ -28,6 +28,7 @@ FILE_BYTES = 8 << 30
 _INFLATED_FREE = 64 << 20
 _INFLATED_TIMES = 50
 _SHOWN = 200
+_DECODERS_MEMORY = "out of memory error"  # PIL's, an `OSError`
 
 
 def most_inflated(compressed: int) -> int:
@@ -39,20 +40,24 @@ def most_inflated(compressed: int) -> int:
 
 
 @contextmanager
-def parsing(error: Callable[[str], SppError]) -> Iterator[None]:
+def parsing(error: Callable[[str], SppError], *, bounded: bool = False) -> Iterator[None]:
     """Guard a parser's call on bytes from outside: whatever it raises becomes one error.
 
     Args:
         error: Makes the error from a line that says what went wrong.
+        bounded: Whether all sizes were looked at before, so that memory which runs out is this machine's matter.
 
     Raises:
         SppError: What `error` made; one that was raised on purpose inside comes out as it is.
+        MemoryError: Memory ran out where sizes are `bounded`: the bytes are not to blame.
     """
     try:
         yield
     except SppError:
         raise
     except Exception as found:
+        if bounded and (isinstance(found, MemoryError) or _DECODERS_MEMORY in str(found)):
+            raise MemoryError(str(found)) from found
         raise error(_told(found)) from found
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from sppnet import products_numba
 from sppnet.arrays import Float32s
 from sppnet.devices import in_parts
+from sppnet.products_numba import LANES, has_kernel, laid_out, multiply
 
 _ROWS_AT_ONCE = 256
 
@@ -39,8 +39,8 @@ class LinearProducts:
         """
         if self._has_kernel(rows):
             if not self._tiles:
-                self._tiles.append(products_numba.laid_out(self.weights, self.biases))
-            found = products_numba.multiply(rows.contiguous(), *self._tiles[0])
+                self._tiles.append(laid_out(self.weights, self.biases))
+            found = multiply(rows.contiguous(), *self._tiles[0])
             return torch.from_numpy(found[:, : len(self.biases)])
         weights, biases = self._on(rows.device)
         # A few rows at a time: a whole image's half floats widened at once would leave every cache.
@@ -48,7 +48,7 @@ class LinearProducts:
 
     def _has_kernel(self, rows: torch.Tensor) -> bool:
         fits = rows.device.type == "cpu" and rows.dtype in (torch.float16, torch.float32)
-        return fits and rows.shape[1] % products_numba.LANES == 0 and products_numba.has_kernel()
+        return fits and rows.shape[1] % LANES == 0 and has_kernel()
 
     def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weights and biases on a device, sent there once: products are taken for each image."""

@@ -7,21 +7,19 @@ Rows and features are taken in pieces that stay in the caches. A row's result de
 
 from __future__ import annotations
 
-import platform
-from functools import cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import binding, ir  # type: ignore[import-untyped]
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sppnet.arrays import Array, Float32s
 from sppnet.compiling import compiled
 from sppnet.threads import run_split
+from sppnet.vector_code import cpu_has, data_of, declared, load
 
 LANES = 16
 """Features of a vector; a row must have a multiple of so many."""
@@ -31,11 +29,9 @@ _FEATURES_AT_ONCE = 2048
 _PRODUCTS_PER_THREAD = 4_000_000  # by one thread before a second one is worth its start
 
 
-@cache
 def has_kernel() -> bool:
     """Tell whether this CPU has what the kernel is laid out for: AVX-512, which widens half floats too."""
-    known = platform.machine() in ("x86_64", "AMD64") and binding.get_host_cpu_features()
-    return bool(known and known.get("avx512f"))
+    return cpu_has("avx512f")
 
 
 def _type_tile(
@@ -57,25 +53,16 @@ def _type_tile(
         def number(value: int) -> Any:
             return ir.Constant(index_type, value)
 
-        def data(kind: Any, value: Any) -> Any:
-            return context.make_array(kind)(context, builder, value).data
-
-        def load(base: Any, place: Any, kind: Any) -> Any:
-            return builder.load(builder.bitcast(builder.gep(base, [place]), kind.as_pointer()), align=2)
-
-        def declared(name: str, result: Any, *takes: Any) -> Any:
-            full = f"llvm.{name}.v{LANES}f32"
-            return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, takes), full)  # type: ignore[no-untyped-call]
-
-        fma = declared("fma", vector, vector, vector, vector)
-        total = declared("vector.reduce.fadd", ir.FloatType(), ir.FloatType(), vector)
+        fma = declared(builder, f"llvm.fma.v{LANES}f32", vector, vector, vector, vector)
+        total = declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", ir.FloatType(), ir.FloatType(), vector)
         own = [builder.add(first_row, number(r)) for r in range(_ROWS)]
         # The last tile takes its last row more than once instead of rows that are not there.
         own = [builder.select(builder.icmp_signed("<", row, last_row), row, last_row) for row in own]
         starts = [builder.add(builder.mul(row, d), begin) for row in own]
         columns = [builder.add(first_category, number(c)) for c in range(_CATEGORIES)]
         weight_starts = [builder.add(builder.mul(column, d), begin) for column in columns]
-        base, weight_base, out_base = data(rows, values), data(weights, weight_values), data(out, results)
+        base, weight_base = data_of(context, builder, rows, values), data_of(context, builder, weights, weight_values)
+        out_base = data_of(context, builder, out, results)
 
         entry = builder.block
         body, end = builder.append_basic_block("features"), builder.append_basic_block("sums")
@@ -84,11 +71,11 @@ def _type_tile(
         place = builder.phi(index_type)
         place.add_incoming(number(0), entry)
         sums = [[builder.phi(vector) for _ in columns] for _ in own]
-        factors = [load(weight_base, builder.add(at, place), vector) for at in weight_starts]
+        factors = [load(builder, weight_base, builder.add(at, place), vector, 2) for at in weight_starts]
         following = builder.add(place, number(LANES))
         added = []
         for row_sums, at in zip(sums, starts, strict=True):
-            one = load(base, builder.add(at, place), loaded)
+            one = load(builder, base, builder.add(at, place), loaded, 2)
             wide = builder.fpext(one, vector) if is_half else one
             added.append([builder.call(fma, [wide, w, s]) for w, s in zip(factors, row_sums, strict=True)])
         for old, new in zip(chain(*sums), chain(*added), strict=True):

@@ -56,6 +56,10 @@ class TopRows:
                 self._compact(self._limit)
                 rows = rows[priorities[rows] >= self.bar]
 
+    def has(self, name: str) -> bool:
+        """Tell whether there are rows with such a column."""
+        return name in self._columns
+
     def column(self, name: str) -> Array:
         """Return a column of all rows in memory, the chosen ones and the spare; a view, until more are added."""
         return self._columns[name][: self._count]

@@ -39,6 +39,7 @@ def commands() -> dict[str, Any]:
         found[title] = {
             name: parameter(names[name], hints[name], declared.default)
             for name, declared in signature(command.callback).parameters.items()
+            if hints[name] is not typer.Context
         }
     return found
 

@@ -152,7 +152,7 @@ class _Sides:
             scaled = scale_windows(image.windows, image.image_wh, SCALE)
             cells = windows_to_cells(scaled, MAP, features.geometry)
             on_device.append((torch.tensor(image.maps[SCALE], device=device), cells))
-        return cls(shards, images, on_device, Miner(rule, features, svms))
+        return cls(shards, images, on_device, Miner(rule, features, svms, "uint8"))
 
     @torch.inference_mode()
     def bare(self) -> list[torch.Tensor]:
@@ -174,7 +174,7 @@ class _Sides:
     def from_storage(self) -> Output:
         """Mine the stored shard, to the bytes that would be committed."""
         found = self._collection()
-        return self.shards.run(self.shards.units[0], lambda image: self.miner.mine(image, found), found.joined, "uint8")
+        return self.shards.run(self.shards.units[0], lambda image: self.miner.mine(image, found), found.joined)
 
     def _collection(self) -> HardExamples:
         return HardExamples(self.miner.svms.categories, 30 * len(self.images))

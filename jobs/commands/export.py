@@ -31,17 +31,23 @@ NumbersOption = Annotated[
 
 def export(
     recipe: RecipeArgument,
-    step: Annotated[str, typer.Argument(metavar="STEP", help="A step that trains or imports a network or a head.")],
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to: a name ending in .safetensors or .pth.")],
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step that scores, or that makes a network or a head.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Where to: .sppnet a detector, .safetensors or .pth a network."),
+    ],
+    licence: Annotated[
+        str | None, typer.Option(help="What may be done with a detector: a line that its file will hold.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a trained network or head as safetensors, or as a state dict with torchvision's names (.pth)."""
+    """Write a whole detector for sppnet.load (.sppnet), or a network or head as safetensors or state dict (.pth)."""
     with command("export", as_json) as result:
-        from jobs.exports.weights import export_weights
+        from jobs.exports.weights import export_step
 
-        result.fields.update(export_weights(open_engine(recipe, workspace, overrides), step, file))
+        result.fields.update(export_step(open_engine(recipe, workspace, overrides), step, file, licence))
         make_console().print(f"{result.fields['tensors']} tensors, {result.fields['bytes']} bytes: {file}")
 
 

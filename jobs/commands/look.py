@@ -50,6 +50,7 @@ def plan(
 ) -> None:
     """Tell what a recipe costs before it is run: shards, images, operations, bytes, hours, money."""
     with command("plan", as_json) as result:
+        from jobs.plan.categories import with_categories
         from jobs.plan.corpus import Corpus, listed_images, parse_images, parse_size
         from jobs.plan.keeping import decide_keeping
         from jobs.plan.measure import choose_rates
@@ -57,7 +58,7 @@ def plan(
         from jobs.plan.table import plan_table as table
         from pipelines.engine.recipe import load_recipe
 
-        loaded = load_recipe(find_recipe(recipe), overrides or (), gpus)
+        loaded = with_categories(load_recipe(find_recipe(recipe), overrides or (), gpus))
         counts = parse_images(images) if images else listed_images(loaded)
         corpus = Corpus(counts, parse_size(size), windows)
         rates = choose_rates(macs, read, rate or ())

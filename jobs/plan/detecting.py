@@ -65,7 +65,9 @@ class SvmCosts(_StepCosts):
         config, length = self._config, self.shapes.features(self.step).length
         rounds = None if config.hard_per_image is None else config.rounds * config.hard_per_image
         more = self.gathered_images - self.images
-        return float(solve_bytes(config.limits().rows(self.images, config.random_negatives, rounds, more), length))
+        return float(
+            solve_bytes(config.limits().rows(self.images, config.random_negatives, rounds, more), length, config.rows)
+        )
 
     def work(self) -> Work:
         """Count the work of all phases."""

@@ -42,6 +42,8 @@ class Ending:
             fault = disk_fault(error)
             if fault is not None:
                 return cls(fault.exit_code, str(fault))
+        if isinstance(error, MemoryError):
+            return cls(IncompleteError.exit_code, f"memory ran out; {_GO_ON}")
         line = missing_extra(error)
         if line:
             return cls(ConfigError.exit_code, line)

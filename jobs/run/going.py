@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,6 +94,11 @@ def runs_at_work(store: Store, now: float) -> dict[RunKey, Going]:
                 if store.exists(entry.name):
                     raise
     return found
+
+
+def is_at_work(folder: RunFolder) -> bool:
+    """Tell whether a run goes on, by this machine's clock."""
+    return folder.key in runs_at_work(folder.store, time.time())
 
 
 def _used(steps: Sequence[PlannedStep]) -> tuple[str, ...]:

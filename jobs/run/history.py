@@ -103,11 +103,6 @@ class RunFolder:
             raise ArtifactError(f"{where} is corrupt: not a mapping")
         return found
 
-    def heard(self) -> float | None:
-        """Return when the newest attempt wrote its events last, seconds since the epoch; None before the first."""
-        logs = self.store.list(self.path(EVENTS))
-        return logs[-1].modified if logs else None
-
     def events(self) -> list[dict[str, Any]]:
         """Read the events of the newest attempt; none before the first.
 

@@ -9,16 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.formatting import count, duration
-from jobs.run.events import BEAT_SECONDS
-from jobs.run.history import RunFolder
 from jobs.run.training_watch import STALE_SECONDS
 from pipelines.engine.runner import StepStatus
 from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Workspace
 from pipelines.training.progress import TrainingProgress, read_progress
-
-_SILENT_SECONDS = 4 * BEAT_SECONDS
-_ENDS = ("run_done", "run_failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +56,6 @@ class Activity:
         if fields["training"] is not None:
             del fields["training"]["points"]
         return fields
-
-
-def is_running(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether a run goes on: its newest attempt has not ended, and was heard of lately by the store's clock."""
-    if not events or events[-1]["event"] in _ENDS:
-        return False
-    heard = folder.heard()
-    return heard is not None and time.time() - heard < _SILENT_SECONDS
 
 
 def activity(status: StepStatus, events: Sequence[Mapping[str, Any]]) -> Activity | None:

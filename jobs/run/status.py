@@ -10,9 +10,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from jobs.run.going import is_at_work
 from jobs.run.history import folder_of
 from jobs.run.left_out import left_out
-from jobs.run.running import Activity, activity, is_running
+from jobs.run.running import Activity, activity
 from pipelines.engine.runner import Engine, StepStatus
 
 _FAILURES_SHOWN = 3
@@ -22,7 +23,7 @@ def status_table(engine: Engine) -> tuple[Table, dict[str, Any]]:
     """Tell the status of every step, as a table for a person and as the same in plain values."""
     folder = folder_of(engine)
     events = folder.events() if folder is not None else []
-    failures, running = last_failures(events), folder is not None and is_running(folder, events)
+    failures, running = last_failures(events), folder is not None and is_at_work(folder)
     beside = left_out(engine)
     table = Table("step", "artifact", "asks for", "units", "keys", "done", "quarantined", "damaged", "rate", "failures")
     rows = []

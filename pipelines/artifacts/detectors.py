@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipelines.artifacts.backbone_info import BackboneInfo
@@ -15,8 +13,8 @@ from pipelines.artifacts.networks import read_backbone, read_head
 from pipelines.engine.machine import choose_device
 from pipelines.engine.records import read_beside, write_once
 from pipelines.engine.workspace import Artifact, Workspace
-from sppnet.arrays import Float32s
-from sppnet.detection.features import MapsByScale, WindowFeatures
+from sppnet.detection.detector import Detector
+from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import CropFeatures
 from sppnet.detection.regression import BoxRegressor, BoxRegressors
 from sppnet.detection.svm import LinearSvms
@@ -26,7 +24,6 @@ from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
-from sppnet.sizes import Size
 
 _INFO = "features.json"
 
@@ -104,56 +101,6 @@ class FeatureInfo:
 def backbone_digest(maps: Artifact) -> str:
     """Read the identity of the backbone that made the maps: the name of its weights' artifact."""
     return maps.inputs("backbone")[0]
-
-
-@dataclass(frozen=True)
-class Detector:
-    """A whole detector, ready to score the windows of cached maps.
-
-    Attributes:
-        features: For the SVMs.
-        svms: Of all categories.
-        regression_features: For the regressors, None without.
-        regressors: By category, empty without.
-    """
-
-    features: WindowFeatures
-    svms: LinearSvms
-    regression_features: WindowFeatures | None
-    regressors: Mapping[str, BoxRegressor]
-
-    def regress(
-        self,
-        maps: MapsByScale,
-        image_wh: Size,
-        windows: Float32s,
-        rows: npt.NDArray[np.integer[Any]],
-        categories: Sequence[str],
-    ) -> Float32s:
-        """Move windows of an image by the regressors of their categories; each distinct window is pooled once.
-
-        Args:
-            maps: The image's, at every scale that its features take.
-            image_wh: Width and height in pixels.
-            windows: `[n, 4]` pixels, all of the image.
-            rows: `[m]`, which of them to move; one may come several times.
-            categories: `m` names.
-
-        Returns:
-            float32 `[m, 4]` pixels, clipped to the image; rows of NaN where the category has no regressor.
-        """
-        boxes = np.full((len(rows), 4), np.nan, np.float32)
-        if self.regression_features is None or len(rows) == 0:
-            return boxes
-        distinct, place = np.unique(rows, return_inverse=True)
-        pooled = self.regression_features(maps, image_wh, windows[distinct])
-        names = np.array(categories, dtype=object)
-        for category in dict.fromkeys(categories):
-            if category in self.regressors:
-                own = np.flatnonzero(names == category)
-                features = pooled[torch.from_numpy(place[own]).to(pooled.device)].float().cpu().numpy()
-                boxes[own] = self.regressors[category].predict(features, windows[rows[own]], image_wh)
-        return boxes
 
 
 def read_svms(artifact: Artifact, units: Sequence[str]) -> LinearSvms:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from pipelines.artifacts.packed_rows import packed_columns, unpack_columns
 from pipelines.artifacts.parquet import open_data, open_tables, read_groups, write_tables
-from pipelines.artifacts.stepped_rows import RowType, from_steps, read_vectors, to_steps, vector_column
+from pipelines.artifacts.stepped_rows import as_floats
 from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Float32s, Floats, Integers
 from sppnet.errors import ArtifactError, DataError
@@ -27,10 +28,13 @@ EXAMPLES = pa.schema(
         ("target", pa.list_(pa.float32())),
         ("dtype", pa.string()),
         ("step", pa.float32()),
-        ("feature", pa.large_binary()),
+        ("length", pa.int32()),
+        ("mask", pa.large_binary()),
+        ("nonzeros", pa.large_binary()),
     ]
 )
 _TYPES = ("float16", "float32", "uint8")
+_OF_FEATURES = ("dtype", "step", "length", "mask", "nonzeros")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +48,8 @@ class Examples:
         scores: `[n]` float32: the score at which they were taken, 0 where none.
         boxes: `[n, 4]` float32.
         targets: `[n, 4]` float32 ground-truth boxes, zeros where none.
-        features: `[n, d]` float16 or float32; `[n, 0]` where they were not read.
+        features: `[n, d]` float16, float32, or bytes that count `steps`; `[n, 0]` where they were not read.
+        steps: `[n]` float32 size of a row's steps where features are bytes; else None.
     """
 
     category: str
@@ -53,7 +58,8 @@ class Examples:
     scores: Float32s
     boxes: Float32s
     targets: Float32s
-    features: Floats
+    features: Array
+    steps: Float32s | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -69,7 +75,12 @@ class Examples:
             self.boxes[chosen],
             self.targets[chosen],
             self.features[chosen],
+            None if self.steps is None else self.steps[chosen],
         )
+
+    def floats(self) -> Floats:
+        """Return the features as numbers `[n, d]`: those in steps as float16."""
+        return as_floats(self.features, self.steps)
 
     def names(self) -> list[tuple[str, int]]:
         """Return image key and window of each row: what tells it from all others of its category."""
@@ -82,8 +93,9 @@ def make_examples(
     windows: Sequence[int] | Array,
     scores: Sequence[float] | Array,
     boxes: Floats,
-    features: Floats,
+    features: Array,
     targets: Floats | None = None,
+    steps: Float32s | None = None,
 ) -> Examples:
     """Make the examples of one image.
 
@@ -93,8 +105,9 @@ def make_examples(
         windows: `[n]` window indices, or `-1 - i` for the i-th object.
         scores: `[n]` scores or weights.
         boxes: `[n, 4]` pixels.
-        features: `[n, d]`.
+        features: `[n, d]`, see `Examples`.
         targets: `[n, 4]` ground-truth boxes in pixels, zeros by default.
+        steps: `[n]` where features are bytes.
     """
     n = len(windows)
     return Examples(
@@ -105,11 +118,13 @@ def make_examples(
         boxes=np.asarray(boxes, dtype=np.float32).reshape(n, 4),
         targets=np.zeros((n, 4), np.float32) if targets is None else np.asarray(targets, np.float32).reshape(n, 4),
         features=features,
+        steps=steps,
     )
 
 
 def join_examples(category: str, parts: Sequence[Examples]) -> Examples:
-    """Put parts behind one another; they must have features of one length."""
+    """Put parts behind one another; they must have features of one length and type."""
+    steps = [part.steps for part in parts if part.steps is not None]
     return Examples(
         category=category,
         keys=tuple(key for part in parts for key in part.keys),
@@ -118,6 +133,7 @@ def join_examples(category: str, parts: Sequence[Examples]) -> Examples:
         boxes=np.concatenate([part.boxes for part in parts]),
         targets=np.concatenate([part.targets for part in parts]),
         features=np.concatenate([part.features for part in parts]),
+        steps=np.concatenate(steps) if steps else None,
     )
 
 
@@ -149,24 +165,15 @@ def no_examples(category: str, dimension: int) -> Examples:
     )
 
 
-def encode_examples(groups: Iterable[Examples], rows: RowType = "float16") -> bytes:
-    """Encode examples, one row group per category, so that a reader takes only its category.
-
-    Args:
-        groups: One a category.
-        rows: How features are stored.
-    """
+def encode_examples(groups: Iterable[Examples]) -> bytes:
+    """Encode examples, one a category, each as a row group, so that a reader takes only its category."""
 
     def tables() -> Iterator[pa.Table]:
         for group in groups:
             n = len(group)
             if n == 0:
                 continue
-            features, steps = (
-                to_steps(group.features.astype(np.float16))
-                if rows == "uint8"
-                else (group.features, np.zeros(n, np.float32))
-            )
+            masks, nonzeros = packed_columns(group.features)
             yield pa.table(
                 {
                     "category": [group.category] * n,
@@ -175,14 +182,16 @@ def encode_examples(groups: Iterable[Examples], rows: RowType = "float16") -> by
                     "score": group.scores.astype(np.float32),
                     "box": _boxes_column(group.boxes),
                     "target": _boxes_column(group.targets),
-                    "dtype": [features.dtype.name] * n,
-                    "step": steps,
-                    "feature": vector_column(features),
+                    "dtype": [group.features.dtype.name] * n,
+                    "step": np.zeros(n, np.float32) if group.steps is None else group.steps,
+                    "length": np.full(n, group.features.shape[1], np.int32),
+                    "mask": masks,
+                    "nonzeros": nonzeros,
                 },
                 schema=EXAMPLES.with_metadata({}),
             ).replace_schema_metadata(None)
 
-    return write_tables(tables(), EXAMPLES, statistics=("category",))
+    return write_tables(tables(), EXAMPLES, statistics=("category",), packed=("nonzeros",))
 
 
 def _boxes_column(boxes: Float32s) -> pa.ListArray:
@@ -221,7 +230,7 @@ class ExamplesFile:
         groups = [number for number, name in enumerate(self._categories) if name is None or name in wanted]
         if not groups:
             return []
-        names = EXAMPLES.names if features else EXAMPLES.names[:-3]
+        names = [name for name in EXAMPLES.names if features or name not in _OF_FEATURES]
         table = read_groups(self._file, groups, self._where, names)
         labels = np.array(table.column("category").to_pylist(), dtype=object)
         found = (name for name in dict.fromkeys(labels.tolist()) if name in wanted)
@@ -230,9 +239,7 @@ class ExamplesFile:
     def _examples(self, category: str, table: pa.Table, rows: Integers) -> Examples:
         own = table if len(rows) == table.num_rows else table.take(pa.array(rows))
         n = own.num_rows
-        values: Floats = np.zeros((n, 0), np.float16)
-        if "feature" in own.column_names:
-            values = self._features(own)
+        values, steps = self._features(own) if "mask" in own.column_names else (np.zeros((n, 0), np.float16), None)
 
         def boxes(name: str) -> Float32s:
             column = own.column(name).combine_chunks()
@@ -246,15 +253,18 @@ class ExamplesFile:
             boxes=boxes("box"),
             targets=boxes("target"),
             features=values,
+            steps=steps,
         )
 
-    def _features(self, table: pa.Table) -> Floats:
-        (dtype,) = set(table.column("dtype").to_pylist())
+    def _features(self, table: pa.Table) -> tuple[Array, Float32s | None]:
+        kinds = set(zip(*(table.column(name).to_pylist() for name in ("dtype", "length")), strict=True))
+        if len(kinds) > 1:
+            raise ArtifactError(f"{self._where}: its features are of several types or lengths")
+        ((dtype, length),) = kinds
         if dtype not in _TYPES:
             raise ArtifactError(f"{self._where}: its features are of type {dtype}; expected {' or '.join(_TYPES)}")
-        values = read_vectors(table.column("feature"), dtype, self._where)
-        found: Floats = from_steps(values, table.column("step").to_numpy()) if dtype == "uint8" else values
-        return found
+        values = unpack_columns(table.column("mask"), table.column("nonzeros"), length, dtype, self._where)
+        return values, table.column("step").to_numpy() if dtype == "uint8" else None
 
 
 def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:

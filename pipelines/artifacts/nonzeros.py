@@ -10,17 +10,17 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import intrinsic
 
+from pipelines.artifacts.nonzeros_numba import WORD_BITS, has_kernel, spread_rows, squeeze_rows
 from sppnet.arrays import Array
 from sppnet.compiling import compiled
 from sppnet.errors import ArtifactError
 
-_WORD_BITS = 64
 Words = npt.NDArray[np.uint64]
 
 
 def mask_bytes(width: int) -> int:
     """Return the bytes that the mask of a row of `width` values takes."""
-    return math.ceil(width / _WORD_BITS) * 8
+    return math.ceil(width / WORD_BITS) * 8
 
 
 def find_nonzeros(rows: Array) -> tuple[Words, Array]:
@@ -32,6 +32,11 @@ def find_nonzeros(rows: Array) -> tuple[Words, Array]:
     Returns:
         `[n, words]` little-endian words of 64 values, bit `i` for a word's `i`-th; and the values, row by row.
     """
+    if has_kernel() and rows.shape[1] % WORD_BITS == 0:
+        words = np.empty((len(rows), rows.shape[1] // WORD_BITS), np.uint64)
+        # Pages that are never written take no memory.
+        found = np.empty(rows.size + WORD_BITS, rows.dtype)
+        return words, found[: squeeze_rows(np.ascontiguousarray(rows), words, found)]
     mask = np.zeros((len(rows), mask_bytes(rows.shape[1])), np.uint8)
     mask[:, : math.ceil(rows.shape[1] / 8)] = np.packbits(rows != 0, axis=1, bitorder="little")
     words = mask.view("<u8")
@@ -52,7 +57,8 @@ def put_nonzeros(words: Words, found: Array, width: int) -> Array:
     if len(found) != (count := count_bits(words)):
         raise ArtifactError(f"the mask has {count} bits for {len(found)} values")
     rows = np.empty((len(words), width), found.dtype)
-    _spread(words, found, rows)
+    spread = spread_rows if has_kernel() and width % WORD_BITS == 0 else _spread
+    spread(words, found, rows)
     return rows
 
 
@@ -63,8 +69,8 @@ def count_bits(words: Words) -> int:
 
 def _beyond(words: Words, width: int) -> Words:
     """Return, for each row, the bits of its last word that stand for no value."""
-    used = width - (words.shape[1] - 1) * _WORD_BITS
-    return words[:, -1] & np.uint64((1 << _WORD_BITS) - (1 << used))
+    used = width - (words.shape[1] - 1) * WORD_BITS
+    return words[:, -1] & np.uint64((1 << WORD_BITS) - (1 << used))
 
 
 def _type_lowest_bit(_: Any, word: Any) -> Any:
@@ -87,7 +93,7 @@ def _collect(rows: Any, words: Any, found: Any) -> None:
         for word in range(words.shape[1]):
             bits = words[row, word]
             while bits != 0:
-                found[count] = rows[row, word * _WORD_BITS + np.int64(_lowest_bit(bits))]
+                found[count] = rows[row, word * WORD_BITS + np.int64(_lowest_bit(bits))]
                 count += 1
                 bits &= bits - np.uint64(1)
 
@@ -102,6 +108,6 @@ def _spread(words: Any, found: Any, rows: Any) -> None:
         for word in range(words.shape[1]):
             bits = words[row, word]
             while bits != 0:
-                rows[row, word * _WORD_BITS + np.int64(_lowest_bit(bits))] = found[count]
+                rows[row, word * WORD_BITS + np.int64(_lowest_bit(bits))] = found[count]
                 count += 1
                 bits &= bits - np.uint64(1)

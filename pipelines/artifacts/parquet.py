@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from typing import IO, Any, cast
+from itertools import chain
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.artifacts.parquet_pages import HeldFile, inflated_pages
 from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import COMMITS, Artifact, Commit
@@ -26,16 +28,23 @@ _LEAST_BYTES = 4
 _ROWS = 1024
 
 
-def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, statistics: tuple[str, ...] = ()) -> bytes:
+def write_tables(
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    statistics: tuple[str, ...] = (),
+    packed: tuple[str, ...] | None = None,
+) -> bytes:
     """Encode tables, one row group or more each.
 
     Args:
         tables: In order.
         schema: Of all of them.
         statistics: Columns whose least and greatest value of each row group are kept, so that a reader can choose.
+        packed: Columns that are worth compressing; None for all. A compressor's start alone takes a few microseconds
+            a column and row group.
     """
     sink = pa.BufferOutputStream()
-    stream_tables(tables, schema, sink, statistics)
+    stream_tables(tables, schema, sink, statistics, packed)
     return bytes(sink.getvalue().to_pybytes())
 
 
@@ -44,13 +53,14 @@ def stream_tables(
     schema: pa.Schema,
     sink: IO[bytes] | pa.BufferOutputStream,
     statistics: tuple[str, ...] = (),
+    packed: tuple[str, ...] | None = None,
 ) -> None:
     """Write tables to an open file, as `write_tables` does; one table is in memory at a time."""
     with pq.ParquetWriter(
         sink,
         schema,
-        compression="zstd",
-        compression_level=1,
+        compression="zstd" if packed is None else dict.fromkeys(packed, "zstd"),  # all others are left as they are
+        compression_level=1 if packed is None else dict.fromkeys(packed, 1),
         use_dictionary=False,
         write_statistics=list(statistics) or False,
         write_page_checksum=True,
@@ -116,16 +126,54 @@ def binary_column(data: Pixels, sizes: Integers) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
 
 
-def read_rows(file: pq.ParquetFile, group: int, columns: Sequence[str], where: str) -> list[dict[str, Any]]:
+def read_rows(
+    file: pq.ParquetFile, source: HeldFile, group: int, columns: Sequence[str], where: str, most: int
+) -> list[dict[str, Any]]:
     """Read a row group of a file that another program wrote, as plain values; None where a value is missing.
 
+    Args:
+        file: The file.
+        source: What it was opened on.
+        group: The row group's number.
+        columns: Those to read.
+        where: What it is, for messages.
+        most: Bytes that its rows, and its pages, may have once they are inflated.
+
     Raises:
-        ArtifactError: Pages are damaged; the message names `where`.
+        ArtifactError: Pages are damaged, or it has more; the message names `where`.
     """
+    largest = check_pages(file, source, [group], where, most, columns)
+    rows: list[dict[str, Any]] = []
+    held, batch_rows = 0, min(_ROWS, max(1, most // max(1, largest)))
     try:
-        return cast(list[dict[str, Any]], file.read_row_group(group, columns=list(columns)).to_pylist())
+        for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns)):
+            held += batch.nbytes
+            if held > most:
+                raise ArtifactError(f"{where}: a row group holds more than {most} bytes; write smaller ones")
+            rows += batch.to_pylist()
     except _DAMAGED as error:
         raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
+    return rows
+
+
+def check_pages(
+    file: pq.ParquetFile,
+    source: HeldFile,
+    groups: Iterable[int],
+    where: str,
+    most: int,
+    columns: Sequence[str] | None = None,
+) -> int:
+    """Raise `ArtifactError` if pages say that they inflate to more than `most` bytes; return those of the largest."""
+    total = largest = 0
+    try:
+        for size in chain.from_iterable(inflated_pages(source, file.metadata, one, columns) for one in groups):
+            total, largest = total + size, max(largest, size)
+            if total > most:
+                raise ArtifactError(f"{where}: its pages claim more than {most} bytes")
+    except ValueError as error:
+        raise ArtifactError(f"{where}: its pages can't be read ({_told(error)})") from error
+    return largest
 
 
 def read_groups(
@@ -160,9 +208,12 @@ def read_outside_rows(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
     Raises:
         ArtifactError: The bytes are something else or damaged, hold too much, or a row lacks a value.
     """
-    values = count_values(open_tables(data, schema, where))
+    opened = open_tables(data, schema, where)
+    values = count_values(opened)
     if values * _LEAST_BYTES > most_inflated(len(data)):
         raise ArtifactError(f"{where}: its {len(data)} bytes claim {values} values")
+    groups = range(opened.metadata.num_row_groups)
+    check_pages(opened, HeldFile(io.BytesIO(data)), groups, where, most_inflated(len(data)))
     texts = [field.name for field in schema if field.type == pa.string()]
     held, batches = 0, []
     try:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.artifacts.packed_rows import packed_columns, unpack_columns
 from pipelines.artifacts.parquet import open_data, open_tables, write_tables
-from pipelines.artifacts.stepped_rows import from_steps, read_vectors, to_steps, vector_column
+from pipelines.artifacts.stepped_rows import from_steps, to_steps
 from pipelines.engine.workspace import Artifact, Commit
 from sppnet.arrays import Array, Bools
 from sppnet.errors import ArtifactError
@@ -31,7 +32,9 @@ SAMPLES = pa.schema(
         ("scale", pa.int32()),
         ("flipped", pa.bool_()),
         ("step", pa.float32()),
-        ("vector", pa.large_binary()),
+        ("length", pa.int32()),
+        ("mask", pa.large_binary()),
+        ("nonzeros", pa.large_binary()),
     ]
 )
 
@@ -92,11 +95,12 @@ class Block:
 
 def encode_samples(blocks: Iterable[WindowSamples]) -> bytes:
     """Encode samples, a row group a block; one block is taken at a time."""
-    return write_tables(map(_table, blocks), SAMPLES)
+    return write_tables(map(_table, blocks), SAMPLES, packed=("nonzeros",))
 
 
 def _table(block: WindowSamples) -> pa.Table:
     values, steps = to_steps(block.vectors)
+    masks, nonzeros = packed_columns(values)
     return pa.table(
         {
             "key": block.keys.tolist(),
@@ -105,7 +109,9 @@ def _table(block: WindowSamples) -> pa.Table:
             "scale": block.scales,
             "flipped": block.flipped,
             "step": steps,
-            "vector": vector_column(values),
+            "length": np.full(len(block), values.shape[1], np.int32),
+            "mask": masks,
+            "nonzeros": nonzeros,
         },
         schema=SAMPLES,
     )
@@ -153,5 +159,9 @@ def read_block(artifact: Artifact, commit: Commit, block: Block) -> WindowSample
         raise ArtifactError(f"{where}: its pages can't be read ({error})") from error
     windows, labels, scales = (table.column(name).to_numpy() for name in ("window", "label", "scale"))
     flipped = table.column("flipped").to_numpy(zero_copy_only=False)
-    vectors = from_steps(read_vectors(table.column("vector"), np.uint8, where), table.column("step").to_numpy())
+    lengths = set(table.column("length").to_pylist())
+    if len(lengths) != 1:
+        raise ArtifactError(f"{where}: the vectors of a block are of {len(lengths)} lengths; expected one")
+    numbers = unpack_columns(table.column("mask"), table.column("nonzeros"), lengths.pop(), np.uint8, where)
+    vectors = from_steps(numbers, table.column("step").to_numpy())
     return WindowSamples(np.array(table.column("key").to_pylist(), object), windows, labels, scales, flipped, vectors)

@@ -132,9 +132,9 @@ class Caltech101Protocol(BaseModel):
     Attributes:
         kind: `caltech101`.
         split: The split that holds all images.
-        train_per_class: Images of each class to train on.
-        test_per_class: At most so many others of each class to test on.
-        repeats: How many random splits.
+        train_per_class: Images of each class to train on. [images; section 3.3]
+        test_per_class: At most so many others of each class to test on. [images; section 3.3]
+        repeats: How many random splits. [splits; section 3.3]
         exclude: Classes to leave out.
     """
 

@@ -60,7 +60,7 @@ class CocoDataset(DatasetConfig):
 
     kind: Literal["coco"] = "coco"
     splits: Annotated[
-        Mapping[str, Annotated[CocoSplit, BeforeValidator(_as_split)]],
+        Mapping[str, Annotated[CocoSplit, BeforeValidator(_as_split, json_schema_input_type=str | CocoSplit)]],
         Field(min_length=1),
     ]
     categories: tuple[str, ...] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.boxes_given import GivenBoxes, choose_categories, mend_boxes
@@ -15,7 +15,7 @@ from pipelines.datasets.csv_tables import CsvBoxes, CsvColumns, CsvReading, Unit
 from pipelines.datasets.folder_files import Folder, Reader, names_of, only_one
 from pipelines.datasets.keys import check_split, checked_categories, path_of
 from pipelines.datasets.named_images import NamedImages
-from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import ONE_OR_SEVERAL, DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError
@@ -31,7 +31,7 @@ class CsvSplit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    boxes: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    boxes: Annotated[tuple[str, ...], ONE_OR_SEVERAL, Field(min_length=1)]
     images: str
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from pipelines.datasets.file_names import find_files, read_file
 from pipelines.datasets.folder_files import Folder, Reader, names_of, note_digest, only_one, remembered
 from pipelines.datasets.keys import check_split, mixed, path_of, safe_key
 from pipelines.datasets.named_images import NamedImages
-from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import ONE_OR_SEVERAL, DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
 from pipelines.engine.store import open_store
 from sppnet.errors import ConfigError, DataError
@@ -49,15 +49,15 @@ class DetSplit(BaseModel):
     Attributes:
         lists: Lists of image ids, as paths with globs. Of lists by category in 2015's form, the positive images.
         images: Whose folders the images are in.
-        max_positives_per_category: So many images of each list, from its start; by default all. (An image that is
-            in several lists is taken once.)
+        max_positives_per_category: So many images of each list, from its start; by default all. An image that is in
+            several lists is taken once. [images]
         half: 1 or 2: this half of the listed images, cut so that the halves are balanced in every category.
         numbers: The list that numbers the images, which the blacklist and submissions count by; by default `lists`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lists: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    lists: Annotated[tuple[str, ...], ONE_OR_SEVERAL, Field(min_length=1)]
     images: Images = "val"
     max_positives_per_category: Annotated[int, Field(ge=1)] | None = None
     half: Literal[1, 2] | None = None
@@ -83,20 +83,21 @@ class DetDataset(DatasetConfig):
         splits: The splits by name.
         synsets: The devkit's `meta_det.mat` or `map_det.txt`.
         subcategories: `leaf`: objects carry the leaf that they are of, where it is known; `leaf-only`: objects of no
-            known leaf are left out, for 499-way pre-training; `none`: for 200-way pre-training.
+            known leaf are left out, for 499-way pre-training; `none`: for 200-way pre-training. [section 4.5]
         leaf_lists: The categories' lists of positive images, which tie leaves to categories.
         blacklist: Categories that are not judged in some validation images.
         blacklisted: `mark`: those categories are ignored in the image; `leave-out`: so is the image, as R-CNN did.
         bad_boxes: What becomes of a box without area: `quarantine` its image, or `drop` the object.
-        first_pixel: The coordinate of an image's first pixel.
+        first_pixel: The coordinate of an image's first pixel. [pixels]
     """
 
+    usual_categories: ClassVar[int | None] = 200
     kind: Literal["det"] = "det"
-    layout: Annotated[Layout, BeforeValidator(_as_text)] = "2015"
+    layout: Annotated[Layout, BeforeValidator(_as_text, json_schema_input_type=Layout | Literal[2013, 2015])] = "2015"
     splits: Annotated[Mapping[str, DetSplit], Field(min_length=1)]
     synsets: str
     subcategories: Subcategories = "leaf"
-    leaf_lists: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    leaf_lists: Annotated[tuple[str, ...], ONE_OR_SEVERAL] = ()
     blacklist: str | None = None
     blacklisted: Literal["mark", "leave-out"] = "mark"
     bad_boxes: BadBoxes = "quarantine"

@@ -38,9 +38,9 @@ class DrawnDataset(DatasetConfig):
     Attributes:
         kind: `drawn`.
         root: Not used.
-        splits: By split, how many images it has.
-        seed: Of every random choice.
-        size: Least and largest width of an image, pixels.
+        splits: By split, how many images it has. [images]
+        seed: Seed of every random choice. [no unit]
+        size: Least and largest width of an image. [pixels]
     """
 
     kind: Literal["drawn"] = "drawn"

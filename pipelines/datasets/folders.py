@@ -15,7 +15,7 @@ from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.folder_files import Folder, Listing, Reader, names_of, only_one
 from pipelines.datasets.keys import check_split, checked_categories, composed, is_hidden, is_image, mixed, near, path_of
 from pipelines.datasets.named_images import NamedImages
-from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import ONE_OR_SEVERAL, DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
 from pipelines.engine.store import LocalStore, open_store
 from pipelines.engine.text import text_lines
@@ -64,8 +64,9 @@ class FoldersDataset(DatasetConfig):
         categories: The classes in order; by default all folders, sorted. Images of other folders are quarantined.
         skip: Class folders that are left out.
         max_per_class: At most so many images of each class folder and split, those whose keys' hashes come first.
+            [images]
         boxes: CSV files below the root with the columns file (below the root), xmin, ymin, xmax, ymax (inclusive).
-        first_pixel: The coordinate of an image's first pixel in `boxes`.
+        first_pixel: The coordinate of an image's first pixel in `boxes`. [pixels]
         classes: A CSV file with each folder's category and subcategory.
         bad_boxes: What becomes of an image whose boxes have no area or are missing: `quarantine`, or `whole-image`:
             its object covers it.
@@ -78,9 +79,11 @@ class FoldersDataset(DatasetConfig):
     categories: tuple[str, ...] | None = None
     skip: tuple[str, ...] = ()
     max_per_class: Annotated[int, Field(ge=1)] | None = None
-    boxes: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    boxes: Annotated[tuple[str, ...], ONE_OR_SEVERAL] = ()
     first_pixel: Literal[0, 1] = 0
-    classes: Annotated[ClassColumns | None, BeforeValidator(_as_table)] = None
+    classes: Annotated[
+        ClassColumns | None, BeforeValidator(_as_table, json_schema_input_type=str | ClassColumns | None)
+    ] = None
     bad_boxes: Literal["quarantine", "whole-image"] = "quarantine"
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.parquet import ObjectFile
@@ -15,7 +15,7 @@ from pipelines.datasets.contents import JSON, Contents
 from pipelines.datasets.file_names import FoundFile, find_files
 from pipelines.datasets.hugging_face_rows import BoxForm, Row, RowColumns, RowFile, annotation_of_row, image_of_row
 from pipelines.datasets.keys import check_keys, check_split, safe_key
-from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import ONE_OR_SEVERAL, DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
 from pipelines.engine.workspace import BROKEN_SHARD, EMPTY_SHARD
@@ -49,7 +49,7 @@ class HuggingFaceDataset(DatasetConfig):
 
     kind: Literal["hugging-face"] = "hugging-face"
     splits: Annotated[
-        Mapping[str, Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]], Field(min_length=1)
+        Mapping[str, Annotated[tuple[str, ...], ONE_OR_SEVERAL, Field(min_length=1)]], Field(min_length=1)
     ]
     image: str = "image"
     label: str = "label"

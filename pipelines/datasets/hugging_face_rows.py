@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +10,11 @@ from typing import Any, Literal, TypeAlias
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.parquet import open_file, read_rows
+from pipelines.artifacts.parquet_pages import HeldFile
 from pipelines.datasets.keys import is_image
 from pipelines.datasets.protocol import ImageFile
 from sppnet.errors import ConfigError, DataError
+from sppnet.outside import parse_json
 
 BoxForm: TypeAlias = Literal["xywh", "xyxy"]
 """How boxes are told: `x, y, width, height`, or corners; pixels."""
@@ -55,7 +56,8 @@ class RowFile:
     """
 
     def __init__(self, data: bytes | io.RawIOBase, columns: RowColumns, where: str) -> None:
-        self._file = open_file(data, where)
+        self._source = HeldFile(io.BytesIO(data) if isinstance(data, bytes) else data)
+        self._file = open_file(self._source, where)
         self._columns = columns
         self._where = where
         names = self._file.schema_arrow.names
@@ -71,19 +73,21 @@ class RowFile:
             )
 
     def rows(self, group: int) -> list[dict[str, Any]]:
-        """Read a row group; raise `ArtifactError` for damage."""
-        return read_rows(self._file, group, self._kept, self._where)
+        """Read a row group; raise `ArtifactError` for damage, and where it holds too much."""
+        return read_rows(self._file, self._source, group, self._kept, self._where, _GROUP_BYTES)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The names behind the numbers of categories, of the column that is used; empty where the file has none."""
         text = (self._file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
         try:
-            features = json.loads(text)["info"]["features"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            told = parse_json(text, ConfigError)
+        except ConfigError:  # other programs' notes: numbers stay numbers
             return ()
+        for part in ("info", "features"):
+            told = told.get(part) if isinstance(told, dict) else None
         column = self._columns.objects if self._columns.objects in self._kept else self._columns.label
-        return _class_names(features.get(column) if isinstance(features, dict) else None)
+        return _class_names(told.get(column) if isinstance(told, dict) else None)
 
 
 def _class_names(feature: Any, depth: int = 8) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from pipelines.artifacts.annotations import ImageAnnotation, Number
 from pipelines.datasets.contents import Contents
@@ -149,9 +149,11 @@ class DatasetConfig(BaseModel, ABC):
     Attributes:
         kind: The kind's name.
         root: Folder or object-store prefix; other paths are relative to it.
+        usual_categories: How many categories data sets of the kind have, if they have the same number; not a field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    usual_categories: ClassVar[int | None] = None
 
     kind: str
     root: str
@@ -172,6 +174,10 @@ class DatasetConfig(BaseModel, ABC):
 def as_tuple(value: Any) -> Any:
     """Return a single string as a tuple of one, for fields that take one or several; anything else as it is."""
     return (value,) if isinstance(value, str) else value
+
+
+ONE_OR_SEVERAL = BeforeValidator(as_tuple, json_schema_input_type=str | tuple[str, ...])
+"""Lets a field of a tuple of strings be given as one string too."""
 
 
 def label_of(kind: str, **made_from: Any) -> str:

@@ -52,7 +52,10 @@ class TarsDataset(DatasetConfig):
 
     kind: Literal["tars"] = "tars"
     root: str = ""
-    splits: Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(_as_lists)]
+    splits: Annotated[
+        Mapping[str, tuple[str, ...]],
+        BeforeValidator(_as_lists, json_schema_input_type=Mapping[str, str | tuple[str, ...]]),
+    ]
     labelled: bool = True
     categories: tuple[str, ...] | None = None
     categories_file: str | None = None

@@ -7,7 +7,7 @@ import posixpath
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.datasets.contents import JSON, Contents, SeenFile
@@ -63,9 +63,10 @@ class VocDataset(DatasetConfig):
         splits: Names of lists in `ImageSets/Main`.
         categories: Categories that annotations may name; by default those of the folder's `categories.txt`,
             or else VOC's twenty.
-        first_pixel: The coordinate of an image's first pixel: 1 in VOC, 0 in ILSVRC's own files.
+        first_pixel: The coordinate of an image's first pixel: 1 in VOC, 0 in ILSVRC's own files. [pixels]
     """
 
+    usual_categories: ClassVar[int | None] = 20
     kind: Literal["voc"] = "voc"
     splits: tuple[str, ...] = ("train", "val")
     categories: tuple[str, ...] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.datasets.boxes_given import GivenBoxes, mend_boxes
@@ -16,7 +16,7 @@ from pipelines.datasets.folder_files import Folder, Listing, Reader, names_of, n
 from pipelines.datasets.keys import check_split, is_image, path_of
 from pipelines.datasets.left_out import LeftOut
 from pipelines.datasets.named_images import NamedImages
-from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, as_tuple, label_of
+from pipelines.datasets.protocol import ONE_OR_SEVERAL, DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.roots import refused
 from pipelines.datasets.yolo_labels import YoloNames, labels_of, parse_labels
 from pipelines.engine.store import open_store
@@ -49,7 +49,7 @@ class YoloDataset(DatasetConfig):
     kind: Literal["yolo"] = "yolo"
     splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("train", "val")
     names: str = "data.yaml"
-    images: Mapping[str, Annotated[tuple[str, ...], BeforeValidator(as_tuple)]] = Field(default_factory=dict)
+    images: Mapping[str, Annotated[tuple[str, ...], ONE_OR_SEVERAL]] = Field(default_factory=dict)
     bad_boxes: GivenBoxes = "quarantine"
 
     def open(self) -> Yolo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.artifacts.examples import Examples, no_examples
+from pipelines.artifacts.stepped_rows import as_floats
 from sppnet.arrays import Array, Float32s, Float64s, Integers
 from sppnet.top_rows import TopRows
 
@@ -38,6 +39,8 @@ class TopExamples:
         if len(part):
             self._dimension = part.features.shape[1]
         columns: dict[str, Array] = {name: getattr(part, name) for name in _NUMBERS}
+        if part.steps is not None:
+            columns["steps"] = part.steps
         self._rows.add({"keys": np.array(part.keys, dtype=object), **columns}, priorities)
 
     def take(self) -> Examples:
@@ -57,15 +60,21 @@ class TopExamples:
         if not len(rows):
             return
         places = self._rows.best_first()[rows]
-        features = self._rows.column("features")
+        features, steps = self._rows.column("features"), self._steps()
         for start in range(0, len(places), _ROWS_AT_ONCE):
             block = places[start : start + _ROWS_AT_ONCE]
-            out[start : start + len(block)] = features[block]
+            own = None if steps is None else steps[block]
+            out[start : start + len(block)] = as_floats(features[block], own)
+
+    def _steps(self) -> Float32s | None:
+        return self._rows.column("steps") if self._rows.has("steps") else None
 
     def _examples(self, places: Integers, *, features: bool) -> Examples:
         columns = {name: self._rows.column(name) for name in ("keys", *_NUMBERS)}
         if not features:
             columns["features"] = columns["features"][:, :0]
+        elif (steps := self._steps()) is not None:
+            columns["steps"] = steps
         if len(places) < len(columns["keys"]) or (np.diff(places) < 0).any():  # otherwise no copy is needed
             columns = {name: values[places] for name, values in columns.items()}
         keys = tuple(columns.pop("keys").tolist())

@@ -6,8 +6,9 @@ from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipelines.artifacts.detectors import Detector, FeatureInfo, read_detector
+from pipelines.artifacts.detectors import FeatureInfo, read_detector
 from pipelines.engine.workspace import Artifact
+from sppnet.detection.detector import Detector
 from sppnet.errors import ArtifactError
 
 

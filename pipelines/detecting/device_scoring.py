@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.artifacts.detections import DetectionTable
-from pipelines.artifacts.detectors import Detector, FeatureInfo
+from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.detecting.checks import require_scorable
 from pipelines.detecting.detector_sources import DetectorSource
@@ -20,6 +20,7 @@ from pipelines.engine.workspace import Artifact
 from pipelines.shards.made_maps import maker_of
 from pipelines.shards.reading import read_images
 from sppnet.arrays import Float32s
+from sppnet.detection.detector import Detector
 from sppnet.detection.ensemble import Rules
 from sppnet.detection.image_detector import Detections, ImageDetector, WindowedFile
 from sppnet.detection.regression import BoxRegressors

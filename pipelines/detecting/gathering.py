@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from pipelines.artifacts.examples import Examples, half_features, join_examples, make_examples
+from pipelines.artifacts.stepped_rows import RowType, stored_rows
 from pipelines.detecting.negatives import RandomNegatives
 from pipelines.shards.windowed import LabelledImage
-from sppnet.arrays import Integers
+from sppnet.arrays import Array, Integers
 from sppnet.detection.features import WindowFeatures
 
 SHARED = ""
@@ -44,12 +45,14 @@ class Gatherer:
         difficult: Whether objects marked difficult are positives.
         features: Of windows.
         negatives: Draws the random negatives; None where images give positives only.
+        rows: How features are stored.
     """
 
     categories: Sequence[str]
     difficult: bool
     features: WindowFeatures
     negatives: RandomNegatives | None
+    rows: RowType
 
     @torch.inference_mode()
     def gather(self, image: LabelledImage, found: ExampleGroups) -> dict[str, float]:
@@ -61,16 +64,23 @@ class Gatherer:
             chosen = self.negatives.draw(image, boxes, self.features)
         elif not objects:
             return {}
-        features = self.features(image.maps, image.image_wh, np.concatenate([boxes, image.windows[chosen]]))
-        values = half_features(features)
+        taken = np.concatenate([boxes, image.windows[chosen]])
+        features = self.features(image.maps, image.image_wh, taken)
+        values, steps = stored_rows(half_features(features), self.rows)
+
+        def examples(
+            category: str, windows: Sequence[int] | Array, scores: Sequence[float] | Array, rows: Array
+        ) -> None:
+            own = None if steps is None else steps[rows]
+            groups.append(make_examples(category, image.key, windows, scores, taken[rows], values[rows], steps=own))
+
         groups: list[Examples] = []
         for category in dict.fromkeys(o.category for o in objects):
-            rows = [i for i, o in enumerate(objects) if o.category == category]
+            rows = np.flatnonzero([o.category == category for o in objects])
             # Difficult objects that are no positives are kept all the same: other objects near them are no negatives.
             scores = [float(self.difficult or not objects[i].difficult) for i in rows]
-            groups.append(make_examples(category, image.key, [-1 - i for i in rows], scores, boxes[rows], values[rows]))
-        negatives = values[len(boxes) :]
-        groups.append(make_examples(SHARED, image.key, chosen, np.zeros(len(chosen)), image.windows[chosen], negatives))
+            examples(category, -1 - rows, scores, rows)
+        examples(SHARED, chosen, np.zeros(len(chosen)), len(boxes) + np.arange(len(chosen)))
         found.add(groups)
         norms = torch.linalg.vector_norm(features[len(boxes) :].float(), dim=1)
         return {"norm_sum": float(norms.double().sum()), "norm_count": len(norms)}

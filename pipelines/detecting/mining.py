@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipelines.artifacts.examples import Examples, half_features, make_examples
+from pipelines.artifacts.stepped_rows import RowType, stored_rows
 from pipelines.detecting.best_rows import TopExamples
 from pipelines.detecting.negatives import NegativeRule
 from pipelines.shards.windowed import LabelledImage
-from sppnet.arrays import Bools, Float32s
+from sppnet.arrays import Array, Bools, Float32s, Integers
 from sppnet.detection.features import WindowFeatures
 from sppnet.detection.mining import HardNegatives, hard_negatives
 from sppnet.detection.sampling import svm_negative_mask
@@ -26,6 +27,16 @@ from sppnet.detection.svm import LinearSvms
 
 _PENDING_BYTES = 128 << 20
 """Features that wait to be sorted by category, a window counted once for each category."""
+
+
+class _Found(NamedTuple):
+    """An image's hard negatives, see `HardExamples.add`."""
+
+    key: str
+    hard: HardNegatives
+    boxes: Float32s
+    features: Array
+    steps: Float32s | None
 
 
 @dataclass
@@ -40,21 +51,24 @@ class HardExamples:
     categories: Sequence[str]
     limit: int
     _tops: dict[int, TopExamples] = field(default_factory=dict)
-    _pending: list[tuple[str, HardNegatives, Float32s, npt.NDArray[np.float16]]] = field(default_factory=list)
+    _pending: list[_Found] = field(default_factory=list)
     _bytes: int = 0
 
-    def add(self, key: str, hard: HardNegatives, boxes: Float32s, features: npt.NDArray[np.float16]) -> None:
+    def add(
+        self, key: str, hard: HardNegatives, boxes: Float32s, features: Array, steps: Float32s | None = None
+    ) -> None:
         """Add an image's hard negatives.
 
         Args:
             key: The image's.
             hard: Windows by category.
             boxes: `[n, 4]` all the image's windows, pixels.
-            features: `[r, d]` of the distinct windows among the hard ones, rising.
+            features: `[r, d]` of the distinct windows among the hard ones, rising, as they are stored.
+            steps: `[r]` where features are bytes.
         """
         if not len(hard.windows):
             return
-        self._pending.append((key, hard, boxes, features))
+        self._pending.append(_Found(key, hard, boxes, features, steps))
         self._bytes += len(hard.windows) * features.shape[1] * features.itemsize
         if self._bytes > _PENDING_BYTES:
             self._flush()
@@ -67,7 +81,7 @@ class HardExamples:
 
     def _flush(self) -> None:
         parts: dict[int, list[Examples]] = {}
-        for key, hard, boxes, features in self._pending:
+        for key, hard, boxes, features, steps in self._pending:
             distinct, places = np.unique(hard.windows, return_inverse=True)
             own = boxes[distinct]
             starts = np.flatnonzero(np.diff(hard.categories, prepend=-1))
@@ -75,7 +89,9 @@ class HardExamples:
                 rows, windows = places[start:end], hard.windows[start:end]
                 index = int(hard.categories[start])
                 name, scores = self.categories[index], hard.scores[start:end]
-                parts.setdefault(index, []).append(make_examples(name, key, windows, scores, own[rows], features[rows]))
+                sizes = None if steps is None else steps[rows]
+                made = make_examples(name, key, windows, scores, own[rows], features[rows], steps=sizes)
+                parts.setdefault(index, []).append(made)
         for index, found in parts.items():
             top = self._tops.setdefault(index, TopExamples(self.categories[index], self.limit))
             for part in found:
@@ -92,11 +108,13 @@ class Miner:
         rule: Which windows are hard negatives.
         features: Of windows.
         svms: Of the last round, all categories.
+        rows: How features are stored.
     """
 
     rule: NegativeRule
     features: WindowFeatures
     svms: LinearSvms
+    rows: RowType
 
     @torch.inference_mode()
     def mine(self, image: LabelledImage, found: HardExamples) -> dict[str, float]:
@@ -112,10 +130,15 @@ class Miner:
             boxes=image.windows,
             max_overlap=rule.max_overlap,
         )
-        rows = np.unique(hard.windows)
-        chosen = values[torch.from_numpy(rows).to(values.device)]
-        found.add(image.key, hard, image.windows, half_features(chosen))
+        chosen, steps = self._stored(values, np.unique(hard.windows))
+        found.add(image.key, hard, image.windows, chosen, steps)
         return {"windows": len(image.windows), "hard": len(hard.windows)}
+
+    def _stored(self, values: torch.Tensor, chosen: Integers) -> tuple[Array, Float32s | None]:
+        """Return chosen rows as they are stored."""
+        if values.device.type == "cpu" and values.dtype == torch.float16:  # rounded where they lie, without a copy
+            return stored_rows(half_features(values), self.rows, chosen)
+        return stored_rows(half_features(values[torch.from_numpy(chosen).to(values.device)]), self.rows)
 
     def _negatives(self, image: LabelledImage) -> Bools:
         """Tell which window is a negative of which category, bool `[n, k]`."""

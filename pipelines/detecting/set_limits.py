@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pipelines.artifacts.stepped_rows import RowType, row_bytes
 from sppnet.top_rows import SLACK
 
 
@@ -40,24 +41,26 @@ class SetLimits:
         return positives + min(self.random, random * images) + min(self.objects, 10 * images) + mined
 
 
-def solve_bytes(rows: int, dimension: int) -> int:
-    """Return a solve's peak memory in bytes: rows as they are stored, two bytes a value, and as float32 to solve.
+def solve_bytes(rows: int, dimension: int, kind: RowType) -> int:
+    """Return a solve's peak memory in bytes: rows as they are stored and as float32 to solve.
 
     A shard's examples, of which two are at hand at a time, come on top.
 
     Args:
         rows: Of the training set.
         dimension: Of a feature.
+        kind: How rows are stored.
     """
-    return math.ceil(rows * dimension * (2 * SLACK + 4))
+    return math.ceil(rows * dimension * (row_bytes(kind) * SLACK + 4))
 
 
-def mine_bytes(categories: int, limit: int, dimension: int) -> int:
+def mine_bytes(categories: int, limit: int, dimension: int, kind: RowType) -> int:
     """Return peak memory of a mined shard's examples in bytes: as they are kept, copied by category, and encoded.
 
     Args:
         categories: Their number.
         limit: Examples of a category and shard.
         dimension: Of a feature.
+        kind: How rows are stored.
     """
-    return math.ceil(categories * limit * dimension * 2 * (SLACK + 2))
+    return math.ceil(categories * limit * dimension * row_bytes(kind) * (SLACK + 2))

@@ -24,32 +24,34 @@ class TrainSvmsConfig(WindowTrainingConfig):
 
     Attributes:
         positive_splits: Splits whose objects are positives, and no more: none of their windows and objects is a
-            negative, since what their annotations leave out may be an object too.
+            negative, since what their annotations leave out may be an object too. [section 4.5]
         head: The step that fine-tunes, or pre-trains where fc6 and fc7 are wanted as they are; not for pool5.
-        features: `pool5`, `fc6` or `fc7`.
+        features: The layer whose features are learned on. [section 4.1; Table 9]
         precision: Type in which fc6 and fc7 compute, here and when windows are scored.
-        rank: Of fc6 and fc7 as products of thin matrices, here and when windows are scored; null leaves them whole.
+        rank: Rank of fc6 and fc7 as products of thin matrices, here and when windows are scored; null leaves them
+            whole. [no unit]
         solver: `dual-cd`, our dual coordinate descent, or `liblinear`, scikit-learn's, in twice the memory.
-        c: Cost of a negative within the margin.
-        positive_weight: Factor on the cost of positives.
-        bias_scale: Value of the constant feature whose weight is the bias.
-        negative_iou: A window that overlaps an object of the category more is no negative.
+        c: Cost of a negative within the margin. [no unit]
+        positive_weight: Factor on the cost of positives. [factor]
+        bias_scale: Value of the constant feature whose weight is the bias. [no unit]
+        negative_iou: A window that overlaps an object of the category more is no negative. [IoU; section 4.1]
         strict: Whether a negative must overlap by less than `negative_iou`, as in the authors' release.
-        dedupe: Negatives of an image that are left out: of two that overlap by more than `dedupe_iou` the later
-            random or the lower-scored hard one (`overlap`), those with an earlier one's cells and scale
-            (`response-box`, the release's rule), or `none`.
-        dedupe_iou: See `dedupe`.
-        random_negatives: Random negatives an image that start the training.
-        rounds: Rounds of hard negatives.
-        hard_threshold: Negatives that score more are hard.
-        hard_per_image: At most so many hard negatives an image, category and round; null takes all.
-        evict_threshold: Cached negatives that score less are left out after each round; null keeps them.
-        max_positives: At most so many positives a category, drawn by the hash of their names; null takes all.
-        max_random_negatives: At most so many random negatives a category, drawn likewise.
-        max_object_negatives: At most so many objects of other categories as negatives, drawn likewise.
+        dedupe: Negatives of an image that are left out: of two that overlap by more than `dedupe_iou` the later random
+            or the lower-scored hard one (`overlap`), those with an earlier one's cells and scale (`response-box`, the
+            release's rule), or `none`. [section 4.1]
+        dedupe_iou: Overlap above which `dedupe: overlap` leaves out one of two negatives. [IoU; section 4.1]
+        random_negatives: Random negatives an image that start the training. [windows]
+        rounds: Rounds of hard negatives. [rounds; section 4.1]
+        hard_threshold: Negatives that score more are hard. [score; section 4.1]
+        hard_per_image: At most so many hard negatives an image, category and round; null takes all. [windows]
+        evict_threshold: Cached negatives that score less are left out after each round; null keeps them. [score]
+        max_positives: At most so many positives a category, drawn by the hash of their names; null takes all. [windows]
+        max_random_negatives: At most so many random negatives a category, drawn likewise. [windows]
+        max_object_negatives: At most so many objects of other categories as negatives, drawn likewise. [objects]
         max_hard_negatives: At most so many mined negatives a category: the latest round's first, then the hardest.
+            [windows]
         hard_share: A shard gives a category at most this many times its share of `max_hard_negatives`, the hardest,
-            which bounds what a mined shard takes in memory and storage.
+            which bounds what a mined shard takes in memory and storage. [factor]
         rows: How features are kept between the phases: `float16`, or `uint8`, each rounded to 255 steps between 0 and
             its row's greatest value, in half the bytes.
     """

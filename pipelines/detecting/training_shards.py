@@ -8,7 +8,6 @@ from functools import cached_property
 
 from pipelines.artifacts.examples import Examples, ExamplesFile, encode_examples, open_examples
 from pipelines.artifacts.manifest import Manifest
-from pipelines.artifacts.stepped_rows import RowType
 from pipelines.detecting.checks import require_finite
 from pipelines.engine.workspace import Artifact, Output, Quarantined
 from pipelines.shards.keys import ShardWork
@@ -113,14 +112,13 @@ class TrainingShards:
         """Images of the splits that give positives only, those set aside included."""
         return sum(map(self.manifest.count, self.positive_splits))
 
-    def run(self, shard: str, per_image: PerImage, collected: Collected, rows: RowType = "float16") -> Output:
+    def run(self, shard: str, per_image: PerImage, collected: Collected) -> Output:
         """Gather examples from a shard's images, images in order.
 
         Args:
             shard: Its name.
             per_image: Adds an image's examples to a collection unless it raises, and gives figures to be summed.
             collected: Gives the collection at the end, one group a category.
-            rows: How features are stored.
         """
         images, earlier = self.open(shard)
         work = ShardWork(self.stage, shard, self.manifest.keys(shard), earlier)
@@ -134,7 +132,7 @@ class TrainingShards:
             for name, value in counted.items():
                 figures[name] = figures.get(name, 0) + value
         groups = collected()
-        return work.output(encode_examples(groups, rows), ".parquet", sum(map(len, groups)), figures)
+        return work.output(encode_examples(groups), ".parquet", sum(map(len, groups)), figures)
 
     def open(self, shard: str) -> tuple[Iterator[LabelledImage], tuple[Quarantined, ...]]:
         """Open a shard: its images with what is annotated in them, and the keys that an earlier stage set aside."""

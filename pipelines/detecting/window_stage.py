@@ -14,7 +14,9 @@ from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import Input, Resources, StageConfig, StageSpec
-from pipelines.shards.stage import ShardStage, check_categories
+from pipelines.engine.store import Store
+from pipelines.shards.categories import CategoriesField, check_categories, fill_in
+from pipelines.shards.stage import ShardStage
 from sppnet.detection.features import WindowFeatures
 from sppnet.pooling.geometry import Convention
 
@@ -27,20 +29,23 @@ class WindowTrainingConfig(GpuFields):
         windows: The step that proposes.
         maps: The step that extracts, or one of R-CNN's crops.
         split: Split to train on.
-        categories: Categories to train.
-        scales: Short sides that windows choose from.
-        convention: Of window mapping and scale rule.
-        levels: Of the pyramid, for pool5; fc features take their head's.
-        mean_norm: Features are scaled to this mean norm.
+        categories: Categories to train: a list, the name of a group of `category_groups`, or `all`: those of the data
+            set, in its order.
+        scales: Short sides that windows choose from: the one at which a window has nearest to 224 x 224 pixels.
+            [pixels; section 4.1]
+        convention: How windows become cells and choose a scale: as in the `paper`, or as in its `released` code.
+            [section 4.1; appendix A]
+        levels: Levels of the pyramid, for pool5; fc features take their head's. [bins a side; section 4.1]
+        mean_norm: Features are scaled to this mean norm. [no unit]
         difficult: Whether objects marked difficult count as objects to learn.
-        gpus: GPUs that a unit takes which pools.
+        gpus: GPUs that a unit takes which pools. [GPUs]
     """
 
     images: Annotated[str, Input(("images",))]
     windows: Annotated[str, Input(("windows",))]
     maps: Annotated[str, Input(("maps", "crops"))]
     split: str = "train"
-    categories: Annotated[tuple[str, ...], Field(min_length=1)]
+    categories: CategoriesField
     scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
     convention: Convention = "paper"
     levels: tuple[int, ...] = (6, 3, 2, 1)
@@ -69,6 +74,11 @@ class WindowTrainingStage(ShardStage[W]):
     def check(cls, config: W, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Check that the splits and the scales are extracted."""
         require_windows_and_maps(config, config.scales, (config.split, *config.positives_only()), inputs)
+
+    @classmethod
+    def complete(cls, config: W, store: Store, manifest: str) -> W:
+        """Fill in the images' categories where all are asked for."""
+        return fill_in(config, store, manifest)
 
     @classmethod
     def check_data(cls, config: W, spec: StageSpec) -> None:

@@ -31,7 +31,10 @@ def _gpus(value: Any) -> float | Literal["auto"]:
     return number
 
 
-GpuCount = Annotated[float | Literal["auto"], PlainValidator(_gpus)]
+GpuCount = Annotated[
+    float | Literal["auto"],
+    PlainValidator(_gpus, json_schema_input_type=Annotated[float, Field(ge=0)] | Literal["auto"]),
+]
 """GPUs of a unit: a number, or `auto`: one where there are any, else none."""
 
 
@@ -39,7 +42,7 @@ class CpuFields(StageConfig):
     """The field of a stage that computes on CPUs, to be mixed into its config.
 
     Attributes:
-        cpus: CPUs that a unit takes, or each worker of a training.
+        cpus: CPUs that a unit takes, or each worker of a training. [CPUs]
     """
 
     cpus: Annotated[float, RUNTIME, Field(gt=0)] = 1
@@ -62,7 +65,7 @@ class GpuFields(CpuFields):
 
     Attributes:
         gpus: GPUs that a unit takes, or each worker of a training: a number, fractions allowed; `auto` takes one where
-            there are any.
+            there are any. [GPUs]
     """
 
     gpus: Annotated[GpuCount, RUNTIME] = "auto"

@@ -24,7 +24,7 @@ class PlannedStep:
 
     Attributes:
         name: The step's name.
-        config: Its config.
+        config: Its config, complete with what only its data set tells.
         spec: What workers need to build its stage.
         preimage: What the artifact's fingerprint is the hash of.
         look: What it found outside the workspace.
@@ -66,15 +66,18 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
     book = LookBook(workspace.store)
     for name, config in recipe.steps.items():
         kind = stage_type(config.stage)
+        images = [planned[target] for target in config.references().get(IMAGES, ())]
         try:
             before, look = _look(kind, config, workspace, book, fresh is None or name in fresh)
+            manifest = look.manifest or (images[0].look.manifest if images else "")
+            if manifest:
+                config = kind.complete(config, workspace.store, manifest)  # noqa: PLW2901
         except ConfigError as error:
             raise ConfigError(f"step {name}: {error}") from error
         inputs = {
             field: tuple(planned[target].spec.artifact for target in targets)
             for field, targets in config.references().items()
         }
-        images = [planned[target] for target in config.references().get(IMAGES, ())]
         preimage: dict[str, Any] = {
             "stage": kind.name,
             "schema": kind.schema,
@@ -94,7 +97,7 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             config=config.model_dump_json(),
             inputs=tuple(sorted(inputs.items())),
             seed=recipe.seed,
-            manifest=look.manifest or (images[0].look.manifest if images else ""),
+            manifest=manifest,
             made=_made(recipe, planned, name),
         )
         if spec.manifest:

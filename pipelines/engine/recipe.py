@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pipelines.engine.nearest import nearest
+from pipelines.engine.recipe_fields import NAME_PATTERN, TOP_LEVEL
 from pipelines.engine.registry import stage_names, stage_type
+from pipelines.engine.repeats import Written, write_out
 from pipelines.engine.stage import StageConfig
 from pipelines.engine.store import open_store
 from pipelines.engine.text import decode_text
@@ -21,8 +23,7 @@ from pipelines.engine.yaml_text import BYTES, parse_yaml
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
 VERSION = 1
-_TOP_LEVEL = ("version", "name", "seed", "steps")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_NAME = re.compile(NAME_PATTERN)
 _SHOWN = 200
 
 
@@ -66,7 +67,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = (), gpus: str | Non
     """
     raw = parse_yaml(_read_text(path), lambda where, why: ConfigError(f"recipe {path}{where}: {why}"))
     if not isinstance(raw, dict):
-        raise ConfigError(f"recipe {path}: expected a mapping with the keys {', '.join(_TOP_LEVEL)}")
+        raise ConfigError(f"recipe {path}: expected a mapping with the keys {', '.join(TOP_LEVEL)}")
     if gpus is not None:
         _set_gpus(raw.get("steps"), gpus)
     for override in overrides:
@@ -109,14 +110,14 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: expected step.field=value")
     if len(parts) == 1 and parts[0] not in ("seed", "name"):
         raise ConfigError(f"--set {override}: expected step.field=value, seed=value or name=value")
-    if parts[0] not in _TOP_LEVEL:
+    if parts[0] not in TOP_LEVEL:
         parts = ["steps", *parts]
     target: Any = raw
     for depth, part in enumerate(parts[:-1]):
         if not isinstance(target, dict) or part not in target:
             known = list(target) if isinstance(target, dict) else []
             raise ConfigError(
-                f"--set {override}: no {'.'.join(parts[: depth + 1])} in the recipe{_nearest(part, known)}"
+                f"--set {override}: no {'.'.join(parts[: depth + 1])} in the recipe{nearest(part, known)}"
             )
         target = target[part]
     if not isinstance(target, dict):
@@ -124,16 +125,11 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     target[parts[-1]] = parse_yaml(value, lambda _, why: ConfigError(f"--set {override:.200}: the value is {why}"))
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
-
-
 def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
     """Check a recipe that is already plain values; raise `ConfigError` like `load_recipe`."""
     for key in raw:
-        if key not in _TOP_LEVEL:
-            raise ConfigError(f"recipe {source}: unknown key '{key}'{_nearest(str(key), _TOP_LEVEL)}")
+        if key not in TOP_LEVEL:
+            raise ConfigError(f"recipe {source}: unknown key '{key}'{nearest(str(key), TOP_LEVEL)}")
     if raw.get("version") != VERSION:
         raise ConfigError(f"recipe {source}: version is {raw.get('version')!r}, this sppnet reads version {VERSION}")
     name, seed, steps = raw.get("name"), raw.get("seed", 0), raw.get("steps")
@@ -145,12 +141,13 @@ def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
         raise ConfigError(f"recipe {source}: seed {seed!r} must be an integer")
     if not isinstance(steps, dict) or not steps:
         raise ConfigError(f"recipe {source}: steps must be a mapping with at least one step")
-    configs = {str(step): _parse_step(source, str(step), fields) for step, fields in steps.items()}
-    return Recipe(name=name, seed=seed, steps=_ordered(configs, source), source=source)
+    written = write_out(steps, raw.get("category_groups", {}), f"recipe {source}")
+    configs = {step: _parse_step(source, step, found) for step, found in written.items()}
+    return Recipe(name=name, seed=seed, steps=_ordered(configs, written, source), source=source)
 
 
-def _parse_step(source: str, step: str, fields: Any) -> StageConfig:
-    where = f"recipe {source}: steps.{step}"
+def _parse_step(source: str, step: str, written: Written) -> StageConfig:
+    where, fields = f"recipe {source}: steps.{written.name}", written.fields
     if not _NAME.fullmatch(step):
         raise ConfigError(f"{where}: a step's name must be at most 100 lower-case letters, digits, '.', '_' or '-'")
     if not isinstance(fields, dict) or not isinstance(fields.get("stage"), str):
@@ -158,7 +155,7 @@ def _parse_step(source: str, step: str, fields: Any) -> StageConfig:
     try:
         config_type = stage_type(fields["stage"]).config_type
     except KeyError:
-        near = _nearest(fields["stage"], stage_names())
+        near = nearest(fields["stage"], stage_names())
         raise ConfigError(f"{where}.stage: unknown stage '{fields['stage']}'{near}") from None
     try:
         return config_type.model_validate(fields)
@@ -172,7 +169,7 @@ def _first_error(where: str, error: ValidationError, config_type: type[StageConf
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _fields_at(config_type, first["loc"][:-1])
-        return f"{where}.{path}: unknown key{_nearest(str(first['loc'][-1]), known)}{more}"
+        return f"{where}.{path}: unknown key{nearest(str(first['loc'][-1]), known)}{more}"
     if first["type"] == "missing":
         return f"{where}.{path}: is required{more}"
     message = first["msg"].removeprefix("Value error, ")
@@ -191,15 +188,15 @@ def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def _ordered(configs: Mapping[str, StageConfig], source: str) -> dict[str, StageConfig]:
+def _ordered(configs: Mapping[str, StageConfig], written: Mapping[str, Written], source: str) -> dict[str, StageConfig]:
     graph: dict[str, list[str]] = {}
     for step, config in configs.items():
         graph[step] = []
         for field, kinds in config.input_fields().items():
             for target in config.references()[field]:
-                where = f"recipe {source}: steps.{step}.{field}"
+                where = f"recipe {source}: steps.{written[step].name}.{field}"
                 if target not in configs:
-                    raise ConfigError(f"{where}: no step '{target}'{_nearest(target, configs)}")
+                    raise ConfigError(f"{where}: no step '{target}'{nearest(target, configs)}")
                 made = stage_type(configs[target].stage).makes
                 if made not in kinds.kinds:
                     raise ConfigError(f"{where}: step '{target}' makes {made}, expected {' or '.join(kinds.kinds)}")
@@ -214,5 +211,5 @@ def _ordered(configs: Mapping[str, StageConfig], source: str) -> dict[str, Stage
         try:
             stage_type(config.stage).check(config, given)
         except ConfigError as error:
-            raise ConfigError(f"recipe {source}: steps.{step}.{error}") from None
+            raise ConfigError(f"recipe {source}: steps.{written[step].name}.{error}") from None
     return ordered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.engine.damage import ArtifactListing, Damage, check_units, known_damage
 from pipelines.engine.executor import Executor
@@ -57,9 +57,9 @@ class Engine:
 
     def __init__(self, recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = None) -> None:
         workspace.check_version()
-        self.recipe = recipe
         self.workspace = workspace
         self.steps = plan(recipe, workspace, fresh)
+        self.recipe = replace(recipe, steps={step.name: step.config for step in self.steps})
 
     def run(self, executor: Executor, observer: Observer) -> list[StepSummary]:
         """Make everything that is missing, units of different steps at once as soon as what they read is there.

@@ -36,6 +36,8 @@ RUNTIME = _Role("runtime")
 FILES = _Role("files")
 """Marks a field of paths or URIs, one or several, of files or folders of them that are read whole and whose content is
 in the fingerprint: a copy of them anywhere does as well. It is RUNTIME too."""
+MENTIONS = _Role("mentions")
+"""Marks a field of lists by name whose members are steps that an input field names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class StageConfig(BaseModel):
     Attributes:
         stage: The stage's name.
         max_quarantined: Fraction of a step's keys that may be quarantined before the step fails (exit code 4).
+            [fraction]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -287,6 +290,17 @@ class Stage(ABC, Generic[C]):
     @classmethod
     def check(cls, config: C, inputs: Mapping[str, tuple[StageConfig, ...]]) -> None:
         """Raise `ConfigError` where the config does not fit its inputs' configs (a scale that is not extracted)."""
+
+    @classmethod
+    def complete(cls, config: C, store: Store, manifest: str) -> C:
+        """Return the config with what only the data set tells filled in, once it was looked at.
+
+        Args:
+            config: The step's config.
+            store: The workspace's store.
+            manifest: Digest of the manifest of the images that the step makes or reads.
+        """
+        return config
 
     @classmethod
     def check_data(cls, config: C, spec: StageSpec) -> None:

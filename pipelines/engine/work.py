@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from pipelines.engine.disk_faults import telling_disk_faults
+from pipelines.engine.memory_faults import telling_memory_faults
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Stage, StageSpec
 from pipelines.engine.workspace import Commit
@@ -44,8 +45,9 @@ def run_units(spec: StageSpec, units: Sequence[str]) -> tuple[Commit, ...]:
 
     Raises:
         ConfigError: Also for a disk that can't be written.
+        MemoryRanOutError: Memory ran out, the machine's or a GPU's.
     """
-    with telling_disk_faults():
+    with telling_memory_faults(), telling_disk_faults():
         return _run_units(spec, units)
 
 

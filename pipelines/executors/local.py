@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 
 from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_line
 from pipelines.engine.machine import gpus_for
+from pipelines.engine.memory_faults import telling_memory_faults
 from pipelines.engine.stage import Needs, Phase, StageSpec
 from pipelines.engine.work import build_stage, run_units
 from pipelines.engine.workspace import Commit
@@ -46,7 +47,7 @@ class LocalExecutor:
 
     def train(self, spec: StageSpec, phase: Phase, unit: str) -> Commit:
         """Train with one worker in this process."""
-        with gpus_for(phase.resources):
+        with gpus_for(phase.resources), telling_memory_faults():
             train_unit(spec, unit, LocalWorker())
         return build_stage(spec).artifact.commit(unit)
 

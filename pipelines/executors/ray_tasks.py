@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from pipelines.engine.executor import Job, OpenPhase, one_line
+from pipelines.engine.memory_faults import FEWER_UNITS, MemoryRanOutError
 from pipelines.engine.stage import Resources, StageSpec
 from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_environment
@@ -20,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 _FETCH_SECONDS = 60.0
 # Exceptions of a unit's own code that tell of the machine or the network rather than of the unit.
-_PASSING = (ConnectionError, TimeoutError, MemoryError)
+_PASSING = (ConnectionError, TimeoutError, MemoryRanOutError)
+_NODES_MEMORY = re.compile(r"node \(IP: ([^,)]+).*?was ([\d.]+ ?\w+)(?: used)? / ([\d.]+ ?\w+)", re.DOTALL)
 
 
 class RayTasks:
@@ -101,6 +104,8 @@ def _judge(error: BaseException, spec: StageSpec) -> Exception:
     known = import_ray().exceptions
     if isinstance(error, known.LocalRayletDiedError):  # this process's own node, by which it reaches all others
         return IncompleteError("Ray's node on this machine has died; finished units are kept, run again")
+    if isinstance(error, known.OutOfMemoryError):
+        return TaskFailedError("infrastructure", _told_memory(str(error)))
     if not isinstance(error, known.RayTaskError):
         return TaskFailedError("infrastructure", one_line(error))
     cause = getattr(error, "cause", error)
@@ -120,3 +125,10 @@ def _judge(error: BaseException, spec: StageSpec) -> Exception:
     if not isinstance(cause, SppError):  # a defect: its place is wanted
         logger.error("unit raised step=%s\n%s", spec.step, error)
     return TaskFailedError("application", one_line(cause))
+
+
+def _told_memory(text: str) -> str:
+    """Say in a line what Ray says of a node whose memory ran out."""
+    found = _NODES_MEMORY.search(text)
+    where = f"memory of node {found[1]} ran out ({found[2]} of {found[3]} used)" if found else "a node's memory ran out"
+    return f"{where}, Ray ended the unit; {FEWER_UNITS}"

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipelines.engine.stage import Input
 from pipelines.finetuning.windows import SamplingRule
+from pipelines.shards.categories import CategoriesField
 from pipelines.training.config import Rate, TrainingConfig
 from sppnet.pooling.geometry import Convention
 
@@ -22,30 +23,33 @@ class FinetuneConfig(TrainingConfig):
         images: The step that ingests.
         windows: The step that proposes.
         maps: The step that extracts.
-        init: A step whose head gives fc6 and fc7 to start from; fresh weights by default.
+        init: A step whose head gives fc6 and fc7 to start from; fresh weights by default. [section 4.5]
         split: Split to train on.
         positive_splits: Splits whose windows on objects train too, but no others: what their annotations leave out may
-            be an object (section 4.5). None of their images is held out.
-        categories: Categories to tell apart, besides the background.
-        scales: Short sides that windows choose from.
-        convention: Of window mapping and scale rule.
-        levels: Of the pyramid; with `init` they must be its own.
-        hidden: Outputs of fc6 and fc7; with `init` its own, or else 4096 each.
-        dropout: On the outputs of fc6 and fc7.
-        schedule: Learning rates, each for a number of steps.
-        batch: Windows of a batch, over all workers.
-        positive_fraction: Part of a batch that shows objects.
-        positive_iou: Closed range of overlap of a window on an object.
-        negative_iou: Half-open range of overlap of a window on background.
+            be an object. None of their images is held out. [section 4.5]
+        categories: Categories to tell apart, besides the background: a list, the name of a group of `category_groups`,
+            or `all`: those of the data set, in its order.
+        scales: Short sides that windows choose from: the one at which a window has nearest to 224 x 224 pixels.
+            [pixels; section 4.1]
+        convention: How windows become cells and choose a scale: as in the `paper`, or as in its `released` code.
+            [section 4.1; appendix A]
+        levels: Levels of the pyramid; with `init` they must be its own. [bins a side; section 4.1]
+        hidden: Outputs of fc6 and fc7; with `init` its own, or else 4096 each. [outputs; section 4.1]
+        dropout: Fraction of the outputs of fc6 and fc7 that are left out, drawn anew for every window. [fraction]
+        schedule: Learning rates, each for a number of steps. [section 4.1]
+        batch: Windows of a batch, over all workers. [windows; section 4.1]
+        positive_fraction: Part of a batch that shows objects. [fraction; section 4.1]
+        positive_iou: Closed range of overlap of a window on an object. [IoU; section 4.1]
+        negative_iou: Half-open range of overlap of a window on background. [IoU; section 4.1]
         difficult: Whether objects marked difficult are objects.
         negatives_per_image: At most so many windows of an image on background, drawn once; all on objects are taken.
             `auto`: as many as batches take over the whole schedule, spread over the images, so that each trains about
-            once.
+            once. [windows]
         random_scale: Whether a window's scale is drawn, as in the authors' release, instead of chosen by its size.
         flips: Whether mirrored images train too: windows on objects both ways, half of the others; the maps must have
             been extracted with flips.
-        holdout: Fraction of the split's images held out to measure on.
-        held_out_batches: Size of the held-out set, in batches.
+        holdout: Fraction of the split's images held out to measure on. [fraction]
+        held_out_batches: Size of the held-out set, in batches. [batches]
     """
 
     stage: Literal["finetune"]
@@ -55,7 +59,7 @@ class FinetuneConfig(TrainingConfig):
     init: Annotated[str | None, Input(("head", "network"))] = None
     split: str = "train"
     positive_splits: tuple[str, ...] = ()
-    categories: Annotated[tuple[str, ...], Field(min_length=1)]
+    categories: CategoriesField
     scales: Annotated[tuple[int, ...], Field(min_length=1)] = (688,)
     convention: Convention = "paper"
     levels: tuple[int, ...] = (6, 3, 2, 1)

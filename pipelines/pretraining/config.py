@@ -26,41 +26,45 @@ class PretrainConfig(TrainingConfig, BackboneFields):
         images: The step that ingests.
         statistics: A step whose statistics give the colours' components and the per-pixel mean. Without one, the
             components are those of a few images, which serves as well where the colours are altered a little.
+            [appendix A]
         split: Split to train on.
-        classes: What an example's class is: its object's `subcategory` (or the category of an object without one),
-            that or nothing (`subcategory-only`), or its `category`: the 499-way and the 200-way pre-training of DET.
+        classes: What an example's class is: its object's `subcategory` (or the category of an object without one), that
+            or nothing (`subcategory-only`), or its `category`: the 499-way and the 200-way pre-training of DET.
+            [section 4.5]
         subcategories: Classes to tell apart; by default all that the split's examples have, sorted.
         difficult: Whether objects marked difficult train.
-        view: What a sample shows. `crop`: a crop that overlaps the object by `min_overlap` (section 4.5); `object`:
-            the square around the object with some context, resized; `image`: a crop of an image of one class.
+        view: What a sample shows. `crop`: a crop that overlaps the object by `min_overlap` (section 4.5); `object`: the
+            square around the object with some context, resized; `image`: a crop of an image of one class.
+            [section 3.1; section 4.5]
         short_side: What an image's short side is resized to before a `crop` or an `image` is cut; a smaller image is
-            enlarged.
-        size: Sides of the crop as the network sees it, in pixels; epochs take turns (section 2.3: 224, 180).
-        random_size: Draws the network's size instead, one for each epoch, uniformly from this closed range (section
-            2.3: 180 to 224). The paper doesn't say whether an epoch or an iteration has one size.
-        where: Which crops there are: the `five` of centre and corners, or at every pixel, `uniform`; by default
-            `five` for an `image` (section 3.1), `uniform` for a `crop` (section 4.5).
-        min_overlap: Least overlap of a `crop` with its object.
+            enlarged. [pixels; section 3.1]
+        size: Sides of the crop as the network sees it; epochs take turns (224 and 180). [pixels; section 2.3]
+        random_size: Draws the network's size instead, one for each epoch, uniformly from this closed range (180 to
+            224). The paper doesn't say whether an epoch or an iteration has one size. [pixels; section 2.3]
+        where: Which crops there are: the `five` of centre and corners, or at every pixel, `uniform`; by default `five`
+            for an `image` (section 3.1), `uniform` for a `crop` (section 4.5). [section 3.1; section 4.5]
+        min_overlap: Least overlap of a `crop` with its object. [fraction; section 4.5]
         overlap: What that is, which the paper doesn't define: `object`, the part of the object inside the crop, or
-            `iou`, the intersection over union of both.
+            `iou`, the intersection over union of both. [section 4.5]
         fallback: What becomes of an object that no `crop` overlaps enough, such as one larger than any: `centre`
             takes the crop around its centre, `skip` leaves it out (the index's `skipped` counts those).
-        context: Range of the side of an `object`'s square over the object's longer side.
-        shift: How far that square is moved at most, over its side.
-        flip: Whether half of the samples are mirrored.
-        colour: Strength of the colour alteration, 0 for none.
+        context: Range of the side of an `object`'s square over the object's longer side. [factor]
+        shift: How far that square is moved at most, over its side. [fraction]
+        flip: Whether half of the samples are mirrored. [section 3.1]
+        colour: Strength of the colour alteration, 0 for none. [factor; section 3.1]
         mean: What is subtracted from pixels: the preprocessing's `constant`, or the `per-pixel` mean of `statistics`,
-            warped to the network's size.
-        levels: Of the pyramid: a list, `spp6` or `spp4` by name, or `none` for a network without SPP, which takes one
-            size only.
-        hidden: Outputs of fc6 and fc7.
-        dropout: On the outputs of fc6 and fc7.
-        batch: Samples of a batch, over all workers.
-        holdout: Fraction of the images, by a hash of their keys, held out to measure on.
-        held_out_samples: At most so many samples are measured on.
-        shards: Shards whose samples are mixed.
-        cache_bytes: Bound on the decoded images that a worker keeps.
-        threads: Threads of a worker that decode and cut; by default one for each of its `cpus`, two at least.
+            warped to the network's size. [appendix A]
+        levels: Levels of the pyramid: a list, `spp6` or `spp4` by name, or `none` for a network without SPP, which
+            takes one size only. [bins a side; section 2.2; section 3.1]
+        hidden: Outputs of fc6 and fc7. [outputs; Table 1]
+        dropout: Fraction of the outputs of fc6 and fc7 that are left out, drawn anew for every sample.
+            [fraction; section 3.1]
+        batch: Samples of a batch, over all workers. [samples]
+        holdout: Fraction of the images, by a hash of their keys, held out to measure on. [fraction]
+        held_out_samples: At most so many samples are measured on. [samples]
+        shards: Shards whose samples are mixed. [shards]
+        cache_bytes: Bound on the decoded images that a worker keeps. [bytes]
+        threads: Threads of a worker that decode and cut; by default one for each of its `cpus`, two at least. [threads]
     """
 
     stage: Literal["pretrain"]

@@ -26,10 +26,10 @@ class ConvolvingConfig(GpuFields):
     """Settings of a stage that convolves images.
 
     Attributes:
-        max_pixels: An image that has more pixels at a scale is quarantined as `too-large`.
+        max_pixels: An image that has more pixels at a scale is quarantined as `too-large`. [pixels]
         precision: Type that the network computes in.
         device: `auto` takes a GPU where there is one.
-        ahead: Images that are decoded ahead of the convolutions.
+        ahead: Images that are decoded ahead of the convolutions. [images]
     """
 
     max_pixels: Annotated[int, Field(ge=1)] = 32_000_000

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 from pipelines.artifacts.manifest import Manifest
-from pipelines.engine.stage import Stage, StageConfig, StageSpec, require_subset
-from pipelines.engine.workspace import Quarantined, Workspace
+from pipelines.engine.stage import Stage, StageConfig, require_subset
+from pipelines.engine.workspace import Quarantined
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import IngestedImages, splits_units
 from sppnet.errors import ArtifactError, ConfigError
@@ -75,13 +75,6 @@ def require_ingested(splits: tuple[str, ...], inputs: Inputs) -> None:
     """Raise `ConfigError` naming the first split that the step behind `images` does not ingest."""
     images: Any = inputs["images"][0]
     require_subset(splits, images.dataset.open().splits, "splits", "split")
-
-
-def check_categories(names: Sequence[str], spec: StageSpec, field: str = "categories") -> None:
-    """Raise `ConfigError` naming the step, the field and the first category that the images of a step don't have."""
-    if names:
-        manifest = Manifest.read(Workspace.open(spec.workspace).store, spec.manifest)
-        manifest.check_categories(names, f"step {spec.step}: {field}")
 
 
 def require_same_images(config: StageConfig, inputs: Inputs, *fields: str) -> None:

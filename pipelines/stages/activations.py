@@ -35,10 +35,11 @@ class ActivationsConfig(GpuFields):
         images: The step that ingests.
         maps: The step that extracts.
         splits: Splits to look through.
-        scales: Short sides to look through, pixels; an image counts once, at the scale of its strongest response.
-        filters: Filters of the last convolution, 0-based, in the order in which they are shown.
-        count: Without `filters`, so many are drawn by the run's seed.
-        top: Images kept per filter.
+        scales: Short sides to look through; an image counts once, at the scale of its strongest response.
+            [pixels; section 2.1]
+        filters: Filters of the last convolution, 0-based, in the order in which they are shown. [numbers; section 2.1]
+        count: Without `filters`, so many are drawn by the run's seed. [filters]
+        top: Images kept per filter. [images]
     """
 
     stage: Literal["activations"]

@@ -21,6 +21,7 @@ from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import ScaleField, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
+from pipelines.training.network_config import LevelsName
 from sppnet.arrays import Float32s
 from sppnet.classification.classifier import PreparedImage, ViewClassifier
 from sppnet.classification.views import NAMED_VIEWS, PAPER_SIZE, ViewSet, named_views
@@ -36,10 +37,11 @@ class CustomViews(BaseModel):
     """A view set of one's own.
 
     Attributes:
-        scales: Short sides in pixels at which square windows are taken.
+        scales: Short sides at which square windows are taken. [pixels]
         positions: Windows a scale: 0, 1 (centre), 3 (along the long side), 5 (and corners) or 9 (and mid-sides).
+            [windows]
         flip: Whether each view is joined by its mirror image.
-        full: Short sides in pixels at which the whole image is a view too.
+        full: Short sides at which the whole image is a view too. [pixels]
         maps: Whether windows are pooled from maps; otherwise each is a crop of its own.
     """
 
@@ -60,18 +62,19 @@ class ClassifyConfig(ConvolvingConfig):
         network: The step that trains or imports the network.
         splits: Splits to classify.
         views: Names of view sets: `crop`, `full`, `crops10`, `maps10`, `maps96`, `maps98`, or of `custom` ones. Sets
-            that are classified together share their maps.
-        size: ScaleField of a window in pixels; by default the first that the network was trained at, or 224.
-        scale: Short side in pixels of single-scale sets and of the full views of `maps98`; by default 256 in
-            proportion to `size` over 224.
-        scales: Short sides in pixels of `maps96` and `maps98`; by default the paper's six, in proportion likewise.
+            that are classified together share their maps. [section 3.1.4; section 3.1.5]
+        size: Side of a window; by default the first that the network was trained at, or 224. [pixels; section 3.1]
+        scale: Short side of single-scale sets and of the full views of `maps98`; by default 256 in proportion to `size`
+            over 224. [pixels; section 3.1]
+        scales: Short sides of `maps96` and `maps98`; by default the paper's six, in proportion likewise.
+            [pixels; section 3.1.5]
         custom: View sets of one's own, by name.
         output: `scores` (softmax), or the features of a layer: `pool5`, `fc6`, `fc7`; averaged over the views.
         levels: Pyramid of `pool5` features, a list, `spp6` or `spp4`; by default the network's own, or (6, 3, 2, 1) if
-            it has none.
+            it has none. [bins a side; section 2.2]
         dtype: Type of stored features; scores are always float32.
-        convention: Of the mapping from windows to cells.
-        batch: Images whose views go through the fully-connected layers together.
+        convention: How windows become cells: as in the `paper`, or as in its `released` code. [appendix A]
+        batch: Images whose views go through the fully-connected layers together. [images]
     """
 
     stage: Literal["classify"]
@@ -84,7 +87,10 @@ class ClassifyConfig(ConvolvingConfig):
     scales: Annotated[tuple[ScaleField, ...], Field(min_length=1)] | None = None
     custom: Mapping[str, CustomViews] = {}
     output: Literal["scores", "pool5", "fc6", "fc7"] = "scores"
-    levels: Annotated[tuple[int, ...] | None, BeforeValidator(_list_of_levels)] = None
+    levels: Annotated[
+        tuple[int, ...] | None,
+        BeforeValidator(_list_of_levels, json_schema_input_type=tuple[int, ...] | LevelsName | None),
+    ] = None
     dtype: Literal["float16", "float32"] = "float32"
     convention: Literal["paper", "released"] = "paper"
     batch: Annotated[int, RUNTIME, Field(ge=1)] = 8

@@ -29,10 +29,12 @@ class CombineConfig(GpuFields):
     Attributes:
         images: The step that ingests.
         detections: The steps that score, each with a detector of its own; a step that combines stands for all of its.
+            [section 4.4]
         splits: Splits to score.
-        threshold: Lower scores are dropped.
+        threshold: Lower scores are dropped. [score]
         nms_iou: Of two detections of a category that overlap more, of any detector, the lower is suppressed.
-        per_image: At most so many detections an image and category.
+            [IoU; section 4.4]
+        per_image: At most so many detections an image and category. [detections]
     """
 
     stage: Literal["combine"]

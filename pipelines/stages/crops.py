@@ -29,8 +29,8 @@ class CropsConfig(StageConfig):
         images: The step that ingests.
         backbone: The step that trains or imports the network.
         splits: Splits whose windows may be convolved.
-        size: Side of the crops, pixels; steps that read them name it as their only scale.
-        context: Pixels around the window in its crop.
+        size: Side of the crops; steps that read them name it as their only scale. [pixels; section 4.2]
+        context: Pixels around the window in its crop. [pixels]
         precision: Type that the convolutions compute in.
     """
 

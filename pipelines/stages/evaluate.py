@@ -33,10 +33,10 @@ class EvaluateConfig(StageConfig):
         protocol: `voc`: both average precisions of VOC; `det`: ILSVRC DET's, with its own overlaps for small
             objects, no difficult ones, and images left out for the categories that they don't judge; `coco`: COCO's
             twelve figures, over ten overlaps and by size of object.
-        iou: Overlap from which a detection is right by VOC's rule.
-        nms_iou: Regressed boxes are suppressed once more at this overlap, as in the release.
-        top_per_set: Only so many detections of a category over the split count, the best: a number, or `5/image`
-            for 5 x the split's images; all by default.
+        iou: Overlap from which a detection is right by VOC's rule. [IoU]
+        nms_iou: Regressed boxes are suppressed once more at this overlap, as in the release. [IoU]
+        top_per_set: Only so many detections of a category over the split count, the best: a number, or `5/image` for 5
+            x the split's images; all by default. [detections]
     """
 
     stage: Literal["evaluate"]

@@ -15,7 +15,7 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
+from pipelines.engine.stage import MENTIONS, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Floats
@@ -35,7 +35,7 @@ class EvaluateClassesConfig(StageConfig):
         truth: What an image's class is: the subcategory of its objects (or the category of those without one), or
             always the category. Images of several classes, or of none, are counted and left out.
         unknown: What to do about an image whose class a network does not tell apart: `error` names it, `skip` counts.
-        ensembles: Further rows by name: the mean of several steps' scores (paper section 3.1.6).
+        ensembles: Further rows by name: the mean of several steps' scores. [section 3.1.6]
         groups: Further rows by name: mean and standard deviation of the figures of several rows, such as one network
             trained with several seeds. Members are steps or ensembles.
     """
@@ -46,8 +46,8 @@ class EvaluateClassesConfig(StageConfig):
     split: str = "val"
     truth: Literal["subcategory", "category"] = "subcategory"
     unknown: Literal["error", "skip"] = "error"
-    ensembles: Mapping[str, Names] = {}
-    groups: Mapping[str, Names] = {}
+    ensembles: Annotated[Mapping[str, Names], MENTIONS] = {}
+    groups: Annotated[Mapping[str, Names], MENTIONS] = {}
 
 
 @dataclass

@@ -62,7 +62,7 @@ class ExtractConfig(ConvolvingConfig):
         images: The step that ingests.
         backbone: The step that trains or imports the network.
         splits: Splits to extract.
-        scales: Short sides in pixels. A scale added later costs only itself.
+        scales: Short sides to extract at. A scale added later costs only itself. [pixels; section 4.1]
         flips: Whether the maps of the mirrored images are made too, as files of their own. Mirrored maps are something
             else: with strides, a cell's field does not lie where its mirror image's does.
         dtype: Type of the maps. `float10_e5m5` takes some four fifths of the bytes of `float16`, as which it is read.

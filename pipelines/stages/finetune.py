@@ -17,11 +17,12 @@ from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.machine import choose_device
 from pipelines.engine.stage import Phase, StageConfig, StageSpec
+from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.finetuning.config import FinetuneConfig
 from pipelines.finetuning.sampling import BlockCutter, ImageSampler, block_rows
 from pipelines.finetuning.task import FinetuneTask, FinetuneTaskInputs
-from pipelines.shards.stage import check_categories
+from pipelines.shards.categories import check_categories, fill_in
 from pipelines.training.loop import TrainingStage
 from pipelines.training.task import Task
 from pipelines.training.workers import Worker
@@ -36,7 +37,7 @@ class Finetune(TrainingStage[FinetuneConfig]):
 
     name: ClassVar[str] = "finetune"
     makes: ClassVar[str] = "head"
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
     seeded: ClassVar[bool] = True
     config_type: ClassVar[type[StageConfig]] = FinetuneConfig
 
@@ -86,6 +87,11 @@ class Finetune(TrainingStage[FinetuneConfig]):
         """Sample a shard's windows, or train in this process."""
         phase, _, shard = unit.partition("/")
         return self._sample(shard) if phase == "sample" else super().run(unit)
+
+    @classmethod
+    def complete(cls, config: FinetuneConfig, store: Store, manifest: str) -> FinetuneConfig:
+        """Fill in the images' categories where all are asked for."""
+        return fill_in(config, store, manifest)
 
     @classmethod
     def check_data(cls, config: FinetuneConfig, spec: StageSpec) -> None:

@@ -42,8 +42,8 @@ class ImportWindowsConfig(StageConfig):
         splits: Splits whose images have windows in the files.
         outside: What happens to an image with a window that leaves it by more than a pixel: the image is quarantined
             as `window-outside-image`, or its windows are clipped.
-        min_side: Windows with a shorter side, in pixels, are dropped; those without area always are.
-        max_windows: At most so many windows an image, the first; all by default.
+        min_side: Windows with a shorter side are dropped; those without area always are. [pixels]
+        max_windows: At most so many windows an image, the first; all by default. [windows]
     """
 
     stage: Literal["import-windows"]

@@ -49,12 +49,12 @@ class IngestConfig(StageConfig):
 
     Attributes:
         dataset: Where the images are. What they are is told by their content, not by their place.
-        shard_size: Images of a new shard. Shards of that size that were cut before keep their images.
+        shard_size: Images of a new shard. Shards of that size that were cut before keep their images. [images]
         annotations: Whether annotations are ingested too. Images that are only to be scored need none.
         by_reference: Whether shards hold where their images lie instead of the images. Nothing is copied then, and the
             images have to stay as they are, where every worker reads them.
-        max_pixels: Larger images are quarantined as `too-large` before they are decoded.
-        min_side: Images with a shorter side, in pixels, are quarantined as `too-small`.
+        max_pixels: Larger images are quarantined as `too-large` before they are decoded. [pixels]
+        min_side: Images with a shorter side are quarantined as `too-small`. [pixels]
     """
 
     stage: Literal["ingest"]

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,17 +20,12 @@ from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
-from sppnet.arrays import Array, Windows
 from sppnet.errors import ConfigError, DataError
-from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
-from sppnet.proposals.selective_search import selective_search
+from sppnet.proposals.methods import EdgeBoxesSettings, Method, Proposals, SelectiveSearchSettings
 from sppnet.proposals.windows import join_windows
 from sppnet.seeds import derive_seed
 
-Method: TypeAlias = Literal["selective-search", "edge-boxes"]
-EDGE_BOXES_WINDOWS = 2000
-"""Windows of EdgeBoxes where `max_windows` says nothing."""
 _MODEL = "edge_boxes.model: the model of structured edges"
 
 
@@ -38,9 +33,10 @@ class SelectiveSearchOptions(BaseModel):
     """Options of selective search.
 
     Attributes:
-        k: Sizes of the graph segmentations, in pixels.
-        sigma: Smoothing before them, in pixels.
-        resize_width: Search in the image resized to this width, in pixels (R-CNN on ILSVRC: 500); not by default.
+        k: Sizes of the graph segmentations: about how many pixels a first region has. [pixels]
+        sigma: Smoothing before them. [pixels]
+        resize_width: Search in the image resized to this width (R-CNN on ILSVRC: 500); not by default.
+            [pixels; section 4.5]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,15 +51,15 @@ class EdgeBoxesOptions(BaseModel):
 
     Attributes:
         model: File with the model of structured edges; without one, edges are plain gradients. Its content, not its
-            path, is in the fingerprint.
-        alpha: IoU of neighbouring windows of the sliding search.
-        beta: IoU above which a window is suppressed by a better one.
-        eta: What `beta` is multiplied by after every window that is kept, while it is above 0.5.
-        min_score: Windows of lower scores are dropped.
-        min_area: Of the smallest windows that are searched, in square pixels.
-        max_aspect: Of a window's sides, either way.
-        gamma: How fast the affinity of two groups of edges falls with their angle.
-        kappa: How much larger windows must have more edges.
+            path, is in the fingerprint. [section 4.3]
+        alpha: IoU of neighbouring windows of the sliding search. [IoU]
+        beta: IoU above which a window is suppressed by a better one. [IoU]
+        eta: What `beta` is multiplied by after every window that is kept, while it is above 0.5. [factor]
+        min_score: Windows of lower scores are dropped. [score]
+        min_area: Area of the smallest windows that are searched. [square pixels]
+        max_aspect: Greatest ratio of a window's sides, either way. [ratio]
+        gamma: How fast the affinity of two groups of edges falls with their angle. [no unit]
+        kappa: How much larger windows must have more edges. [no unit]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,9 +87,10 @@ class ProposeConfig(StageConfig):
         images: The step that ingests.
         splits: Splits to propose windows for.
         methods: How windows are proposed. The windows of several methods come method after method, each once.
-        min_side: Windows with a shorter side, in pixels, are dropped.
-        max_windows: At most so many windows an image and method, those of the highest rank; by default all of
-            selective search, and 2,000 of EdgeBoxes.
+            [section 4.1; section 4.3]
+        min_side: Windows with a shorter side are dropped. [pixels]
+        max_windows: At most so many windows an image and method, those of the highest rank; by default all of selective
+            search, and 2,000 of EdgeBoxes. [windows; section 4.1]
         selective_search: Options of that method.
         edge_boxes: Options of that method.
     """
@@ -106,6 +103,16 @@ class ProposeConfig(StageConfig):
     max_windows: Annotated[int, Field(ge=1)] | None = None
     selective_search: SelectiveSearchOptions = SelectiveSearchOptions()
     edge_boxes: EdgeBoxesOptions = EdgeBoxesOptions()
+
+    def proposals(self) -> Proposals:
+        """Return how windows are proposed, the model of structured edges apart."""
+        return Proposals(
+            self.methods,
+            self.min_side,
+            self.max_windows,
+            SelectiveSearchSettings(**self.selective_search.model_dump()),
+            EdgeBoxesSettings(**self.edge_boxes.model_dump(exclude={"model"})),
+        )
 
     def semantic(self) -> dict[str, Any]:
         """Return what changes the result: the methods' own options, and of the model what kind of edges it gives."""
@@ -150,7 +157,7 @@ class Propose(PerShardStage[ProposeConfig]):
     @cached_property
     def _edges(self) -> EdgeDetector:
         model = self.config.edge_boxes.model
-        if model is None:
+        if model is None or "edge-boxes" not in self.config.methods:
             return gradient_edges
         data = read_outside(model, _MODEL)
         # OpenCV reads a file only, and tells by its name whether it is compressed.
@@ -181,29 +188,11 @@ class Propose(PerShardStage[ProposeConfig]):
 
     def _propose(self, record: ImageRecord) -> tuple[WindowsRow, dict[Method, int]]:
         image = decode_record(record)
-        search = {"selective-search": self._selective_search, "edge-boxes": self._edge_boxes}
-        parts = {method: search[method](image, record.key) for method in self.config.methods}
+        seed = derive_seed(self.seed, self.name, record.key)
+        parts = self.config.proposals()(image, seed, self._edges)
         windows = join_windows(list(parts.values()))
         if len(windows) == 0:
             methods = " and ".join(method.replace("-", " ") for method in self.config.methods)
             raise DataError("no-windows", f"{methods} found no window of at least {self.config.min_side} px")
         counts = {method: len(part) for method, part in parts.items()}
         return WindowsRow(record.key, image.shape[1], image.shape[0], windows), counts
-
-    def _selective_search(self, image: Array, key: str) -> Windows:
-        return selective_search(
-            image,
-            min_side=self.config.min_side,
-            max_windows=self.config.max_windows,
-            seed=derive_seed(self.seed, self.name, key),
-            **self.config.selective_search.model_dump(),
-        )
-
-    def _edge_boxes(self, image: Array, key: str) -> Windows:
-        return edge_boxes(
-            image,
-            detector=self._edges,
-            min_side=self.config.min_side,
-            max_windows=self.config.max_windows or EDGE_BOXES_WINDOWS,
-            **self.config.edge_boxes.model_dump(exclude={"model"}),
-        )

@@ -31,8 +31,8 @@ class RecallConfig(StageConfig):
         images: The step that ingests, for the annotations.
         windows: The steps that propose; one row of the result each.
         split: The split whose objects are looked for. Difficult ones are left out.
-        ious: Overlaps from which an object is found.
-        counts: How many of an image's first windows are looked at; all of them are always looked at too.
+        ious: Overlaps from which an object is found. [IoU]
+        counts: How many of an image's first windows are looked at; all of them are always looked at too. [windows]
     """
 
     stage: Literal["recall"]

@@ -26,11 +26,11 @@ class ScoreConfig(GpuFields):
         windows: The step that proposes.
         maps: The step that extracts, or one of R-CNN's crops.
         svms: The step that trained the SVMs.
-        regressors: The step that trained box regressors; none by default.
+        regressors: The step that trained box regressors; none by default. [section 4.1]
         splits: Splits to score.
-        threshold: Lower scores are dropped.
-        nms_iou: Of two detections of a category that overlap more, the lower is suppressed.
-        per_image: At most so many detections an image and category.
+        threshold: Lower scores are dropped. [score]
+        nms_iou: Of two detections of a category that overlap more, the lower is suppressed. [IoU; section 4.1]
+        per_image: At most so many detections an image and category. [detections]
     """
 
     stage: Literal["score"]

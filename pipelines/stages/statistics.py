@@ -31,10 +31,11 @@ class StatisticsConfig(CpuFields):
     Attributes:
         images: The step that ingests.
         split: Split whose images are summed.
-        short_side: What an image's short side is resized to, in pixels; the covariance is of all pixels then.
-        size: Side of the centre crop that the mean image is of, in pixels.
-        max_pixels: An image with more pixels at that short side is set aside: a long, thin one grows far beyond its
-            own size.
+        short_side: What an image's short side is resized to; the covariance is of all pixels then.
+            [pixels; section 3.1]
+        size: Side of the centre crop that the mean image is of. [pixels; appendix A]
+        max_pixels: An image with more pixels at that short side is set aside: a long, thin one grows far beyond its own
+            size. [pixels]
     """
 
     stage: Literal["statistics"]

@@ -38,11 +38,11 @@ class TrainRegressorsConfig(WindowTrainingConfig):
     """Config of `train-regressors`.
 
     Attributes:
-        min_iou: Windows that overlap their object at least so much are examples.
-        ridge: Weight of the squared norm (R-CNN 1000; the SPP-net release 4000); it rests on `mean_norm`.
-        per_object: At most so many windows an object, taken at random; the object itself is an example too.
-        max_examples: At most so many examples a category, drawn by the hash of their names.
-        min_examples: A category with fewer examples gets no regressor.
+        min_iou: Windows that overlap their object at least so much are examples. [IoU; section 4.1]
+        ridge: Weight of the squared norm (R-CNN 1000; the SPP-net release 4000); it rests on `mean_norm`. [no unit]
+        per_object: At most so many windows an object, taken at random; the object itself is an example too. [windows]
+        max_examples: At most so many examples a category, drawn by the hash of their names. [windows]
+        min_examples: A category with fewer examples gets no regressor. [windows]
     """
 
     stage: Literal["train-regressors"]
@@ -58,7 +58,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
 
     name: ClassVar[str] = "train-regressors"
     makes: ClassVar[str] = "regressors"
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
     config_type: ClassVar[type[StageConfig]] = TrainRegressorsConfig
 
     @cached_property
@@ -172,4 +172,4 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
         for shard, mask in zip(self._shards.files(self.artifact), chosen, strict=True):
             if mask.any():
                 (part,) = shard.gathered.read((category,))
-                yield part.features[mask]
+                yield part.features[mask]  # float16, as they were gathered

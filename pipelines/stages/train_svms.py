@@ -56,7 +56,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
     name: ClassVar[str] = "train-svms"
     makes: ClassVar[str] = "svms"
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
     config_type: ClassVar[type[StageConfig]] = TrainSvmsConfig
 
     @classmethod
@@ -100,8 +100,8 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         if per_image is not None:
             limit = min(limit, per_image * max((len(shards.manifest.keys(unit)) for unit in mined), default=0))
         memory = {
-            "solve_bytes": solve_bytes(rows, dimension),
-            "mine_bytes": mine_bytes(len(config.categories), limit, dimension),
+            "solve_bytes": solve_bytes(rows, dimension, config.rows),
+            "mine_bytes": mine_bytes(len(config.categories), limit, dimension, config.rows),
         }
         logger.info("step=%s peak memory of a unit, inputs apart: %s", self.spec.step, memory)
         write_once(self.artifact, _MEMORY, memory)
@@ -157,8 +157,8 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
     def _gather(self, shard: str) -> Output:
         config, found = self.config, ExampleGroups()
         negatives = self._random_negatives if self._shards.gives_negatives(shard) else None
-        gatherer = Gatherer(config.categories, config.difficult, self._features, negatives)
-        return self._shards.run(shard, lambda image: gatherer.gather(image, found), found.joined, config.rows)
+        gatherer = Gatherer(config.categories, config.difficult, self._features, negatives, config.rows)
+        return self._shards.run(shard, lambda image: gatherer.gather(image, found), found.joined)
 
     @cached_property
     def _random_negatives(self) -> RandomNegatives:
@@ -172,14 +172,15 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
     def _mine(self, number: int, shard: str) -> Output:
         limit = self.config.shard_limit(len(self._shards.negative_units))
         miner, found = self._miners(number), HardExamples(self.config.categories, limit)
-        return self._shards.run(shard, lambda image: miner.mine(image, found), found.joined, self.config.rows)
+        return self._shards.run(shard, lambda image: miner.mine(image, found), found.joined)
 
     @cached_property
     def _miners(self) -> Callable[[int], Miner]:
         """A round's miner, its SVMs read once a process however many shards follow."""
 
         def read(number: int) -> Miner:
-            return Miner(self.config.rule(), self._features, read_svms(self.artifact, self._solved(number - 1)))
+            svms = read_svms(self.artifact, self._solved(number - 1))
+            return Miner(self.config.rule(), self._features, svms, self.config.rows)
 
         return lru_cache(maxsize=_ROUNDS_KEPT)(read)
 

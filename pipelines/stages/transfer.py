@@ -24,7 +24,8 @@ from pipelines.engine.machine import CpuFields
 from pipelines.engine.records import read_unit
 from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
-from pipelines.shards.stage import ShardStage, check_categories, require_same_images
+from pipelines.shards.categories import check_categories
+from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Float32s
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.evaluation.transfer import SvmSettings, l2_normalise
@@ -38,10 +39,10 @@ class TransferConfig(CpuFields):
         images: The step that ingests.
         features: The steps that classify, with features of a layer as their output; a row of the result for each of
             them and each of its view sets.
-        protocol: What is learned and how it is judged.
-        c: Cost of an example within an SVM's margin.
-        positive_weight: Factor on the cost of positives.
-        bias_scale: Value of the constant feature whose weight is the bias.
+        protocol: What is learned and how it is judged. [section 3.2; section 3.3]
+        c: Cost of an example within an SVM's margin. [no unit]
+        positive_weight: Factor on the cost of positives. [factor]
+        bias_scale: Value of the constant feature whose weight is the bias. [no unit]
     """
 
     stage: Literal["transfer"]

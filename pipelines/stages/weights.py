@@ -43,7 +43,7 @@ class HeadFields(BaseModel):
     """What a file without a description of its own can't tell of its fc6, fc7 and fc8.
 
     Attributes:
-        levels: Of the pyramid below fc6.
+        levels: Levels of the pyramid below fc6. [bins a side; section 2.2]
         layout: Order of the values that fc6 takes: `sppnet`, or `released` for weights of the authors' Caffe models.
         labels: What fc8's outputs stand for, in order; by default their numbers.
     """

@@ -14,7 +14,12 @@ from sppnet.errors import ConfigError
 
 
 class Rate(BaseModel):
-    """A learning rate for a number of steps."""
+    """A learning rate for a number of steps.
+
+    Attributes:
+        lr: The learning rate. [no unit; section 3.1; section 4.1]
+        steps: For how many steps it holds. [steps; section 4.1]
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,9 +31,9 @@ class Plateau(BaseModel):
     """Divides the learning rate where the held-out error has stopped falling (section 3.1: by 10, twice).
 
     Attributes:
-        patience: Measurements without a new lowest error after which the rate is divided.
-        factor: What it is divided by.
-        divisions: How often at most.
+        patience: Measurements without a new lowest error after which the rate is divided. [measurements]
+        factor: What it is divided by. [factor; section 3.1]
+        divisions: How often at most. [divisions; section 3.1]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,19 +57,21 @@ class TrainingConfig(GpuFields):
 
     Attributes:
         seed: Number of this network among those of one config, for means over seeds; 0 has the run's own seed.
+            [no unit]
         schedule: Learning rates, each for a number of steps; their sum is the length of the training.
-        plateau: Divides the schedule's rate further where the held-out error stops falling.
-        momentum: Of SGD.
-        weight_decay: Of SGD, on all weights and biases.
-        bias_rate: Factor on the learning rate of biases (the authors' release has 2).
+            [section 3.1; section 4.1]
+        plateau: Divides the schedule's rate further where the held-out error stops falling. [section 3.1]
+        momentum: Momentum of SGD. [fraction]
+        weight_decay: Weight decay of SGD, on all weights and biases. [no unit]
+        bias_rate: Factor on the learning rate of biases (the authors' release has 2). [factor]
         precision: Type in which layers compute; weights and momentum are float32 always.
-        measure_every: Steps between measurements on the held-out part.
+        measure_every: Steps between measurements on the held-out part. [steps]
         keep: Which weights are published: the `last`, or the `best`, those of the measurement with the lowest held-out
             error.
-        checkpoint_every: Steps between checkpoints.
-        log_every: Steps between points of the curve.
-        workers: How many workers step together. Their number changes which dropout mask a sample gets, so runs
-            are equal to the last bit only for the same number.
+        checkpoint_every: Steps between checkpoints. [steps]
+        log_every: Steps between points of the curve. [steps]
+        workers: How many workers step together. Their number changes which dropout mask a sample gets, so runs are
+            equal to the last bit only for the same number. [workers]
         compile: Whether the model's steps run through `torch.compile`, which needs a compiler on the workers and
             takes a minute or more to start; what it computes is the same but for rounding.
     """

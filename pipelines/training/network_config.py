@@ -23,7 +23,11 @@ def _parse_levels(value: Any) -> Any:
         raise ValueError(str(error)) from error
 
 
-LevelsField = Annotated[tuple[int, ...] | Literal["none"], BeforeValidator(_parse_levels)]
+LevelsName = Literal["spp6", "spp4"]
+LevelsField = Annotated[
+    tuple[int, ...] | Literal["none"],
+    BeforeValidator(_parse_levels, json_schema_input_type=tuple[int, ...] | LevelsName | Literal["none"]),
+]
 """Levels of a pyramid: a list, `spp6` or `spp4` (which become lists), or `none` for a network without SPP."""
 
 
@@ -32,11 +36,12 @@ class BackboneFields(StageConfig):
 
     Attributes:
         architecture: A backbone's name: one of Table 1's, `zf5_released`, `squeezenet1_0`, or `torchvision:<name>`.
-        width: Multiplies every layer's channels.
+            [Table 1]
+        width: Multiplies every layer's channels. [factor]
         cut: The last module kept; by default the last convolution with what activates it.
         preprocessing: What becomes of pixels, `(value - mean) / std` in grey levels (0..255): `channel_order` (`rgb` or
-            `bgr`), `mean` and `std`, three values each; by default the architecture's.
-        response_norm: Whether responses are normalised; by default the architecture's.
+            `bgr`), `mean` and `std`, three values each; by default the architecture's. [grey levels]
+        response_norm: Whether responses are normalised; by default the architecture's. [Table 1]
     """
 
     architecture: str

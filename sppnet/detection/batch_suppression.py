@@ -24,11 +24,11 @@ def best_windows(windows: BatchWindows, scores: torch.Tensor, rules: Rules) -> t
         int32 `[images, categories, per_image]`: places among the image's windows by falling score, then -1.
     """
     if runs_triton(scores.device):
-        from sppnet import boxes_triton
+        from sppnet.boxes_triton import MOST_KEPT, keep_best
 
-        if rules.per_image <= boxes_triton.MOST_KEPT:
+        if rules.per_image <= MOST_KEPT:
             ordered, order = sorted_scores(windows, scores)
-            return boxes_triton.keep_best(
+            return keep_best(
                 windows.boxes,
                 order,
                 ordered,

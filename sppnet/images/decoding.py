@@ -72,6 +72,7 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
     Raises:
         DataError: `truncated` (cut short or damaged), `not-an-image`, `unsupported-format`, `too-large`, `too-small`,
             `unsupported-mode`, `too-many-scans`.
+        MemoryError: This machine has too little memory for the pixels; another may have it.
     """
     with _open(data) as image:
         width, height = image.size
@@ -80,7 +81,8 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
         if min(width, height) < min_side:
             raise DataError("too-small", f"{width} x {height} pixels, each side needs {min_side}")
         _check_scans(data, image.size)
-        with parsing(lambda why: DataError("truncated", f"{image.format} of {len(data)} bytes, cut or damaged: {why}")):
+        damaged = f"{image.format} of {len(data)} bytes, cut or damaged"
+        with parsing(lambda why: DataError("truncated", f"{damaged}: {why}"), bounded=True):
             image.load()
         return _to_rgb(image)
 

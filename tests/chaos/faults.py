@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.support.fault_proxy import Fault, Rule, away, once, since, sometimes
+from pipelines.training.checkpoints import FOLDER as CHECKPOINTS
+from tests.support.fault_proxy import Fault, Rule, away, once, since, since_part, sometimes
 
 _GO_ON = "; finished units are kept, run again"
 
@@ -26,12 +27,14 @@ class StorageFault:
         rule: Makes the proxy's rule from dice.
         code: Exit code of a run that meets it.
         says: What the run's last line then matches.
+        training: Whether it needs a training on Ray.
     """
 
     name: str
     rule: Callable[[random.Random], Rule]
     code: int = 0
     says: str = ""
+    training: bool = False
 
 
 def _share(fault: Fault, share: float, part: str = "", method: str = "") -> Callable[[random.Random], Rule]:
@@ -54,6 +57,14 @@ STORAGE = (
     StorageFault("one request hangs", lambda dice: once("hang", dice.choice(["GET", "PUT"]), "-")),
     StorageFault("the server is away for 5 s", lambda dice: away(dice.randrange(8, 60), 5.0)),
     StorageFault("the token expires", _since("expired"), 2, _REFUSES),
+    StorageFault("the key is refused from some time on", _since("denied"), 2, _REFUSES),
+    StorageFault(
+        "the key is refused while it trains",
+        lambda dice: since_part("denied", f"/{CHECKPOINTS}/"),
+        2,
+        _REFUSES,
+        training=True,
+    ),
     StorageFault("the clock is wrong", _since("skewed"), 2, _REFUSES),
     StorageFault(
         "403 for one key", lambda dice: sometimes("denied", 0, 1.0, f"00000{dice.randrange(3)}-"), 2, _REFUSES

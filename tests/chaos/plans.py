@@ -10,6 +10,7 @@ from tests.chaos.workloads import Demo, Toy, Workload
 
 TWO_DRIVERS = "two drivers at once"
 TWO_AND_GC = "two drivers, one killed, and gc"
+NO_MEMORY = "a unit takes all memory"
 
 Fault = StorageFault | ProcessFault | NetworkFault | str
 
@@ -52,6 +53,7 @@ def plans(seed: int, *, ray: bool, s3: bool, demo: bool, networks: bool) -> list
         for on_s3 in (False, True)[: 1 + s3]:
             if isinstance(workload, Toy):
                 found += [(workload, on_s3, TWO_DRIVERS), (workload, on_s3, TWO_AND_GC)]
+                found += [(workload, on_s3, NO_MEMORY)] if workload.on_ray else []
             found += [
                 (workload, on_s3, fault)
                 for fault in PROCESS
@@ -59,7 +61,8 @@ def plans(seed: int, *, ray: bool, s3: bool, demo: bool, networks: bool) -> list
                 and (isinstance(workload, Demo) or not fault.training)
                 and not (isinstance(workload, Demo) and fault.target == "ray::raise:raise")
             ]
-        found += [(workload, True, fault) for fault in STORAGE] if s3 else []
+        trains = isinstance(workload, Demo) and workload.on_ray
+        found += [(workload, True, fault) for fault in STORAGE if trains or not fault.training] if s3 else []
     if networks and ray and s3:
         found += [(Toy(on_ray=True), True, fault) for fault in NETWORK]
     random.Random(seed).shuffle(found)

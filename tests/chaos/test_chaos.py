@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.engine import registry
 from tests.chaos.faults import DRIVER_KILLED, NETWORK, PROCESS, STORAGE
-from tests.chaos.plans import TWO_AND_GC, TWO_DRIVERS, Plan, plans
+from tests.chaos.plans import NO_MEMORY, TWO_AND_GC, TWO_DRIVERS, Plan, plans
 from tests.chaos.table import table
 from tests.chaos.trial import Outcome, Trial
 from tests.chaos.workloads import Toy, Undisturbed
@@ -35,7 +35,7 @@ def test_a_killed_driver_says_so_and_its_run_goes_on(tmp_path: Path) -> None:
 
 def test_every_fault_has_its_trial_and_a_seed_gives_one_order() -> None:
     found = plans(3, ray=True, s3=True, demo=True, networks=True)
-    named = {fault.name for fault in (*STORAGE, *PROCESS, *NETWORK)} | {TWO_DRIVERS, TWO_AND_GC}
+    named = {fault.name for fault in (*STORAGE, *PROCESS, *NETWORK)} | {TWO_DRIVERS, TWO_AND_GC, NO_MEMORY}
     assert {plan.fault_name for plan in found} == named
 
     def order(seed: int) -> list[tuple[str, bool, str]]:

@@ -16,19 +16,21 @@ import psutil
 from pipelines.engine.workspace import Workspace
 from pipelines.keeping.garbage import find_garbage
 from tests.chaos.faults import DRIVER_KILLED, Family, NetworkFault, ProcessFault, StorageFault
-from tests.chaos.plans import TWO_AND_GC, Plan
-from tests.chaos.workloads import Left, Run, Toy, Undisturbed
+from tests.chaos.plans import NO_MEMORY, TWO_AND_GC, Plan
+from tests.chaos.workloads import SHARDS, Left, Run, Toy, Undisturbed
 from tests.support.cut_networks import switch
 from tests.support.fault_proxy import fault_proxy
 from tests.support.ray_cluster import RayCluster
 from tests.support.s3_server import BUCKET, S3Server
 from tests.support.small_demo import contents, orphans
+from tests.support.toy_stages import Marks
 
 _PATIENCE_SECONDS = 400.0
 _LEAVE_SECONDS = 30.0
 _KILLS = 3
 # Stands for the hour of `gc --age 1h`: far more than the units here take from their data to their commits.
 _GC_AGE_SECONDS = 8.0
+_SPARE_BYTES = 2 << 30
 
 
 @dataclass
@@ -107,6 +109,8 @@ class Trial:
                     break
         elif isinstance(fault, NetworkFault):
             self._with_cut_network(fault)
+        elif fault == NO_MEMORY:
+            self._without_memory()
         elif fault == TWO_AND_GC:
             self._with_gc_beside()
         else:
@@ -177,6 +181,17 @@ class Trial:
                 self._finish(run, fault.codes, fault.says)
             finally:
                 cluster.end()
+
+    def _without_memory(self) -> None:
+        """Run where one unit takes more and more memory, until Ray ends it; it does so twice."""
+        memory = psutil.virtual_memory()
+        most = (memory.total - memory.available + _SPARE_BYTES) / memory.total
+        marks = self._folder / "marks"
+        marks.mkdir(parents=True)
+        Marks(marks).set("eat", f"all/{self._dice.randrange(SHARDS):06d}", 2)
+        run = self._start({"RAY_memory_usage_threshold": f"{most:.3f}", "RAY_memory_monitor_refresh_ms": "100"})
+        self._finish(run, (0,), "")
+        self._outcome.disturbed = run.said().count("Ray ended the unit")
 
     def _with_gc_beside(self) -> None:
         """Run two at once, kill one of them, and collect garbage all the time, as if seconds were hours."""

@@ -53,3 +53,12 @@ def test_what_comes_out_of_compressed_bytes_is_bounded() -> None:
     assert most_inflated(0) == 64 << 20
     assert most_inflated(1 << 20) == (64 + 50) << 20
     assert most_inflated(1 << 40) == FILE_BYTES
+
+
+@pytest.mark.parametrize("error", [MemoryError("malloc"), OSError("out of memory error when reading image file")])
+def test_where_sizes_are_bounded_memory_that_runs_out_is_the_machines(error: Exception) -> None:
+    with pytest.raises(MemoryError) as caught, parsing(broken, bounded=True):
+        raise error
+    assert caught.value.__cause__ is error
+    with pytest.raises(DataError), parsing(broken, bounded=True):
+        raise OSError("image file is truncated")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppnet import products_numba
+from sppnet import products
 from sppnet.products import LinearProducts
 
 
@@ -73,7 +73,7 @@ def test_what_is_no_number_stays_none() -> None:
 def test_machines_without_the_kernel_give_the_same_up_to_rounding() -> None:
     rows = features(300, 1600, torch.float16)
     found = linear(7, 1600)(rows)
-    with patch.object(products_numba, "has_kernel", lambda: False):
+    with patch.object(products, "has_kernel", lambda: False):
         plain = linear(7, 1600)(rows)
     assert np.allclose(found, plain, atol=1e-3)
     assert torch.equal(linear(7, 1600)(rows.T.contiguous().T), found)

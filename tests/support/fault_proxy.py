@@ -214,6 +214,20 @@ def since(fault: Fault, number: int) -> Rule:
     return lambda request: fault if request.number >= number else None
 
 
+def since_part(fault: Fault, part: str) -> Rule:
+    """A rule that spoils every request after the first whose path holds a part."""
+    begun = threading.Event()
+
+    def rule(request: Request) -> Fault | None:
+        if begun.is_set():
+            return fault
+        if part in request.path:
+            begun.set()
+        return None
+
+    return rule
+
+
 def away(number: int, seconds: float) -> Rule:
     """A rule that has no request answered for some seconds, from a number on."""
     until: list[float] = []

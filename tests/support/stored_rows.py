@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.artifacts.detections import DetectionRow, DetectionTable, encode_detection_table
-from pipelines.artifacts.detectors import Detector
 from pipelines.artifacts.examples import Examples, ExamplesFile, no_examples
 from pipelines.shards.windowed import WindowedImage
+from sppnet.detection.detector import Detector
 
 
 def decode_examples(data: bytes, where: str, category: str) -> Examples:

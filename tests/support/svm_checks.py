@@ -36,9 +36,9 @@ def examples(chain: Chain, phase: str, category: str, shards: Sequence[str] = ()
 def rows(parts: Sequence[Examples]) -> list[tuple[str, int, np.ndarray, np.ndarray, float]]:
     """Key, window, box, feature and score of every example, in order."""
     return [
-        (key, int(part.windows[i]), part.boxes[i], part.features[i], float(part.scores[i]))
+        (key, int(part.windows[i]), part.boxes[i], feature, float(part.scores[i]))
         for part in parts
-        for i, key in enumerate(part.keys)
+        for i, (key, feature) in enumerate(zip(part.keys, part.floats(), strict=True))
     ]
 
 

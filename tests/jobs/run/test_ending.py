@@ -16,6 +16,7 @@ from sppnet.errors import ArtifactError, ConfigError, IncompleteError, TooManyQu
         (TooManyQuarantinedError("too many"), 4, "too many"),
         (ArtifactError("it is gone"), 5, "it is gone"),
         (KeyboardInterrupt(), 130, "interrupted; finished units are kept, run again to go on"),
+        (MemoryError(), 3, "memory ran out; finished units are kept, run again to go on"),
         (SystemExit(15), 143, "terminated; finished units are kept, run again to go on"),
         (ZeroDivisionError("division\nby zero"), 1, "ZeroDivisionError: division by zero"),
     ],

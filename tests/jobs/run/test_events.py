@@ -60,4 +60,3 @@ def test_a_run_that_goes_on_writes_them_now_and_then(toys: Toys, monkeypatch: py
     log.record("run_done")
     log.end()
     assert [event["event"] for event in folder.events()] == ["run_started", "unit_done", "run_done"]
-    assert folder.heard() is not None

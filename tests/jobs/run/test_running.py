@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from jobs.run import running
 from jobs.run.events import EventLog
+from jobs.run.going import going_on
 from jobs.run.history import start_run
 from jobs.run.running import activity
 from jobs.run.status import status_table
@@ -23,18 +25,23 @@ from tests.support.recorded_runs import make
 from tests.support.toy_fixtures import Toys
 
 
-def go_on(toys: Toys) -> None:
+@contextmanager
+def going(toys: Toys) -> Iterator[None]:
     """Leaves a run as it is in the midst of its second step: of five units two are made, and it has not ended."""
     toys.marks.set("fail", "all/000001", 1)
-    log = EventLog(start_run(toys.engine(refuse=4)))
-    with pytest.raises(IncompleteError):
-        toys.engine(refuse=4).run(LocalExecutor(), log)
-    log.flush()
+    engine = toys.engine(refuse=4)
+    folder = start_run(engine)
+    log = EventLog(folder)
+    with going_on(folder, engine.steps):
+        with pytest.raises(IncompleteError):
+            engine.run(LocalExecutor(), log)
+        log.flush()
+        yield
 
 
 def test_a_run_that_goes_on_tells_phase_rate_and_time_left(toys: Toys) -> None:
-    go_on(toys)
-    table, fields = status_table(toys.engine(refuse=4))
+    with going(toys):
+        table, fields = status_table(toys.engine(refuse=4))
     assert fields["running"]
     images, powers = (row["now"] for row in fields["steps"])
     assert images is None, "it has ended"
@@ -46,9 +53,9 @@ def test_a_run_that_goes_on_tells_phase_rate_and_time_left(toys: Toys) -> None:
 
 
 def test_a_run_that_is_silent_for_long_has_ended(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on(toys)
-    monkeypatch.setattr(running, "_SILENT_SECONDS", -1.0)
-    _, fields = status_table(toys.engine(refuse=4))
+    monkeypatch.setattr("jobs.run.going.FRESH_SECONDS", -60.0)
+    with going(toys):
+        _, fields = status_table(toys.engine(refuse=4))
     assert not fields["running"]
     assert [row["now"] for row in fields["steps"]] == [None, None]
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.artifacts.detectors import Detector, FeatureInfo, backbone_digest, read_detector, read_svms
+from pipelines.artifacts.detectors import FeatureInfo, backbone_digest, read_detector, read_svms
 from pipelines.artifacts.networks import UNIT, TrainedHead, encode_head
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import decode_boxes
+from sppnet.detection.detector import Detector
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from sppnet.networks.network import FcHead, HeadSpec
 from sppnet.pooling.geometry import windows_to_cells

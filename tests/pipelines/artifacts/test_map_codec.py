@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pipelines.artifacts import nonzeros
 from pipelines.artifacts.map_codec import PackedMap, pack_map, unpack_map
 from sppnet.errors import ArtifactError
 from tests.support.chain import equal_bytes
@@ -24,10 +27,12 @@ def maps(draw: st.DrawFn) -> np.ndarray:
     return values.view(dtype)
 
 
-@settings(max_examples=60)
-@given(maps())
-def test_no_bit_is_lost(values: np.ndarray) -> None:
-    packed = pack_map(values)
+@settings(max_examples=60, deadline=None)
+@given(maps(), st.booleans())
+def test_no_bit_is_lost(values: np.ndarray, kernel: bool) -> None:
+    with patch.object(nonzeros, "has_kernel", nonzeros.has_kernel if kernel else lambda: False):
+        packed = pack_map(values)
+        assert equal_bytes(unpack_map(packed, values.shape, values.dtype.name), values)
     assert packed.nonzeros.size == np.count_nonzero(values.view(f"u{values.itemsize}")) * values.itemsize
     found = unpack_map(packed, values.shape, values.dtype.name)
     assert equal_bytes(found, values)

@@ -11,7 +11,7 @@ from pipelines.artifacts.examples import Examples, make_examples
 from pipelines.detecting.best_rows import TopExamples
 
 
-def make_part(numbers: list[int]) -> Examples:
+def make_part(numbers: list[int], stepped: bool) -> Examples:
     """Rows whose every column tells their number."""
     column = np.repeat(np.array(numbers, np.float32)[:, None], 4, axis=1)
     return Examples(
@@ -21,7 +21,8 @@ def make_part(numbers: list[int]) -> Examples:
         scores=column[:, 0],
         boxes=column,
         targets=column,
-        features=column[:, :3].astype(np.float16),
+        features=column[:, :3].astype(np.uint8 if stepped else np.float16),
+        steps=1 + column[:, 0] if stepped else None,
     )
 
 
@@ -35,15 +36,20 @@ def best(numbers: list[int], limit: int | None) -> list[int]:
 
 
 @settings(max_examples=40)
-@given(st.permutations(range(60)), st.one_of(st.none(), st.integers(1, 70)), st.lists(st.integers(1, 25), max_size=6))
-def test_order_and_parts_do_not_matter(numbers: list[int], limit: int | None, sizes: list[int]) -> None:
+@given(
+    st.permutations(range(60)),
+    st.one_of(st.none(), st.integers(1, 70)),
+    st.lists(st.integers(1, 25), max_size=6),
+    st.booleans(),
+)
+def test_order_and_parts_do_not_matter(numbers: list[int], limit: int | None, sizes: list[int], stepped: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sppnet.top_rows._LEAST_SPARE", 2)
         top, start = TopExamples("car", limit), 0
         for size in [*sizes, len(numbers)]:
             part = list(numbers[start : start + size])
             if part:
-                top.add(make_part(part), priorities_of(part))
+                top.add(make_part(part, stepped), priorities_of(part))
             start += size
         expected = best(list(numbers), limit)
         found = top.take()
@@ -54,8 +60,11 @@ def test_order_and_parts_do_not_matter(numbers: list[int], limit: int | None, si
         assert found.boxes[:, 2].tolist() == found.targets[:, 1].tolist() == expected
         features = np.zeros((len(expected), 3), np.float32)
         top.write_features(np.arange(len(expected)), features)
-        assert features[:, 1].tolist() == expected
-        assert top.take_whole().features[:, 0].tolist() == [i for i in numbers if i in set(expected)]
+        assert features[:, 1].tolist() == [i * (i + 1) if stepped else i for i in expected]
+        whole = top.take_whole()
+        assert whole.features[:, 0].tolist() == [i for i in numbers if i in set(expected)]
+        if stepped:
+            assert whole.steps.tolist() == (1 + whole.scores).tolist()
 
 
 def test_memory_is_an_eighth_more_than_the_limit() -> None:

@@ -127,7 +127,7 @@ def test_a_step_without_stage_lists_the_stages(path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n", "3"])
 def test_what_is_no_mapping_is_refused(path: Path, text: str) -> None:
     path.write_text(text)
-    assert refusal(path) == "R: expected a mapping with the keys version, name, seed, steps"
+    assert refusal(path) == "R: expected a mapping with the keys version, name, seed, category_groups, steps"
 
 
 @pytest.mark.parametrize("steps", [None, {}, [], "x"])

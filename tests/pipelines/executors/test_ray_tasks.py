@@ -9,11 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipelines.engine.memory_faults import FEWER_UNITS
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.executors.local import LocalExecutor
 from pipelines.executors.ray_core import RayExecutor
 from pipelines.executors.ray_tasks import _judge
+from pipelines.executors.task_pool import TaskFailedError
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.toy_fixtures import UNITS, Toys
 from tests.support.unit_list import run_units
@@ -208,3 +210,22 @@ def test_the_death_of_the_drivers_own_node_ends_the_run_at_once_in_one_line() ->
     error = _judge(LocalRayletDiedError(), StageSpec("workspace", "raise", "powers-1", "{}", (), 0))
     assert isinstance(error, IncompleteError)
     assert str(error) == "Ray's node on this machine has died; finished units are kept, run again"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "2 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 127.0.0.1, ID: "
+            "591abb) was 3.43GB used / 23.54GB limit (0.145834), which\nexceeds the threshold.",
+            "memory of node 127.0.0.1 ran out (3.43GB of 23.54GB used)",
+        ),
+        ("Ray says it in other words one day", "a node's memory ran out"),
+    ],
+)
+def test_memory_that_runs_out_is_the_nodes_fault_and_says_what_to_do(said: str, told: str) -> None:
+    from ray.exceptions import OutOfMemoryError
+
+    error = _judge(OutOfMemoryError(said), StageSpec("workspace", "raise", "powers-1", "{}", (), 0))
+    assert isinstance(error, TaskFailedError)
+    assert (error.kind, str(error)) == ("infrastructure", f"{told}, Ray ended the unit; {FEWER_UNITS}")

@@ -162,8 +162,10 @@ class TestBounds:
         assert 10 <= len(expected) < len(names) / 2
 
     def test_stated_memory(self, workspace: Workspace) -> None:
-        assert solve_bytes(1000, 4096) == 1000 * 4096 * 6.25
-        assert mine_bytes(200, 100, 4096) == 200 * 100 * 4096 * 2 * 3.125
+        assert solve_bytes(1000, 4096, "float16") == 1000 * 4096 * 6.25
+        assert solve_bytes(1000, 4096, "uint8") == 1000 * 4096 * 5.125
+        assert mine_bytes(200, 100, 4096, "float16") == 200 * 100 * 4096 * 6.25
+        assert mine_bytes(200, 100, 4096, "uint8") == 200 * 100 * 4096 * 3.125
         limits = SetLimits(positives=None, random=30_000, objects=20_000, hard=50_000)
         assert limits.rows(images=60_000, random=20, hard=30) == 60_000 + 30_000 + 20_000 + 50_000
         assert limits.rows(images=12, random=20, hard=30) == 12 + 240 + 120 + 360
@@ -172,8 +174,8 @@ class TestBounds:
         assert stage.phases()[1].resources.memory_bytes == 0  # nothing is known before it is prepared
         stage.prepare()
         dimension = 14 * CHANNELS
-        assert stage.phases()[1].resources.memory_bytes == solve_bytes(12 + 240 + 120 + 360, dimension)
-        assert stage._memory()["mine_bytes"] == mine_bytes(3, 4 * 30, dimension)
+        assert stage.phases()[1].resources.memory_bytes == solve_bytes(12 + 240 + 120 + 360, dimension, "uint8")
+        assert stage._memory()["mine_bytes"] == mine_bytes(3, 4 * 30, dimension, "uint8")
 
     def test_images_that_give_positives_only_bound_positives_only(self, wider: Workspace) -> None:
         """Memory holds an object of each of them; random and hard negatives are bounded as without them."""
@@ -183,9 +185,11 @@ class TestBounds:
         alone.prepare()
         both.prepare()
         dimension = 14 * CHANNELS
-        assert alone._memory()["solve_bytes"] == solve_bytes(8 + 160 + 80 + 240, dimension)
-        assert both._memory()["solve_bytes"] == solve_bytes(8 + 6 + 160 + 80 + 240, dimension)
-        assert both._memory()["mine_bytes"] == alone._memory()["mine_bytes"] == mine_bytes(3, 4 * 30, dimension)
+        assert alone._memory()["solve_bytes"] == solve_bytes(8 + 160 + 80 + 240, dimension, "uint8")
+        assert both._memory()["solve_bytes"] == solve_bytes(8 + 6 + 160 + 80 + 240, dimension, "uint8")
+        assert (
+            both._memory()["mine_bytes"] == alone._memory()["mine_bytes"] == mine_bytes(3, 4 * 30, dimension, "uint8")
+        )
         limits = SetLimits(positives=10, random=100, objects=0, hard=0)
         assert limits.rows(images=8, random=2, hard=0, positive_images=1) == 9 + 16
         assert limits.rows(images=8, random=2, hard=0, positive_images=6) == 10 + 16
@@ -216,7 +220,7 @@ class TestBounds:
             rows = [
                 (name_fraction(stage.seed, key, window), key, feature.astype(np.float32))
                 for group in groups
-                for (key, window), score, feature in zip(group.names(), group.scores, group.features, strict=True)
+                for (key, window), score, feature in zip(group.names(), group.scores, group.floats(), strict=True)
                 if score > 0
             ]
             assert len(rows) > 4

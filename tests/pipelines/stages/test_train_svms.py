@@ -96,7 +96,7 @@ class TestGather:
         for shard in chain.shards("train"):
             metrics = chain.artifact("svms").commit(f"gather/{shard}").metrics
             (part,) = examples(chain, "gather", SHARED, [shard])
-            norms = np.linalg.norm(part.features.astype(np.float64), axis=1)
+            norms = np.linalg.norm(part.floats().astype(np.float64), axis=1)
             assert metrics["norm_count"] == len(norms)
             assert metrics["norm_sum"] == pytest.approx(norms.sum(), rel=1e-3)  # of rounded rows
 

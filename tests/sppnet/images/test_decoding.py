@@ -261,3 +261,15 @@ def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(monkeypatch: p
     monkeypatch.setattr(decoding, "MAX_SCANNED_PIXELS", 20 * 30 * 41)
     assert decode_image(with_scans(0)).shape == (30, 41, 3)
     assert reason(with_scans(20)) == "too-many-scans"
+
+
+def test_a_machine_without_memory_quarantines_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key would be missing from the artifact, though the image is good."""
+    data = encode(picture(), "PNG")
+
+    def short(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", short)
+    with pytest.raises(MemoryError):
+        decode_image(data)

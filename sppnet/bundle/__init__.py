@@ -1,0 +1,1 @@
+"""A detector in one file, and what a program does with it: no workspace, no Ray."""
