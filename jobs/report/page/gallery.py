@@ -11,15 +11,14 @@ import numpy as np
 from jobs.report.plots.pictures import Failure, draw_failure, plain_picture
 from jobs.report.read.analysis import Analysis
 from jobs.report.read.examples import Example, choose_examples, found_at
-from jobs.report.read.matching import Detection, Judged
-from pipelines.artifacts.annotations import Box, ObjectAnnotation
+from jobs.report.read.failures import worst_failures
+from pipelines.artifacts.annotations import Box
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.datasets.keys import shown
 from pipelines.shards.reading import decode_record, read_images
 from sppnet.arrays import Pixels
-from sppnet.boxes import iou_matrix
-from sppnet.evaluation.curves import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE
-from sppnet.evaluation.error_kinds import ERRORS, TOUCHES
+from sppnet.evaluation.curves import IGNORED, TRUE_POSITIVE
+from sppnet.evaluation.error_kinds import ERRORS
 from sppnet.seeds import derive_seed
 
 RIGHT, ASIDE, MISSED = "right", "aside", "missed"
@@ -133,9 +132,9 @@ def make_gallery(analysis: Analysis, limits: Limits) -> Gallery:
     examples = choose_examples(analysis, each, among) if limits.examples else []
     marked = _Marks(analysis)
     lot = list(islice(filter(marked.any, _by_lot(analysis, among)), limits.pictures))
-    failures = _failures(analysis, frozenset(among), limits.failures)
+    failures = worst_failures(analysis, frozenset(among), limits.failures)
     chosen = list(dict.fromkeys((*lot, *(example.image for example in examples))))
-    wanted = {source.keys[place] for place in (*chosen, *(place for place, _ in failures))}
+    wanted = {source.keys[place] for place in (*chosen, *(failure.place for failure in failures))}
     records = _records(analysis, units, wanted)
     shots, left_out = _shots(analysis, marked, records, chosen, examples, frozenset(lot), limits)
     return Gallery(
@@ -146,9 +145,9 @@ def make_gallery(analysis: Analysis, limits: Limits) -> Gallery:
         images_total=len(source.keys),
         shots=shots,
         failures=tuple(
-            draw_failure(shown(source.keys[place]), decode_record(records[source.keys[place]]), entry)
-            for place, entry in failures
-            if source.keys[place] in records
+            draw_failure(shown(key), decode_record(records[key]), failure)
+            for key, failure in ((source.keys[failure.place], failure) for failure in failures)
+            if key in records
         ),
         left_out=left_out,
     )
@@ -252,36 +251,3 @@ class _Marks:
 def _scaled(box: np.ndarray, factor: float) -> Box:
     x0, y0, x1, y1 = (round(float(value) * factor, 1) for value in box)
     return x0, y0, x1, y1
-
-
-def _failures(analysis: Analysis, among: frozenset[int], at_most: int) -> list[tuple[int, Judged]]:
-    """Find the false positives of the highest scores, at most a few of a category and one of its of an image."""
-    source = analysis.source
-    per_category = max(2, -(-at_most // max(1, len(analysis.judged))))
-    found: list[tuple[int, int, int]] = []
-    for one in analysis.judged:
-        rows = np.flatnonzero((one.outcomes == FALSE_POSITIVE) & (one.scores >= analysis.operating[one.category]))
-        taken: dict[int, int] = {}
-        for row in rows[np.lexsort((one.detections.images[rows], -one.scores[rows]))]:
-            place = int(source.places[int(one.detections.images[row])])
-            if place in among and len(taken) < per_category:
-                taken.setdefault(place, int(row))
-        found += [(place, one.category, row) for place, row in taken.items()]
-    found.sort(key=lambda entry: (-analysis.judged[entry[1]].scores[entry[2]], source.keys[entry[0]]))
-    return [(place, _judged(analysis, category, row)) for place, category, row in found[:at_most]]
-
-
-def _judged(analysis: Analysis, category: int, row: int) -> Judged:
-    """Return a false positive with the object that it is about, or touches most."""
-    source, one = analysis.source, analysis.judged[category]
-    box = one.detections.boxes[row]
-    own = np.flatnonzero(source.objects.objects.images == one.detections.images[row])
-    overlaps = iou_matrix(box[None], source.objects.objects.boxes[own])[0]
-    nearest, overlap = None, 0.0
-    if len(own) and overlaps.max() >= TOUCHES:
-        target = int(one.targets[row]) if one.targets[row] >= 0 else int(own[overlaps.argmax()])
-        overlap = float(overlaps[np.flatnonzero(own == target)[0]])
-        name = source.word(source.names[source.objects.categories[target]])
-        nearest = ObjectAnnotation(name, _scaled(source.objects.objects.boxes[target], 1.0))
-    found = Detection(source.word(source.names[category]), float(one.scores[row]), _scaled(box, 1.0))
-    return Judged(found, False, ERRORS[one.errors[row]], nearest, overlap)

@@ -1,4 +1,4 @@
-"""Detections drawn on photographs, as JPEG data URIs: right ones, wrong ones and missed objects told apart.
+"""Photographs, failures and receptive fields, as JPEG data URIs; and the colours of what is right, wrong and missed.
 
 Colours are Okabe and Ito's, told apart by colour-blind readers too; missed objects are dashed besides.
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from jobs.report.read.matching import ImageMatch, Judged
+from jobs.report.read.failures import FalsePositive
 from pipelines.artifacts.annotations import Box
 from sppnet.arrays import Pixels
 
@@ -25,44 +22,16 @@ RIGHT, WRONG, IGNORED, MISSED = "#00a27a", "#e0561b", "#9a9a9a", "#ffe14d"
 FIELD = "#ffe14d"
 """Colour of receptive fields."""
 
-HEIGHT = 360
-"""Height of a picture in pixels, so that a row of pictures lines up."""
-
-_MAX_WIDTH = 640
+_WIDEST = 16 / 9  # width of a photograph over the height of its row
 _FIELD_HEIGHT, _FIELD_WIDTH = 150, 230
 _DARKER = 0.3
 _CROP = 220  # longer side of a failure's crop
 _CONTEXT = 0.25  # of the box, around it: enough to see what it is
 _QUALITY, _PLAIN_QUALITY = 78, 68
-_FONT = 17
-_PAD = 3
 _DASH, _GAP = 7, 5
 _BACKING = "#101010"
 
 Rectangle = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One photograph with its detections drawn on it.
-
-    Attributes:
-        key: What people call the image.
-        uri: The drawn JPEG as a data URI.
-        width: Its width in pixels.
-        height: Its height in pixels.
-        right: How many detections are right.
-        wrong: How many are wrong.
-        missed: How many objects were missed.
-    """
-
-    key: str
-    uri: str
-    width: int
-    height: int
-    right: int
-    wrong: int
-    missed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +45,8 @@ class Failure:
         height: Its height in pixels.
         category: What the window was taken for.
         score: The detector's score.
-        kind: `localisation`, `duplicate`, `confusion` or `background`.
-        truth: Category of the object that the window overlaps most; None for background.
+        kind: One of `ERRORS`.
+        truth: Category of the object that the window is about; None if it overlaps none by 0.1.
         overlap: IoU with that object, 0..1.
     """
 
@@ -111,31 +80,6 @@ class FieldPicture:
     value: float
 
 
-def draw_picture(key: str, image: Pixels, match: ImageMatch) -> Picture:
-    """Draw one image's detections and missed objects.
-
-    Args:
-        key: What people call the image.
-        image: uint8 `[H, W, 3]` RGB.
-        match: Its detections, judged, in pixels of `image`.
-    """
-    height, width = image.shape[:2]
-    factor = min(HEIGHT / height, _MAX_WIDTH / width)
-    canvas = _resized(image, factor)
-    draw = ImageDraw.Draw(canvas)
-    for missed in match.missed:
-        _dashed(draw, _fit(missed.box, factor, canvas.size))
-    for entry in match.judged:
-        _solid(draw, _fit(entry.detection.box, factor, canvas.size), _colour(entry))
-    taken: list[Rectangle] = []
-    for entry in reversed(match.judged):  # the best-scored label has the first choice of place
-        text = f"{entry.detection.category} {entry.detection.score:.2f}"
-        _label(draw, text, _fit(entry.detection.box, factor, canvas.size), _colour(entry), taken)
-    for missed in match.missed:
-        _label(draw, missed.category, _fit(missed.box, factor, canvas.size), MISSED, taken)
-    return Picture(key, jpeg_uri(canvas), canvas.width, canvas.height, match.right, match.wrong, len(match.missed))
-
-
 def plain_picture(image: Pixels, height: int) -> tuple[str, tuple[int, int], float]:
     """Make a picture of an image, at most so high, without anything on it.
 
@@ -146,38 +90,29 @@ def plain_picture(image: Pixels, height: int) -> tuple[str, tuple[int, int], flo
     Returns:
         Its data URI, its width and height in pixels, and how much larger it is than the image.
     """
-    factor = min(height / image.shape[0], height * _MAX_WIDTH / HEIGHT / image.shape[1])
+    factor = min(height / image.shape[0], _WIDEST * height / image.shape[1])
     canvas = _resized(image, factor)
     return jpeg_uri(canvas, fine=False), canvas.size, factor
 
 
-def draw_failure(key: str, image: Pixels, entry: Judged) -> Failure:
-    """Cut one false positive out with some context; the object that it overlaps, if any, is dashed.
+def draw_failure(key: str, image: Pixels, found: FalsePositive) -> Failure:
+    """Cut one false positive out with some context; the object that it is about, if any, is dashed.
 
     Args:
         key: What people call the image.
         image: uint8 `[H, W, 3]` RGB.
-        entry: The false positive, in pixels of `image`.
-
-    Raises:
-        ValueError: The detection is no false positive.
+        found: The false positive, in pixels of `image`.
     """
-    if entry.error is None:
-        raise ValueError(f"{key}: {entry.detection} is not a false positive")
-    x0, y0, x1, y1 = _with_context(entry.detection.box, image.shape[1], image.shape[0])
+    x0, y0, x1, y1 = _with_context(found.box, image.shape[1], image.shape[0])
     factor = _CROP / max(x1 - x0, y1 - y0)
     canvas = _resized(image[y0:y1, x0:x1], factor)
     draw = ImageDraw.Draw(canvas)
-    if entry.nearest is not None:
-        box = _fit(_shifted(entry.nearest.box, x0, y0), factor, canvas.size)
-        _dashed(draw, box)
-    box = _fit(_shifted(entry.detection.box, x0, y0), factor, canvas.size)
-    _solid(draw, box, WRONG)
-    found = entry.detection
-    truth = entry.nearest.category if entry.nearest else None
+    if found.truth_box is not None:
+        _dashed(draw, _fit(_shifted(found.truth_box, x0, y0), factor, canvas.size))
+    _solid(draw, _fit(_shifted(found.box, x0, y0), factor, canvas.size), WRONG)
     uri = jpeg_uri(canvas)
     return Failure(
-        key, uri, canvas.width, canvas.height, found.category, found.score, entry.error, truth, entry.overlap
+        key, uri, canvas.width, canvas.height, found.category, found.score, found.kind, found.truth, found.overlap
     )
 
 
@@ -210,12 +145,6 @@ def jpeg_uri(picture: Image.Image, *, fine: bool = True) -> str:
     sink = io.BytesIO()
     picture.save(sink, "JPEG", quality=_QUALITY if fine else _PLAIN_QUALITY, subsampling=0 if fine else 2)
     return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
-
-
-def _colour(entry: Judged) -> str:
-    if entry.right:
-        return RIGHT
-    return IGNORED if entry.error is None else WRONG
 
 
 def _resized(image: Pixels, factor: float) -> Image.Image:
@@ -262,45 +191,3 @@ def _dashed(draw: ImageDraw.ImageDraw, box: Rectangle) -> None:
         end = min(float(start) + _DASH, y1)
         draw.line([(x0 + 1, start), (x0 + 1, end)], fill=MISSED, width=3)
         draw.line([(x1 - 1, start), (x1 - 1, end)], fill=MISSED, width=3)
-
-
-@lru_cache(maxsize=4)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Load Matplotlib's own copy of DejaVu Sans: there on every machine, with every script of category names in it."""
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
-
-
-def _label(draw: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: str, taken: list[Rectangle]) -> None:
-    """Write a label at the box, where it covers least of the labels that are there already."""
-    font = _font(_FONT)
-    left, top, right, bottom = font.getbbox(text)
-    width, height = right - left + 2 * _PAD, bottom - top + 2 * _PAD
-    size = draw.im.size
-    places = [_clamped(x, y, width, height, size) for x, y in _corners(box, width, height)]
-    place = min(places, key=lambda spot: sum(_shared(spot, other) for other in taken))
-    taken.append(place)
-    draw.rectangle(place, fill=colour)
-    ink = "#ffffff" if colour in (RIGHT, WRONG) else "#000000"
-    draw.text((place[0] + _PAD - left, place[1] + _PAD - top), text, fill=ink, font=font)
-
-
-def _corners(box: Rectangle, width: float, height: float) -> Sequence[tuple[float, float]]:
-    """List places for a label, best first: above the box's top edge, below it, likewise at its bottom, further off."""
-    x0, y0, x1, y1 = box
-    lefts = (x0, x1 - width)
-    tops = (y0 - height, y0, y1, y1 - height, y0 - 2 * height, y1 + height)
-    return [(left, top) for left in lefts for top in tops]
-
-
-def _clamped(x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Rectangle:
-    left = max(0.0, min(x, size[0] - 1 - width))
-    top = max(0.0, min(y, size[1] - 1 - height))
-    return left, top, left + width, top + height
-
-
-def _shared(a: Rectangle, b: Rectangle) -> float:
-    across = min(a[2], b[2]) - max(a[0], b[0])
-    down = min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, across) * max(0.0, down)
