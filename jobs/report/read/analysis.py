@@ -28,6 +28,8 @@ from sppnet.seeds import derive_seed
 NO_PROPOSAL, LOW_SCORE, MISSED = "no proposal", "low score", "missed"
 """Parts of the missed objects; all of them together where the windows of some are not known."""
 _CONFUSED_WITH = 3
+_ROUNDED = 1e-6
+"""Operating scores are stored rounded to this, and may be a little above the score that they are."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Analysis:
         """Score from which each category's detections are drawn; infinite without one."""
         rows = self.source.row.categories
         scores = [rows[one.category].operating_score if one.category in rows else None for one in self.weaknesses]
-        return np.array([np.inf if score is None else score for score in scores])
+        return np.array([np.inf if score is None else score - _ROUNDED for score in scores])
 
     @property
     def mean_costs(self) -> Mapping[str, float]:
@@ -138,7 +140,7 @@ def _confused(source: Source, one: JudgedDetections) -> tuple[tuple[str, int], .
     scored = source.row.categories.get(source.word(source.names[one.category]))
     if scored is None or scored.operating_score is None:
         return ()
-    rows = (one.errors == CLASSIFICATION) & (one.scores >= scored.operating_score)
+    rows = (one.errors == CLASSIFICATION) & (one.scores >= scored.operating_score - _ROUNDED)
     taken = Counter(source.objects.categories[one.targets[rows]].tolist())
     ranked = sorted(taken.items(), key=lambda pair: (-pair[1], pair[0]))
     return tuple((source.word(source.names[number]), times) for number, times in ranked[:_CONFUSED_WITH])

@@ -144,7 +144,7 @@ def test_small_objects_of_det_are_found_at_their_own_overlap():
     assert judged.targets.tolist() == [0, 1, 0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_mending_never_loses(data: st.DataObject):
     """And the plain AP is the protocol's own."""

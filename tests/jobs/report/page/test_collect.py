@@ -66,7 +66,7 @@ def test_the_best_detector_is_looked_at_or_the_one_asked_for(engine: Engine):
         assert (report.counts.total.right, report.counts.total.errors) == (6, (0, 6, 0, 0, 0))
     with pytest.raises(ConfigError, match=r"detector pool6: no evaluation of this run has one.*did you mean pool5"):
         collect(engine, detector="pool6")
-    with pytest.raises(ConfigError, match=r"there are: pool5\+bb, pool5$"):
+    with pytest.raises(ConfigError, match=r"there are: pool5, pool5\+bb$"):
         collect(engine, detector="zzz")
 
 
