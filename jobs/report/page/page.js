@@ -41,7 +41,8 @@ function makeSortable(table) {
   const input = document.createElement("input");
   input.type = "search";
   label.className = "filter";
-  label.append("filter ", input);
+  if (table.caption) input.setAttribute("aria-label", `filter by name: ${table.caption.textContent}`);
+  label.append("filter by name ", input);
   table.parentNode.before(label);
   input.addEventListener("input", () => {
     const wanted = input.value.trim().toLowerCase();
