@@ -9,7 +9,7 @@ SEED ?= 1
 HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help demo test quick heavy fuzz chaos lint audit hooks setup lock clean
+.PHONY: help demo test quick heavy fuzz chaos lint docs audit hooks setup lock clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -48,6 +48,14 @@ lint: setup  ## format, lint and strict types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
 
+docs: .venv-docs/.ready  ## the documentation as a site, into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet
+
+.venv-docs/.ready: requirements-docs.lock
+	"$(PYTHON)" -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch .venv-docs/.ready
+
 audit: setup  ## known vulnerabilities of the lock file's packages (skipped without an index), and their bill of materials, in build/
 	PYTHON=.venv/bin/python .ci/audit
 
@@ -56,9 +64,10 @@ hooks: setup  ## the checks of `make lint` at every commit
 
 LOCK = uv pip compile --python-version 3.11 --no-annotate --no-header --generate-hashes --no-emit-index-url --no-emit-find-links
 
-lock:  ## resolve pyproject.toml's ranges into both lock files, keeping what is locked (needs uv)
+lock:  ## resolve pyproject.toml's ranges into the lock files, keeping what is locked (needs uv)
 	$(LOCK) --extra pipeline --extra dev pyproject.toml -o requirements.lock
 	$(LOCK) --extra pipeline --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
+	$(LOCK) --group docs -o requirements-docs.lock
 
 clean:  ## remove the virtual environment and the demo's workspace
-	rm -rf .venv workspace
+	rm -rf .venv .venv-docs workspace

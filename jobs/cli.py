@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import apply, ask, export, keep, look, make, measure, runs, submit
+from jobs.commands import apply, ask, change, export, keep, look, make, measure, runs, submit
 
 app = typer.Typer(
     name="sppnet",
@@ -33,6 +33,8 @@ for _function in (
     apply.score,
     export.export,
     export.export_detections,
+    change.add_category,
+    change.remove_category,
     keep.verify,
     keep.retry,
     keep.gc,

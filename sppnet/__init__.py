@@ -2,7 +2,8 @@
 
 `sppnet.load(FILE)` loads a trained detector, see `sppnet.bundle.model`.
 
-Tests: `arrays` are names only; `boxes_numba` is the loop that the tests of boxes run.
+Tests: `arrays` are names only; `boxes_numba` is the loop that the tests of boxes run, `vector_code` what
+kernels with tests of their own are written in.
 """
 
 from __future__ import annotations

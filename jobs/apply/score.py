@@ -24,6 +24,7 @@ from jobs.apply.corpus import (
     splits_of,
     steps_of,
 )
+from jobs.apply.drawn import Drawings
 from jobs.apply.out_folder import OutFolder
 from jobs.apply.shard_files import ShardFile, ShardFiles, files_of
 from jobs.exports.detectors import detector_facts
@@ -107,7 +108,7 @@ class _Copies:
         else:
             for field in ("windows", "maps"):
                 fields[field] = self._copy(fields[field])
-            trained = [step for step in (fields["svms"], fields["regressors"]) if step is not None]
+            trained = [step for field in ("svms", "regressors") for step in _several(fields[field])]
             for step in trained:
                 self._scales.setdefault(fields["maps"], set()).update(self._steps[step]["scales"])
             self._reads(*trained, self._steps[self._steps[name]["maps"]]["backbone"])
@@ -138,6 +139,11 @@ class _Copies:
                 self._reads(self._steps[name].get("head"))
 
 
+def _several(steps: str | Sequence[str] | None) -> Sequence[str]:
+    """Return the steps that a field names, of which there may be one, several or none."""
+    return () if steps is None else (steps,) if isinstance(steps, str) else steps
+
+
 class DetectionFiles:
     """The files of a run's detections, checked before anything is computed.
 
@@ -147,6 +153,7 @@ class DetectionFiles:
         out: A folder, or an object-store prefix.
         merge: Whether one file of all detections is written at the end, beside those of the shards. Formats that are
             one file by nature, and the best over the set, are written so anyway.
+        draw: Another folder or prefix, for pictures of the images with what was found; None for none.
 
     Raises:
         ConfigError: The detections can't be written so; `out` holds the results of something else, or can't be
@@ -156,7 +163,9 @@ class DetectionFiles:
         shards: Writes a file for each shard; an observer of the run.
     """
 
-    def __init__(self, run: CommandRun, options: ExportOptions, out: str, *, merge: bool) -> None:
+    def __init__(
+        self, run: CommandRun, options: ExportOptions, out: str, *, merge: bool, draw: str | None = None
+    ) -> None:
         planned = run.planned[OWN_DETECTIONS]
         config: Any = planned.config
         self._run, self._merge = run, merge or not options.by_shard
@@ -165,6 +174,11 @@ class DetectionFiles:
         self._plans: dict[str, ExportPlan] = {split: self._plan(split) for split in config.splits}
         identity = {"artifact": planned.spec.artifact, "corpus": run.corpus, "options": options.to_json()}
         self._folder = OutFolder(out, run.engine.workspace.store, identity)
+        self._drawings: Drawings | None = None
+        if draw is not None:
+            if open_store(draw).uri == self._folder.store.uri:
+                raise ConfigError(f"--draw {draw}: is --out; give another folder for the pictures")
+            self._drawings = Drawings(run, self._images.artifact, planned.spec.artifact, draw, options.threshold)
         self.shards = ShardFiles(
             OWN_DETECTIONS, self._stage, self._folder, self._files(), encode=self._encode, before=self._begin
         )
@@ -174,7 +188,8 @@ class DetectionFiles:
 
         Returns:
             Counts of `images`, `detections` that were found, `quarantined` with its `reasons`, the `boxes`, the
-            shards' `files`, how many of them were `written` now, and the `merged` files.
+            shards' `files`, how many of them were `written` now, the `merged` files, and how many pictures were
+            `drawn` now.
         """
         from pipelines.outputs.export import export
         from pipelines.outputs.names import FileNames
@@ -193,7 +208,11 @@ class DetectionFiles:
             "files": self.shards.count,
             "written": self.shards.written,
             "merged": merged,
+            **({} if self._drawings is None else {"drawn": self._draw(self._drawings)}),
         }
+
+    def _draw(self, drawings: Drawings) -> int:
+        return sum(drawings.draw(self._detected[split], plan) for split, plan in self._plans.items())
 
     def _plan(self, split: str) -> ExportPlan:
         from pipelines.outputs.plan import plan_export

@@ -1,4 +1,5 @@
 """The commands of `sppnet`, a module for what belongs together; `jobs.cli` puts them under one name.
 
-Tests: `apply` and `export` are tried through the command by those of `jobs/apply` and `jobs/exports`.
+Tests: `apply`, `change` and `export` are tried through the command by those of `jobs/apply`, `jobs/change` and
+`jobs/exports`.
 """

@@ -109,6 +109,12 @@ def score(
     top_per_set: TopPerSetOption = None,
     numbers: NumbersOption = None,
     merge: MergeOption = False,
+    draw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Another folder: each image with what was found above --threshold (default 0) drawn."
+        ),
+    ] = None,
     max_quarantined: QuarantinedOption = 0.5,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     local: LocalOption = False,
@@ -136,7 +142,7 @@ def score(
             max_quarantined=max_quarantined,
         )
         run = score_run(request, workspace)
-        files = DetectionFiles(run, options, out, merge=merge)
+        files = DetectionFiles(run, options, out, merge=merge, draw=draw)
         with files.shards as shards:
             made = make_missing(run.engine, maker, make_console(), shards)
             result.fields.update(out=out, **files.finish())

@@ -113,11 +113,13 @@ def open_engine(
         fresh: Whether data sets and files outside the workspace are looked at anew; else what was found last counts,
             so that they need not be there any more.
     """
+    from pipelines.engine.asked_for import check_given
     from pipelines.engine.recipe import load_recipe
     from pipelines.engine.runner import Engine
     from pipelines.engine.workspace import Workspace
 
     loaded, where = load_recipe(find_recipe(recipe), overrides or (), gpus), Workspace.open(workspace)
+    check_given(loaded)  # before anything is measured
     return Engine(_decided(loaded, where.store, fresh=fresh), where, None if fresh else ())
 
 

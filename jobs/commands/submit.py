@@ -87,10 +87,12 @@ def _prepare(request: Request, console: Console) -> tuple[RunJob, Baggage, Store
     """Resolve the recipe, and say what of it can't travel."""
     from jobs.submit.baggage import local_roots, pack
     from jobs.submit.job import RunJob
+    from pipelines.engine.asked_for import check_given
     from pipelines.engine.recipe import load_recipe
     from pipelines.engine.store import LocalStore, open_store
 
     loaded = load_recipe(find_recipe(request.recipe), request.overrides, request.gpus)
+    check_given(loaded)
     store = open_store(request.workspace)
     if isinstance(store, LocalStore):
         console.print(f"workspace {store.uri} is a folder: the head and every node must have it at that path")

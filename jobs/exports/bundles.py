@@ -44,11 +44,13 @@ def detector_bundle(engine: Engine, step: PlannedStep, licence: str | None) -> B
     if config.stage != "score":
         raise ConfigError(f"step {step.name}: stands for several detectors; export each step that it combines")
     steps, workspace = {one.name: one for one in engine.steps}, engine.workspace
-    parts = {field: workspace.artifact(steps[getattr(config, field)].spec.artifact) for field in ("svms", "maps")}
-    own = workspace.artifact(steps[config.regressors].spec.artifact) if config.regressors else None
+    parts = {
+        field: [workspace.artifact(steps[name].spec.artifact) for name in config.references()[field]]
+        for field in ("svms", "regressors", "maps")
+    }
     try:
-        info, maps = FeatureInfo.read(parts["svms"]), BackboneInfo.read(parts["maps"])
-        detector = read_detector(parts["svms"], own, parts["maps"])
+        info, maps = FeatureInfo.joined(parts["svms"], config.categories), BackboneInfo.read(parts["maps"][0])
+        detector = read_detector(parts["svms"], parts["regressors"], parts["maps"][0], config.categories)
     except ArtifactError as error:
         raise ArtifactError(f"{error}; run the recipe first, to its end") from error
     if maps.maps is None:
@@ -57,8 +59,9 @@ def detector_bundle(engine: Engine, step: PlannedStep, licence: str | None) -> B
     head = read_head(workspace.artifact(info.head)) if info.head else None
     words = detector_facts(steps, step.name, workspace).words
     regressors = None
-    if own is not None:
-        regressors = RegressorSettings(tuple(detector.regressors), _features(FeatureInfo.read(own)))
+    moved = {name: one for name, one in detector.regressors.items() if name in info.categories}
+    if parts["regressors"]:
+        regressors = RegressorSettings(tuple(moved), _features(FeatureInfo.joined(parts["regressors"])))
     description = Description(
         categories=info.categories,
         words={name: words[name] for name in info.categories if name in words},
@@ -76,7 +79,7 @@ def detector_bundle(engine: Engine, step: PlannedStep, licence: str | None) -> B
         licence=licence,
         training=_record(steps, step.name),
     )
-    return Bundle(description, backbone, head, detector.svms, detector.regressors)
+    return Bundle(description, backbone, head, detector.svms, moved)
 
 
 def _features(info: FeatureInfo) -> FeatureSettings:

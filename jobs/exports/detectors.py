@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.artifacts.annotations import Number
+    from pipelines.artifacts.manifest import Manifest
     from pipelines.engine.planning import PlannedStep
     from pipelines.engine.workspace import Workspace
     from pipelines.outputs.plan import DetectorFacts
@@ -26,19 +28,29 @@ def detector_facts(steps: Mapping[str, PlannedStep], name: str, workspace: Works
     """
     from pipelines.artifacts.detectors import FeatureInfo
     from pipelines.artifacts.manifest import Manifest
-    from pipelines.outputs.ids import category_numbers
     from pipelines.outputs.plan import DetectorFacts
 
     scored = [steps[member].config for member in _scored(steps, name)]
     first: Any = scored[0]
-    svms = steps[first.svms].spec
-    data = Manifest.read(workspace.store, svms.manifest)
+    svms = [steps[step].spec for step in first.references()["svms"]]
+    data = [Manifest.read(workspace.store, spec.manifest) for spec in svms]
+    info = FeatureInfo.joined([workspace.artifact(spec.artifact) for spec in svms], first.categories)
     return DetectorFacts(
-        categories=FeatureInfo.read(workspace.artifact(svms.artifact)).categories,
-        numbers=category_numbers(data),
-        words=data.names,
+        categories=info.categories,
+        numbers=_numbers(data),
+        words={category: word for one in data for category, word in one.names.items()},
         regressors=any(getattr(config, "regressors", None) for config in scored),
     )
+
+
+def _numbers(data: Sequence[Manifest]) -> dict[str, Number]:
+    """Return the first data set's numbers of categories; those that only later ones have are counted on."""
+    from pipelines.outputs.ids import category_numbers
+
+    found = category_numbers(data[0])
+    for name in (name for other in data[1:] for name in other.categories if name not in found):
+        found[name] = 1 + max((number for number in found.values() if isinstance(number, int)), default=0)
+    return found
 
 
 def _scored(steps: Mapping[str, PlannedStep], name: str) -> list[str]:

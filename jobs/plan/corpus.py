@@ -10,6 +10,7 @@ from statistics import fmean
 
 from jobs.plan.rates import Rates
 from pipelines.datasets.protocol import DataSet, Place
+from pipelines.engine.asked_for import check_given
 from pipelines.engine.recipe import Recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet.errors import ConfigError, DataError
@@ -115,8 +116,9 @@ def listed_images(recipe: Recipe) -> dict[str, ImageSet]:
         The splits, by `step.split`.
 
     Raises:
-        ConfigError: A data set can't be listed.
+        ConfigError: A data set is asked for and was not given, or can't be listed.
     """
+    check_given(recipe, "ingest")
     found: dict[str, ImageSet] = {}
     for step, config in recipe.steps.items():
         if isinstance(config, IngestConfig):

@@ -86,7 +86,7 @@ class SvmCosts(_StepCosts):
         config, features = self._config, self.shapes.features(self.step)
         categories = len(config.categories)
         windows = self.images * self.shapes.windows(config.windows)
-        scoring = (features.one + scored(features.length, features.widened, categories)) * windows
+        scoring = (features.one + scored(features.length, categories)) * windows
         return scoring + self._stored(self._mined * categories)
 
     def _stored(self, rows: float) -> Work:
@@ -137,9 +137,9 @@ def ridge_macs(examples: float, length: int, uneven: float = 1.0) -> float:
     return min(primal, uneven * examples**2 * length / 2 + examples**3 / 6)
 
 
-def scored(length: int, widened: int, categories: int) -> Work:
+def scored(length: int, categories: int) -> Work:
     """Count scoring a window's feature for all categories."""
-    return Work.product(length * categories, "float32") + Work.of(widening=widened)
+    return Work.of(scoring=length * categories, scanning=length)
 
 
 class ScoreCosts(_StepCosts):
@@ -157,12 +157,15 @@ class ScoreCosts(_StepCosts):
     @property
     def categories(self) -> int:
         """How many there are."""
-        return len(self.shapes.config(self.members()[0].svms).categories)
+        first = self.members()[0]
+        if first.categories is not None:
+            return len(first.categories)
+        return sum(len(self.shapes.config(step).categories) for step in first.references()["svms"])
 
     @property
     def detections(self) -> float:
         """Detections of an image, of all categories."""
-        found = max(self.shapes.detections(member.svms, self._config.per_image) for member in self.members())
+        found = max(self.shapes.detections(_first_svms(member), self._config.per_image) for member in self.members())
         return found * self.categories
 
     def images(self, *splits: str) -> int:
@@ -174,9 +177,9 @@ class ScoreCosts(_StepCosts):
         features = {}
         one = Work()
         for member in self.members():
-            found = self.shapes.features(member.svms)
+            found = self.shapes.features(_first_svms(member))
             features[found.name] = found.one * self.shapes.windows(member.windows)
-            one += scored(found.length, found.widened, self.categories) * self.shapes.windows(member.windows)
+            one += scored(found.length, self.categories) * self.shapes.windows(member.windows)
         one = sum(features.values(), one)
         return (one + self._detecting()) * self.images() + map_work(self.shapes, self.step)
 
@@ -184,11 +187,17 @@ class ScoreCosts(_StepCosts):
         """Count suppression in one image, and the regression of what stays."""
         rates, found = self.shapes.rates, self.detections
         kept = Work.of(found * (rates.regressed_bytes if self.regressed else rates.detection_bytes), detections=found)
-        regressors = [member.regressors for member in self.members() if member.regressors]
+        regressors = [step for member in self.members() for step in member.references()["regressors"]]
         for step in regressors:
             features = self.shapes.features(step, "pool5")
-            kept += (features.one + scored(features.length, features.length, 4)) * (found / len(regressors))
+            kept += (features.one + scored(features.length, 4)) * (found / len(regressors))
         return kept
+
+
+def _first_svms(member: Any) -> str:
+    """Return the first step that trained a member's SVMs: the others are of the same features."""
+    found: str = member.references()["svms"][0]
+    return found
 
 
 def evaluate_work(shapes: Shapes, step: str) -> Work:

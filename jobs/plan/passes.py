@@ -122,5 +122,6 @@ def _times(config: Any) -> dict[str, int]:
 def _scales(recipe: Recipe, config: Any) -> tuple[int, ...]:
     if config.stage != "score":
         return tuple(config.scales)
-    detectors: list[Any] = [recipe.steps[step] for step in (config.svms, config.regressors) if step is not None]
+    trained = config.references()
+    detectors: list[Any] = [recipe.steps[step] for field in ("svms", "regressors") for step in trained[field]]
     return tuple(scale for detector in detectors for scale in detector.scales)

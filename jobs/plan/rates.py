@@ -31,7 +31,9 @@ class Rates:
         edge_boxes: Images a second of 500 x 375 pixels.
         pooling: Values a second of pooled vectors from one map.
         spreading: Values a second of pooled vectors put in order, where windows choose among several scales.
-        widening: Values a second of pooled vectors made float32 for SVMs and regressors.
+        scoring: Multiply-accumulates a second of features with SVMs and regressors.
+        scanning: Values a second of features that are read for that, for all categories at once.
+        widening: Values a second of stored features made float32 for the solver.
         negatives: Windows a second that are compared with objects and with one another.
         examples: Bytes a second of features encoded or read back, decompressed.
         streamed: Bytes a second, one a value, of fine-tuning's samples that are read back, decompressed.
@@ -78,22 +80,26 @@ class Rates:
     macs: float
     # Speeds. Each was timed on its own with the artifacts of a run of `voc07`, in one thread, and then, where the run's
     # commits showed it slower beside a second worker (memory is shared), set to what the commits say.
-    read: float = 6e8  # alone 7.1e8, beside others 3.6e8
+    read: float = 2.5e9  # `bench maps`: 3.0e9 to 3.4e9 alone
     storage: float = 5e8  # a local disk; object storage gives a worker 1e8 to 5e8
     float32: float = 0.25  # fc6 of 2,000 windows: 2.2 s against 0.55 s
     decode: float = 2.5e8  # 32 photographs in 23 ms
     records: float = 2500.0  # 11,205 images of 64 x 64 pixels in 4.9 s
     drawing: float = 10.5  # 60 images of the recipe `demo` in 5.7 s beside another load
     resize: float = 2e8  # 1.9e8 at scale 688, 3.8e8 at 1200, without decoding
-    encode: float = 1.9e8  # a shard at scale 1200
-    selective_search: float = 7.0  # 942 images in 135 s
+    encode: float = 1.5e9  # `bench maps`: 1.8e9 to 1.9e9 alone
+    selective_search: float = 18.0  # `bench proposals`: 0.055 s an image
     edge_boxes: float = 4.2  # 942 images in 231 s beside another load, 226 s by its quickest shards
     pooling: float = 2.5e9  # 2,142 windows x 25,600 values in 15.4 ms, which is 3.5e9, alone
     spreading: float = 7e8  # the same from five maps: 79.4 ms, which is 8.6e8 after pooling, alone
-    widening: float = 1.8e9  # scores of 5 categories 34.8 ms, of 20 80.8 ms: 19.5 ms before the first, 2.8e9, alone
-    negatives: float = 2.1e5  # random negatives of 6 images in 62 ms
-    examples: float = 3e8  # alone read back 4.3e8, encoded 3.1e8 to 5.0e8
-    streamed: float = 3.5e8  # 84 blocks of 82,218 samples of 3,200 values in 0.71 s of a core
+    scoring: float = 8e10  # 2,142 x 25,600 with 4, 20 and 200 categories: 6.2, 15.1 and 119.9 ms, alone: 9.4e10
+    scanning: float = 1.4e10  # of the same: 3.5 to 3.9 ms whatever the categories
+    widening: float = 3e9  # 2,048 rows of 25,600 in steps of a byte in 13.9 ms, alone
+    negatives: float = 1.2e6  # random negatives of 4 images of 2,000 windows in 6.0 ms
+    examples: float = (
+        1.5e9  # rows of 25,600, alone: in steps of a byte 2.5e9 and 3.4e9 back, as float16 1.3e9 and 1.9e9
+    )
+    streamed: float = 1e9  # a block of 1,024 samples of 25,600 values in 23 ms, alone
     solving: float = 1.5e9  # 2.5e9, 10 GB/s of float32, alone
     passes: float = 10.0  # 5,404 x 25,600: 46 passes, most over a few rows, in 0.55 s
     gram: float = 2.2e10  # 1,200 rows of 25,600: 1.8e10; whole solves of 5 categories: 2.2e10
@@ -104,13 +110,15 @@ class Rates:
     judged: float = 1e6  # five rows of `voc07` in 0.45 s
     overlaps: float = 1e7  # claims-detection: four kinds of windows of 460 images in 0.8 s
     start: float = 1.0  # importing a network's weights: 1.2 s
-    # Amounts, from the commits of the same run.
-    compression: float = 0.25  # 0.234 over five scales
+    # Amounts, from the commits of the same run, but for maps and for rows in steps, which are packed anew since.
+    compression: float = 0.15  # 2,468 MB over five scales; `bench maps`: 0.157 of SqueezeNet's, 0.127 of a ZF-5's
     pool5_compression: float = 0.36  # 0.23 to 0.44
     object_compression: float = 0.26  # SqueezeNet's 0.30 and 0.31, a narrow ZF-5's 0.19
     fc_compression: float = 0.58  # 0.575 and 0.594
-    fc_stepped: float = 0.56  # 28,573 rows of the recipe `demo` took 16.2 MB, 27,888 likewise 8.8 MB
-    pool5_stepped: float = 0.64  # 451 pooled windows on objects 0.63, 720 on background 0.65, of SqueezeNet's maps
+    fc_stepped: float = 0.61  # 0.56 in the recipe `demo`, and 1.09 times as much since zeros are left out
+    pool5_stepped: float = (
+        0.69  # 0.63 on objects, 0.65 on background, of SqueezeNet's maps, and 1.08 times as much since
+    )
     objects: float = 2.5  # 1,216 of five categories in 482 images; ILSVRC DET's validation set: 2.8 of 200
     overlapping: float = 18.5  # 7,459 windows on 403 objects of 192 photographs
     nearby: float = 336.0  # of the same photographs, 2,142 windows each

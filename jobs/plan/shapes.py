@@ -41,11 +41,6 @@ class FeatureCost:
     length: int
     one: Work
 
-    @property
-    def widened(self) -> int:
-        """Values that are made float32 before they are scored."""
-        return self.length if self.layer == "pool5" else 0
-
 
 @dataclass(frozen=True)
 class Shapes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from jobs.plan.rates import Rates
 
-_LOWER, _FULL, _START = "macs", "float32", "start"
+_LOWER, _FULL, _SCORES, _START = "macs", "float32", "scoring", "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Work:
     @property
     def macs(self) -> float:
         """Multiply-accumulates of the network and the detectors, in either type."""
-        return self.amounts.get(_LOWER, 0.0) + self.amounts.get(_FULL, 0.0)
+        return sum(self.amounts.get(name, 0.0) for name in (_LOWER, _FULL, _SCORES))
 
     @property
     def read(self) -> float:

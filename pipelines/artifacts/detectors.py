@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -65,6 +65,34 @@ class FeatureInfo:
         """Read it from an artifact; raise `ArtifactError` if it is missing or corrupt."""
         return read_beside(cls, artifact, _INFO)
 
+    @classmethod
+    def joined(cls, artifacts: Sequence[Artifact], categories: Sequence[str] | None = None) -> FeatureInfo:
+        """Read it from several artifacts of one kind, whose categories stand side by side.
+
+        Args:
+            artifacts: One or several, trained on the same features.
+            categories: Those that are wanted, in order; None for all.
+
+        Raises:
+            ConfigError: They were trained on different features, a category comes twice, or one is wanted that isn't
+                there.
+        """
+        first, *more = (cls.read(artifact) for artifact in artifacts)
+        for artifact, other in zip(artifacts[1:], more, strict=True):
+            if replace(other, categories=first.categories, units=first.units) != first:
+                raise ConfigError(f"{artifacts[0].name} and {artifact.name} were trained on different features")
+        names = [name for info in (first, *more) for name in info.categories]
+        units = [unit for info in (first, *more) for unit in info.units]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"category '{twice[0]}' is in two of {', '.join(one.name for one in artifacts)}")
+        unknown = [name for name in categories or () if name not in names]
+        if unknown:
+            raise ConfigError(f"category '{unknown[0]}' is none of the detector's: {', '.join(names)}")
+        known = dict(zip(names, units, strict=True))
+        wanted = tuple(names if categories is None else categories)
+        return replace(first, categories=wanted, units=tuple(known[name] for name in wanted))
+
     def extractor(self, maps: Artifact, workspace: Workspace, device: torch.device | None = None) -> WindowFeatures:
         """Build what computes these features from maps.
 
@@ -115,25 +143,45 @@ def read_svms(artifact: Artifact, units: Sequence[str]) -> LinearSvms:
     return found
 
 
-def read_detector(svms: Artifact, regressors: Artifact | None, maps: Artifact) -> Detector:
+def read_detector(
+    svms: Sequence[Artifact],
+    regressors: Sequence[Artifact],
+    maps: Artifact,
+    categories: Sequence[str] | None = None,
+) -> Detector:
     """Read a detector.
 
     Args:
-        svms: The SVMs.
-        regressors: The box regressors, or None.
+        svms: The SVMs; of several artifacts, whose categories stand side by side.
+        regressors: The box regressors likewise, or none.
         maps: The maps that it will score; checked to be of the backbone that it was trained on.
+        categories: Those that it detects, in order; None for all.
+
+    Raises:
+        ConfigError: What is put side by side was trained on different features, or holds a category twice.
     """
-    workspace = Workspace(svms.store)
+    workspace = Workspace(maps.store)
     loaded: dict[str, BoxRegressor] = {}
     regression_features = None
-    if regressors is not None:
-        info = FeatureInfo.read(regressors)
-        regression_features = info.extractor(maps, workspace)
-        for category, unit in zip(info.categories, info.units, strict=True):
-            commit = regressors.commit(unit)
-            if commit.data is not None:  # a category without enough examples has none
-                data, where = regressors.read_commit(commit), f"{regressors.name}/{unit}"
-                found = BoxRegressors.from_tensors(read_safetensors(data, where), read_metadata(data, where))
-                loaded[category] = found[category]
-    info = FeatureInfo.read(svms)
-    return Detector(info.extractor(maps, workspace), read_svms(svms, info.units), regression_features, loaded)
+    if regressors:
+        regression_features = FeatureInfo.joined(regressors).extractor(maps, workspace)
+        for artifact in regressors:
+            loaded |= _read_regressors(artifact)
+    info = FeatureInfo.joined(svms, categories)
+    first, *more = (read_svms(artifact, FeatureInfo.read(artifact).units) for artifact in svms)
+    for other in more:
+        first = first.joined(other)
+    found = first if first.categories == info.categories else first.select(info.categories)
+    return Detector(info.extractor(maps, workspace), found, regression_features, loaded)
+
+
+def _read_regressors(artifact: Artifact) -> dict[str, BoxRegressor]:
+    loaded = {}
+    info = FeatureInfo.read(artifact)
+    for category, unit in zip(info.categories, info.units, strict=True):
+        commit = artifact.commit(unit)
+        if commit.data is not None:  # a category without enough examples has none
+            data, where = artifact.read_commit(commit), f"{artifact.name}/{unit}"
+            found = BoxRegressors.from_tensors(read_safetensors(data, where), read_metadata(data, where))
+            loaded[category] = found[category]
+    return loaded

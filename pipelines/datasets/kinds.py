@@ -22,6 +22,7 @@ KINDS: Mapping[str, str] = {
     "csv": "pipelines.datasets.csv_boxes:CsvDataset",
     "hugging-face": "pipelines.datasets.hugging_face:HuggingFaceDataset",
     "drawn": "pipelines.datasets.drawn:DrawnDataset",
+    "extended": "pipelines.datasets.extended:ExtendedDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }
 """Where the config of each kind is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from pipelines.artifacts.examples import Examples, no_examples
 from pipelines.artifacts.stepped_rows import as_floats
@@ -10,7 +11,7 @@ from sppnet.arrays import Array, Float32s, Float64s, Integers
 from sppnet.top_rows import TopRows
 
 _NUMBERS = ("windows", "scores", "boxes", "targets", "features")
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 32  # which stay in the caches
 
 
 class TopExamples:
@@ -63,8 +64,9 @@ class TopExamples:
         features, steps = self._rows.column("features"), self._steps()
         for start in range(0, len(places), _ROWS_AT_ONCE):
             block = places[start : start + _ROWS_AT_ONCE]
-            own = None if steps is None else steps[block]
-            out[start : start + len(block)] = as_floats(features[block], own)
+            found = as_floats(features[block], None if steps is None else steps[block])
+            # Torch widens half floats by vector instructions, numpy one by one.
+            torch.from_numpy(out[start : start + len(block)]).copy_(torch.from_numpy(found))
 
     def _steps(self) -> Float32s | None:
         return self._rows.column("steps") if self._rows.has("steps") else None

@@ -19,14 +19,16 @@ class DetectorSource:
     Attributes:
         windows: The windows artifact.
         maps: The maps artifact.
-        svms: Its SVMs.
-        regressors: Its box regressors, or None.
+        svms: Its SVMs, of one artifact or several.
+        regressors: Its box regressors likewise, or none.
+        categories: Those that it detects, in order; None for all that have an SVM.
     """
 
     windows: Artifact
     maps: Artifact
-    svms: Artifact
-    regressors: Artifact | None = None
+    svms: tuple[Artifact, ...]
+    regressors: tuple[Artifact, ...] = ()
+    categories: tuple[str, ...] | None = None
 
     @classmethod
     def of_detections(cls, detections: Artifact, made: Container[str] = ()) -> tuple[DetectorSource, ...]:
@@ -44,24 +46,25 @@ class DetectorSource:
         if not all(found[:3]):
             raise ArtifactError(f"{detections.store.uri}/{detections.name} does not tell what it was made from")
         windows, maps, svms, regressors = (
-            Artifact(detections.store, names[0], stored=names[0] not in made) if names else None for names in found
+            tuple(Artifact(detections.store, name, stored=name not in made) for name in names) for names in found
         )
-        return (cls(windows, maps, svms, regressors),)  # type: ignore[arg-type]
+        chosen = preimage.get("config", {}).get("categories")
+        return (cls(windows[0], maps[0], svms, regressors, None if chosen is None else tuple(chosen)),)
 
     @cached_property
     def info(self) -> FeatureInfo:
         """What the SVMs look at."""
-        return FeatureInfo.read(self.svms)
+        return FeatureInfo.joined(self.svms, self.categories)
 
     @cached_property
     def detector(self) -> Detector:
         """The detector, read once; `ConfigError` if the maps are of another backbone than it was trained on."""
-        return read_detector(self.svms, self.regressors, self.maps)
+        return read_detector(self.svms, self.regressors, self.maps, self.categories)
 
     @cached_property
     def scales(self) -> tuple[int, ...]:
         """All scales whose maps the detector reads."""
-        more = FeatureInfo.read(self.regressors).scales if self.regressors else ()
+        more = FeatureInfo.joined(self.regressors).scales if self.regressors else ()
         return tuple(sorted({*self.info.scales, *more}))
 
     @property

@@ -86,9 +86,9 @@ class DeviceScorer:
         """Tell whether a detector can be used so: its maps are not stored, and its regressors take what its SVMs do."""
         if source.maps.stored:
             return False
-        if source.regressors is None:
+        if not source.regressors:
             return True
-        own, other = source.info, FeatureInfo.read(source.regressors)
+        own, other = source.info, FeatureInfo.joined(source.regressors)
         alike = (own.scales, own.convention, own.levels) == (other.scales, other.convention, other.levels)
         layers = other.layer == "pool5" or (other.layer, other.head, other.precision) == (
             own.layer,

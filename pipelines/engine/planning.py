@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.engine.asked_for import check_given
 from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.looks import Look, LookBook, PastLook
 from pipelines.engine.recipe import Recipe
@@ -59,9 +60,10 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             None: all.
 
     Raises:
-        ConfigError: What a step reads outside the workspace is not there, or is something else; or a config does not
-            fit the data set.
+        ConfigError: The recipe asks for something that was not given; what a step reads outside the workspace is not
+            there, or is something else; or a config does not fit the data set.
     """
+    check_given(recipe)
     planned: dict[str, PlannedStep] = {}
     book = LookBook(workspace.store)
     for name, config in recipe.steps.items():

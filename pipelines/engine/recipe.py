@@ -99,7 +99,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
 
     Args:
         raw: The recipe's values; changed in place.
-        override: `step.field=value`, `seed=value` or `name=value`; the value is YAML.
+        override: `step.field=value`, `seed=value` or `name=value`; the value is YAML. Parts of a list go by their
+            numbers from 0: `step.field.0.part=value`.
 
     Raises:
         ConfigError: It is none of these, or names no step of the recipe.
@@ -113,16 +114,21 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if parts[0] not in TOP_LEVEL:
         parts = ["steps", *parts]
     target: Any = raw
-    for depth, part in enumerate(parts[:-1]):
-        if not isinstance(target, dict) or part not in target:
-            known = list(target) if isinstance(target, dict) else []
-            raise ConfigError(
-                f"--set {override}: no {'.'.join(parts[: depth + 1])} in the recipe{nearest(part, known)}"
-            )
-        target = target[part]
-    if not isinstance(target, dict):
-        raise ConfigError(f"--set {override}: {'.'.join(parts[:-1])} holds no fields")
-    target[parts[-1]] = parse_yaml(value, lambda _, why: ConfigError(f"--set {override:.200}: the value is {why}"))
+    for depth, part in enumerate(parts):
+        if isinstance(target, list):
+            if not part.isdigit() or int(part) >= len(target):
+                raise ConfigError(f"--set {override}: {'.'.join(parts[:depth])} is a list of {len(target)}: 0, 1, ...")
+            place: Any = int(part)
+        elif not isinstance(target, dict):
+            raise ConfigError(f"--set {override}: {'.'.join(parts[:depth])} holds no fields")
+        elif part not in target and depth < len(parts) - 1:
+            where = ".".join(parts[: depth + 1])
+            raise ConfigError(f"--set {override}: no {where} in the recipe{nearest(part, target)}")
+        else:
+            place = part
+        if depth < len(parts) - 1:
+            target = target[place]
+    target[place] = parse_yaml(value, lambda _, why: ConfigError(f"--set {override:.200}: the value is {why}"))
 
 
 def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:

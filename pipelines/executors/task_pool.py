@@ -11,6 +11,7 @@ it takes, and those that GPUs wait for come first.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ _CAPACITY_SECONDS = 15.0
 _START_SECONDS = 900.0
 _IN_FLIGHT_PER_SLOT = 2
 _EPSILON = 1e-9
+_STORE_AWAY_SECONDS = 60.0
 # Once so many jobs of a phase are done, a first try is late after so many times the longest of them, and not before.
 _KNOWN_AFTER, _LATE_FACTOR, _LEAST_DEADLINE_SECONDS = 4, 20.0, 300.0
 
@@ -152,6 +154,7 @@ class TaskPool:
         self._in_flight: dict[Hashable, _Attempt] = {}
         self._phases: dict[OpenPhase, _PhaseTasks] = {}
         self._metrics = metrics
+        self._ask_store_from = -math.inf
         for needs in queue.needs():
             self._capacity.check(needs)
 
@@ -293,7 +296,7 @@ class TaskPool:
         logger.warning("unit try failed step=%s unit=%s kind=%s reason=%s", step, job.unit, kind, reason)
         self._metrics.count_retry(job.phase, kind)
         self._book.count_failure(job, kind, reason)
-        if kind == "infrastructure" and (commits := _committed(tasks, job)):
+        if kind == "infrastructure" and (commits := self._committed(tasks, job)):
             self._close(job)
             yield from ((job, commit) for commit in commits)
             return
@@ -306,6 +309,21 @@ class TaskPool:
             return
         self._close(job)
         yield from ((job, replace(failure, unit=unit)) for unit in job.units)
+
+    def _committed(self, tasks: _PhaseTasks, job: Job) -> list[Commit]:
+        """Return the commits of a job's units; none if one is not there, or where the store is away.
+
+        Such a store takes its time to say so, and this holds up all units: it is not asked again for a while.
+        """
+        if self._cluster.now() < self._ask_store_from:
+            return []
+        try:
+            return [tasks.artifact.commit(unit) for unit in job.units]
+        except ArtifactError:
+            return []
+        except StoreUnreachableError:
+            self._ask_store_from = self._cluster.now() + _STORE_AWAY_SECONDS
+            return []
 
     def _close(self, job: Job) -> None:
         """End the account of a unit and every try of it."""
@@ -322,11 +340,3 @@ class TaskPool:
     def _drop(self, task: Hashable) -> None:
         self._forget(task)
         self._cluster.cancel(task)
-
-
-def _committed(tasks: _PhaseTasks, job: Job) -> list[Commit]:
-    """Return the commits of a job's units; none if one is not there."""
-    try:
-        return [tasks.artifact.commit(unit) for unit in job.units]
-    except (ArtifactError, StoreUnreachableError):
-        return []

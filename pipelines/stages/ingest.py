@@ -8,7 +8,9 @@ annotations only.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -64,6 +66,15 @@ class IngestConfig(StageConfig):
     by_reference: Annotated[bool, RUNTIME] = False
     max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
     min_side: Annotated[int, Field(ge=1)] = 16
+
+
+@dataclass(slots=True)
+class _SeenImages:
+    """What a shard's images were when they were read: no bytes, which the tar alone has in memory."""
+
+    records: list[ImageRecord] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    digests: list[str | None] = field(default_factory=list)
 
 
 class Ingest(Stage[IngestConfig]):
@@ -148,19 +159,14 @@ class Ingest(Stage[IngestConfig]):
     def _images(self, unit: str, *, again: bool = False) -> Output:
         """Read a shard's images; once more where they are others than were looked at: a store may send a part."""
         shard = self.manifest.shard(unit)
-        records, quarantined = [], []
-        digests: list[str | None] = []
-        for place in self._places(shard):
-            digests.append(None)
-            try:
-                found = self._dataset.image(place)
-                digests[-1] = found.digest
-                # A full decode: a truncated image must be found here, not by every later stage.
-                image = decode_image(found.data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
-            except DataError as error:
-                quarantined.append(Quarantined(place.key, error.reason, error.detail, self.name))
-                continue
-            records.append(ImageRecord(place.key, found.extension, found.data, image.shape[1], image.shape[0]))
+        seen = _SeenImages()
+        images = self._checked(shard, seen)
+        if self.config.by_reference:
+            deque(images, maxlen=0)
+            tar = b""
+        else:
+            tar = encode_images(images)
+        digests = seen.digests
         found_unit = name_images(zip(shard.keys, digests, strict=True))
         if found_unit != unit and not again:
             return self._images(unit, again=True)
@@ -168,13 +174,29 @@ class Ingest(Stage[IngestConfig]):
         known = dict(zip(shard.keys, digests, strict=True))
         references = self.config.by_reference
         return Output(
-            data=self._references(shard, records, known) if references else encode_images(records),
+            data=self._references(shard, seen.records, known) if references else tar,
             suffix=REFERENCES if references else ".tar",
-            rows=len(records),
-            done=len(records),
-            quarantined=tuple(quarantined),
-            metrics={SIZES: {record.key: [record.width, record.height] for record in records}},
+            rows=len(seen.records),
+            done=len(seen.records),
+            quarantined=tuple(seen.quarantined),
+            metrics={SIZES: {record.key: [record.width, record.height] for record in seen.records}},
         )
+
+    def _checked(self, shard: Shard, seen: _SeenImages) -> Iterator[ImageRecord]:
+        """Read and decode a shard's images one after another; yield those that can be used, and note all."""
+        for place in self._places(shard):
+            seen.digests.append(None)
+            try:
+                found = self._dataset.image(place)
+                seen.digests[-1] = found.digest
+                # A full decode: a truncated image must be found here, not by every later stage.
+                image = decode_image(found.data, max_pixels=self.config.max_pixels, min_side=self.config.min_side)
+            except DataError as error:
+                seen.quarantined.append(Quarantined(place.key, error.reason, error.detail, self.name))
+                continue
+            record = ImageRecord(place.key, found.extension, found.data, image.shape[1], image.shape[0])
+            seen.records.append(replace(record, data=b""))
+            yield record
 
     def _references(self, shard: Shard, records: Sequence[ImageRecord], digests: Mapping[str, str | None]) -> bytes:
         files = {key: names[0] for key, names in shard.files_of() if names}

@@ -25,8 +25,9 @@ class ScoreConfig(GpuFields):
         images: The step that ingests.
         windows: The step that proposes.
         maps: The step that extracts, or one of R-CNN's crops.
-        svms: The step that trained the SVMs.
-        regressors: The step that trained box regressors; none by default. [section 4.1]
+        svms: The step that trained the SVMs; or several, on the same features, whose categories stand side by side.
+        regressors: The step that trained box regressors, or several; none by default. [section 4.1]
+        categories: Those that are detected, in order; by default all that have an SVM.
         splits: Splits to score.
         threshold: Lower scores are dropped. [score]
         nms_iou: Of two detections of a category that overlap more, the lower is suppressed. [IoU; section 4.1]
@@ -37,12 +38,18 @@ class ScoreConfig(GpuFields):
     images: Annotated[str, Input(("images",))]
     windows: Annotated[str, Input(("windows",))]
     maps: Annotated[str, Input(("maps", "crops"))]
-    svms: Annotated[str, Input(("svms",))]
-    regressors: Annotated[str | None, Input(("regressors",))] = None
+    svms: Annotated[str | Annotated[tuple[str, ...], Field(min_length=1)], Input(("svms",))]
+    regressors: Annotated[str | tuple[str, ...] | None, Input(("regressors",))] = None
+    categories: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     splits: Annotated[tuple[str, ...], COVERAGE] = ("val",)
     threshold: float = -1.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
     per_image: Annotated[int, Field(ge=1)] = 100
+
+    def semantic(self) -> dict[str, Any]:
+        """Return what changes the result; all categories are none chosen."""
+        found = super().semantic()
+        return found if self.categories is not None else {k: v for k, v in found.items() if k != "categories"}
 
 
 class Score(PerShardStage[ScoreConfig]):
@@ -64,7 +71,11 @@ class Score(PerShardStage[ScoreConfig]):
     def _scorer(self) -> ShardScorer:
         config = self.config
         source = DetectorSource(
-            self.input("windows"), self.input("maps"), self.input("svms"), self.optional_input("regressors")
+            self.input("windows"),
+            self.input("maps"),
+            self.inputs("svms"),
+            self.inputs("regressors"),
+            config.categories,
         )
         rules = Rules(config.threshold, config.nms_iou, config.per_image)
         return ShardScorer(self.input("images"), (source,), rules)

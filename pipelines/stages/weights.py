@@ -158,7 +158,10 @@ class ImportWeights(Stage[ImportWeightsConfig]):
     def run(self, unit: str) -> Output:
         """Read the weights and check them; raise `ConfigError` naming the first wrong tensor."""
         groups, spec, data, where = self._read()
-        backbone = build_backbone(spec)
+        try:
+            backbone = build_backbone(spec)
+        except ConfigError as error:
+            raise ConfigError(f"step {self.spec.step}: {error}") from error
         found_weights = load_found(
             backbone, groups, where, choice=self.config.state_dict, inner=TRUNK, is_beside=_is_beside
         )

@@ -91,9 +91,14 @@ class LinearSvms:
         return self._products(x)
 
     def joined(self, other: LinearSvms) -> LinearSvms:
-        """Return these categories and the other's behind them; both must score the same scaled features."""
-        if (self.features, self.feature_scale) != (other.features, other.feature_scale):
-            raise ConfigError("SVMs of different features or feature scales can't be joined")
+        """Return these categories and the other's behind them; both must score the same features.
+
+        Where they scale them differently, weights take the scales in: each category's scores stay what they were.
+        """
+        if self.features != other.features:
+            raise ConfigError(f"SVMs of {self.features} and of {other.features} can't be joined")
+        if self.feature_scale != other.feature_scale:
+            return self._unscaled().joined(other._unscaled())
         twice = set(self.categories) & set(other.categories)
         if twice:
             raise ConfigError(f"categories are in both: {', '.join(sorted(twice))}")
@@ -104,6 +109,18 @@ class LinearSvms:
             feature_scale=self.feature_scale,
             features=self.features,
         )
+
+    def _unscaled(self) -> LinearSvms:
+        weights, biases = self.folded()
+        return LinearSvms(weights, biases, self.categories, 1.0, self.features)
+
+    def select(self, categories: Sequence[str]) -> LinearSvms:
+        """Return some of the categories, in the order given; raise `ConfigError` for one that there is not."""
+        unknown = [name for name in categories if name not in self.categories]
+        if unknown or not categories:
+            raise ConfigError(f"no SVM of {unknown or 'any'}; there are {', '.join(self.categories)}")
+        rows = [self.categories.index(name) for name in categories]
+        return LinearSvms(self.weights[rows], self.biases[rows], tuple(categories), self.feature_scale, self.features)
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """Return the tensors and metadata for a safetensors file."""

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 """The only formats that are tried; PIL's other fifty parsers never see the bytes."""
 
-_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_MAGICS = (_JPEG, _PNG, b"BM", b"RIFF")
 _OTHERS = {
     re.compile(rb"GIF8[79]a"): "GIF",
     re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+"): "TIFF or a camera's raw file",
@@ -42,7 +43,10 @@ MAX_SCANS = 100
 """Most scans of a JPEG; encoders write 1 to 20."""
 MAX_SCANNED_PIXELS = 1_200_000_000
 """Most pixels of a JPEG times its scans: each of them costs another pass, though it may have no more than ten bytes."""
-_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+MAX_PARTS = 100_000
+"""Most segments of a JPEG before its pixels, each byte of padding among them counted, or chunks of a PNG: PIL's headers
+are read in Python, so that some megabytes of empty ones would take a minute."""
+_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _STRIP_PIXELS = 1 << 22
@@ -53,7 +57,7 @@ def probe_size(data: bytes) -> Size:
 
     Raises:
         DataError: `not-an-image`, `unsupported-format` (a HEIC or GIF, say), `truncated` (the header itself is cut), or
-            `too-large` (beyond PIL's own limit).
+            `too-large` (beyond PIL's own limit), or `too-many-parts`.
     """
     with _open(data) as image:
         return Size(*image.size)
@@ -71,7 +75,7 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
 
     Raises:
         DataError: `truncated` (cut short or damaged), `not-an-image`, `unsupported-format`, `too-large`, `too-small`,
-            `unsupported-mode`, `too-many-scans`.
+            `unsupported-mode`, `too-many-scans`, `too-many-parts`.
         MemoryError: This machine has too little memory for the pixels; another may have it.
     """
     with _open(data) as image:
@@ -120,6 +124,7 @@ def _open(data: bytes) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     _silence_pil()
+    _check_parts(data)
     with parsing(lambda why: DataError("truncated", f"{len(data)} bytes with a damaged header: {why}")):
         try:
             return Image.open(io.BytesIO(data), formats=FORMATS)
@@ -141,6 +146,42 @@ def _silence_pil() -> None:
     from PIL import Image
 
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def _check_parts(data: bytes) -> None:
+    """Raise `DataError` `too-many-parts` for a JPEG or PNG whose header alone takes long."""
+    if data.startswith(_JPEG):
+        count = _count_segments(data)
+    elif data.startswith(_PNG):
+        count = _count_chunks(data)
+    else:
+        return
+    if count > MAX_PARTS:
+        raise DataError("too-many-parts", f"{len(data)} bytes with more than {MAX_PARTS} parts; save it anew")
+
+
+def _count_segments(data: bytes) -> int:
+    """Count a JPEG's segments before its first scan, and the bytes between them, as far as `MAX_PARTS`."""
+    place, count = len(_JPEG) - 1, 0
+    while count <= MAX_PARTS and place < len(data):
+        window = min(len(data), place + MAX_PARTS + 2)  # what it takes to know that there are too many
+        mark = _MARKER.search(data, place, window)
+        count += (mark.start() if mark else window) - place + 1
+        if mark is None or mark[1][0] == _START_OF_SCAN:
+            break
+        place = mark.end()
+        if mark[1][0] not in _ALONE:
+            place += int.from_bytes(data[place : place + 2], "big")
+    return count
+
+
+def _count_chunks(data: bytes) -> int:
+    """Count a PNG's chunks, as far as `MAX_PARTS`."""
+    place, count = len(_PNG), 0
+    while count <= MAX_PARTS and place < len(data):
+        place += int.from_bytes(data[place : place + 4], "big") + 12
+        count += 1
+    return count
 
 
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:

@@ -141,7 +141,10 @@ class Backbone(nn.Module):
         self.spec = spec
         self.preprocessing = spec.preprocessing or kind.preprocessing
         self.trunk = _build_trunk(spec).to(memory_format=torch.channels_last)
-        self.geometry = _named_geometry(trace_geometry(self.trunk))
+        try:
+            self.geometry = _named_geometry(trace_geometry(self.trunk))
+        except ConfigError as error:
+            raise ConfigError(f"backbone.cut: {spec.architecture}: {error}; cut it before that layer") from error
         self.channels = _map_shape(spec, 512)[0]
 
     @property

@@ -153,7 +153,8 @@ def trace_geometry(trunk: nn.Module) -> Geometry:
         elif node.target in _POINTWISE_FUNCTIONS or (node.op == "call_method" and name in _POINTWISE_METHODS):
             footprints[node] = _join(inputs, node.name)
         else:
-            raise ConfigError(f"layer {node.name!r}: no geometry is known for {name}")
+            called = getattr(node.target, "__name__", name)  # of a function, whose text holds its place in memory
+            raise ConfigError(f"layer {node.name!r}: no geometry is known for {called}")
     raise ConfigError(f"{type(trunk).__name__} has no output")
 
 

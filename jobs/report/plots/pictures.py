@@ -5,13 +5,11 @@ Colours are Okabe and Ito's, told apart by colour-blind readers too; missed obje
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, ImageDraw
 
+from jobs.report.plots.marks import dashed, fit, jpeg_uri, resized, solid
 from jobs.report.read.failures import FalsePositive
 from pipelines.artifacts.annotations import Box
 from sppnet.arrays import Pixels
@@ -27,11 +25,6 @@ _FIELD_HEIGHT, _FIELD_WIDTH = 150, 230
 _DARKER = 0.3
 _CROP = 220  # longer side of a failure's crop
 _CONTEXT = 0.25  # of the box, around it: enough to see what it is
-_QUALITY, _PLAIN_QUALITY = 78, 68
-_DASH, _GAP = 7, 5
-_BACKING = "#101010"
-
-Rectangle = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +84,7 @@ def plain_picture(image: Pixels, height: int) -> tuple[str, tuple[int, int], flo
         Its data URI, its width and height in pixels, and how much larger it is than the image.
     """
     factor = min(height / image.shape[0], _WIDEST * height / image.shape[1])
-    canvas = _resized(image, factor)
+    canvas = resized(image, factor)
     return jpeg_uri(canvas, fine=False), canvas.size, factor
 
 
@@ -105,11 +98,11 @@ def draw_failure(key: str, image: Pixels, found: FalsePositive) -> Failure:
     """
     x0, y0, x1, y1 = _with_context(found.box, image.shape[1], image.shape[0])
     factor = _CROP / max(x1 - x0, y1 - y0)
-    canvas = _resized(image[y0:y1, x0:x1], factor)
+    canvas = resized(image[y0:y1, x0:x1], factor)
     draw = ImageDraw.Draw(canvas)
     if found.truth_box is not None:
-        _dashed(draw, _fit(_shifted(found.truth_box, x0, y0), factor, canvas.size))
-    _solid(draw, _fit(_shifted(found.box, x0, y0), factor, canvas.size), WRONG)
+        dashed(draw, fit(_shifted(found.truth_box, x0, y0), factor, canvas.size), MISSED)
+    solid(draw, fit(_shifted(found.box, x0, y0), factor, canvas.size), WRONG)
     uri = jpeg_uri(canvas)
     return Failure(
         key, uri, canvas.width, canvas.height, found.category, found.score, found.kind, found.truth, found.overlap
@@ -127,37 +120,14 @@ def draw_field(key: str, image: Pixels, box: Box, value: float) -> FieldPicture:
     """
     height, width = image.shape[:2]
     factor = min(_FIELD_HEIGHT / height, _FIELD_WIDTH / width)
-    canvas = _resized(image, factor)
-    field = _fit(box, factor, canvas.size)
+    canvas = resized(image, factor)
+    field = fit(box, factor, canvas.size)
     left, top, right, bottom = map(round, field)
     lit = canvas.crop((left, top, right + 1, bottom + 1))
     canvas = Image.blend(canvas, Image.new("RGB", canvas.size), _DARKER)
     canvas.paste(lit, (left, top))
-    _solid(ImageDraw.Draw(canvas), field, FIELD)
+    solid(ImageDraw.Draw(canvas), field, FIELD)
     return FieldPicture(key, jpeg_uri(canvas), canvas.width, canvas.height, value)
-
-
-def jpeg_uri(picture: Image.Image, *, fine: bool = True) -> str:
-    """Encode a picture as a JPEG data URI; `fine` keeps colours at full resolution: thin coloured lines stay sharp.
-
-    Without `optimize`, for which Pillow keeps a byte a pixel: noise takes more, and could not be written.
-    """
-    sink = io.BytesIO()
-    picture.save(sink, "JPEG", quality=_QUALITY if fine else _PLAIN_QUALITY, subsampling=0 if fine else 2)
-    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
-
-
-def _resized(image: Pixels, factor: float) -> Image.Image:
-    height, width = image.shape[:2]
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS)
-
-
-def _fit(box: Box, factor: float, size: tuple[int, int]) -> Rectangle:
-    """Return a box in the canvas's pixels, inside it, its right and bottom ends inclusive as PIL wants them."""
-    x0, y0, x1, y1 = (value * factor for value in box)
-    x0, y0 = min(max(x0, 0), size[0] - 1), min(max(y0, 0), size[1] - 1)
-    return x0, y0, max(x0, min(x1, size[0]) - 1), max(y0, min(y1, size[1]) - 1)
 
 
 def _shifted(box: Box, x: int, y: int) -> Box:
@@ -169,25 +139,3 @@ def _with_context(box: Box, width: int, height: int) -> tuple[int, int, int, int
     x0, y0 = max(0, int(box[0] - across)), max(0, int(box[1] - down))
     x0, y0 = min(x0, width - 1), min(y0, height - 1)
     return x0, y0, max(x0 + 1, min(width, round(box[2] + across))), max(y0 + 1, min(height, round(box[3] + down)))
-
-
-def _solid(draw: ImageDraw.ImageDraw, box: Rectangle, colour: str) -> None:
-    draw.rectangle(_grown(box, 1), outline=_BACKING, width=1)  # keeps the line visible on any background
-    draw.rectangle(box, outline=colour, width=3)
-
-
-def _grown(box: Rectangle, by: float) -> Rectangle:
-    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
-
-
-def _dashed(draw: ImageDraw.ImageDraw, box: Rectangle) -> None:
-    x0, y0, x1, y1 = box
-    draw.rectangle(box, outline=_BACKING, width=3)
-    for start in np.arange(x0, x1, _DASH + _GAP):
-        end = min(float(start) + _DASH, x1)
-        draw.line([(start, y0 + 1), (end, y0 + 1)], fill=MISSED, width=3)
-        draw.line([(start, y1 - 1), (end, y1 - 1)], fill=MISSED, width=3)
-    for start in np.arange(y0, y1, _DASH + _GAP):
-        end = min(float(start) + _DASH, y1)
-        draw.line([(x0 + 1, start), (x0 + 1, end)], fill=MISSED, width=3)
-        draw.line([(x1 - 1, start), (x1 - 1, end)], fill=MISSED, width=3)

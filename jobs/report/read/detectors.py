@@ -100,10 +100,11 @@ class DetectorReader:
                 yield from self._parts(self._steps[name], regressed=regressed)
             return
         score = _config(step)
-        svms = _config(self._steps[score.svms])
+        trained = score.references()
+        svms = _config(self._steps[trained["svms"][0]])
         scales = set(svms.scales)
-        if regressed and score.regressors is not None:
-            scales |= set(_config(self._steps[score.regressors]).scales)
+        for name in trained["regressors"] if regressed else ():
+            scales |= set(_config(self._steps[name]).scales)
         yield _Part(score, svms, self._steps[score.maps], tuple(sorted(scales)))
 
     def _features(self, svms: TrainSvmsConfig) -> str:

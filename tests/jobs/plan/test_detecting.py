@@ -39,7 +39,7 @@ def test_detectors_together_cost_their_parts_but_what_they_share(claims: Recipe,
     twice = written(tmp_path, "claims-detection", {"two-networks": {"detections": ["ft-fc6-5s", "ft-fc6-5s"]}})
     again = steps(twice, **PHOTOGRAPHS, **TINY)["two-networks"]
     assert again.parts["macs"] == found["ft-fc6-5s"].parts["macs"]
-    assert again.parts["float32"] == 2 * found["ft-fc6-5s"].parts["float32"]
+    assert again.parts["scoring"] == 2 * found["ft-fc6-5s"].parts["scoring"]
 
 
 def test_a_step_that_scores_nothing_costs_nothing(tmp_path: Path) -> None:

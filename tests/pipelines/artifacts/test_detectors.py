@@ -46,7 +46,7 @@ def image(chain) -> WindowedImage:
 
 @pytest.fixture(scope="module")
 def detector(chain) -> Detector:
-    return read_detector(chain.artifact("svms"), chain.artifact("regressors"), chain.artifact("maps"))
+    return read_detector([chain.artifact("svms")], [chain.artifact("regressors")], chain.artifact("maps"))
 
 
 def test_both_scales_are_used(image) -> None:
@@ -106,7 +106,7 @@ def test_the_info_tells_everything(chain) -> None:
 
 
 def test_without_regressors(chain, image) -> None:
-    plain = read_detector(chain.artifact("svms"), None, chain.artifact("maps"))
+    plain = read_detector([chain.artifact("svms")], [], chain.artifact("maps"))
     assert plain.features.scales == SCALES
     assert regressed(plain, "car", image, image.windows) is None
 
@@ -127,7 +127,7 @@ def test_maps_of_another_backbone_are_refused(chain, tmp_path) -> None:
     other = other_maps(chain, tmp_path)
     svms = other.engine.workspace.artifact(chain.step("svms").spec.artifact)
     with pytest.raises(ConfigError, match=r"maps-\w+ holds maps of another backbone than the detector was trained on"):
-        read_detector(svms, None, other.artifact("maps"))
+        read_detector([svms], [], other.artifact("maps"))
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "{}", '{"categories": ["car"]}', "null"])

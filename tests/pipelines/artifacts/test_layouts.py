@@ -397,5 +397,4 @@ def test_no_rows(kind: str) -> None:
         "examples": encode_examples([]),
         "scores": encode_scores([]),
     }[kind]
-    found = DECODERS[kind](empty)
-    assert len(found.keys if kind == "examples" else found) == 0
+    assert len(getattr(found := DECODERS[kind](empty), "keys", found)) == 0

@@ -27,7 +27,7 @@ def maps(draw: st.DrawFn) -> np.ndarray:
     return values.view(dtype)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(maps(), st.booleans())
 def test_no_bit_is_lost(values: np.ndarray, kernel: bool) -> None:
     with patch.object(nonzeros, "has_kernel", nonzeros.has_kernel if kernel else lambda: False):

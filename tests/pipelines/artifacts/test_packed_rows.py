@@ -14,7 +14,7 @@ from sppnet.errors import ArtifactError
 from tests.support.chain import equal_bytes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(["u1", "<u2", "<u4"]), st.sampled_from([1, 63, 64, 130]), st.integers(1, 5))
 def test_no_bit_is_lost(data: st.DataObject, kind: str, width: int, n: int) -> None:
     rows = data.draw(hnp.arrays(np.dtype(kind), (n, width), fill=st.just(0)))

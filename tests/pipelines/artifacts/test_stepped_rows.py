@@ -24,7 +24,7 @@ def rounded(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (values / divisors + np.float32(0.5)).astype(np.uint8), steps
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from([1, 15, 16, 48]), st.booleans())
 def test_equals_plain_numpy(data: st.DataObject, width: int, kernel: bool) -> None:
     bits = data.draw(hnp.arrays(np.uint16, (4, width), elements=FINITE, fill=st.just(0)))

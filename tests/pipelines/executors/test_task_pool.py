@@ -13,10 +13,11 @@ from pipelines.engine.executor import Job, OpenPhase, Outcome
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.schedule import Schedule
-from pipelines.engine.workspace import Workspace
+from pipelines.engine.store import StoreUnreachableError
+from pipelines.engine.workspace import Artifact, Commit, Workspace
 from pipelines.executors.retries import Kind, RetryLimits
 from pipelines.executors.task_pool import TaskPool
-from sppnet.errors import ConfigError, IncompleteError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.toy_fixtures import Recorder, Toys
 
 GPU_NODE = {"CPU": 4.0, "GPU": 2.0}
@@ -127,6 +128,32 @@ def test_a_node_that_goes_costs_its_tasks_a_try(toys: Toys) -> None:
     assert len(recorder.done) == 36
     assert 1 <= len(counted.retries) <= 4
     assert {kind for _, kind in counted.retries} == {"infrastructure"}
+
+
+def test_a_store_that_is_away_is_asked_once_for_all_that_a_node_took_along(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question takes a minute and a half to fail; eight units in a row were twelve minutes without a word."""
+    cluster = SimulatedCluster([CPU_NODE, CPU_NODE], by_step(count=1.0, half=10.0, third=10.0))
+    asked: list[str] = []
+    real = Artifact.commit
+
+    def commit(artifact: Artifact, unit: str) -> Commit:
+        try:
+            return real(artifact, unit)
+        except ArtifactError:  # only of a unit that failed is it asked whether it is there
+            asked.append(unit)
+            raise StoreUnreachableError("it is away") from None
+
+    def lose(job: Job, outcome: Outcome) -> None:
+        if cluster.now() > 20 and cluster._nodes[1]:
+            cluster.lose_node(1)
+
+    monkeypatch.setattr(Artifact, "commit", commit)
+    recorder, counted = run(toys, cluster, steps_of(16, gpus=0), between=lose)
+    assert len(counted.retries) == 4
+    assert len(asked) == 1
+    assert len(recorder.done) == 48
 
 
 def test_what_is_made_together_is_one_task_and_tried_again_together(toys: Toys) -> None:

@@ -47,8 +47,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[in
 @pytest.mark.parametrize("title", ["val/000000", "val/000001"])
 def test_detections_are_the_suppressed_windows(chain, step: str, title: str) -> None:
     shard = chain.unit(title)
-    regressors = chain.artifact("regressors") if step == "full" else None
-    detector = read_detector(chain.artifact("svms"), regressors, chain.artifact("maps"))
+    regressors = [chain.artifact("regressors")] if step == "full" else []
+    detector = read_detector([chain.artifact("svms")], regressors, chain.artifact("maps"))
     found = detections(chain, step, shard)
     for image in windowed(chain, shard):
         scores = detector.svms.scores(detector.features(image.maps, image.image_wh, image.windows)).numpy()

@@ -112,7 +112,7 @@ def test_each_regressor_is_train_regressor_of_its_examples(chain, category: str)
 
 
 def test_boxes_move_towards_their_objects(chain) -> None:
-    detector = read_detector(chain.artifact("svms"), chain.artifact("regressors"), chain.artifact("maps"))
+    detector = read_detector([chain.artifact("svms")], [chain.artifact("regressors")], chain.artifact("maps"))
     before, after = [], []
     for shard in chain.shards("train"):
         for image in windowed(chain, shard):
@@ -134,7 +134,7 @@ def test_a_category_with_too_few_examples_gets_none(chain, tmp_path) -> None:
     commit = copy.artifact("regressors").commit("solve/car")
     assert commit.data is None
     assert commit.metrics["examples"] == sum(len(part.keys) for part in examples(chain, "car"))
-    detector = read_detector(chain.artifact("svms"), copy.artifact("regressors"), chain.artifact("maps"))
+    detector = read_detector([chain.artifact("svms")], [copy.artifact("regressors")], chain.artifact("maps"))
     assert detector.regressors == {}
 
 

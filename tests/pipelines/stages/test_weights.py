@@ -221,6 +221,17 @@ def test_an_architecture_that_does_not_exist_is_refused() -> None:
         ImportWeights.check(ImportWeightsConfig(stage="weights", path="x", architecture="zf"), {})
 
 
+def test_a_network_without_geometry_is_told_with_its_step(workspace: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "swin.safetensors"
+    path.write_bytes(write_safetensors({"features.0.0.weight": torch.zeros(96, 3, 4, 4)}))
+    pixels = {"channel_order": "rgb", "mean": [104, 117, 123]}
+    config = ImportWeightsConfig(
+        stage="weights", path=str(path), architecture="torchvision:swin_t", preprocessing=pixels
+    )
+    with pytest.raises(ConfigError, match=r"^step \S+: backbone\.cut: torchvision:swin_t: layer 'shifted_window_att"):
+        run_unit(make_spec(workspace, config, "network-swin"), "model")
+
+
 def test_a_head_artifact_is_no_backbone(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, images=6)
     with pytest.raises(ArtifactError, match=r"maps-tiny/.*model"):

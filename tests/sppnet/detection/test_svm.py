@@ -58,8 +58,27 @@ def test_joining_adds_categories() -> None:
     assert np.allclose(both.scores(x), np.concatenate([s.scores(x), dog.scores(x)], axis=1))
     with pytest.raises(ConfigError, match="cat"):
         s.joined(s)
-    with pytest.raises(ConfigError, match="scales"):
-        s.joined(LinearSvms.of({"dog": (np.ones(7), 0.5)}, feature_scale=0.5, features="fc7"))
+    with pytest.raises(ConfigError, match="SVMs of fc7 and of fc6"):
+        s.joined(LinearSvms.of({"dog": (np.ones(7), 0.5)}, feature_scale=0.25, features="fc6"))
+
+
+def test_joining_other_scales_changes_no_score() -> None:
+    s = svms()
+    dog = LinearSvms.of({"dog": (np.ones(7, np.float32), 0.5)}, feature_scale=0.7, features="fc7")
+    both = s.joined(dog)
+    assert both.feature_scale == 1.0
+    assert np.array_equal(both.weights[:-1], s.folded()[0])
+    assert np.array_equal(both.folded()[0][-1], dog.folded()[0][0])
+
+
+def test_some_categories() -> None:
+    s = svms()
+    found = s.select([s.categories[1]])
+    assert (found.categories, found.feature_scale) == (s.categories[1:], s.feature_scale)
+    assert np.array_equal(found.weights, s.weights[1:])
+    for wrong in (["cow"], []):
+        with pytest.raises(ConfigError, match="no SVM of"):
+            s.select(wrong)
 
 
 def test_shapes_must_agree() -> None:

@@ -273,3 +273,32 @@ def test_a_machine_without_memory_quarantines_no_image(monkeypatch: pytest.Monke
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", short)
     with pytest.raises(MemoryError):
         decode_image(data)
+
+
+def test_a_header_of_too_many_parts_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg, png = encode(picture(), "JPEG"), encode(picture(), "PNG")
+    text = struct.pack(">I", 3) + b"tEXt" + b"a\0b" + struct.pack(">I", zlib.crc32(b"tEXta\0b"))
+
+    def padded(times: int) -> list[bytes]:
+        return [
+            jpeg[:2] + b"\xff" * times + jpeg[2:],
+            jpeg[:2] + b"\xff\0" * (times // 2) + jpeg[2:],
+            jpeg[:2] + b"\xff\xe3\0\2" * times + jpeg[2:],
+            png[:33] + text * times + png[33:],
+        ]
+
+    monkeypatch.setattr(decoding, "MAX_PARTS", 1000)
+    for data in padded(980):
+        assert decode_image(data).shape == (12, 17, 3)
+    monkeypatch.setattr("PIL.Image.open", None)
+    for data in (*padded(1001), jpeg[:2] + b"\xff" * 5_000_000 + b"\0"):
+        assert reason(data) == "too-many-parts"
+        with pytest.raises(DataError, match="more than 1000 parts; save it anew"):
+            probe_size(data)
+
+
+def test_scans_are_counted_in_linear_time_however_long_the_padding() -> None:
+    """Of 5 MB of padding that leads to no marker each byte was tried to the end: for hours."""
+    scans = b"\xff\xda\0\2" * 3
+    assert count_scans(b"\xff\xd8" + b"\xff" * 5_000_000 + b"\0" + scans) == 3
+    assert count_scans(b"\xff\xd8" + b"\xff" * 9 + scans[1:]) == 3

@@ -186,6 +186,11 @@ def test_other_cuts_of_torchvisions_classifiers() -> None:
     assert not any(name.startswith("layer3.0.downsample") for name in inside.trunk.state_dict())
     with pytest.raises(ConfigError, match="'layer5' is no module of torchvision:resnet50, did you mean 'layer"):
         cut("resnet50", "layer5")
+    windows = (
+        "torchvision:swin_t: layer 'shifted_window_attention': no geometry is known for shifted_window_attention; cut"
+    )
+    with pytest.raises(ConfigError, match=f"^backbone.cut: {windows} it before that layer$"):
+        cut("swin_t", "features")
 
 
 def test_torchvisions_parameters_keep_their_names_and_load() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from jobs.report.plots.pictures import FIELD, MISSED, WRONG, draw_failure, draw_field, jpeg_uri, plain_picture
+from jobs.report.plots.pictures import FIELD, MISSED, WRONG, draw_failure, draw_field, plain_picture
 from jobs.report.read.failures import FalsePositive
 
 
@@ -57,12 +57,3 @@ def test_a_receptive_field_is_framed_and_the_rest_is_darker():
     assert np.abs(drawn[90, 150] - 140).max() < 12  # outside
     yellow = np.array([int(FIELD[i : i + 2], 16) for i in (1, 3, 5)])
     assert np.abs(drawn[50:131, 98] - yellow).mean() < 30  # the right edge; the left one is at the image's rim
-
-
-def test_pure_noise_is_drawn():
-    """It takes more than a byte a pixel, which is all that Pillow has room for when it optimises."""
-    noise = np.random.default_rng(0).integers(0, 256, (360, 360, 3)).astype(np.uint8)
-    uri = jpeg_uri(Image.fromarray(noise))
-    data = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
-    assert len(data) > 360 * 360
-    assert Image.open(io.BytesIO(data)).size == (360, 360)
