@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class Analysis:
     weaknesses: tuple[Weakness, ...]
     units: tuple[str, ...]
 
-    @property
+    @cached_property
     def operating(self) -> Float64s:
         """Score from which each category's detections are drawn; infinite without one."""
         rows = self.source.row.categories

@@ -93,11 +93,11 @@ class Source:
         return SplitObjects(objects, categories, needed)
 
     def _set_aside(self, part: CategoryTruth) -> list[bool]:
-        """Tell which objects of a category are neither found nor missed."""
-        ignored = frozenset(part.ignored) if self.evaluation.protocol != "voc" else frozenset()
-        is_det = self.evaluation.protocol == "det"
+        """Tell which objects of a category are neither found nor missed, by the protocol."""
+        protocol = self.evaluation.protocol
+        ignored = frozenset(part.ignored) if protocol != "voc" else frozenset()
         return [
-            image in ignored or (thing.difficult and not is_det)
+            image in ignored or (thing.difficult and protocol != "det") or (thing.crowd and protocol == "coco")
             for image, thing in zip(part.images, part.things, strict=True)
         ]
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from jobs.report.read.split_objects import Source
+from pipelines.artifacts.annotations import ObjectAnnotation
+from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth
 from sppnet.evaluation.curves import FALSE_POSITIVE, TRUE_POSITIVE
 from tests.support.small_page import CAT, DOG, KEYS
 
@@ -29,3 +34,24 @@ def test_detections_are_judged_as_they_were_evaluated(source: Source):
     scored = source.row.categories["cat"]
     assert scored.true_positives == np.count_nonzero(outcomes == TRUE_POSITIVE)
     assert scored.detections == len(cats)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "aside"),
+    [
+        ("voc", [False, True, False, False]),
+        ("det", [False, False, False, True]),
+        ("coco", [False, True, True, True]),
+    ],
+)
+def test_what_is_neither_found_nor_missed_is_the_protocols_to_say(source: Source, protocol: str, aside: list[bool]):
+    """A plain object, a difficult one, a crowd, and one in an image that does not judge the category."""
+    things = [
+        ObjectAnnotation("cat", CAT),
+        ObjectAnnotation("cat", CAT, difficult=True),
+        ObjectAnnotation("cat", CAT, crowd=True),
+        ObjectAnnotation("cat", CAT),
+    ]
+    judged = replace(source, evaluation=replace(source.evaluation, protocol=protocol))
+    judged.__dict__["truth"] = SplitTruth({"cat": CategoryTruth([0, 1, 2, 3], things, [3])}, np.arange(7))
+    assert judged.objects.objects.difficult.tolist() == aside
