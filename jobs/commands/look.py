@@ -118,17 +118,28 @@ def explain(
 def report(
     recipe: RecipeArgument,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    detector: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Detector to look at most closely; default: the best.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Another run of the workspace to show beside this one.")
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the HTML report of what is there: tables, curves, pictures, timings, quarantine."""
+    """Write the HTML report of what is there: tables, curves, errors, pictures, timings, quarantine."""
     with command("report", as_json) as result:
         from jobs.report.page.collect import collect
         from jobs.report.page.render import render
-        from jobs.run.history import report_folder
+        from jobs.run.compare import compare_runs
+        from jobs.run.history import find_run, report_folder
 
         engine = open_engine(recipe, workspace, overrides)
-        result.fields["report"] = report_folder(engine).write_report(render(collect(engine)))
+        other = find_run(engine.workspace.store, against) if against else None
+        folder = report_folder(engine)
+        compared = compare_runs(other, folder) if other else None
+        page = render(collect(engine, detector=detector, against=compared))
+        result.fields["report"] = folder.write_report(page)
         make_console().print(f"report: {result.fields['report']}")
 
 

@@ -76,27 +76,31 @@ def match_det(
     judged = ground_truth.select(~_listed(ground_truth.images, blacklist))
     pairs = pair_up(judged, detections)
     pairs = pairs.select(pairs.iou >= det_thresholds(judged.boxes)[pairs.object])
-    outcomes[_take_free_objects(pairs, len(judged))] = TRUE_POSITIVE
+    outcomes[take_free_objects(pairs, len(judged))[0]] = TRUE_POSITIVE
     return outcomes
 
 
-def _take_free_objects(pairs: Pairs, objects: int) -> Integers:
-    """Return the detections that get an object, given the pairs that overlap enough.
+def take_free_objects(pairs: Pairs, objects: int) -> tuple[Integers, Integers]:
+    """Return the detections that get an object, and the objects, given the pairs that overlap enough.
 
     Images don't influence each other, so each round settles the first open detection of every image at once;
     there are as many rounds as the fullest image has objects found.
     """
     pairs = pairs.select(np.lexsort((pairs.object, -pairs.iou, pairs.rank, pairs.image)))
     taken = np.zeros(objects, dtype=bool)
-    winners: list[Integers] = []
+    winners: list[Pairs] = []
     while len(pairs.iou):
         # First row of an image: its best-scored open detection with the object that it overlaps most.
         first = np.diff(pairs.image, prepend=-1) != 0
         taken[pairs.object[first]] = True
-        winners.append(pairs.detection[first])
+        winners.append(pairs.select(first))
         settled = np.repeat(pairs.rank[first], np.diff(np.flatnonzero(first), append=len(first)))
         pairs = pairs.select((pairs.rank != settled) & ~taken[pairs.object])
-    return np.concatenate(winners) if winners else np.zeros(0, dtype=np.int64)
+    none = np.zeros(0, dtype=np.int64)
+    return (
+        np.concatenate([none, *(won.detection for won in winners)]),
+        np.concatenate([none, *(won.object for won in winners)]),
+    )
 
 
 def _listed(images: Array, blacklist: Collection[str] | Collection[int] | Array) -> Bools:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,13 +11,19 @@ from typing import Generic, TypeVar
 
 from jobs.report.page.contents import RunInfo, RunReport, StageRow
 from jobs.report.page.filters import FilterGallery, make_filter_gallery
-from jobs.report.page.gallery import Gallery, Limits, Source, make_gallery
+from jobs.report.page.gallery import Gallery, Limits, make_gallery
 from jobs.report.read import classification, detection, recall
+from jobs.report.read.analysis import analyse
 from jobs.report.read.classification import read_class_evaluation
 from jobs.report.read.detection import Evaluation, read_evaluation
 from jobs.report.read.detectors import DetectorReader
 from jobs.report.read.recall import read_recall, windows_method
+from jobs.report.read.split_objects import Source
 from jobs.report.read.training import TrainingCurve, read_curve
+from jobs.report.tables.against import against_table
+from jobs.report.tables.score_counts import ScoreCounts, score_counts
+from jobs.report.tables.weaknesses import WeaknessTable, weakness_table
+from jobs.run.compare import Comparison
 from jobs.run.left_out import left_out
 from pipelines.artifacts.activations import UNIT as ACTIVATIONS
 from pipelines.artifacts.class_metrics import UNIT as CLASSES
@@ -53,15 +60,24 @@ class _Evaluated:
     iou: float
 
 
-def collect(engine: Engine, limits: Limits | None = None) -> RunReport:
+def collect(
+    engine: Engine, limits: Limits | None = None, detector: str | None = None, against: Comparison | None = None
+) -> RunReport:
     """Read all that the report shows; a run that is not complete, or has lost data, gives a report that says so.
 
     Args:
         engine: The run's engine.
         limits: How much of the split to look at and draw.
+        detector: Name of the detector to look at most closely, `<step>/<name>` where several evaluations have it; by
+            default the best of the last evaluation.
+        against: Another run, as `a`, beside this one.
+
+    Raises:
+        ConfigError: No detector has the name that is asked for.
     """
     notes: list[str] = []
-    evaluated = _evaluations(engine, notes)
+    evaluated = _with_detector(_evaluations(engine, notes), detector)
+    looked = _look_closely(engine, evaluated[-1], limits or Limits(), notes) if evaluated else _Looked()
     classes = _results(engine, classification.KIND, CLASSES, notes, read_class_evaluation)
     methods = {step.spec.artifact: windows_method(step.preimage) for step in engine.steps}
     recalls = _results(
@@ -73,7 +89,10 @@ def collect(engine: Engine, limits: Limits | None = None) -> RunReport:
     return RunReport(
         info=_info(engine, commits),
         evaluations=tuple(entry.evaluation for entry in evaluated),
-        gallery=_gallery(engine, evaluated[-1], limits, notes) if evaluated else None,
+        gallery=looked.gallery,
+        weaknesses=looked.weaknesses,
+        counts=looked.counts,
+        against=against_table(against, evaluated[-1].evaluation) if against and evaluated else None,
         classes=tuple(result.value for result in classes),
         proposals=tuple(result.value for result in recalls),
         filters=tuple(_filter_galleries(engine, notes)),
@@ -154,23 +173,56 @@ def _words(engine: Engine, step: PlannedStep) -> Mapping[str, str]:
         return {}
 
 
-def _gallery(engine: Engine, last: _Evaluated, limits: Limits | None, notes: list[str]) -> Gallery | None:
+def _with_detector(evaluated: list[_Evaluated], wanted: str | None) -> list[_Evaluated]:
+    """Choose the detector that is looked at most closely; its evaluation comes last."""
+    if wanted is None:
+        return [entry for entry in evaluated if not entry.evaluation.rows] + [
+            entry for entry in evaluated if entry.evaluation.rows
+        ]
+    names = []
+    for entry in reversed(evaluated):
+        for place, row in enumerate(entry.evaluation.rows):
+            names.append(row.name)
+            if wanted in (row.name, f"{entry.evaluation.step}/{row.name}"):
+                chosen = replace(entry, evaluation=replace(entry.evaluation, chosen=place))
+                return [other for other in evaluated if other is not entry] + [chosen]
+    near = difflib.get_close_matches(wanted, names, n=1)
+    known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+    raise ConfigError(f"detector {wanted}: no evaluation of this run has one of that name; {known}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    gallery: Gallery | None = None
+    weaknesses: WeaknessTable | None = None
+    counts: ScoreCounts | None = None
+
+
+def _look_closely(engine: Engine, last: _Evaluated, limits: Limits, notes: list[str]) -> _Looked:
+    """Judge and draw the detections of the chosen detector."""
     if not last.step.spec.manifest or not last.evaluation.rows:
-        return None
+        return _Looked()
     try:
         source = Source(
             images=IngestedImages.of(engine.workspace, last.step.spec),
-            detections=engine.workspace.artifact(last.evaluation.rows[-1].detections),
+            detections=engine.workspace.artifact(last.evaluation.chosen_row.detections),
             evaluation=last.evaluation,
             iou=last.iou,
             nms_iou=getattr(last.step.config, "nms_iou", 0.3),
+            top_per_set=getattr(last.step.config, "top_per_set", None),
             seed=engine.recipe.seed,
             words=_words(engine, last.step),
         )
-        return make_gallery(source, limits)
+        analysis = analyse(source, limits.shards)
+    except (ArtifactError, DataError, ConfigError) as error:
+        notes.append(f"Detections can't be looked at: {error}")
+        return _Looked()
+    looked = _Looked(None, weakness_table(analysis), score_counts(analysis))
+    try:
+        return replace(looked, gallery=make_gallery(analysis, limits))
     except (ArtifactError, DataError) as error:
         notes.append(f"Detections can't be drawn: {error}")
-        return None
+        return looked
 
 
 def _filter_galleries(engine: Engine, notes: list[str]) -> Iterator[FilterGallery]:

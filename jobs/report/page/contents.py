@@ -11,6 +11,9 @@ from jobs.report.read.classification import ClassEvaluation
 from jobs.report.read.detection import Evaluation
 from jobs.report.read.recall import RecallEvaluation
 from jobs.report.read.training import TrainingCurve
+from jobs.report.tables.against import AgainstTable
+from jobs.report.tables.score_counts import ScoreCounts
+from jobs.report.tables.weaknesses import WeaknessTable
 from pipelines.engine.ledger import StepSummary
 
 
@@ -65,7 +68,10 @@ class RunReport:
     Attributes:
         info: The header.
         evaluations: What the evaluate steps found out; empty before the first.
-        gallery: Drawn detections and failures of the final detector; None without one.
+        gallery: Drawn detections and failures of the chosen detector; None without one.
+        weaknesses: Why its categories are weak; None without objects to find.
+        counts: What of its detections is right and wrong; None without a detector.
+        against: The run beside another one; None if none was asked for.
         classes: What steps that judge classes found out: classification and transfer.
         proposals: What steps that measure the recall of proposals found out.
         filters: Pictures of what filters respond to.
@@ -79,6 +85,9 @@ class RunReport:
     info: RunInfo
     evaluations: tuple[Evaluation, ...] = ()
     gallery: Gallery | None = None
+    weaknesses: WeaknessTable | None = None
+    counts: ScoreCounts | None = None
+    against: AgainstTable | None = None
     classes: tuple[ClassEvaluation, ...] = ()
     proposals: tuple[RecallEvaluation, ...] = ()
     filters: tuple[FilterGallery, ...] = ()

@@ -30,8 +30,8 @@ _TITLES = {
 
 
 def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
-    """Make a panel per category; of very many categories, of the best and the worst of the final detector."""
-    final = evaluation.rows[-1] if evaluation.rows else None
+    """Make a panel per category; of very many categories, of the best and the worst of the chosen detector."""
+    final = evaluation.chosen_row if evaluation.rows else None
     if final is None:
         return ()
     names = [name for name in evaluation.categories if final.categories.get(name, NO_SCORE).ap is not None]
@@ -42,7 +42,11 @@ def pr_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
         Panel(
             title=name,
             note=formatting.percent(final.categories[name].ap),
-            plot=pr_panel([row.categories.get(name) for row in evaluation.rows], f"Precision over recall, {name}"),
+            plot=pr_panel(
+                [row.categories.get(name) for row in evaluation.rows],
+                f"Precision over recall, {name}",
+                evaluation.chosen_place,
+            ),
         )
         for name in names
     )

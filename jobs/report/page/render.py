@@ -1,7 +1,12 @@
-"""Renders a `RunReport` as one HTML file that needs nothing else: styles and pictures inside, no scripts."""
+"""Renders a `RunReport` as one HTML file that needs nothing else: styles and pictures inside.
+
+It is whole without its script, which sorts and filters tables, and draws again from another score on.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,18 +19,18 @@ from markupsafe import Markup
 
 from jobs import formatting
 from jobs.report.page.contents import RunReport, StageRow
-from jobs.report.page.gallery import Tally
+from jobs.report.page.gallery import Shot
 from jobs.report.page.panels import pr_panels, recall_panels, training_groups
 from jobs.report.plots import pictures
 from jobs.report.plots.curves import colour_and_dash
 from jobs.report.plots.heat import heat_map
 from jobs.report.read.classification import METRICS, ClassEvaluation
-from jobs.report.read.matching import ERRORS
 from jobs.report.tables.classification import Confusion, confusions, figure_tables, per_class_table, row_name
 from jobs.report.tables.detection import result_tables
 from jobs.report.tables.detectors import detector_table
 from jobs.report.tables.recall import mean_windows, recall_table
 from pipelines.datasets.keys import shown
+from sppnet.evaluation.error_kinds import ERRORS
 
 WIDE_CATEGORIES = 24
 """Up to so many categories are the columns of the result tables; more become their rows."""
@@ -90,8 +95,24 @@ def render(report: RunReport) -> str:
         wide_categories=WIDE_CATEGORIES,
         few_classes=_FEW_CLASSES,
         errors=ERRORS,
-        totals=total_tally(report.gallery.tallies.values() if report.gallery else ()),
+        script=Markup(_script()),  # noqa: S704 - our own file
+        script_digest=_digest(_script()),
     )
+
+
+@cache
+def _script() -> str:
+    return (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """Return what the page's policy knows its script by: any other is not run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+
+
+def shot_words(shot: Shot) -> str:
+    """Count what is seen on a photograph, for its caption."""
+    return f"{shot.count('right')} right · {shot.count(*ERRORS)} wrong · {shot.count('missed')} missed"
 
 
 @cache
@@ -111,7 +132,12 @@ def _template() -> Template:
         formatting.duration,
     ):
         environment.filters[function.__name__] = function
-    environment.filters |= {"rate": formatting.rate, "when": formatting.when, "mean_windows": mean_windows}
+    environment.filters |= {
+        "rate": formatting.rate,
+        "when": formatting.when,
+        "mean_windows": mean_windows,
+        "shot_words": shot_words,
+    }
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals["metrics"] = METRICS
     environment.globals["colour_and_dash"] = colour_and_dash
@@ -131,13 +157,6 @@ def heat(evaluation: ClassEvaluation) -> Heat | None:
         return None
     name = row_name(row, evaluation)
     return Heat(name, heat_map(row.labels, row.confusion, f"Confusion matrix of {name}"), confusions(row))
-
-
-def total_tally(tallies: Iterable[Tally]) -> Tally:
-    """Sum tallies over categories."""
-    rows = list(tallies)
-    errors = {name: sum(row.errors.get(name, 0) for row in rows) for name in ERRORS}
-    return Tally(sum(row.right for row in rows), errors, sum(row.missed for row in rows))
 
 
 def time_bars(stages: Iterable[StageRow]) -> tuple[Bar, ...]:

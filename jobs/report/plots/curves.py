@@ -50,6 +50,7 @@ _RC: dict[Any, Any] = {
 }
 _PANEL_INCHES = (2.5, 2.0)
 _WIDE_INCHES = (4.2, 2.2)
+_POINTS_AT_MOST = 100  # of a small panel's line
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +78,23 @@ class Panel:
     legend: tuple[str, ...] = ()
 
 
-def pr_panel(curves: Sequence[CategoryScore | None], label: str) -> Markup:
-    """Draw precision over recall, one line per detector variant; a dot marks the last variant's best F1.
+def pr_panel(curves: Sequence[CategoryScore | None], label: str, chosen: int) -> Markup:
+    """Draw precision over recall, one line per detector variant; a dot marks the chosen variant's best F1.
 
     Args:
         curves: A category's scores by variant, None where a variant lacks the category.
         label: What the picture shows, for screen readers.
+        chosen: Place of the variant whose line is the strongest.
     """
     with rc_context({**_RC, "svg.hashsalt": label}):  # so that ids differ from figure to figure
         figure = Figure(figsize=_PANEL_INCHES, layout="constrained")
         axes = figure.subplots()
         for index, curve in enumerate(curves):
             if curve is not None and curve.recall:
-                last = index == len(curves) - 1
-                axes.plot(curve.recall, curve.precision, linewidth=2.0 if last else 1.3, **_style(index))
-        _mark_best_f1(axes, curves)
+                places = _thinned(len(curve.recall))
+                recall, precision = ([values[i] for i in places] for values in (curve.recall, curve.precision))
+                axes.plot(recall, precision, linewidth=2.0 if index == chosen else 1.3, **_style(index))
+        _mark_best_f1(axes, curves, chosen)
         axes.set(xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), xlabel="recall")
         axes.set_xticklabels(["0", "0.5", "1"])
         axes.set_yticklabels(["0", "0.5", "1"])
@@ -180,11 +183,18 @@ def _style(index: int) -> dict[str, Any]:
     }
 
 
-def _mark_best_f1(axes: Any, curves: Sequence[CategoryScore | None]) -> None:
-    last = curves[-1] if curves else None
-    point = best_f1(last) if last is not None else None
+def _thinned(count: int) -> list[int]:
+    """Return places of at most so many points as a small panel can show, evenly, with the first and the last."""
+    if count <= _POINTS_AT_MOST:
+        return list(range(count))
+    return [round(i * (count - 1) / (_POINTS_AT_MOST - 1)) for i in range(_POINTS_AT_MOST)]
+
+
+def _mark_best_f1(axes: Any, curves: Sequence[CategoryScore | None], chosen: int) -> None:
+    curve = curves[chosen] if curves else None
+    point = best_f1(curve) if curve is not None else None
     if point is not None:
-        colour = _SERIES[(len(curves) - 1) % COLOURS]
+        colour = _SERIES[chosen % COLOURS]
         axes.plot(*point, marker="o", markersize=5.5, clip_on=False, zorder=5, color=colour)
 
 

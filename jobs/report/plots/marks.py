@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipelines.artifacts.annotations import Box
 from sppnet.arrays import Pixels
 
-_QUALITY = 78
+_QUALITY, _COARSE = 78, 68
 _FONT = 17
 _PAD = 3
 _DASH, _GAP = 7, 5
@@ -25,20 +26,21 @@ _LIGHT = 140
 Rectangle = tuple[float, float, float, float]
 
 
-def encode_jpeg(picture: Image.Image) -> bytes:
-    """Encode a picture; colours keep full resolution, so that thin coloured lines stay sharp."""
+def encode_jpeg(picture: Image.Image, *, fine: bool = True) -> bytes:
+    """Encode a picture; `fine` keeps colours at full resolution, so that thin coloured lines stay sharp."""
+    look: dict[str, Any] = {"quality": _QUALITY, "subsampling": 0} if fine else {"quality": _COARSE, "subsampling": 2}
     sink = io.BytesIO()
     try:
-        picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+        picture.save(sink, "JPEG", optimize=True, **look)
     except OSError:  # optimised tables need the whole picture in PIL's buffer, which pure noise is too large for
         sink = io.BytesIO()
-        picture.save(sink, "JPEG", quality=_QUALITY, subsampling=0)
+        picture.save(sink, "JPEG", **look)
     return sink.getvalue()
 
 
-def jpeg_uri(picture: Image.Image) -> str:
+def jpeg_uri(picture: Image.Image, *, fine: bool = True) -> str:
     """Encode a picture as a JPEG data URI."""
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture)).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, fine=fine)).decode("ascii")
 
 
 def resized(image: Pixels, factor: float) -> Image.Image:

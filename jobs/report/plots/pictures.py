@@ -1,4 +1,4 @@
-"""Detections drawn on photographs, as JPEG data URIs: right ones, wrong ones and missed objects told apart.
+"""Photographs, failures and receptive fields, as JPEG data URIs; and the colours of what is right, wrong and missed.
 
 Colours are Okabe and Ito's, told apart by colour-blind readers too; missed objects are dashed besides.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from jobs.report.plots.marks import Rectangle, dashed, fit, jpeg_uri, label, resized, solid
-from jobs.report.read.matching import ImageMatch, Judged
+from jobs.report.plots.marks import dashed, fit, jpeg_uri, resized, solid
+from jobs.report.read.failures import FalsePositive
 from pipelines.artifacts.annotations import Box
 from sppnet.arrays import Pixels
 
@@ -20,37 +20,11 @@ RIGHT, WRONG, IGNORED, MISSED = "#00a27a", "#e0561b", "#9a9a9a", "#ffe14d"
 FIELD = "#ffe14d"
 """Colour of receptive fields."""
 
-HEIGHT = 360
-"""Height of a picture in pixels, so that a row of pictures lines up."""
-
-_MAX_WIDTH = 640
+_WIDEST = 16 / 9  # width of a photograph over the height of its row
 _FIELD_HEIGHT, _FIELD_WIDTH = 150, 230
 _DARKER = 0.3
 _CROP = 220  # longer side of a failure's crop
 _CONTEXT = 0.25  # of the box, around it: enough to see what it is
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One photograph with its detections drawn on it.
-
-    Attributes:
-        key: What people call the image.
-        uri: The drawn JPEG as a data URI.
-        width: Its width in pixels.
-        height: Its height in pixels.
-        right: How many detections are right.
-        wrong: How many are wrong.
-        missed: How many objects were missed.
-    """
-
-    key: str
-    uri: str
-    width: int
-    height: int
-    right: int
-    wrong: int
-    missed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +38,8 @@ class Failure:
         height: Its height in pixels.
         category: What the window was taken for.
         score: The detector's score.
-        kind: `localisation`, `duplicate`, `confusion` or `background`.
-        truth: Category of the object that the window overlaps most; None for background.
+        kind: One of `ERRORS`.
+        truth: Category of the object that the window is about; None if it overlaps none by 0.1.
         overlap: IoU with that object, 0..1.
     """
 
@@ -99,58 +73,39 @@ class FieldPicture:
     value: float
 
 
-def draw_picture(key: str, image: Pixels, match: ImageMatch) -> Picture:
-    """Draw one image's detections and missed objects.
+def plain_picture(image: Pixels, height: int) -> tuple[str, tuple[int, int], float]:
+    """Make a picture of an image, at most so high, without anything on it.
 
     Args:
-        key: What people call the image.
         image: uint8 `[H, W, 3]` RGB.
-        match: Its detections, judged, in pixels of `image`.
+        height: Pixels.
+
+    Returns:
+        Its data URI, its width and height in pixels, and how much larger it is than the image.
     """
-    height, width = image.shape[:2]
-    factor = min(HEIGHT / height, _MAX_WIDTH / width)
+    factor = min(height / image.shape[0], _WIDEST * height / image.shape[1])
     canvas = resized(image, factor)
-    draw = ImageDraw.Draw(canvas)
-    for missed in match.missed:
-        dashed(draw, fit(missed.box, factor, canvas.size), MISSED)
-    for entry in match.judged:
-        solid(draw, fit(entry.detection.box, factor, canvas.size), _colour(entry))
-    taken: list[Rectangle] = []
-    for entry in reversed(match.judged):  # the best-scored label has the first choice of place
-        text = f"{entry.detection.category} {entry.detection.score:.2f}"
-        label(draw, text, fit(entry.detection.box, factor, canvas.size), _colour(entry), taken)
-    for missed in match.missed:
-        label(draw, missed.category, fit(missed.box, factor, canvas.size), MISSED, taken)
-    return Picture(key, jpeg_uri(canvas), canvas.width, canvas.height, match.right, match.wrong, len(match.missed))
+    return jpeg_uri(canvas, fine=False), canvas.size, factor
 
 
-def draw_failure(key: str, image: Pixels, entry: Judged) -> Failure:
-    """Cut one false positive out with some context; the object that it overlaps, if any, is dashed.
+def draw_failure(key: str, image: Pixels, found: FalsePositive) -> Failure:
+    """Cut one false positive out with some context; the object that it is about, if any, is dashed.
 
     Args:
         key: What people call the image.
         image: uint8 `[H, W, 3]` RGB.
-        entry: The false positive, in pixels of `image`.
-
-    Raises:
-        ValueError: The detection is no false positive.
+        found: The false positive, in pixels of `image`.
     """
-    if entry.error is None:
-        raise ValueError(f"{key}: {entry.detection} is not a false positive")
-    x0, y0, x1, y1 = _with_context(entry.detection.box, image.shape[1], image.shape[0])
+    x0, y0, x1, y1 = _with_context(found.box, image.shape[1], image.shape[0])
     factor = _CROP / max(x1 - x0, y1 - y0)
     canvas = resized(image[y0:y1, x0:x1], factor)
     draw = ImageDraw.Draw(canvas)
-    if entry.nearest is not None:
-        box = fit(_shifted(entry.nearest.box, x0, y0), factor, canvas.size)
-        dashed(draw, box, MISSED)
-    box = fit(_shifted(entry.detection.box, x0, y0), factor, canvas.size)
-    solid(draw, box, WRONG)
-    found = entry.detection
-    truth = entry.nearest.category if entry.nearest else None
+    if found.truth_box is not None:
+        dashed(draw, fit(_shifted(found.truth_box, x0, y0), factor, canvas.size), MISSED)
+    solid(draw, fit(_shifted(found.box, x0, y0), factor, canvas.size), WRONG)
     uri = jpeg_uri(canvas)
     return Failure(
-        key, uri, canvas.width, canvas.height, found.category, found.score, entry.error, truth, entry.overlap
+        key, uri, canvas.width, canvas.height, found.category, found.score, found.kind, found.truth, found.overlap
     )
 
 
@@ -173,12 +128,6 @@ def draw_field(key: str, image: Pixels, box: Box, value: float) -> FieldPicture:
     canvas.paste(lit, (left, top))
     solid(ImageDraw.Draw(canvas), field, FIELD)
     return FieldPicture(key, jpeg_uri(canvas), canvas.width, canvas.height, value)
-
-
-def _colour(entry: Judged) -> str:
-    if entry.right:
-        return RIGHT
-    return IGNORED if entry.error is None else WRONG
 
 
 def _shifted(box: Box, x: int, y: int) -> Box:

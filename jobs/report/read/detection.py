@@ -128,14 +128,28 @@ class Evaluation:
     Attributes:
         step: The step's name.
         split: The split that was scored.
-        rows: Detector variants in the recipe's order; the last one is the final detector.
+        rows: Detector variants in the recipe's order.
         protocol: `voc`, `det` or `coco`.
+        chosen: Place of the detector that is looked at most closely; None for the one of the best mean AP.
     """
 
     step: str
     split: str
     rows: tuple[DetectorScore, ...]
     protocol: str = "voc"
+    chosen: int | None = None
+
+    @property
+    def chosen_place(self) -> int:
+        """The place among the rows of the detector that is looked at most closely."""
+        if self.chosen is not None:
+            return self.chosen
+        return max(range(len(self.rows)), key=lambda place: self.rows[place].mean_ap or 0.0, default=0)
+
+    @property
+    def chosen_row(self) -> DetectorScore:
+        """The detector that is looked at most closely."""
+        return self.rows[self.chosen_place]
 
     @property
     def metric(self) -> str:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 
 from jobs.report.read.classification import ClassEvaluation
+from jobs.report.read.detection import read_evaluation
 from jobs.report.read.recall import RecallEvaluation
+from jobs.report.read.split_objects import Source
+from pipelines.artifacts.metrics import UNIT as METRICS
+from pipelines.engine.runner import Engine
+from pipelines.shards.reading import IngestedImages
 from tests.support.measured_detectors import measured
 from tests.support.reported import RECALL_IOUS, class_row, recall_row
+from tests.support.small_page import make_engine, publish_detections, run_step
 
 __all__ = ["measured"]
 
@@ -34,3 +40,23 @@ def class_evaluation() -> ClassEvaluation:
         class_row("SPP", "full", 0.34996, 0.011),
     )
     return ClassEvaluation("errors", "val", "accuracy", "network", "networks", rows)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    engine = make_engine(tmp_path_factory.mktemp("run"))
+    run_step(engine, "images")
+    publish_detections(engine)
+    run_step(engine, "evaluate")
+    return engine  # nothing that reads it changes it
+
+
+@pytest.fixture
+def source(engine: Engine) -> Source:
+    """The detections of `pool5+bb`: every cat is found, and in even images the dog is taken for one."""
+    step = next(step for step in engine.steps if step.name == "evaluate")
+    data = engine.workspace.artifact(step.spec.artifact).read(METRICS)
+    evaluation, iou = read_evaluation(data, "evaluate", "metrics")
+    detections = engine.workspace.artifact(evaluation.chosen_row.detections)
+    images = IngestedImages.of(engine.workspace, step.spec)
+    return Source(images, detections, evaluation, iou, 0.3, None, 5, {"dog": "a dog"})

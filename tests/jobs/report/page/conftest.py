@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.engine.runner import Engine
 from tests.support.chain import CATEGORIES, Chain
-from tests.support.small_page import make_engine, publish_detections, run_step
 
 POOL5 = {"stage": "classify", "images": "images", "network": "network", "output": "pool5", "size": 96}
 VOC = {"kind": "voc07", "train": ["train"], "test": "val", "categories": list(CATEGORIES)}
@@ -30,12 +28,3 @@ def transferred(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Chain
     made = Chain(chain.data, steps, root, chain.seed)
     made.run()
     return made
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    engine = make_engine(tmp_path_factory.mktemp("run"))
-    run_step(engine, "images")
-    publish_detections(engine)
-    run_step(engine, "evaluate")
-    return engine

@@ -17,6 +17,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.runner import Engine
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
+from sppnet.errors import ConfigError
 from sppnet.networks.weights import write_safetensors
 from tests.support.chain import Chain
 from tests.support.small_page import make_engine, publish_detections, run_step
@@ -50,9 +51,23 @@ def test_categories_that_are_codes_are_shown_as_words(engine: Engine, monkeypatc
     monkeypatch.setattr(Manifest, "read", named)
     report = collect(engine)
     assert report.evaluations[0].categories == ("house <cat>", "dog")
-    assert report.gallery.tallies["house <cat>"].right == 6
-    assert report.gallery.tallies["dog"].missed == 6
+    cats, dogs = report.counts.rows
+    assert (cats.category, cats.right, cats.missed) == ("house <cat>", 6, 0)
+    assert (dogs.category, dogs.right, dogs.missed) == ("dog", 0, 6)
+    assert report.gallery.categories == ("house <cat>", "dog")
     assert "house &lt;cat&gt;" in render(report)
+
+
+def test_the_best_detector_is_looked_at_or_the_one_asked_for(engine: Engine):
+    assert collect(engine).gallery.detector == "pool5+bb"
+    for name in ("pool5", "evaluate/pool5"):
+        report = collect(engine, detector=name)
+        assert (report.gallery.detector, report.evaluations[-1].chosen_row.name) == ("pool5", "pool5")
+        assert (report.counts.total.right, report.counts.total.errors) == (6, (0, 6, 0, 0, 0))
+    with pytest.raises(ConfigError, match=r"detector pool6: no evaluation of this run has one.*did you mean pool5"):
+        collect(engine, detector="pool6")
+    with pytest.raises(ConfigError, match=r"there are: pool5, pool5\+bb$"):
+        collect(engine, detector="zzz")
 
 
 def test_training_curves_are_read_and_a_broken_model_is_told(tmp_path: Path):
@@ -110,7 +125,7 @@ def test_lost_data_is_told_and_the_rest_is_shown(tmp_path: Path):
     assert report.gallery is None
     assert len(report.evaluations) == 1
     assert len(report.notes) == 1
-    assert report.notes[0].startswith("Detections can't be drawn: ")
+    assert report.notes[0].startswith("Detections can't be looked at: ")
     metrics = next(step for step in engine.steps if step.name == "evaluate").spec.artifact
     for file in (tmp_path / "workspace" / metrics).glob("metrics-*.json"):
         file.write_bytes(b"{}")

@@ -10,17 +10,36 @@ from jobs.report.page.collect import collect
 from jobs.report.page.gallery import Limits
 from jobs.report.read.detection import read_evaluation
 from pipelines.engine.runner import Engine
-from tests.support.small_page import KEYS
+from sppnet.evaluation.error_kinds import ERRORS
+from tests.support.small_page import CAT, KEYS, SIZE
 
 
 def test_the_gallery_shows_what_was_evaluated(engine: Engine):
     gallery = collect(engine).gallery
-    assert (gallery.detector, gallery.split, gallery.images_seen, gallery.images_total) == ("pool5+bb", "val", 6, 7)
-    assert {picture.key for picture in gallery.pictures} == set(KEYS)
-    assert all((p.right, p.wrong, p.missed) == (1, 0, 1) for p in gallery.pictures)
-    assert gallery.tallies["cat"].right == 6
-    assert gallery.tallies["dog"].missed == 6
+    assert (gallery.detector, gallery.split, gallery.images_seen, gallery.images_total) == ("pool5+bb", "val", 7, 7)
+    assert {shot.key for shot in gallery.shots} == set(KEYS)
+    assert all(shot.by_lot for shot in gallery.shots)
+    for shot in gallery.shots:
+        assert (shot.count("right"), shot.count(*ERRORS), shot.count("missed")) == (1, 0, 1)
+        (cat,) = [mark for mark in shot.marks if mark.what == "right"]
+        factor = shot.height / SIZE[1]
+        assert cat.box == pytest.approx([value * factor for value in CAT], abs=0.06)
+        assert (cat.category, cat.score) == (0, 2.0)
     assert gallery.failures == ()
+    assert gallery.left_out == 0
+
+
+def test_each_category_has_its_best_and_its_worst_images(engine: Engine):
+    gallery = collect(engine, Limits(pictures=1, each=2)).gallery
+    roles = {(role, gallery.categories[number]) for shot in gallery.shots for role, number in shot.roles}
+    assert roles == {("best", "cat"), ("worst", "dog")}  # cats are all found, dogs are all missed
+    assert sum(("best", 0) in shot.roles for shot in gallery.shots) == 2
+    assert sum(shot.by_lot for shot in gallery.shots) == 1
+
+
+def test_pictures_end_where_the_page_is_full(engine: Engine):
+    gallery = collect(engine, Limits(octets=1)).gallery
+    assert (len(gallery.shots), gallery.left_out) == (1, 5)
 
 
 def lowered(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,23 +57,26 @@ def lowered(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_failures_come_by_score_and_duplicates_are_suppressed_first(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     lowered(engine, monkeypatch)
-    gallery = collect(engine, limits=Limits(pictures=2, failures=2)).gallery
-    assert len(gallery.pictures) == 2
-    assert [(f.key, f.kind, f.truth) for f in gallery.failures] == [
-        ("img4", "confusion", "dog"),
-        ("img2", "confusion", "dog"),
+    report = collect(engine, limits=Limits(pictures=2, examples=0, failures=2))
+    assert len(report.gallery.shots) == 2
+    assert [(f.key, f.kind, f.truth) for f in report.gallery.failures] == [
+        ("img4", "classification", "dog"),
+        ("img2", "classification", "dog"),
     ]
-    assert gallery.failures[0].score == pytest.approx(1.04)
-    assert gallery.tallies["cat"].errors == {"localisation": 0, "duplicate": 0, "confusion": 3, "background": 0}
+    assert report.gallery.failures[0].score == pytest.approx(1.04)
+    assert dict(zip(ERRORS, report.counts.rows[0].errors, strict=True)) == {
+        **dict.fromkeys(ERRORS, 0),
+        "classification": 3,
+    }
 
 
 def test_the_lot_depends_on_the_seed_alone_and_grows(engine: Engine):
-    few = [picture.key for picture in collect(engine, limits=Limits(pictures=2)).gallery.pictures]
-    more = [picture.key for picture in collect(engine, limits=Limits(pictures=4)).gallery.pictures]
+    few = [shot.key for shot in collect(engine, Limits(pictures=2, examples=0)).gallery.shots]
+    more = [shot.key for shot in collect(engine, Limits(pictures=4, examples=0)).gallery.shots]
     assert more[:2] == few
 
 
 def test_of_many_shards_only_some_are_read(engine: Engine):
     gallery = collect(engine, limits=Limits(shards=1)).gallery
-    assert gallery.images_seen in {4, 2}
+    assert gallery.images_seen in {4, 3}
     assert gallery.images_total == 7

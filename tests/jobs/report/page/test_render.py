@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,17 +15,20 @@ import pytest
 from jobs import formatting
 from jobs.report.page.contents import RunInfo, RunReport, StageRow
 from jobs.report.page.filters import FilterGallery, FilterRow
-from jobs.report.page.gallery import Gallery, Tally
+from jobs.report.page.gallery import Gallery, Mark, Shot
 from jobs.report.page.render import WIDE_CATEGORIES, quarantine_rows, render, time_bars, time_ticks
 from jobs.report.plots.curves import pr_panel
-from jobs.report.plots.pictures import draw_failure, draw_field, draw_picture
+from jobs.report.plots.pictures import draw_failure, draw_field, plain_picture
 from jobs.report.read.classification import ClassEvaluation
 from jobs.report.read.detection import CategoryScore, Evaluation
-from jobs.report.read.matching import Detection, match_image
+from jobs.report.read.failures import FalsePositive
 from jobs.report.read.training import TrainingCurve
+from jobs.report.tables.against import AgainstTable
+from jobs.report.tables.cells import Cell
 from jobs.report.tables.detection import result_tables
 from jobs.report.tables.detectors import detector_table
-from pipelines.artifacts.annotations import ObjectAnnotation
+from jobs.report.tables.score_counts import CountRow, ScoreCounts
+from jobs.report.tables.weaknesses import WeaknessRow, WeaknessTable
 from pipelines.engine.ledger import StepSummary
 from pipelines.engine.workspace import Quarantined
 from sppnet.evaluation.coco import FIGURES
@@ -56,7 +62,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in {"style", "script"}:
             self.text += data
 
 
@@ -88,9 +94,14 @@ INFO = RunInfo("small-run", "recipes/small.yaml", "s3://bucket/w", 1.7e9, 1.69e9
 @pytest.fixture(scope="module")
 def report() -> RunReport:
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
-    cat, dog = ObjectAnnotation("cat", (10, 10, 50, 50)), ObjectAnnotation("dog", (60, 10, 100, 50))
-    match = match_image([Detection("cat", 1.5, cat.box), Detection("cat", 1.25, dog.box)], [cat, dog])
-    wrong = next(entry for entry in match.judged if entry.error)
+    wrong = FalsePositive(0, "cat", 1.25, (60, 10, 100, 50), "classification", "dog", (60, 10, 100, 50), 1.0)
+    uri, size, _ = plain_picture(image, 60)
+    marks = (
+        Mark(1, (40, 6, 66, 33), "missed", None, True),
+        Mark(0, (40, 6, 66, 33), "both", 0.125, False),
+        Mark(0, (40, 6, 66, 33), "classification", 1.25, True),
+        Mark(0, (6, 6, 33, 33), "right", 1.5, True),
+    )
     rows = (
         detector_score("pool5, 1 scale", {"cat": 0.312, "dog": 0.55, "<b>cow</b>": None}, 0.431),
         detector_score("fc7 & box regression", {"cat": 0.6125, "dog": 0.5, "<b>cow</b>": None}, 0.5563),
@@ -102,11 +113,28 @@ def report() -> RunReport:
         gallery=Gallery(
             "fc7 & box regression",
             "val",
+            ("cat", "dog", "<b>cow</b>"),
             7,
             9,
-            (draw_picture("img_1", image, match),),
+            (Shot("img_1", uri, *size, marks, (("worst", 0),), True),),
             (draw_failure("img_1", image, wrong),),
-            {"cat": Tally(5, {"confusion": 4}, 3)},
+        ),
+        weaknesses=WeaknessTable(
+            ("classification", "missed"),
+            WeaknessRow(
+                "mean", ("55.6", "7", "1.0", "2.0", "3.0", "98.0"), (Cell("4.5", True), Cell("0.5", False)), ""
+            ),
+            (WeaknessRow("cat", ("61.2", "4", "1.0", "2.0", "3.0", "98.0"), (Cell("9.0", True),) * 2, "dog (3)"),),
+            ("Classification costs 4.5 points.",),
+            partial=False,
+        ),
+        counts=ScoreCounts(
+            (CountRow("cat", 1.0, 5, (4, 0, 0, 0, 0), 3),),
+            CountRow("all", None, 5, (4, 0, 0, 0, 0), 3),
+            {"grid": [0.5, 1.5], "operating": [1.0], "objects": [8], "counts": [[[6, 2], *[[0, 0]] * 5]]},
+        ),
+        against=AgainstTable(
+            "small/a", "small/<b>", ("fc6", "fc7"), (("mean", "50.0", "55.6", "+5.6"),), (("svms.c", "1", "2"),)
         ),
         training=(
             TrainingCurve("finetune", "model", tuple({"step": i, "loss": 1 / i, "lr": 0.01} for i in range(1, 30))),
@@ -125,7 +153,7 @@ def test_the_page_needs_nothing_but_itself(report: RunReport):
     html = render(report)
     page = Page(html)
     for tag, attributes in page.tags:
-        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
         for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
             value = attributes.get(name)
             assert value is None or value.startswith(("data:image/", "#")), (tag, name, value)
@@ -136,13 +164,20 @@ def test_the_page_needs_nothing_but_itself(report: RunReport):
     assert "url(" not in styles
     assert "prefers-color-scheme: dark" in styles
     assert "@media print" in styles
-    assert "default-src 'none'" in html
+    data, script = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
+    assert data[0] == ' type="application/json" id="data"'
+    assert json.loads(data[1]) == report.counts.grid
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in html
+    assert script[0] == ""
+    assert "innerHTML" not in script[1]
 
 
 def test_texts_are_escaped(report: RunReport):
     hostile = replace(report, info=replace(INFO, name="</title><script>alert(1)</script>", workspace="a&b<i>"))
     html = render(hostile)
-    assert "<script" not in html
+    assert html.count("<script") == 2  # the data and our own
+    assert "alert(1)</script>" not in html
     assert "<b>cow" not in html
     assert "&lt;b&gt;cow&lt;/b&gt;" in html
     text = Page(html).text
@@ -158,10 +193,17 @@ def test_texts_are_escaped(report: RunReport):
 
 
 def test_hostile_text_can_not_leave_an_attribute(report: RunReport):
-    picture = replace(report.gallery.pictures[0], key='"><script>')
-    html = render(replace(report, gallery=replace(report.gallery, pictures=(picture,))))
-    assert "<script" not in html
-    panel = pr_panel([ap_curve(0.5)], '"><script>')
+    hostile = '"></script><img src=x onerror=alert(1)>'
+    shot = replace(report.gallery.shots[0], key=hostile)
+    gallery = replace(report.gallery, shots=(shot,), categories=(hostile,) * 3)
+    counts = replace(report.counts, rows=(replace(report.counts.rows[0], category=hostile),))
+    weak = replace(report.weaknesses, rows=(replace(report.weaknesses.rows[0], name=hostile, confused=hostile),))
+    against = replace(report.against, there=hostile, rows=((hostile,) * 4,), recipe=((hostile,) * 3,))
+    html = render(replace(report, gallery=gallery, counts=counts, weaknesses=weak, against=against))
+    assert html.count("<script") == html.count("</script>") == 2
+    assert "<img src=x" not in html
+    assert not any("onerror" in attributes for _, attributes in Page(html).tags)
+    panel = pr_panel([ap_curve(0.5)], '"><script>', 0)
     assert "<script" not in panel
     assert "&#34;&gt;&lt;script&gt;" in panel
 
@@ -179,8 +221,8 @@ def test_the_numbers_are_there(report: RunReport):
     assert "0 of ?not run" in text
     assert "1 truncated" in text
     assert "cut after 9 bytes" in text
-    assert "5 right 0 localisation 0 duplicate 4 confusion 0 background 3 missed" in text
-    assert "7 of 9 images" in text
+    assert f"all{formatting.NONE}5400003 cat1.005400003" in text
+    assert "7 of the 9 images" in text
     assert "1 right · 1 wrong · 1 missed" in text
     assert "cat 1.25 is dogIoU 1.00" in text
     assert "torch 2.14.0" in text
@@ -190,9 +232,12 @@ def test_the_numbers_are_there(report: RunReport):
 
 
 def test_pictures_are_in_the_page_with_a_text_each(report: RunReport):
-    images = [attributes for tag, attributes in Page(render(report)).tags if tag == "img"]
-    assert [image["alt"] for image in images] == ["img_1: 1 right, 1 wrong, 1 missed", "taken for cat"]
-    assert images[0]["src"] == report.gallery.pictures[0].uri
+    tags = Page(render(report)).tags
+    assert [attributes["alt"] for tag, attributes in tags if tag == "img"] == ["taken for cat"]
+    (picture,) = [attributes for tag, attributes in tags if tag == "image"]
+    assert picture["href"] == report.gallery.shots[0].uri
+    labels = [attributes["aria-label"] for tag, attributes in tags if attributes.get("role") == "img"]
+    assert "img_1: 1 right · 1 wrong · 1 missed" in labels
     plots = [attributes for tag, attributes in Page(render(report)).tags if attributes.get("class") == "plot"]
     assert [plot["aria-label"] for plot in plots] == [
         "Precision over recall, cat",
@@ -262,7 +307,7 @@ def test_many_categories_become_rows_and_few_of_them_get_curves(report: RunRepor
     rows = tuple(detector_score(name, {n: 0.2 + i / 100 for i, n in enumerate(names)}, 0.4) for name in ("a", "b"))
     html = render(replace(report, evaluations=(Evaluation("evaluate", "val", rows),), gallery=None))
     assert len(names) > WIDE_CATEGORIES
-    assert html.count('class="results tall"') == 2
+    assert html.count('class="results tall sortable"') == 2
     assert html.count('class="plot" viewBox') == 40 + 2
     assert "20 best and the 20 worst of 60 categories" in Page(html).text
     assert len(html) < 2_000_000

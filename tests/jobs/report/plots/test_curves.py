@@ -17,14 +17,14 @@ def test_series_beyond_the_palette_are_dashed():
     assert colour_and_dash(0) == ("var(--s1)", "none")
     assert colour_and_dash(8) == ("var(--s1)", "6 3")
     assert colour_and_dash(0) != colour_and_dash(8) != colour_and_dash(16)
-    plot = pr_panel([ap_curve(0.5)] * 9, "nine")
+    plot = pr_panel([ap_curve(0.5)] * 9, "nine", 8)
     assert all(f"var(--s{i})" in plot for i in range(1, 9))
     assert "stroke-dasharray" in plot
     assert "#" not in re.sub(r"(url\(|href=\")#", "", plot)  # no colour but the style's
 
 
 def test_plots_of_one_page_share_no_ids():
-    found = re.findall(r' id="([^"]+)"', pr_panel([ap_curve(0.5)], "a") + pr_panel([ap_curve(0.5)], "b"))
+    found = re.findall(r' id="([^"]+)"', pr_panel([ap_curve(0.5)], "a", 0) + pr_panel([ap_curve(0.5)], "b", 0))
     assert found
     assert len(found) == len(set(found))
 
