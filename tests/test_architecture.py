@@ -94,7 +94,7 @@ def test_each_package_uses_what_its_installation_asks_for(package: str, extras: 
         ("pyarrow.fs", {"pipelines/engine/store.py"}),
         (
             "pyarrow.parquet",
-            {*(f"pipelines/artifacts/{name}.py" for name in ("parquet", "parquet_pages")), "jobs/bench/maps.py"},
+            {"pipelines/artifacts/parquet.py", "jobs/bench/maps.py"},
         ),
         ("webdataset", {"pipelines/artifacts/image_tars.py"}),
         ("tarfile", {"pipelines/artifacts/tar_members.py"}),
@@ -123,7 +123,7 @@ def test_arrow_is_met_in_few_places() -> None:
         f"pipelines/artifacts/{name}.py"
         for name in (
             *("parquet", "windows_and_maps", "detections", "scores", "examples", "file_contents"),
-            *("packed_rows", "parquet_pages", "window_samples"),
+            *("packed_rows", "window_samples"),
         )
     }
     measured = {"jobs/bench/maps.py", "jobs/bench/sides/outputs.py"}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from jobs.change.categories import part_of
 from pipelines.engine.recipe import Recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
+
+
+def known_recipe(engine: Engine) -> Recipe:
+    """Return a recipe with what only its data sets tell: the categories of steps that ask for all."""
+    return replace(engine.recipe, steps={step.name: step.config for step in engine.steps})
 
 
 def training_engine(recipe: Recipe, trained: Sequence[str], old: Collection[str], workspace: str) -> Engine:

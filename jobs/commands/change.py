@@ -62,10 +62,10 @@ def add_category(
     with command("add-category", as_json, verbose) as result:
         maker = executor_maker(local, address, cpus)
         from jobs.change.categories import Table, add_category, recipe_text
-        from jobs.change.making import training_engine
+        from jobs.change.making import known_recipe, training_engine
         from jobs.run.making import make_missing
 
-        base = open_engine(recipe, workspace, overrides, gpus=gpus).recipe
+        base = known_recipe(open_engine(recipe, workspace, overrides, gpus=gpus))
         named = dict(_column(text) for text in columns or ())
         table = Table(str(annotations), unit, named) if annotations is not None else None
         added = add_category(base, category, detector, table)
@@ -83,16 +83,17 @@ def remove_category(
     category: CategoryArgument,
     out: RecipeOutOption = None,
     detector: DetectorOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the recipe of a detector without one of its categories; nothing is computed."""
     with command("remove-category", as_json) as result:
         from jobs.change.categories import recipe_text, remove_category
-        from jobs.recipes import find_recipe
-        from pipelines.engine.recipe import load_recipe
+        from jobs.change.making import known_recipe
 
-        changed, score = remove_category(load_recipe(find_recipe(recipe), overrides or ()), category, detector)
+        base = known_recipe(open_engine(recipe, workspace, overrides))
+        changed, score = remove_category(base, category, detector)
         file = out or f"{changed.name}.yaml"
         _write(file, recipe_text(changed))
         result.fields.update(recipe=file, detector=score)

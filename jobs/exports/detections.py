@@ -1,4 +1,4 @@
-"""`sppnet export-detections`: what a step found, as Parquet, COCO results, VOC comp4 files or a DET submission."""
+"""`sppnet export-detections`: what a step found, as Parquet, CSV, COCO results, VOC comp4 files or a DET submission."""
 
 from __future__ import annotations
 

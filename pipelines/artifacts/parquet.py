@@ -156,6 +156,15 @@ def read_rows(
     return rows
 
 
+def _spans(file: pq.ParquetFile, group: int, columns: Sequence[str] | None) -> list[tuple[int, int]]:
+    """Return where the pages of a row group's columns begin and end."""
+    row_group = file.metadata.row_group(group)
+    chunks = [row_group.column(place) for place in range(row_group.num_columns)]
+    wanted = [one for one in chunks if columns is None or one.path_in_schema.split(".")[0] in columns]
+    starts = [min(one.data_page_offset, one.dictionary_page_offset or one.data_page_offset) for one in wanted]
+    return [(start, start + one.total_compressed_size) for start, one in zip(starts, wanted, strict=True)]
+
+
 def check_pages(
     file: pq.ParquetFile,
     source: HeldFile,
@@ -167,7 +176,7 @@ def check_pages(
     """Raise `ArtifactError` if pages say that they inflate to more than `most` bytes; return those of the largest."""
     total = largest = 0
     try:
-        for size in chain.from_iterable(inflated_pages(source, file.metadata, one, columns) for one in groups):
+        for size in chain.from_iterable(inflated_pages(source, _spans(file, one, columns)) for one in groups):
             total, largest = total + size, max(largest, size)
             if total > most:
                 raise ArtifactError(f"{where}: its pages claim more than {most} bytes")

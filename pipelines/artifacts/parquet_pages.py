@@ -10,8 +10,6 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 
-import pyarrow.parquet as pq
-
 _HEADER_BYTES = 1 << 16
 _DEPTH = 8
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
@@ -69,37 +67,22 @@ class HeldFile(io.RawIOBase):
         return found
 
 
-def inflated_pages(
-    file: HeldFile, metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None = None
-) -> Iterator[int]:
-    """Yield the bytes that each page of a row group inflates to.
+def inflated_pages(file: HeldFile, spans: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """Yield the bytes that each page inflates to.
 
     Args:
-        file: The file; of it the group's columns are held from then on.
-        metadata: Its footer's.
-        group: The row group's number.
-        columns: Names of those that are read, default all.
+        file: The file; what lies between the first and the last of the spans is held from then on.
+        spans: Where the pages of each column begin and end.
 
     Raises:
         ValueError: The pages can't be followed.
     """
-    row_group = metadata.row_group(group)
-    chunks = [row_group.column(place) for place in range(row_group.num_columns)]
-    wanted = [one for one in chunks if columns is None or one.path_in_schema.split(".")[0] in columns]
-    spans = [_span(one) for one in wanted]
     start, end = min((first for first, _ in spans), default=0), max((last for _, last in spans), default=0)
+    if start < 0 or any(first > last for first, last in spans):
+        raise ValueError("a column's pages begin nowhere")
     held = file.hold(start, end)
     for first, last in spans:
         yield from _pages(held[first - start : last - start])
-
-
-def _span(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
-    starts = [chunk.data_page_offset]
-    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-        starts.append(chunk.dictionary_page_offset)
-    if min(starts) < 0 or chunk.total_compressed_size < 0:
-        raise ValueError("a column begins nowhere")
-    return min(starts), min(starts) + chunk.total_compressed_size
 
 
 def _pages(data: memoryview) -> Iterator[int]:

@@ -16,8 +16,7 @@ from pipelines.datasets.contents import Contents, SeenFile
 from pipelines.datasets.corpus_files import CorpusFiles, absolute, find_corpus, place_of
 from pipelines.datasets.file_names import read_given
 from pipelines.datasets.folder_files import Folder, names_of, only_one
-from pipelines.datasets.keys import check_split, path_of
-from pipelines.datasets.named_images import NamedImages
+from pipelines.datasets.keys import check_split, is_image, key_of, path_of, safe_key
 from pipelines.datasets.protocol import DatasetConfig, ImageFile, Item, Place, label_of
 from pipelines.datasets.tar_listing import keys_of_images, remembered_images, tar_items, tar_places
 from pipelines.datasets.tar_samples import Members, image_of, members_of, read_samples, tar_bytes
@@ -149,9 +148,21 @@ class PlainImages:
 
     @cached_property
     def _images(self) -> Mapping[str, tuple[SeenFile, ...]]:
-        """The images that are files by key, in the order of the keys; several files of one name are one key."""
-        named = NamedImages(self._files.images)
-        return {key: named.of(key) for key in sorted(named.keys)}
+        """The images that are files by key, in the order of the keys.
+
+        Files of one name and unlike extensions are two images here, where nobody names them: their keys have the
+        extension too.
+        """
+        by_stem: dict[str, dict[str, SeenFile]] = {}
+        for path, file in self._files.images.items():
+            if is_image(path):
+                by_stem.setdefault(key_of(path), {})[path] = file
+        found: dict[str, tuple[SeenFile, ...]] = {}
+        for key, files in by_stem.items():
+            for path, file in files.items():
+                own = key if len(files) == 1 else safe_key(path)
+                found[own] = (*found.get(own, ()), file)
+        return dict(sorted(found.items()))
 
 
 _PATHS_SHOWN = 3

@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeGuard
@@ -135,11 +136,9 @@ def _attempt(
         ),
         run_config=_run_config(spec.workspace, name),
     )
-    try:
+    with _cleaning(artifact, attempt, name):
         error = _fit(trainer, check)
         raised = _recorded(artifact, attempt)
-    finally:
-        _clean(artifact, attempt, name)
     if raised is not None:
         raise raised from error
     return error
@@ -234,6 +233,20 @@ def _recorded(artifact: Artifact, attempt: str) -> SppError | None:
     failure = decode(_Failure, artifact.store.read(name), name)
     kind: type[SppError] = getattr(errors, failure.type, IncompleteError)
     return kind(*failure.parts)
+
+
+@contextmanager
+def _cleaning(artifact: Artifact, attempt: str, name: str) -> Iterator[None]:
+    """Remove what the attempt leaves, however it ends; where that fails too, the first error is the one that counts."""
+    try:
+        yield
+    except BaseException:
+        try:
+            _clean(artifact, attempt, name)
+        except SppError as second:
+            logger.warning("what the training left can't be removed: %s", second)
+        raise
+    _clean(artifact, attempt, name)
 
 
 def _clean(artifact: Artifact, attempt: str, name: str) -> None:

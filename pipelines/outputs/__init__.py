@@ -1,1 +1,1 @@
-"""Detections in the formats that others read: COCO results, VOC comp4, ILSVRC DET's submission, one Parquet file."""
+"""Detections in the formats that others read: COCO results, VOC comp4, ILSVRC DET's submission, CSV, Parquet."""

@@ -17,6 +17,7 @@ from pipelines.engine.store import LocalStore, Store
 from pipelines.engine.workspace import Commit
 from pipelines.outputs.coco import encode_coco, write_coco
 from pipelines.outputs.plan import Boxes, ExportPlan
+from pipelines.outputs.table import encode_csv, write_csv
 from pipelines.outputs.text import write_det, write_voc
 from sppnet.errors import ConfigError
 
@@ -67,6 +68,8 @@ def encode_shard(detected: DetectionSet, plan: ExportPlan, commit: Commit) -> by
     table = _counting(detected.table(commit), plan)
     if plan.options.format == "coco":
         return encode_coco(table, plan.numbers)
+    if plan.options.format == "csv":
+        return encode_csv(table, plan.names.of)
     return encode_detection_table(table, plan.names.of)
 
 
@@ -118,6 +121,8 @@ def _write(tables: Iterator[DetectionTable], plan: ExportPlan, folder: Path) -> 
         return write_det(tables, numbers, split, folder)
     if plan.options.format == "coco":
         return write_coco(tables, numbers, split, folder)
+    if plan.options.format == "csv":
+        return write_csv(tables, plan.names.of, split, folder)
     path = folder / PARQUET_FILE.format(split=split)
     with path.open("wb") as sink:
         write_detections(tables, sink, plan.names.of)

@@ -18,10 +18,10 @@ from sppnet.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["coco", "voc", "det", "parquet"]
+Format = Literal["coco", "voc", "det", "parquet", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Boxes = Literal["windows", "regressed", "both"]
-_SUFFIXES: Mapping[Format, str] = {"parquet": ".parquet", "coco": ".json"}
+_SUFFIXES: Mapping[Format, str] = {"parquet": ".parquet", "coco": ".json", "csv": ".csv"}
 """Of the formats of which each shard can have a file of its own."""
 
 

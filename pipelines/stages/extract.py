@@ -29,6 +29,7 @@ from pipelines.shards.reading import ScaleField, decode_record, map_unit, parse_
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.arrays import Pixels
 from sppnet.errors import ArtifactError, DataError
+from sppnet.networks.backbones import map_size
 from sppnet.networks.costs import convolving_bytes, map_cost
 from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.map_types import MapType
@@ -116,12 +117,20 @@ class Extract(PerShardStage[ExtractConfig]):
 
     def prepare(self) -> None:
         """Check that each scale gives a map, and record the backbone's identity beside the maps."""
-        backbone = read_backbone(self.input("backbone"))
+        spec = self._recorded().spec
         for scale in self.config.scales:
-            backbone.map_size(Size.square(scale))
-        config = self.config
-        maps = MapsInfo(self.input("backbone").name, config.precision, config.dtype, config.max_pixels)
-        BackboneInfo.of(backbone, maps=maps).write(self.artifact)
+            map_size(spec, Size.square(scale))
+
+    def _recorded(self) -> BackboneInfo:
+        """Return the backbone's identity as it is recorded; only a first run builds the backbone for it."""
+        try:
+            return BackboneInfo.read(self.artifact)
+        except ArtifactError:
+            config = self.config
+            maps = MapsInfo(self.input("backbone").name, config.precision, config.dtype, config.max_pixels)
+            info = BackboneInfo.of(read_backbone(self.input("backbone")), maps=maps)
+            info.write(self.artifact)
+            return info
 
     def phases(self) -> list[Phase]:
         """Return one phase of what is stored; a unit is a shard at a scale, mirrored or not, largest scales first."""

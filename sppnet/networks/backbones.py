@@ -185,8 +185,13 @@ class Backbone(nn.Module):
         Raises:
             ConfigError: the image is too small to have one cell.
         """
-        width, height = (_map_shape(self.spec, side)[1] for side in image_size)
-        return Size(width, height)
+        return map_size(self.spec, image_size)
+
+
+def map_size(spec: BackboneSpec, image_size: Size) -> Size:
+    """Return the size in cells of the map of an image; see `Backbone.map_size`. Nothing is built of weights."""
+    width, height = (_map_shape(spec, side)[1] for side in image_size)
+    return Size(width, height)
 
 
 def build_backbone(spec: BackboneSpec) -> Backbone:

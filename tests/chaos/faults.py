@@ -45,7 +45,7 @@ def _since(fault: Fault) -> Callable[[random.Random], Rule]:
     return lambda dice: since(fault, dice.randrange(8, 60))
 
 
-_REFUSES = r"can't .*: the store refuses \(.*\); check credentials and bucket"
+_REFUSES = r"can't .*: the store refuses \(.*\); check credentials(, quota)? and bucket"
 STORAGE = (
     StorageFault("503 to a sixth of the requests", _share("503", 1 / 6)),
     StorageFault("500 after a put that succeeded", _share("500-after", 1 / 3, method="PUT")),

@@ -128,8 +128,8 @@ def test_what_can_not_be_added(chain: Chain, run: Path, table: Path, tmp_path: P
 
 
 def test_a_category_is_left_out(run: Path, chain: Chain, tmp_path: Path) -> None:
-    out = tmp_path / "without.yaml"
-    outcome = sppnet("remove-category", run / "recipe.yaml", "car", "--detector", "full", "--out", out)
+    out, where = tmp_path / "without.yaml", ("--workspace", run / "workspace")
+    outcome = sppnet("remove-category", run / "recipe.yaml", "car", "--detector", "full", "--out", out, *where)
     assert outcome.code == 0, outcome.lines
     images = tmp_path / "images"
     images.mkdir()
@@ -138,7 +138,7 @@ def test_a_category_is_left_out(run: Path, chain: Chain, tmp_path: Path) -> None
     old = scored(run, run / "recipe.yaml", images, tmp_path / "old")
     left = [name for name in CATEGORIES if name != "car"]
     assert of(now, *CATEGORIES) == of(old, *left)
-    again = sppnet("remove-category", run / "recipe.yaml", "house", "--detector", "full", "--out", out)
+    again = sppnet("remove-category", run / "recipe.yaml", "house", "--detector", "full", "--out", out, *where)
     assert "is there already and says something else" in again.json["error"]
 
 

@@ -255,7 +255,6 @@ class TestExamples:
         assert equal_bytes(found.features, values)
         assert equal_bytes(found.steps, steps)
         greatest = features.astype(np.float32).max(axis=1, keepdims=True)
-        assert found.floats().dtype == np.float16
         assert (np.abs(found.floats().astype(np.float32) - features) <= greatest / 255).all()
         assert not found.floats()[2].any()
 

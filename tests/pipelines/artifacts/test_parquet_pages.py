@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.artifacts.parquet import read_outside_rows, read_rows
+from pipelines.artifacts.parquet import _spans, read_outside_rows, read_rows
 from pipelines.artifacts.parquet_pages import HeldFile, inflated_pages
 from sppnet.errors import ArtifactError
 
@@ -51,10 +51,10 @@ def test_every_page_is_found(version: str, compression: str, dictionary: bool, s
     file = pq.ParquetFile(io.BytesIO(data))
     for group in range(file.metadata.num_row_groups):
         total = sum(file.metadata.row_group(group).column(place).total_uncompressed_size for place in range(2))
-        pages = list(inflated_pages(HeldFile(io.BytesIO(data)), file.metadata, group))
+        pages = list(inflated_pages(HeldFile(io.BytesIO(data)), _spans(file, group, None)))
         assert len(pages) >= 4
         assert sum(pages) < total < sum(pages) + 200 * len(pages)  # headers are no larger
-        one = list(inflated_pages(HeldFile(io.BytesIO(data)), file.metadata, group, ["x"]))
+        one = list(inflated_pages(HeldFile(io.BytesIO(data)), _spans(file, group, ["x"])))
         assert 0 < len(one) < len(pages)
 
 
@@ -95,11 +95,11 @@ def test_a_row_group_is_bounded_by_its_pages_and_by_its_rows() -> None:
 @given(st.data())
 def test_whatever_the_bytes_are_the_walk_ends_or_says_no(draw: st.DataObject) -> None:
     data = bytearray(written(numbers(50), compression="zstd", use_dictionary=False))
-    metadata = pq.ParquetFile(io.BytesIO(bytes(data))).metadata
+    spans = _spans(pq.ParquetFile(io.BytesIO(bytes(data))), 0, None)
     for _ in range(draw.draw(st.integers(1, 6))):
         data[draw.draw(st.integers(4, 400))] = draw.draw(st.integers(0, 255))
     with suppress(ValueError):  # of all that there is to raise
-        assert all(size >= 0 for size in inflated_pages(HeldFile(io.BytesIO(bytes(data))), metadata, 0))
+        assert all(size >= 0 for size in inflated_pages(HeldFile(io.BytesIO(bytes(data))), spans))
 
 
 def test_a_held_part_is_read_once() -> None:

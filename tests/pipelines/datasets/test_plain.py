@@ -153,3 +153,19 @@ def test_a_tar_that_is_none_is_set_aside_by_its_name(tmp_path: Path) -> None:
     check_items(lambda: opened(tmp_path))
     with pytest.raises(ValueError, match="give root, or paths"):
         opened("")
+
+
+def test_one_name_with_two_extensions_is_two_images(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "deep/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(jpeg(len(name)))
+    records, reasons = read_all(opened(tmp_path), "all")
+    assert {record.key: record.data for record in records} == {
+        "a%2Ejpg": jpeg(5),
+        "a%2Epng": jpeg(5),
+        "deep/b": jpeg(10),
+    }
+    assert reasons == {}
+    check_items(lambda: opened(tmp_path))
+    (tmp_path / "a.jpg.png").write_bytes(jpeg(7))  # whose key is a%2Ejpg by rights
+    assert read_all(opened(tmp_path), "all")[1] == {"a%2Ejpg": "several-images"}

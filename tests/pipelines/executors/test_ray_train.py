@@ -20,6 +20,7 @@ from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.ray_core import RayExecutor
+from pipelines.executors.ray_train import _cleaning
 from pipelines.executors.retries import RetryLimits
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import Rate
@@ -248,3 +249,20 @@ def test_a_workers_error_comes_out_as_it_was(workspace: Workspace, executor: Ray
 def test_gpus_that_the_machine_does_not_have_are_refused_at_once(workspace: Workspace, executor: RayExecutor) -> None:
     with pytest.raises(ConfigError, match="3 workers ask for 1 CPU and 1 GPU each, this machine has 4 CPUs and 0 GPU"):
         train(executor, finetune_spec(workspace, "head-gpus", gpus=1, workers=3))
+
+
+def test_what_can_not_be_cleaned_up_hides_no_error(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that refuses in mid-run refuses the removal too; its line named a file that nobody knows."""
+    artifact = workspace.artifact("network-0123456789ab")
+
+    def refuse(store: Any, name: str) -> None:
+        raise ConfigError(f"can't delete {name}")
+
+    monkeypatch.setattr(type(artifact.store), "delete", refuse)
+    with pytest.raises(ConfigError, match=r"^can't list$"), _cleaning(artifact, "attempt", "name"):
+        raise ConfigError("can't list")
+    assert "what the training left can't be removed: can't delete network-0123456789ab/" in caplog.text
+    with pytest.raises(ConfigError, match=r"^can't delete"), _cleaning(artifact, "attempt", "name"):
+        pass

@@ -276,3 +276,12 @@ def test_what_memory_a_unit_takes_is_told(chain, tmp_path) -> None:
     unknown = chain.copied(tmp_path / "ws", ("images", "network"))
     (phase,) = unknown.stage("maps").phases()
     assert phase.resources.memory_bytes == 0
+
+
+def test_a_finished_step_builds_no_backbone_again(chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = chain.stage("maps")
+    monkeypatch.setattr("pipelines.stages.extract.read_backbone", None)
+    stage.prepare()
+    small = chain.changed(maps={"scales": [*SCALES, 4]}).stage("maps")
+    with pytest.raises(ConfigError, match="too short for one cell"):
+        small.prepare()
