@@ -1,6 +1,6 @@
 """Which runs of a workspace go on: each attempt says so in its run's folder, and says it again every minute.
 
-    runs/<name>/<when>-<fingerprint>/going/<attempt>.json     gone when the attempt ends
+    runs/<name>/<when>-<fingerprint>/going-<attempt>.json     gone when the attempt ends
 
 A driver that is killed leaves its word behind; it counts no more once it is five minutes old, and `gc` takes it.
 """
@@ -8,6 +8,7 @@ A driver that is killed leaves its word behind; it counts no more once it is fiv
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS = 300.0
 """How long an attempt's word counts."""
 _EVERY_SECONDS = 60.0
-_FOLDER = "going"
+_FILE = re.compile(r"going-\w+\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def going_on(folder: RunFolder, steps: Sequence[PlannedStep]) -> Iterator[None]:
     Raises:
         SppError: It can't be said the first time; what fails later is logged.
     """
-    file = f"{_FOLDER}/{uuid.uuid4().hex[:12]}.json"
+    file = f"going-{uuid.uuid4().hex[:12]}.json"
     word = encode(Going(host=socket.gethostname(), artifacts=_used(steps)))
     folder.write(file, word)
     ended = threading.Event()
@@ -86,7 +87,7 @@ def runs_at_work(store: Store, now: float) -> dict[RunKey, Going]:
     found = {}
     for entry in store.list(ROOT):
         parts = entry.name.split("/")
-        key = RunKey.parse(parts[1], parts[2]) if len(parts) == 5 and parts[3] == _FOLDER else None
+        key = RunKey.parse(parts[1], parts[2]) if len(parts) == 4 and _FILE.fullmatch(parts[3]) else None
         if key is not None and entry.modified > now - FRESH_SECONDS:
             try:
                 found[key] = decode(Going, store.read(entry.name), f"{store.uri}/{entry.name}")

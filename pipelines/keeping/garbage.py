@@ -19,7 +19,7 @@ from pipelines.keeping.removal import remove_artifact
 from pipelines.training.checkpoints import FOLDER as CHECKPOINTS
 from pipelines.training.checkpoints import Checkpoints
 
-_PROBE = re.compile(r"runs/\.probe-[\w-]+|runs/\.ray-train/.+|runs/[^/]+/[^/]+/going/[\w.]+")
+_PROBE = re.compile(r"runs/\.probe-[\w-]+|runs/\.ray-train/.+|runs/[^/]+/[^/]+/going-[\w.]+")
 
 
 @dataclass(frozen=True, slots=True)
