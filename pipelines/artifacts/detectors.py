@@ -78,6 +78,8 @@ class FeatureInfo:
                 there.
         """
         first, *more = (cls.read(artifact) for artifact in artifacts)
+        if not more and categories is None:
+            return first
         for artifact, other in zip(artifacts[1:], more, strict=True):
             if replace(other, categories=first.categories, units=first.units) != first:
                 raise ConfigError(f"{artifacts[0].name} and {artifact.name} were trained on different features")

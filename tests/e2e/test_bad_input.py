@@ -112,7 +112,7 @@ def test_an_unknown_recipe(tmp_path, command: str, name: str, message: str) -> N
     ("text", "message"),
     [
         ("steps: [", "not YAML"),
-        ("", "expected a mapping with the keys version, name, seed, steps"),
+        ("", "expected a mapping with the keys version, name, seed, category_groups, steps"),
         ("version: 9\nname: a\nsteps: {}", "version is 9, this sppnet reads version 1"),
         ("version: 1\nname: a\nsteps: {}", "steps must be a mapping with at least one step"),
         ("version: 1\nname: a\nstep: {}", "unknown key 'step'; did you mean 'steps'?"),
@@ -292,9 +292,9 @@ def test_a_corrupt_commit_is_5(made) -> None:
 
 
 def test_a_defect_in_one_unit_is_3_and_the_others_are_kept(bench, monkeypatch) -> None:
-    from pipelines.stages import propose
+    from sppnet.proposals import methods
 
-    search = propose.selective_search
+    search = methods.selective_search
     calls = []
 
     def fail_once(image, **options):
@@ -303,7 +303,7 @@ def test_a_defect_in_one_unit_is_3_and_the_others_are_kept(bench, monkeypatch) -
             raise RuntimeError("no such luck")
         return search(image, **options)
 
-    monkeypatch.setattr(propose, "selective_search", fail_once)
+    monkeypatch.setattr(methods, "selective_search", fail_once)
     bench.steps = {name: bench.steps[name] for name in ("images", "windows")}
     outcome = bench.run()
     assert outcome.code == 3
