@@ -244,8 +244,8 @@ class Stage(ABC, Generic[C]):
         return found[0] if found else None
 
     def inputs(self, name: str) -> tuple[Artifact, ...]:
-        """All artifacts that an input field names."""
-        return self._inputs[name]
+        """All artifacts that an input field names; none if it is empty."""
+        return self._inputs.get(name, ())
 
     @classmethod
     def external(cls, config: C) -> Mapping[str, Any]:

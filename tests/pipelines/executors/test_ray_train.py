@@ -207,8 +207,8 @@ def test_a_controller_that_is_lost_every_time_is_given_up(
 
     tried: list[str] = []
 
-    def lost(trainer: Any, artifact: Any, check: Any) -> Exception:
-        tried.append(artifact.name)
+    def lost(trainer: Any, check: Any) -> Exception:
+        tried.append(trainer.run_config.name.rpartition("-")[0])
         return ActorUnavailableError("RpcError: Too many pings", None)
 
     monkeypatch.setattr("pipelines.executors.ray_train._fit", lost)
