@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from jobs.run.ending import Ending
 _PR_SET_PDEATHSIG = 1
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AWAITED = (*_PASSED_ON, signal.SIGCHLD)
+_AGAIN_SECONDS = 0.1
 _GOODBYE_SECONDS = 60.0
 """For a command that has said all to end: Ray may wait for a head that is gone."""
 
@@ -44,6 +46,7 @@ def guarded(run: Callable[[], None], arguments: Sequence[str]) -> None:
         _die_with(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, inherited)
         signal.signal(signal.SIGTERM, _terminate)
+        sys.unraisablehook = _end_after_all
         _run_and_tell(run, write_end)
         return
     os.close(write_end)
@@ -59,8 +62,16 @@ def _die_with(parent: int) -> None:
 
 def _terminate(number: int, frame: object) -> None:
     """End as Ray's own handler ends a driver, which takes this one's place."""
-    _ignore_more()
     sys.exit(number)
+
+
+def _end_after_all(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal again whose exception was lost: one that is raised in a weak reference's callback ends nothing."""
+    if issubclass(lost.exc_type, SystemExit | KeyboardInterrupt):
+        number = signal.SIGINT if issubclass(lost.exc_type, KeyboardInterrupt) else signal.SIGTERM
+        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _ignore_more() -> None:

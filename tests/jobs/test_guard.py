@@ -126,6 +126,23 @@ def test_a_second_signal_does_not_disturb_the_end() -> None:
     assert (process.returncode, err) == (15, "")
 
 
+def test_a_signal_that_meets_a_callback_ends_the_command_after_all() -> None:
+    """What is raised in a weak reference's callback is lost, with a trace: the signal comes again."""
+    body = f"""import weakref
+    class Thing: pass
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: (print("waiting", flush=True), {WAITS}))
+    del thing
+    {WAITS}"""
+    process = start(body)
+    child_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (15, "")
+
+
 def test_a_command_does_not_outlive_its_guard() -> None:
     process = start(WAITS)
     child = child_of(process)
