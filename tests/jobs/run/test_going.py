@@ -53,3 +53,8 @@ def test_a_corrupt_word_is_named(toys: Toys) -> None:
     folder.write("going-0123456789ab.json", b"[]")
     with pytest.raises(ArtifactError, match=r"/going-0123456789ab\.json is corrupt"):
         runs_at_work(folder.store, time.time())
+
+
+def test_a_corrupt_word_elsewhere_is_nothing_to_a_run_that_is_looked_at(toys: Toys) -> None:
+    start_run(toys.engine(power=3)).write("going-0123456789ab.json", b"[]")
+    assert not is_at_work(start_run(toys.engine()))
