@@ -128,9 +128,11 @@ def some_but_not_all(toys: Toys) -> Callable[[], bool]:
 
 
 def test_a_killed_local_driver_goes_on_where_it_was(place: Toys, start: Callable[..., Driver], tmp_path: Path) -> None:
-    driver = start(place, "local", pause=0.4)
+    place.marks.hold(UNITS[-1])
+    driver = start(place, "local")
     driver.run_until(some_but_not_all(place))
     driver.stop(signal.SIGKILL)
+    place.marks.let_go(UNITS[-1])
     before = attempts(place)
     assert 2 <= len(before) < len(ALL)
     check_resumed(place, before, LocalExecutor(), tmp_path)
@@ -141,9 +143,11 @@ def test_a_killed_ray_driver_goes_on_where_it_was(
     place: Toys, start: Callable[..., Driver], ray_executor: Any, tmp_path: Path
 ) -> None:
     """The driver's Ray dies with it; another executor's goes on."""
-    driver = start(place, "ray", pause=0.8)
+    place.marks.hold(UNITS[-1])
+    driver = start(place, "ray")
     driver.run_until(some_but_not_all(place))
     driver.stop(signal.SIGKILL)  # returns when the driver's workers are gone: until then they may still commit
+    place.marks.let_go(UNITS[-1])
     before = attempts(place)
     assert 2 <= len(before) < len(ALL)
     check_resumed(place, before, ray_executor, tmp_path)
@@ -199,10 +203,12 @@ def test_a_store_that_goes_away_and_comes_back_costs_nothing_but_time(
     try:
         server.wait_until_up()
         toys.workspace = f"s3://{BUCKET}/outage"
+        toys.marks.hold(UNITS[-1])
         driver = start(toys, "ray", pause=0.5)
         driver.run_until(some_but_not_all(toys))
         before = attempts(toys)
         server.kill()
+        toys.marks.let_go(UNITS[-1])
         time.sleep(3)  # how long it is away: several units are tried meanwhile
         server.start()
         output, errors = driver.process.communicate(timeout=PATIENCE)

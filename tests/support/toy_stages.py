@@ -170,6 +170,14 @@ class Marks:
     def set(self, kind: str, unit: str, value: float) -> None:
         (self.folder / self._name(kind, unit)).write_text(str(value))
 
+    def hold(self, unit: str) -> None:
+        """Lets the unit go no further than its beginning, in every process, until it is let go."""
+        (self.folder / self._name("hold", unit)).touch()
+
+    def let_go(self, unit: str) -> None:
+        """Ends `hold`."""
+        (self.folder / self._name("hold", unit)).unlink()
+
     def tries(self, unit: str) -> int:
         """How often the unit was begun."""
         return len(list(self.folder.glob(f"{self._name('began', unit)}-*")))
@@ -209,6 +217,8 @@ class Marks:
         began = self.folder / f"{self._name('began', unit)}-{uuid.uuid4().hex}"
         began.with_suffix(".tmp").write_text(str(os.getpid()))
         began.with_suffix(".tmp").rename(began)
+        while (self.folder / self._name("hold", unit)).exists():
+            time.sleep(0.02)
         time.sleep(seconds)
         if self._take("eat", unit):
             self._eat()
