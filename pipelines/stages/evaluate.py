@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figures, coco_figures, mean_figure
+from pipelines.detecting.comparisons import DetectionComparison, compare_detections, judge_category
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
 from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, gather_truth
 from pipelines.engine.fingerprint import canonical_json
@@ -37,6 +38,8 @@ class EvaluateConfig(StageConfig):
         nms_iou: Regressed boxes are suppressed once more at this overlap, as in the release. [IoU]
         top_per_set: Only so many detections of a category over the split count, the best: a number, or `5/image` for 5
             x the split's images; all by default. [detections]
+        comparisons: Differences of two rows' mAP by name, with the intervals that hold 95 % of them when the images
+            are drawn anew; by the rules of VOC and DET.
     """
 
     stage: Literal["evaluate"]
@@ -47,6 +50,7 @@ class EvaluateConfig(StageConfig):
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
     top_per_set: TopPerSetField = None
+    comparisons: Mapping[str, DetectionComparison] = {}
 
 
 class Evaluate(ShardStage[EvaluateConfig]):
@@ -54,6 +58,7 @@ class Evaluate(ShardStage[EvaluateConfig]):
 
     name: ClassVar[str] = "evaluate"
     makes: ClassVar[str] = "metrics"
+    schema: ClassVar[int] = 2
     config_type: ClassVar[type[StageConfig]] = EvaluateConfig
 
     @classmethod
@@ -70,6 +75,10 @@ class Evaluate(ShardStage[EvaluateConfig]):
         require_same_images(config, inputs, "detections")
         if config.protocol != "voc" and config.iou != 0.5:
             raise ConfigError(f"iou: the protocol {config.protocol} has overlaps of its own; leave it out")
+        if config.protocol == "coco" and config.comparisons:
+            raise ConfigError("comparisons: there are none by the protocol coco; leave them out")
+        for name, comparison in config.comparisons.items():
+            require_subset(comparison.steps, config.detections, f"comparisons.{name}", "step")
 
     @classmethod
     def external(cls, config: EvaluateConfig) -> Mapping[str, Any]:
@@ -84,11 +93,25 @@ class Evaluate(ShardStage[EvaluateConfig]):
     def run(self, unit: str) -> Output:
         """Evaluate every set of detections against the same annotations."""
         truth = self._ground_truth()
-        rows: list[dict[str, Any]] = []
-        for step, artifact in zip(self.config.detections, self.inputs("detections"), strict=True):
-            rows.extend(self._rows(step, artifact, truth))
         config = self.config
-        body = {"split": config.split, "protocol": config.protocol, "iou": config.iou, "rows": rows}
+        compared = {row for one in config.comparisons.values() for row in (one.row, one.over)}
+        rows: list[dict[str, Any]] = []
+        judged = {}
+        for step, artifact in zip(config.detections, self.inputs("detections"), strict=True):
+            for about, found in self._rows(step, artifact, truth):
+                rows.append({**about, **self._figures(truth, found)})
+                if about["name"] in compared:
+                    judged[about["name"]] = {
+                        category: judge_category(truth.of(category), one, config.protocol, config.iou)
+                        for category, one in found.items()
+                    }
+        body = {
+            "split": config.split,
+            "protocol": config.protocol,
+            "iou": config.iou,
+            "rows": rows,
+            "comparisons": list(compare_detections(config.comparisons, judged, len(truth.numbers))),
+        }
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
     def _ground_truth(self) -> SplitTruth:
@@ -102,7 +125,10 @@ class Evaluate(ShardStage[EvaluateConfig]):
         units = [self.manifest.annotations(unit) for unit in self.manifest.units(self.config.split)]
         return frozenset(entry.key for commit in self.images.artifact.commits(units) for entry in commit.quarantined)
 
-    def _rows(self, step: str, artifact: Artifact, truth: SplitTruth) -> Iterator[dict[str, Any]]:
+    def _rows(
+        self, step: str, artifact: Artifact, truth: SplitTruth
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Detections]]]:
+        """Return what each row is called and the detections of its categories."""
         detected = DetectionSet(artifact, self.manifest, self.config.split)
         limit = parse_top_per_set(self.config.top_per_set, len(detected.keys))
         tables = list(detected.best(limit, self._not_judged))
@@ -113,12 +139,8 @@ class Evaluate(ShardStage[EvaluateConfig]):
             for category, table in zip(detected.categories, tables, strict=True):
                 final = final_boxes(table, kind, self.config.nms_iou)
                 found[category] = Detections.of(truth.numbers[final.image], final.boxes, final.scores)
-            yield {
-                "name": step if kind == "windows" else f"{step}+bb",
-                "detections": artifact.name,
-                "boxes": kind,
-                **self._figures(truth, found),
-            }
+            name = step if kind == "windows" else f"{step}+bb"
+            yield {"name": name, "detections": artifact.name, "boxes": kind}, found
 
     def _figures(self, truth: SplitTruth, found: Mapping[str, Detections]) -> dict[str, Any]:
         """Judge every category by the protocol: means and the categories' own figures."""

@@ -14,6 +14,7 @@ from pydantic import Field
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
+from pipelines.classifying.comparisons import ComparisonConfig, Verdicts, compare
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import MENTIONS, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
@@ -38,6 +39,8 @@ class EvaluateClassesConfig(StageConfig):
         ensembles: Further rows by name: the mean of several steps' scores. [section 3.1.6]
         groups: Further rows by name: mean and standard deviation of the figures of several rows, such as one network
             trained with several seeds. Members are steps or ensembles.
+        comparisons: Differences of two rows' top-1 errors by name, paired by member and image, with the intervals that
+            hold 95 % of such differences over other members and over other images.
     """
 
     stage: Literal["evaluate-classes"]
@@ -48,6 +51,7 @@ class EvaluateClassesConfig(StageConfig):
     unknown: Literal["error", "skip"] = "error"
     ensembles: Annotated[Mapping[str, Names], MENTIONS] = {}
     groups: Annotated[Mapping[str, Names], MENTIONS] = {}
+    comparisons: Mapping[str, ComparisonConfig] = {}
 
 
 @dataclass
@@ -59,6 +63,7 @@ class _Row:
     members: tuple[str, ...]
     result: ClassResult
     left_out: Counter[str] = field(default_factory=Counter)
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
 
 Shard = Mapping[str, Mapping[str, Floats]]
@@ -70,6 +75,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
 
     name: ClassVar[str] = "evaluate-classes"
     makes: ClassVar[str] = "class-metrics"
+    schema: ClassVar[int] = 2
     config_type: ClassVar[type[StageConfig]] = EvaluateClassesConfig
 
     @classmethod
@@ -96,6 +102,8 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
                 raise ConfigError(f"ensembles.{row}: no view set is in all of {', '.join(members)}")
         for row, members in config.groups.items():
             require_subset(members, (*config.scores, *config.ensembles), f"groups.{row}", "row")
+        for name, comparison in config.comparisons.items():
+            require_subset((comparison.row, comparison.other), tuple(names), f"comparisons.{name}", "row")
 
     @classmethod
     def external(cls, config: EvaluateClassesConfig) -> Mapping[str, Any]:
@@ -132,6 +140,7 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
             "truth": self.config.truth,
             "images": {name: counts[name] for name in ("total", "several_classes", "no_class")},
             "rows": [_row_body(row) for row in rows] + list(self._group_rows(rows)),
+            "comparisons": list(self._comparisons(rows)),
         }
         return Output(canonical_json(body).encode(), ".json", len(body["rows"]), 0)
 
@@ -187,20 +196,42 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
                     f"({len(index)} classes); give the network's own data set, or set unknown: skip"
                 )
         if keys:
-            stacked = np.array([[part[key] for key in keys] for part in parts], dtype=np.float64)
-            row.result += judge(stacked.mean(axis=0), [index[truth[key]] for key in keys], row.result.labels)
+            scored = np.array([[part[key] for key in keys] for part in parts], dtype=np.float64).mean(axis=0)
+            classes = np.array([index[truth[key]] for key in keys])
+            row.result += judge(scored, classes, row.result.labels)
+            row.verdicts.add(keys, scored.argmax(axis=1) != classes)
 
     def _group_rows(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
         """Return the mean and deviation over the members of each group, for every view set that all of them have."""
-        by_name: dict[str, dict[str, _Row]] = {}
-        for row in rows:
-            by_name.setdefault(row.name, {})[row.views] = row
+        by_name = _by_name(rows)
         for name, members in self.config.groups.items():
             for views in _common_views([tuple(by_name[member]) for member in members]):
                 found = [by_name[member][views] for member in members]
                 for member, row in zip(members, found, strict=True):
                     _check_same(found[0].result.labels, row.result.labels, f"groups.{name}", (members[0], member))
                 yield _group_body(name, views, members, [row.result for row in found])
+
+    def _comparisons(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
+        """Compare the rows that the config names."""
+        by_name = _by_name(rows)
+        found: dict[str, dict[str, Sequence[Verdicts]]] = {
+            name: {views: [row.verdicts] for views, row in own.items()} for name, own in by_name.items()
+        }
+        for name, members in self.config.groups.items():
+            found[name] = {
+                views: [by_name[member][views].verdicts for member in members]
+                for views in _common_views([tuple(by_name[member]) for member in members])
+            }
+        for name, comparison in self.config.comparisons.items():
+            yield from compare(name, comparison, found)
+
+
+def _by_name(rows: Sequence[_Row]) -> dict[str, dict[str, _Row]]:
+    """Return the rows by name and views."""
+    found: dict[str, dict[str, _Row]] = {}
+    for row in rows:
+        found.setdefault(row.name, {})[row.views] = row
+    return found
 
 
 def classes_of(annotation: ImageAnnotation, truth: str) -> list[str]:

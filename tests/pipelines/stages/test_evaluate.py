@@ -102,6 +102,31 @@ def test_rows_are_in_the_order_of_the_recipe(chain) -> None:
     assert rows[1]["categories"] != rows[2]["categories"]
 
 
+def test_comparisons_are_of_the_rows(chain) -> None:
+    comparisons = {"boxes": {"row": "full+bb", "over": "full"}, "none": {"row": "full", "over": "plain", "draws": 100}}
+    changed = chain.changed(metrics={"comparisons": comparisons})
+    found = json.loads(changed.stage("metrics").run("metrics").data)
+    rows = {row["name"]: row for row in found["rows"]}
+    boxes, none = found["comparisons"]
+    for mean in ("voc07_map", "area_map"):
+        gain = boxes[mean]
+        assert gain["difference"] == pytest.approx(rows["full+bb"][mean] - rows["full"][mean], abs=2e-6)
+        assert gain["low"] <= gain["difference"] <= gain["high"]
+        assert gain["low"] < gain["high"]
+        assert none[mean] == {"difference": 0, "low": 0, "high": 0}  # the same SVMs
+    assert (boxes["draws"], none["draws"], boxes["images"]) == (1000, 100, VAL)
+
+
+def test_comparisons_that_can_not_be(chain) -> None:
+    with pytest.raises(ConfigError, match=r"comparisons.a: step gone is not among those of its input: plain, full"):
+        chain.changed(metrics={"comparisons": {"a": {"row": "gone+bb", "over": "full"}}})
+    with pytest.raises(ConfigError, match=r"comparisons: there are none by the protocol coco"):
+        chain.changed(metrics={"protocol": "coco", "comparisons": {"a": {"row": "full", "over": "plain"}}})
+    missing = chain.changed(metrics={"comparisons": {"a": {"row": "plain+bb", "over": "full"}}})
+    with pytest.raises(ConfigError, match=r"comparisons.a: 'plain\+bb' is no row; there are full"):
+        missing.stage("metrics").run("metrics")
+
+
 def test_the_operating_point_has_the_best_f1(chain) -> None:
     for row in body(chain)["rows"]:
         for category, figures in row["categories"].items():

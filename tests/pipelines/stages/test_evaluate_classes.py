@@ -301,3 +301,21 @@ def recipe_with(scores: Mapping[str, Any] | None = None, **fields: Any):
 def test_configs_that_can_not_be(scores: dict, fields: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recipe_with(scores, **fields)
+
+
+def test_comparisons_are_of_the_rows(workspace: Workspace) -> None:
+    found = {step: random_scores(seed) for seed, step in enumerate(("a", "b", "c", "d"))}
+    for step, scores in found.items():
+        make_scores(workspace, step, scores)
+    body = evaluate(
+        workspace,
+        *found,
+        groups={"ab": ("a", "b"), "cd": ("c", "d")},
+        ensembles={"both": ("a", "b")},
+        comparisons={"seeds": {"row": "ab", "over": "cd"}, "mean": {"row": "both", "over": "ab"}},
+    )
+    errors = {row["name"]: row["figures"]["top1_error"]["mean"] for row in body["rows"]}
+    seeds, mean = body["comparisons"]
+    assert seeds["by_pair"] == pytest.approx([errors["a"] - errors["c"], errors["b"] - errors["d"]], abs=1e-6)
+    assert mean["by_pair"] == pytest.approx([errors["both"] - errors["a"], errors["both"] - errors["b"]], abs=1e-6)
+    assert (seeds["images"], seeds["over"]) == (8, "cd")
