@@ -21,6 +21,18 @@ def with_deviation(fraction: float, deviation: float | None) -> str:
     return percent(fraction) if deviation is None else f"{percent(fraction)} \u00b1 {percent(deviation)}"
 
 
+def points(difference: float | None) -> str:
+    """Write a difference of fractions in points of a percent, with its sign."""
+    if difference is None or not math.isfinite(difference):
+        return NONE
+    return f"{100 * difference:+.1f}".replace("-", "\u2212")
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Write an interval of such differences."""
+    return NONE if bounds is None else f"{points(bounds[0])} to {points(bounds[1])}"
+
+
 def count(value: int | float | None) -> str:
     """Write a whole number in groups of three digits."""
     return NONE if value is None else f"{round(value):,}"

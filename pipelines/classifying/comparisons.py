@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from pipelines.artifacts.class_metrics import rounded
 from sppnet.arrays import Bools
-from sppnet.errors import ConfigError
+from sppnet.errors import ConfigError, DataError
 from sppnet.evaluation.paired import Interval, paired_difference
 
 
@@ -45,10 +45,10 @@ class ComparisonConfig(BaseModel):
         """The row that `row` is compared with."""
         return self.over or self.row
 
-    def view_sets(self, common: Sequence[str]) -> list[tuple[str, str]]:
-        """Return both rows' sets of views for each comparison; `common` are those that both have."""
+    def view_sets(self, first: Collection[str], other: Collection[str]) -> list[tuple[str, str]]:
+        """Return both rows' sets of views for each comparison, given which sets each has."""
         if self.views is None:
-            return [(views, views) for views in common]
+            return [(views, views) for views in first if views in other]
         return [(self.views, self.over_views or self.views)]
 
 
@@ -74,6 +74,36 @@ RowVerdicts = Mapping[str, Mapping[str, Sequence[Verdicts]]]
 """The members' verdicts of a row, by the row's name and set of views."""
 
 
+def check_comparison(name: str, config: ComparisonConfig, rows: Mapping[str, Mapping[str, int]]) -> None:
+    """Check that two rows can be compared.
+
+    Args:
+        name: The comparison's.
+        config: What is compared.
+        rows: How many members every row has, by its name and set of views.
+
+    Raises:
+        ConfigError: There is no such row or set of views, or members can't be paired.
+    """
+    where = f"comparisons.{name}"
+    for row in (config.row, config.other):
+        if row not in rows:
+            raise ConfigError(f"{where}: '{row}' is no row; there are {', '.join(rows)}")
+    first, other = rows[config.row], rows[config.other]
+    pairs = config.view_sets(first, other)
+    if not pairs:
+        raise ConfigError(f"{where}: no view set is in both; give views and over_views")
+    for views, over_views in pairs:
+        for row, wanted in ((config.row, views), (config.other, over_views)):
+            if wanted not in rows[row]:
+                raise ConfigError(
+                    f"{where}: '{row}' is not classified under {wanted}, but under {', '.join(rows[row])}"
+                )
+        counts = first[views], other[over_views]
+        if counts[0] != counts[1] and 1 not in counts:
+            raise ConfigError(f"{where}: {counts[0]} members can't be paired with {counts[1]}")
+
+
 def compare(name: str, config: ComparisonConfig, rows: RowVerdicts) -> Iterator[dict[str, Any]]:
     """Compare two rows' top-1 errors on the images that all their members judged.
 
@@ -81,25 +111,22 @@ def compare(name: str, config: ComparisonConfig, rows: RowVerdicts) -> Iterator[
 
     Args:
         name: The comparison's.
-        config: What is compared.
+        config: What is compared, as `check_comparison` lets it be.
         rows: What is known of every row.
 
     Yields:
         JSON values, for each set of views.
 
     Raises:
-        ConfigError: There is no such row or set of views, or members can't be paired.
+        DataError: No image was judged by all members.
     """
-    where = f"comparisons.{name}"
-    first, other = _row(config.row, rows, where), _row(config.other, rows, where)
-    for views, over_views in config.view_sets([one for one in first if one in other]):
-        ours, theirs = _members(config.row, first, views, where), _members(config.other, other, over_views, where)
-        if len(ours) != len(theirs) and 1 not in (len(ours), len(theirs)):
-            raise ConfigError(f"{where}: {len(ours)} members can't be paired with {len(theirs)}")
+    first, other = rows[config.row], rows[config.other]
+    for views, over_views in config.view_sets(first, other):
+        ours, theirs = first[views], other[over_views]
         pairs = max(len(ours), len(theirs))
         wrong = _on_shared_images([*ours, *theirs])
         if not wrong.shape[1]:
-            raise ConfigError(f"{where}: no image was judged by all members")
+            raise DataError("no-images", f"comparisons.{name}: no image was judged by all members")
         mine, others = (np.broadcast_to(part, (pairs, wrong.shape[1])) for part in np.split(wrong, [len(ours)]))
         found = paired_difference(mine, others)
         yield {
@@ -114,18 +141,6 @@ def compare(name: str, config: ComparisonConfig, rows: RowVerdicts) -> Iterator[
             "over_pairs": _interval(found.over_pairs),
             "over_images": _interval(found.over_images),
         }
-
-
-def _row(name: str, rows: RowVerdicts, where: str) -> Mapping[str, Sequence[Verdicts]]:
-    if name not in rows:
-        raise ConfigError(f"{where}: '{name}' is no row; there are {', '.join(rows)}")
-    return rows[name]
-
-
-def _members(name: str, found: Mapping[str, Sequence[Verdicts]], views: str, where: str) -> Sequence[Verdicts]:
-    if views not in found:
-        raise ConfigError(f"{where}: '{name}' was not classified under {views}, but under {', '.join(found)}")
-    return found[views]
 
 
 def _on_shared_images(members: Sequence[Verdicts]) -> Bools:

@@ -14,7 +14,7 @@ from pydantic import Field
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
-from pipelines.classifying.comparisons import ComparisonConfig, Verdicts, compare
+from pipelines.classifying.comparisons import ComparisonConfig, Verdicts, check_comparison, compare
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import MENTIONS, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
@@ -102,8 +102,9 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
                 raise ConfigError(f"ensembles.{row}: no view set is in all of {', '.join(members)}")
         for row, members in config.groups.items():
             require_subset(members, (*config.scores, *config.ensembles), f"groups.{row}", "row")
+        rows = _row_sizes(config, {step: made.views for step, made in scores.items()})
         for name, comparison in config.comparisons.items():
-            require_subset((comparison.row, comparison.other), tuple(names), f"comparisons.{name}", "row")
+            check_comparison(name, comparison, rows)
 
     @classmethod
     def external(cls, config: EvaluateClassesConfig) -> Mapping[str, Any]:
@@ -226,6 +227,17 @@ class EvaluateClasses(ShardStage[EvaluateClassesConfig]):
             yield from compare(name, comparison, found)
 
 
+def _row_sizes(config: EvaluateClassesConfig, views: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+    """Return how many members every row has, by its sets of views, given those of the steps."""
+    common = dict(views)
+    for row, members in config.ensembles.items():
+        common[row] = _common_views([views[member] for member in members])
+    sizes = {row: dict.fromkeys(found, 1) for row, found in common.items()}
+    for row, members in config.groups.items():
+        sizes[row] = dict.fromkeys(_common_views([common[member] for member in members]), len(members))
+    return sizes
+
+
 def _by_name(rows: Sequence[_Row]) -> dict[str, dict[str, _Row]]:
     """Return the rows by name and views."""
     found: dict[str, dict[str, _Row]] = {}
@@ -240,7 +252,7 @@ def classes_of(annotation: ImageAnnotation, truth: str) -> list[str]:
     return sorted({own or thing.category for own, thing in zip(named, annotation.objects, strict=True)})
 
 
-def _common_views(views: Sequence[tuple[str, ...]]) -> list[str]:
+def _common_views(views: Sequence[Sequence[str]]) -> list[str]:
     return [name for name in views[0] if all(name in other for other in views)]
 
 

@@ -46,3 +46,15 @@ def test_other_figures():
     assert formatting.rate(12_345, 1, "keys") == "12,345 keys/s"
     assert formatting.count(1234567) == "1,234,567"
     assert formatting.significant(0.0012345) == "0.00123"
+
+
+def test_differences():
+    assert [formatting.points(value) for value in (0.0123, -0.05, 0.0, None, float("nan"))] == [
+        "+1.2",
+        "\u22125.0",
+        "+0.0",
+        "\u2013",
+        "\u2013",
+    ]
+    assert formatting.interval((-0.01, 0.02)) == "\u22121.0 to +2.0"
+    assert formatting.interval(None) == "\u2013"

@@ -126,6 +126,8 @@ def _template() -> Template:
     )
     for function in (
         formatting.percent,
+        formatting.points,
+        formatting.interval,
         formatting.count,
         formatting.significant,
         formatting.size,

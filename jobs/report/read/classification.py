@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.report.read.differences import Difference, class_differences
 from jobs.report.read.json_numbers import finite
 from sppnet.errors import ArtifactError
 
@@ -86,6 +87,7 @@ class ClassEvaluation:
         subject: What a row is: `network` or `features`.
         members: What the means are over: `networks` or `splits`.
         rows: In the order of the recipe; the last is looked at most closely.
+        differences: Of rows' top-1 errors, as the recipe asks for.
     """
 
     step: str
@@ -94,6 +96,7 @@ class ClassEvaluation:
     subject: str
     members: str
     rows: tuple[ClassRow, ...]
+    differences: tuple[Difference, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -138,6 +141,7 @@ def read_class_evaluation(data: bytes, step: str, where: str) -> ClassEvaluation
             subject="features" if protocol else "network",
             members="splits" if protocol else "networks",
             rows=tuple(_row(row, figures) for row in body["rows"]),
+            differences=class_differences(body),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{where}: not class metrics ({type(error).__name__}: {error})") from error

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.report.read.differences import Difference, detection_differences
 from jobs.report.read.json_numbers import finite_or_none
 from sppnet.errors import ArtifactError
 from sppnet.evaluation.coco import FIGURES
@@ -131,6 +132,7 @@ class Evaluation:
         rows: Detector variants in the recipe's order.
         protocol: `voc`, `det` or `coco`.
         chosen: Place of the detector that is looked at most closely; None for the one of the best mean AP.
+        differences: Of rows' mAP, as the recipe asks for.
     """
 
     step: str
@@ -138,6 +140,7 @@ class Evaluation:
     rows: tuple[DetectorScore, ...]
     protocol: str = "voc"
     chosen: int | None = None
+    differences: tuple[Difference, ...] = ()
 
     @property
     def chosen_place(self) -> int:
@@ -171,7 +174,9 @@ def read_evaluation(data: bytes, step: str, where: str) -> tuple[Evaluation, flo
     try:
         body = json.loads(data)
         rows = tuple(_detector_score(row) for row in body["rows"])
-        return Evaluation(step, str(body["split"]), rows, str(body.get("protocol", "voc"))), float(body.get("iou", 0.5))
+        protocol, found = str(body.get("protocol", "voc")), detection_differences(body)
+        evaluation = Evaluation(step, str(body["split"]), rows, protocol, differences=found)
+        return evaluation, float(body.get("iou", 0.5))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{where}: not an evaluation ({type(error).__name__}: {error})") from error
 

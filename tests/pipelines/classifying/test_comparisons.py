@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipelines.classifying.comparisons import ComparisonConfig, RowVerdicts, Verdicts, compare
-from sppnet.errors import ConfigError
+from pipelines.classifying.comparisons import ComparisonConfig, RowVerdicts, Verdicts, check_comparison, compare
+from sppnet.errors import ConfigError, DataError
 
 KEYS = ["a", "b", "c", "d"]
 
@@ -25,11 +25,18 @@ ROWS: RowVerdicts = {
     "none": {"crop": [verdicts("xx.."), verdicts("xxx.")]},
     "spp": {"crop": [verdicts("x..."), verdicts("xx..")], "full": [verdicts("...."), verdicts("x...")]},
     "mean": {"crop": [verdicts("x...")]},
+    "large": {"maps96": [verdicts("x...")]},
     "three": {"crop": [verdicts("...."), verdicts("...."), verdicts("....")]},
 }
 
 
+def check(**fields: Any) -> None:
+    sizes = {row: {name: len(members) for name, members in views.items()} for row, views in ROWS.items()}
+    check_comparison("gain", ComparisonConfig(**fields), sizes)
+
+
 def found(**fields: Any) -> list[dict[str, Any]]:
+    check(**fields)
     return list(compare("gain", ComparisonConfig(**fields), ROWS))
 
 
@@ -67,24 +74,25 @@ def test_images_that_one_member_lacks_are_left_out() -> None:
     rows = {"one": {"crop": [verdicts("x.x", ["c", "a", "d"])]}, "other": {"crop": [verdicts("..xx")]}}
     (one,) = compare("gain", ComparisonConfig(row="one", over="other"), rows)
     assert (one["images"], one["difference"]) == (3, 0)  # a right in both, c and d wrong in both
-    with pytest.raises(ConfigError, match=r"^comparisons.gain: no image was judged by all members$"):
+    with pytest.raises(DataError, match=r"comparisons.gain: no image was judged by all members"):
         list(compare("gain", ComparisonConfig(row="one", over="other"), rows | {"one": {"crop": [Verdicts()]}}))
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"row": "spp", "over": "gone"}, "'gone' is no row; there are none, spp, mean, three"),
+        ({"row": "spp", "over": "gone"}, "'gone' is no row; there are none, spp, mean, large, three"),
         (
             {"row": "none", "views": "full", "over_views": "crop"},
-            "'none' was not classified under full, but under crop",
+            "'none' is not classified under full, but under crop",
         ),
         ({"row": "spp", "over": "three"}, "2 members can't be paired with 3"),
+        ({"row": "spp", "over": "large"}, "no view set is in both; give views and over_views"),
     ],
 )
 def test_what_can_not_be_compared_is_told(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        found(**fields)
+        check(**fields)
     assert str(caught.value) == f"comparisons.gain: {message}"
 
 

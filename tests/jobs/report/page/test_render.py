@@ -21,6 +21,7 @@ from jobs.report.plots.curves import pr_panel
 from jobs.report.plots.pictures import draw_failure, draw_field, plain_picture
 from jobs.report.read.classification import ClassEvaluation
 from jobs.report.read.detection import CategoryScore, Evaluation
+from jobs.report.read.differences import Difference
 from jobs.report.read.failures import FalsePositive
 from jobs.report.read.training import TrainingCurve
 from jobs.report.tables.against import AgainstTable
@@ -386,3 +387,14 @@ def test_the_page_of_a_run_that_only_classifies(class_evaluation: ClassEvaluatio
     assert "5 more filters are in the artifact." in html
     assert "<b>35.0<small> %</small></b><span>top-1 error</span><em>SPP, full</em>" in html
     assert 'id="detections"' in render(RunReport(info=INFO))
+
+
+def test_differences_have_their_intervals(report: RunReport, class_evaluation: ClassEvaluation):
+    sure = Difference("SPP", "spp, crop", "none, crop", -0.02, (-0.02,), (-0.03, -0.01), (-0.025, -0.015))
+    html = render(RunReport(info=INFO, classes=(replace(class_evaluation, differences=(sure,)),)))
+    assert '<td class="n best">\u22122.0</td><td class="n">\u22123.0 to \u22121.0</td>' in html
+    open_question = Difference("boxes", "a+bb", "a", 0.01, (), None, (-0.01, 0.03))
+    evaluation = replace(report.evaluations[0], differences=(open_question,))
+    html = render(replace(report, evaluations=(evaluation,)))
+    assert '<td>a+bb</td><td>a</td><td class="n">+1.0</td><td class="n">\u22121.0 to +3.0</td>' in html
+    assert "other members" not in html
