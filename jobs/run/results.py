@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from rich.table import Table
 
 from jobs import formatting
-from jobs.report.read import classification
+from jobs.report.read import classification, detection
 from jobs.report.read.classification import METRICS, Figure, Metric
 from jobs.report.read.detection import DetectorScore, read_evaluation
 from pipelines.artifacts import class_metrics
@@ -111,6 +111,7 @@ class RunResult:
         classes: Rows of every step that judges classes.
         stages: Complete steps by name.
         coco: COCO's twelve figures of the last detector, by its protocol.
+        comparisons: Differences of rows with their intervals, as evaluations store them, with the name of their `step`.
     """
 
     voc07_map: float | None
@@ -119,6 +120,7 @@ class RunResult:
     classes: list[ClassFigures]
     stages: dict[str, StepFigures]
     coco: dict[str, float | None] = field(default_factory=dict)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, engine: Engine, summaries: Sequence[StepSummary]) -> RunResult:
@@ -137,6 +139,7 @@ class RunResult:
             classes=_class_results(engine, summaries),
             stages={summary.step: StepFigures.of(summary) for summary in summaries},
             coco=last.coco if last else {},
+            comparisons=_comparisons(engine, summaries),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -188,6 +191,17 @@ def _class_results(engine: Engine, summaries: Sequence[StepSummary]) -> list[Cla
             found = json.loads(artifact.read(class_metrics.UNIT))["rows"]
             rows.extend({"step": summary.step, **row} for row in found)
     return TypeAdapter(list[ClassFigures]).validate_python(rows)
+
+
+def _comparisons(engine: Engine, summaries: Sequence[StepSummary]) -> list[dict[str, Any]]:
+    """Read the differences that evaluations of detectors and of classes have."""
+    found: list[dict[str, Any]] = []
+    for summary in summaries:
+        artifact = engine.workspace.artifact(summary.artifact)
+        if artifact.kind in (detection.KIND, classification.KIND):
+            body = json.loads(artifact.read(UNIT))
+            found.extend({"step": summary.step, **one} for one in body.get("comparisons", ()))
+    return found
 
 
 def class_results_table(rows: Sequence[ClassFigures]) -> Table:

@@ -34,7 +34,8 @@ def summary(step: str, stage: str, artifact: str) -> StepSummary:
 
 def made_run(folder: Path) -> tuple[SimpleNamespace, list[StepSummary]]:
     workspace = Workspace.open(str(folder))
-    data = json.dumps({"rows": [{**row, "confusion": [[0, 0, 500]]} for row in ROWS]}).encode()
+    rows = [{**row, "confusion": [[0, 0, 500]]} for row in ROWS]
+    data = json.dumps({"rows": rows, "comparisons": [{"name": "gain", "difference": -0.01}]}).encode()
     workspace.artifact("class-metrics-x").publish(UNIT, Output(data, ".json", len(ROWS), 0), 0)
     engine = SimpleNamespace(workspace=workspace, recipe=SimpleNamespace(name="r"))
     summaries = [summary("scores", "classify", "scores-x"), summary("top", "evaluate-classes", "class-metrics-x")]
@@ -45,6 +46,7 @@ def test_rows_of_classes_are_part_of_the_result(tmp_path) -> None:
     engine, summaries = made_run(tmp_path)
     result = RunResult.of(engine, summaries).to_json()
     assert result["classes"] == [{"step": "top", **row} for row in ROWS]
+    assert result["comparisons"] == [{"step": "top", "name": "gain", "difference": -0.01}]
     assert (result["steps"], result["voc07_map"]) == ({}, None)
     assert list(result["stages"]) == ["scores", "top"]
     json.dumps(result)
