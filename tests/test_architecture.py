@@ -69,7 +69,7 @@ def declared(*extras: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("sppnet", ()), ("pipelines", ("pipeline",)), ("jobs", ("pipeline", "bench"))]
+    ("package", "extras"), [("sppnet", ("timm",)), ("pipelines", ("pipeline",)), ("jobs", ("pipeline", "bench"))]
 )
 def test_each_package_uses_what_its_installation_asks_for(package: str, extras: tuple[str, ...]) -> None:
     known, owners = declared(*extras), distributions()
@@ -88,6 +88,7 @@ def test_each_package_uses_what_its_installation_asks_for(package: str, extras: 
     [
         ("ray.train", {"pipelines/executors/ray_train.py"}),
         ("fsspec", {"pipelines/engine/store.py", "pipelines/engine/object_store.py"}),
+        ("timm", {"sppnet/networks/timm_models.py"}),
         ("s3fs", set()),
         ("boto3", set()),
         ("botocore", set()),

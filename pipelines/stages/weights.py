@@ -221,6 +221,8 @@ def _settle(config: ImportWeightsConfig, seen: SeenWeights) -> tuple[BackboneSpe
             )
         if config.response_norm is None:
             spec = replace(spec, response_norm=own.response_norm)
+        if config.dilate is None:
+            spec = replace(spec, dilate=own.dilate)
     published = seen.file.published()
     if published is not None:
         return settle_pixels(spec, published, seen.file.where, stated=stated)

@@ -35,13 +35,16 @@ class BackboneFields(StageConfig):
     """The fields that name a backbone, to be mixed into a stage's config.
 
     Attributes:
-        architecture: A backbone's name: one of Table 1's, `zf5_released`, `squeezenet1_0`, or `torchvision:<name>`.
-            [Table 1]
+        architecture: A backbone's name: one of Table 1's, `zf5_released`, `squeezenet1_0`,
+            `torchvision:<name>`, or `timm:<name>` (an extra: `pip install 'sppnet[timm]'`). [Table 1]
         width: Multiplies every layer's channels. [factor]
         cut: The last module kept; by default the last convolution with what activates it.
         preprocessing: What becomes of pixels, `(value - mean) / std` in grey levels (0..255): `channel_order` (`rgb` or
             `bgr`), `mean` and `std`, three values each; by default the architecture's. [grey levels]
         response_norm: Whether responses are normalised; by default the architecture's. [Table 1]
+        dilate: 2 halves the stride of what is kept, so that a map has twice the cells a side: the last stage's stride
+            of 2 becomes 1, and what follows is dilated by 2. The weights stay as they are. By default what a file of
+            weights says of itself, or 1. [factor]
     """
 
     architecture: str
@@ -49,10 +52,20 @@ class BackboneFields(StageConfig):
     cut: str | None = None
     preprocessing: Mapping[str, Any] | None = None
     response_norm: bool | None = None
+    dilate: Literal[1, 2] | None = None
+
+    def semantic(self) -> dict[str, Any]:
+        """Return what changes the result; networks that are not dilated have the fingerprints they had before."""
+        found = super().semantic()
+        if found["dilate"] is None:
+            found.pop("dilate")
+        return found
 
     def spec(self) -> BackboneSpec:
         """Return the backbone that the config names; raise `ConfigError` for one that does not exist."""
         wanted = Preprocessing.from_dict(self.preprocessing) if self.preprocessing else None
         if wanted is not None and (max(wanted.std) < 1 or 0 < max(map(abs, wanted.mean)) < 1):
             raise ConfigError(f"preprocessing: {self.preprocessing} is of values in 0..1, give grey levels: times 255")
-        return BackboneSpec(self.architecture, self.width, self.cut, wanted, self.response_norm)
+        return BackboneSpec(
+            self.architecture, self.width, self.cut, wanted, self.response_norm, dilate=self.dilate or 1
+        )

@@ -1,7 +1,8 @@
 """Backbones: the convolutions that make an image's map, with their geometry and their preprocessing.
 
 A `BackboneSpec` is plain data that a recipe can name and a fingerprint can hash; `build_backbone` turns it into a
-module. A new architecture is one entry of `ARCHITECTURES`; `torchvision:<name>` is any of torchvision's classifiers.
+module. A new architecture is one entry of `ARCHITECTURES`; `torchvision:<name>` is any of torchvision's classifiers,
+`timm:<name>` any of timm's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from torch.nn import functional as F
 
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
+from sppnet.networks import timm_models
 from sppnet.networks.cuts import CLASSIFIERS, cut_network, last_activation, nearest, put_first
+from sppnet.networks.dilation import dilate_last_stage
 from sppnet.networks.receptive_fields import trace_geometry
 from sppnet.networks.torchvision_models import InputTransform
 from sppnet.networks.trunks import TRUNKS, build_trunk
@@ -30,6 +33,10 @@ from sppnet.sizes import Size
 
 TORCHVISION_PREFIX = "torchvision:"
 """Before the name of one of torchvision's classifiers."""
+TIMM_PREFIX = "timm:"
+"""Before the name of one of timm's, with or without a tag of its weights."""
+_ANY_SIDE = 512
+"""Pixels of an image's side that every network has cells for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +70,14 @@ class BackboneSpec:
     """Which convolutions to use. What is left None is filled in with the architecture's default.
 
     Attributes:
-        architecture: a key of `ARCHITECTURES`, or `torchvision:` with the name of a classifier there.
+        architecture: a key of `ARCHITECTURES`, or `torchvision:` or `timm:` with the name of a classifier there.
         width: multiplies every layer's channels (Table 1's networks only).
         cut: the last module kept, a dotted name such as `relu5`, `features.12` or `layer3`.
         preprocessing: what the weights want of their pixels.
         response_norm: normalise responses as in Table 1 (Table 1's networks only).
         transform_input: shift and scale what comes out of `preprocessing` from torchvision's mean and deviation to
             -1..1 (torchvision's GoogLeNet and Inception v3 only, whose published weights want it).
+        dilate: 2 halves the stride of what is kept, see `sppnet.networks.dilation`; the weights stay as they are.
     """
 
     architecture: str
@@ -78,9 +86,12 @@ class BackboneSpec:
     preprocessing: Preprocessing | None = None
     response_norm: bool | None = None
     transform_input: bool = False
+    dilate: int = 1
 
     def __post_init__(self) -> None:
         kind = architecture(self.architecture)
+        if self.dilate not in (1, 2):
+            raise ConfigError(f"backbone.dilate: must be 1 or 2, not {self.dilate}")
         if not (math.isfinite(self.width) and self.width > 0):
             raise ConfigError(f"backbone.width: must be positive, not {self.width}")
         if self.width != 1.0 and not kind.has_width:
@@ -99,8 +110,10 @@ class BackboneSpec:
         """Return plain JSON values, defaults filled in; `from_dict` reads them back to an equal spec."""
         preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
         values = {name: getattr(self, name) for name in ("architecture", "width", "cut", "response_norm")}
-        transformed = {"transform_input": True} if self.transform_input else {}
-        return {**values, "preprocessing": preprocessing, **transformed}
+        changed: dict[str, Any] = {"transform_input": True} if self.transform_input else {}
+        if self.dilate != 1:
+            changed["dilate"] = self.dilate
+        return {**values, "preprocessing": preprocessing, **changed}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BackboneSpec:
@@ -140,12 +153,13 @@ class Backbone(nn.Module):
         kind = architecture(spec.architecture)
         self.spec = spec
         self.preprocessing = spec.preprocessing or kind.preprocessing
-        self.trunk = _build_trunk(spec).to(memory_format=torch.channels_last)
+        self.trunk = _build_trunk(spec)
         try:
             self.geometry = _named_geometry(trace_geometry(self.trunk))
         except ConfigError as error:
             raise ConfigError(f"backbone.cut: {spec.architecture}: {error}; cut it before that layer") from error
-        self.channels = _map_shape(spec, 512)[0]
+        self.trunk = self.trunk.to(memory_format=torch.channels_last)
+        self.channels = _map_shape(spec, _ANY_SIDE)[0]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -259,19 +273,21 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         ),
     }
 )
-"""Every architecture by name, torchvision's apart. The authors' own weights for `zf5_released` want `CAFFE_128`."""
+"""Every architecture by name, torchvision's and timm's apart. The authors' `zf5_released` wants `CAFFE_128`."""
 
 
 def architecture(name: str) -> Architecture:
-    """Return an entry of `ARCHITECTURES`, or that of one of torchvision's classifiers.
+    """Return an entry of `ARCHITECTURES`, or that of one of torchvision's or timm's classifiers.
 
     Raises:
         ConfigError: there is none of that name.
     """
     if name.startswith(TORCHVISION_PREFIX):
         return _torchvision_architecture(name)
+    if name.startswith(TIMM_PREFIX):
+        return _timm_architecture(name)
     if name not in ARCHITECTURES:
-        known = f"{', '.join(ARCHITECTURES)}, {TORCHVISION_PREFIX}<name>"
+        known = f"{', '.join(ARCHITECTURES)}, {TORCHVISION_PREFIX}<name>, {TIMM_PREFIX}<name>"
         raise ConfigError(f"backbone.architecture: unknown {name!r}, one of {known}{nearest(name, ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
@@ -289,12 +305,27 @@ def _torchvision_architecture(name: str) -> Architecture:
     return Architecture(lambda _: build_model(model), cut, TORCHVISION, transforms_input=transforms)
 
 
+@lru_cache(maxsize=16)
+def _timm_architecture(name: str) -> Architecture:
+    """Return the entry of one of timm's classifiers, likewise."""
+    model = name.removeprefix(TIMM_PREFIX)
+    pixels = timm_models.model_pixels(model)
+    with torch.device("meta"):
+        cut = last_activation(timm_models.build_model(model), name)
+    return Architecture(lambda _: timm_models.build_model(model), cut, pixels)
+
+
 def _build_trunk(spec: BackboneSpec) -> nn.Module:
     """Build the layers that a spec keeps."""
     kind = architecture(spec.architecture)
     trunk = cut_network(kind.build(spec), spec.cut or kind.cut, spec.architecture)
     if spec.transform_input and isinstance(trunk, fx.GraphModule):
         put_first(trunk, "transform_input", InputTransform())
+    if spec.dilate != 1:
+        try:
+            dilate_last_stage(trunk)
+        except ConfigError as error:
+            raise ConfigError(f"backbone.dilate: {spec.architecture}: {error}") from error
     return trunk
 
 
@@ -331,5 +362,9 @@ def _map_shape(spec: BackboneSpec, side: int) -> tuple[int, int]:
         with torch.inference_mode():
             shape = _shape_trunk(spec)(torch.empty(1, 3, side, side, device="meta")).shape
     except RuntimeError as error:
+        if spec.dilate != 1 and side >= _ANY_SIDE:
+            raise ConfigError(
+                f"backbone.dilate: {spec.architecture}: its last stage's branches don't fit then"
+            ) from error
         raise ConfigError(f"{spec.architecture}: an image side of {side} pixels is too short for one cell") from error
     return int(shape[1]), int(shape[-1])

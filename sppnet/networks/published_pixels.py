@@ -14,7 +14,7 @@ import numpy as np
 
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import Preprocessing
-from sppnet.networks.backbones import TORCHVISION_PREFIX, BackboneSpec, architecture
+from sppnet.networks.backbones import TIMM_PREFIX, TORCHVISION_PREFIX, BackboneSpec, architecture
 from sppnet.networks.torchvision_models import published_files
 
 _EXAMPLES = (
@@ -139,7 +139,7 @@ def settle_pixels(
     """
     given = _pixels(spec)
     told = replace(spec, preprocessing=published.preprocessing, transform_input=published.transform_input)
-    if not stated and (published.own or spec.architecture.startswith(TORCHVISION_PREFIX)):
+    if not stated and (published.own or spec.architecture.startswith((TORCHVISION_PREFIX, TIMM_PREFIX))):
         return told, ""
     if _alike(given, published.preprocessing):
         return replace(spec, transform_input=published.transform_input), ""

@@ -15,6 +15,7 @@ import torch
 from torch import fx, nn
 
 from sppnet.errors import ConfigError
+from sppnet.networks.timm_layers import SameConvolution
 from sppnet.pooling.geometry import Geometry
 
 
@@ -37,11 +38,12 @@ _Footprint: TypeAlias = tuple[_Axis, _Axis]
 
 # They act on single positions, or (normalisation) their footprint is not counted, as in the paper's receptive fields.
 # Linear and permuted layers are those of networks that put the channels last, such as ConvNeXt.
+_NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 _POINTWISE_MODULES = (
-    nn.Identity, nn.Dropout, nn.Dropout2d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.Linear,
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid,
+    nn.Identity, nn.Dropout, nn.Dropout2d, nn.Linear, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU,
+    nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid,
 )  # fmt: skip
-_SLIDING_MODULES = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+_SLIDING_MODULES = (SameConvolution, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 _POINTWISE_FUNCTIONS: frozenset[Callable[..., Any]] = frozenset(
     {
         operator.add, operator.iadd, operator.mul, torch.add, torch.mul, torch.cat, torch.concat, torch.relu,
@@ -63,11 +65,21 @@ def _both(value: int | tuple[int, ...] | str, what: str, layer: str) -> tuple[in
     return values[0], values[1]
 
 
+def is_plain(module: nn.Module | None, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
+    """Tell whether a module computes what one of torch's layers does: a subclass may do anything else."""
+    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+    return any(isinstance(module, kind) and _computes_alike(type(module), kind) for kind in wanted)
+
+
+def _computes_alike(kind: type[nn.Module], layer: type[nn.Module]) -> bool:
+    return all(getattr(kind, name, None) is getattr(layer, name, None) for name in ("forward", "_conv_forward"))
+
+
 class _LayerTracer(fx.Tracer):
     """Stops at torch's own layers and their subclasses, and at modules that declare `keeps_geometry = True`."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = isinstance(m, _SLIDING_MODULES + _POINTWISE_MODULES) or hasattr(m, "keeps_geometry")
+        known = isinstance(m, _SLIDING_MODULES + _POINTWISE_MODULES + _NORMS) or hasattr(m, "keeps_geometry")
         return known or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -109,11 +121,17 @@ def _slide(before: _Footprint, window: Mapping[str, Any], layer: str) -> _Footpr
 
 
 def _apply_module(module: nn.Module, before: _Footprint, layer: str) -> _Footprint:
-    if isinstance(module, _SLIDING_MODULES):
-        return _slide(before, {what: getattr(module, what) for what in _WINDOW if hasattr(module, what)}, layer)
-    if isinstance(module, _POINTWISE_MODULES) or getattr(module, "keeps_geometry", False):
+    if is_plain(module, _SLIDING_MODULES):
+        return _slide(before, window_of(module), layer)
+    if getattr(module, "keeps_geometry", False) or isinstance(module, _NORMS) or is_plain(module, _POINTWISE_MODULES):
         return before
     raise ConfigError(f"layer {layer!r}: no geometry is known for {type(module).__name__}")
+
+
+def window_of(module: nn.Module) -> dict[str, Any]:
+    """Return kernel, stride, padding before the first cell and dilation of a layer that slides over its input."""
+    found = {what: getattr(module, what) for what in _WINDOW if hasattr(module, what)}
+    return found | {"padding": module.before} if isinstance(module, SameConvolution) else found
 
 
 def _apply_pooling(node: fx.Node, before: _Footprint) -> _Footprint:
@@ -136,18 +154,44 @@ def trace_geometry(trunk: nn.Module) -> Geometry:
         ConfigError: a layer whose geometry is unknown or differs between the axes, branches whose strides differ, or
             a trunk that can't be traced; the message names the layer.
     """
+    graph = trace_layers(trunk)
+    cell = _footprints(trunk, graph).get(_output(trunk, graph))
+    if cell is None:
+        raise ConfigError(f"{type(trunk).__name__}'s output is not made of its input")
+    return _geometry(cell)
+
+
+def trace_strides(trunk: nn.Module, graph: fx.Graph) -> dict[fx.Node, int]:
+    """Return pixels from one cell to the next of each operation's output that has positions.
+
+    Args:
+        trunk: see `trace_geometry`, which tells what is raised too.
+        graph: what `trace_layers` gave of it.
+    """
+    return {node: rows.stride for node, (rows, _) in _footprints(trunk, graph).items()}
+
+
+def _output(trunk: nn.Module, graph: fx.Graph) -> fx.Node:
+    found: fx.Node | None = next((node for node in graph.nodes if node.op == "output"), None)
+    if found is None:
+        raise ConfigError(f"{type(trunk).__name__} has no output")
+    return found
+
+
+def _footprints(trunk: nn.Module, graph: fx.Graph) -> dict[fx.Node, _Footprint]:
+    """Follow the footprint of a cell through a traced trunk."""
     footprints: dict[fx.Node, _Footprint] = {}
-    for node in trace_layers(trunk).nodes:
+    for node in graph.nodes:
         inputs = [footprints[one] for one in node.all_input_nodes if one in footprints]
         name = str(node.target)
         if node.op == "placeholder":
             footprints[node] = _Axis(), _Axis()
         elif node.op == "call_module" and inputs:
             footprints[node] = _apply_module(trunk.get_submodule(name), inputs[0], name)
-        elif node.op == "output":
-            return _geometry(_join(inputs, "output"))
         elif not inputs:
             continue  # a constant of the module, or made of such: it has no position
+        elif node.op == "output":
+            footprints[node] = _join(inputs, "output")
         elif node.target in _POOLINGS:
             footprints[node] = _apply_pooling(node, inputs[0])
         elif node.target in _POINTWISE_FUNCTIONS or (node.op == "call_method" and name in _POINTWISE_METHODS):
@@ -155,7 +199,7 @@ def trace_geometry(trunk: nn.Module) -> Geometry:
         else:
             called = getattr(node.target, "__name__", name)  # of a function, whose text holds its place in memory
             raise ConfigError(f"layer {node.name!r}: no geometry is known for {called}")
-    raise ConfigError(f"{type(trunk).__name__} has no output")
+    return footprints
 
 
 def _geometry(cell: _Footprint) -> Geometry:

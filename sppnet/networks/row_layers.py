@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sppnet.networks.kernels_numba import max_pool_rows, norm_across, norm_within
 from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
 from sppnet.networks.row_strips import RowLayer, Rows, Window
+from sppnet.networks.timm_layers import SameConvolution
 
 
 class Convolution(RowLayer):
@@ -35,7 +36,8 @@ class Convolution(RowLayer):
         height, width = (_side(module, axis) for axis in (0, 1))
         self.window = height
         self.channels = weight.shape[0]
-        self._padding, self._stride = width.padding, list(map(int, module.stride))
+        self._across = (width.padding, width.padding if width.behind is None else width.behind)
+        self._stride = list(map(int, module.stride))
         self._dilation, self._groups = list(map(int, module.dilation)), module.groups
         self._ceiling = ceiling
         self._bias = None if bias is None else bias.detach().to(dtype)
@@ -45,10 +47,11 @@ class Convolution(RowLayer):
     def __call__(self, inputs: Sequence[Rows]) -> torch.Tensor:
         """Convolve rows; see `RowLayer`."""
         (rows,) = inputs
-        values, padding = rows.joined(), rows.top
-        if rows.top != rows.bottom:
-            values, padding = F.pad(values, (0, 0, rows.top, rows.bottom)), 0
-        geometry = ([padding, self._padding], self._stride, self._dilation, self._groups)
+        values, left, right = rows.joined(), *self._across
+        padding = [rows.top, left]
+        if rows.top != rows.bottom or left != right:
+            values, padding = F.pad(values, (left, right, rows.top, rows.bottom)), [0, 0]
+        geometry = (padding, self._stride, self._dilation, self._groups)
         if not self._fused:
             found = F.conv2d(values, self._weight, self._bias, self._stride, geometry[0], self._dilation, self._groups)
             return found if self._ceiling is None else found.clamp_(0, self._ceiling).add_(0.0)  # no -0.0
@@ -143,4 +146,7 @@ def _side(module: nn.Conv2d | nn.MaxPool2d, axis: int) -> Window:
         value if isinstance(value := getattr(module, name), int) else value[axis]
         for name in ("kernel_size", "stride", "padding", "dilation")
     )
-    return Window(dilation * (kernel - 1) + 1, stride, padding, bool(getattr(module, "ceil_mode", False)))
+    size = dilation * (kernel - 1) + 1
+    if isinstance(module, SameConvolution):
+        return Window(size, stride, module.before[axis], behind=module.behind[axis])
+    return Window(size, stride, padding, bool(getattr(module, "ceil_mode", False)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx, nn
@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
-from sppnet.networks.receptive_fields import trace_layers
+from sppnet.networks.receptive_fields import is_plain, trace_layers
 from sppnet.networks.row_layers import AcrossChannels, Convolution, MaxPooling, Pointwise, WithinChannel
 from sppnet.networks.row_strips import IMAGE, RowLayer, Step, run_steps
+from sppnet.networks.timm_layers import NormActivation, SameConvolution
 
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
 """What does nothing in evaluation mode."""
@@ -120,7 +121,7 @@ class _Planner:
             return  # others may see what it leaves
         if isinstance(module, nn.Conv2d):
             self._add_convolution(node, module)
-        elif isinstance(module, _NOTHING):
+        elif is_plain(module, _NOTHING):
             self._alias(node, inputs[0])
         elif inputs:
             layer, positive = self._layer(node, module, all(one in self.positive for one in inputs))
@@ -132,13 +133,13 @@ class _Planner:
         ceiling = _ceiling(node, module)
         if ceiling is not None:
             return Pointwise(_Activation(ceiling)), True
-        if isinstance(module, nn.MaxPool2d) and positive and module.dilation in (1, (1, 1)) and _square(module):
+        if isinstance(module, nn.MaxPool2d) and positive and _is_known_pooling(module):
             return MaxPooling(module), True
         if isinstance(module, ResponseNorm) and module.beta == 0.75:
             return AcrossChannels(module), positive
         if isinstance(module, WithinChannelNorm) and module.beta == 0.75:
             return WithinChannel(module), positive
-        if isinstance(module, _POINTWISE):
+        if module is not None and is_plain(module, (NormActivation, *_POINTWISE)):
             return Pointwise(module), False
         if module is not None:
             whole = getattr(module, "keeps_geometry", False)
@@ -148,20 +149,23 @@ class _Planner:
 
     def _add_convolution(self, node: fx.Node, module: nn.Conv2d) -> None:
         """Add a convolution with the batch norm and the ReLU behind it."""
-        if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        plain = is_plain(module, nn.Conv2d) and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+        if not plain and not isinstance(module, SameConvolution):
             return
         inputs, last = node.all_input_nodes, node
         weight, bias = module.weight, module.bias
         norm = self._module(_only_user(last))
-        if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None:
+        ceiling = None
+        if _folds(norm) and norm.running_mean is not None and norm.running_var is not None:
             weight, bias = fuse_conv_bn_weights(
                 weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
             )
             last = self._absorb(last)
+            ceiling = _relu_ceiling(getattr(norm, "act", None))
         after = _only_user(last)
-        ceiling = None if after is None else _ceiling(after, self._module(after))
-        if ceiling is not None:
-            last = self._absorb(last)
+        if ceiling is None and after is not None:
+            ceiling = _ceiling(after, self._module(after))
+            last = last if ceiling is None else self._absorb(last)
         layer = Convolution(weight, bias, module, ceiling, self._dtype)
         self._put(last, layer, inputs, positive=ceiling is not None)
 
@@ -200,12 +204,28 @@ def _only_user(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
+def _folds(module: nn.Module | None) -> TypeGuard[nn.BatchNorm2d]:
+    """Return whether a module is a batch norm with at most a ReLU in it."""
+    if isinstance(module, NormActivation):
+        known = isinstance(module.act, nn.Identity) or _relu_ceiling(module.act) is not None
+    else:
+        known = module is not None and is_plain(module, nn.BatchNorm2d)
+    return known
+
+
+def _relu_ceiling(module: nn.Module | None) -> float | None:
+    """Return what a module of ReLU cuts off above; None for any other."""
+    if module is None or not is_plain(module, (nn.ReLU, nn.ReLU6)):
+        return None
+    return 6.0 if isinstance(module, nn.ReLU6) else float("inf")
+
+
 def _ceiling(node: fx.Node, module: nn.Module | None) -> float | None:
     """Return what a ReLU cuts off above, infinity for the usual one; None for any other node."""
-    if isinstance(module, nn.ReLU6):
-        return 6.0
-    relu = isinstance(module, nn.ReLU)
-    relu |= node.op == "call_function" and node.target in _RELUS
+    ceiling = _relu_ceiling(module)
+    if ceiling is not None:
+        return ceiling
+    relu = node.op == "call_function" and node.target in _RELUS
     relu |= node.op == "call_method" and node.target in ("relu", "relu_")
     return float("inf") if relu else None
 
@@ -217,10 +237,15 @@ def _overwrites(node: fx.Node, module: nn.Module | None) -> bool:
     return bool(inplace) or node.target is operator.iadd or (module is None and name.endswith("_"))
 
 
-def _square(module: nn.MaxPool2d) -> bool:
-    """Return whether a pooling has the same windows along both axes."""
-    return all(
-        isinstance(value, int) or value[0] == value[1] for value in (module.kernel_size, module.stride, module.padding)
+def _is_known_pooling(module: nn.MaxPool2d) -> bool:
+    """Return whether a pooling is torch's, of dense windows that are the same along both axes."""
+    return (
+        is_plain(module, nn.MaxPool2d)
+        and module.dilation in (1, (1, 1))
+        and all(
+            isinstance(value, int) or value[0] == value[1]
+            for value in (module.kernel_size, module.stride, module.padding)
+        )
     )
 
 

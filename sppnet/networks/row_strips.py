@@ -27,16 +27,18 @@ class Window:
         stride: cells from one output's first to the next one's.
         padding: cells of the first output's that lie before the map.
         ceil: whether an output may reach beyond the padding behind the map, as with torch's `ceil_mode`.
+        behind: cells of padding behind the map; None for as many as before it.
     """
 
     kernel: int = 1
     stride: int = 1
     padding: int = 0
     ceil: bool = False
+    behind: int | None = None
 
     def outputs(self, cells: int) -> int:
         """Return how many outputs a whole map has, of so many cells along the axis."""
-        room = cells + 2 * self.padding - self.kernel
+        room = cells + self.padding + (self.padding if self.behind is None else self.behind) - self.kernel
         count = (room + (self.stride - 1 if self.ceil else 0)) // self.stride + 1
         if self.ceil and (count - 1) * self.stride >= cells + self.padding:
             count -= 1

@@ -50,6 +50,23 @@ def test_plain_weights_come_back_as_a_backbone(workspace: Workspace, tmp_path: P
     assert not has_head(workspace.artifact("network-imported"))
 
 
+def test_a_dilated_network_is_the_weights_of_a_plain_one(workspace: Workspace, tmp_path: Path) -> None:
+    plain = build_backbone(SMALL)
+    path = tmp_path / "zf5.safetensors"
+    path.write_bytes(write_safetensors(plain.trunk.state_dict()))
+    run_import(workspace, path, dilate=2)
+    dilated = read_backbone(workspace.artifact("network-imported"))
+    assert (dilated.geometry.stride, dilated.spec.dilate) == (8, 2)
+    images = torch.randn(1, 3, 90, 120)
+    with torch.inference_mode():
+        torch.testing.assert_close(dilated(images)[:, :, ::2, ::2], plain.eval()(images), rtol=1e-4, atol=1e-5)
+    described = tmp_path / "described.safetensors"
+    described.write_bytes(encode_backbone(dilated.spec, dilated.trunk.state_dict()))
+    other = Workspace.open(str(tmp_path / "other"))
+    run_import(other, described)  # which says itself that it is dilated
+    assert read_backbone(other.artifact("network-imported")).spec == dilated.spec
+
+
 def test_a_network_of_our_own_can_be_imported(workspace: Workspace, tmp_path: Path) -> None:
     backbone, pyramid = build_backbone(SMALL), Pyramid((2, 1))
     head = FcHead(5 * backbone.channels, (4, 4), 3)

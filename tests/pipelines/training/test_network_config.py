@@ -58,3 +58,11 @@ def test_pixels_in_fractions_are_refused(pixels: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"is of values in 0..1, give grey levels: times 255"):
         make(preprocessing={"channel_order": "rgb", **pixels}).spec()
     make(preprocessing={"channel_order": "rgb", "mean": [0] * 3, "std": [255] * 3}).spec()
+
+
+def test_networks_that_are_not_dilated_keep_their_fingerprints() -> None:
+    assert "dilate" not in make().semantic()
+    assert make(dilate=2).semantic() == {**make().semantic(), "dilate": 2}
+    assert make(dilate=2).spec() == BackboneSpec("zf5", dilate=2)
+    with pytest.raises(ValidationError):
+        make(dilate=4)
