@@ -130,6 +130,7 @@ class Evaluate(ShardStage[EvaluateConfig]):
     ) -> Iterator[tuple[dict[str, Any], dict[str, Detections]]]:
         """Return what each row is called and the detections of its categories."""
         detected = DetectionSet(artifact, self.manifest, self.config.split)
+        truth = detected.names_of(truth)
         limit = parse_top_per_set(self.config.top_per_set, len(detected.keys))
         tables = list(detected.best(limit, self._not_judged))
         regressed = any(table.has_regressed.any() for table in tables)
