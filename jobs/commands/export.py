@@ -17,7 +17,10 @@ from jobs.commands.options import (
 )
 from jobs.run.console import make_console
 
-FormatOption = Annotated[str, typer.Option("--format", help="parquet, csv, coco, voc (comp4) or det (submission).")]
+FormatOption = Annotated[
+    str,
+    typer.Option("--format", help="parquet, csv, coco, voc (comp4), det (submission), yolo, fiftyone or huggingface."),
+]
 BoxesOption = Annotated[str, typer.Option(help="windows, regressed, or best: regressed if there are regressors.")]
 ThresholdOption = Annotated[float | None, typer.Option(help="Write only detections with a higher score.")]
 TopPerSetOption = Annotated[
@@ -65,7 +68,7 @@ def export_detections(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what a step found as Parquet, CSV, COCO results, VOC comp4 files or an ILSVRC DET submission."""
+    """Write what a step found for other programs: as tables, COCO, VOC, DET, YOLO, FiftyOne or Hugging Face."""
     with command("export-detections", as_json) as result:
         from jobs.exports.detections import export_detections as write
         from jobs.exports.detections import export_options
