@@ -42,6 +42,10 @@ def export(
     licence: Annotated[
         str | None, typer.Option(help="What may be done with a detector: a line that its file will hold.")
     ] = None,
+    onnx: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Write a detector's backbone and head as ONNX to this folder too, checked."),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -50,8 +54,10 @@ def export(
     with command("export", as_json) as result:
         from jobs.exports.weights import export_step
 
-        result.fields.update(export_step(open_engine(recipe, workspace, overrides), step, file, licence))
+        result.fields.update(export_step(open_engine(recipe, workspace, overrides), step, file, licence, onnx))
         make_console().print(f"{result.fields['tensors']} tensors, {result.fields['bytes']} bytes: {file}")
+        for name, difference in result.fields.get("onnx_differences", {}).items():
+            make_console().print(f"{onnx}/{name}: differs from torch by {difference:.1e} of the greatest value at most")
 
 
 def export_detections(
