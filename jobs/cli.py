@@ -35,6 +35,7 @@ for _function in (
     export.export_detections,
     change.add_category,
     change.remove_category,
+    change.rename_category,
     keep.verify,
     keep.retry,
     keep.gc,

@@ -172,7 +172,7 @@ class ScoreFiles:
                 rows = (self._rows(unit, data.result()) for unit, data in shards)
                 called = FileNames(self._manifest, self._manifest.units(split)).of
                 write_plain_scores(rows, self._info.labels, called, sink)
-            yield from publish([path], self._folder.store)
+            yield from publish([path], self._folder.store, folder)
 
     def _begin(self) -> None:
         """Say what the rows hold, before the first of them is there."""

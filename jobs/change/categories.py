@@ -1,4 +1,4 @@
-"""`sppnet add-category` and `remove-category`: the recipe of a changed detector.
+"""`sppnet add-category`, `remove-category` and `rename-category`: the recipe of a changed detector.
 
 A category that is added is a step of its own that trains one SVM, and one that trains one box regressor, on the
 detector's own windows and cached maps; the step that scores puts them beside what there was. So no SVM is trained
@@ -67,9 +67,8 @@ def add_category(base: Recipe, category: str, detector: str | None, table: Table
         ConfigError: No such step, or one that combines; the detector has the category already.
     """
     score, fields = _scoring(base, detector)
-    if category in _categories(base, fields):
-        raise ConfigError(f"the detector of step {score} has category '{category}' already")
-    end = _PLAIN.sub("-", category.lower()).strip("-") or "added"
+    _require_new(base, score, fields, category)
+    end = _plain(category) or "added"
     steps = _behind(base, score)
     newest = steps[_several(fields["svms"])[-1]]
     images = _Images(steps, end, None if table is None else _extended(steps, newest, category, table))
@@ -98,13 +97,33 @@ def remove_category(base: Recipe, category: str, detector: str | None) -> tuple[
     """
     score, fields = _scoring(base, detector)
     known = _categories(base, fields)
-    left = [name for name in known if name != category]
-    if category not in known or not left:
-        raise ConfigError(f"the detector of step {score} has {', '.join(known)}: '{category}' can't be removed")
-    steps = _behind(base, score)
-    steps[score] = {**fields, "categories": left}
-    _evaluated(base, score, steps)
-    return _recipe(base, f"without-{_PLAIN.sub('-', category.lower()).strip('-') or 'one'}", steps), score
+    left = [trained for trained, name in known.items() if name != category]
+    if category not in known.values() or not left:
+        raise ConfigError(f"the detector of step {score} has {_listed(known)}: '{category}' can't be removed")
+    others = {old: new for old, new in fields.pop("renamed", {}).items() if new != category}
+    changed = {**fields, "categories": left, **({"renamed": others} if others else {})}
+    return _with_score(base, score, changed, f"without-{_plain(category) or 'one'}"), score
+
+
+def rename_category(base: Recipe, category: str, name: str, detector: str | None) -> tuple[Recipe, str]:
+    """Derive the recipe of a detector that calls one of its categories otherwise, and name its step that scores.
+
+    Raises:
+        ConfigError: No such step, or one that combines; the detector has no such category, or one of the new name.
+    """
+    score, fields = _scoring(base, detector)
+    known = _categories(base, fields)
+    trained = next((old for old, called in known.items() if called == category), None)
+    if trained is None:
+        raise ConfigError(f"the detector of step {score} has {_listed(known)}: '{category}' can't be renamed")
+    if not name.strip():
+        raise ConfigError(f"'{category}' can't be renamed to '{name}': that is no name")
+    renamed = {old: new for old, new in fields.pop("renamed", {}).items() if old != trained}
+    if name != trained or name == category:  # back to the name that it was trained under is none
+        _require_new(base, score, {**fields, "renamed": renamed}, name)
+        renamed[trained] = name
+    changed = {**fields, **({"renamed": renamed} if renamed else {})}
+    return _with_score(base, score, changed, f"with-{_plain(name) or 'renamed'}"), score
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -170,11 +189,35 @@ def _scoring(base: Recipe, detector: str | None) -> tuple[str, Fields]:
     return name, _fields(base.steps[name])
 
 
-def _categories(base: Recipe, fields: Fields) -> list[str]:
-    if fields.get("categories") is not None:
-        return list(fields["categories"])
+def _categories(base: Recipe, fields: Fields) -> dict[str, str]:
+    """Return what the detector's categories are called, by the names that they were trained under."""
     configs: list[Any] = [base.steps[name] for name in _several(fields["svms"])]
-    return [category for config in configs for category in config.categories]
+    chosen = fields.get("categories") or [category for config in configs for category in config.categories]
+    renamed = fields.get("renamed", {})
+    return {category: renamed.get(category, category) for category in chosen}
+
+
+def _require_new(base: Recipe, score: str, fields: Fields, name: str) -> None:
+    """Refuse a name that a category has, or was trained under: which is meant could not be told."""
+    known = _categories(base, fields)
+    if name in (*known, *known.values()):
+        trained = "" if name in known.values() else f", now called '{known[name]}'"
+        raise ConfigError(f"the detector of step {score} has category '{name}' already{trained}")
+
+
+def _listed(known: Mapping[str, str]) -> str:
+    return ", ".join(known.values())
+
+
+def _plain(name: str) -> str:
+    return _PLAIN.sub("-", name.lower()).strip("-")
+
+
+def _with_score(base: Recipe, score: str, fields: Fields, end: str) -> Recipe:
+    """Return the part of a recipe that one step makes, which is another, and what evaluates it."""
+    steps = {**_behind(base, score), score: fields}
+    _evaluated(base, score, steps)
+    return _recipe(base, end, steps)
 
 
 def _extended(steps: Mapping[str, Fields], svms: Fields, category: str, table: Table) -> tuple[str, Fields]:

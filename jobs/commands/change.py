@@ -100,6 +100,29 @@ def remove_category(
         make_console().print(f"{category} is left out: sppnet score IMAGES --recipe {file} --out DIR")
 
 
+def rename_category(
+    recipe: RecipeArgument,
+    category: CategoryArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called from now on.")],
+    out: RecipeOutOption = None,
+    detector: DetectorOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the recipe of a detector that calls one of its categories otherwise; nothing is computed."""
+    with command("rename-category", as_json) as result:
+        from jobs.change.categories import recipe_text, rename_category
+        from jobs.change.making import known_recipe
+
+        base = known_recipe(open_engine(recipe, workspace, overrides))
+        changed, score = rename_category(base, category, name, detector)
+        file = out or f"{changed.name}.yaml"
+        _write(file, recipe_text(changed))
+        result.fields.update(recipe=file, detector=score)
+        make_console().print(f"{category} is called {name}: sppnet score IMAGES --recipe {file} --out DIR")
+
+
 def _column(text: str) -> tuple[str, str]:
     from sppnet.errors import ConfigError
 

@@ -17,7 +17,10 @@ from jobs.commands.options import (
 )
 from jobs.run.console import make_console
 
-FormatOption = Annotated[str, typer.Option("--format", help="parquet, csv, coco, voc (comp4) or det (submission).")]
+FormatOption = Annotated[
+    str,
+    typer.Option("--format", help="parquet, csv, coco, voc (comp4), det (submission), yolo, fiftyone or huggingface."),
+]
 BoxesOption = Annotated[str, typer.Option(help="windows, regressed, or best: regressed if there are regressors.")]
 ThresholdOption = Annotated[float | None, typer.Option(help="Write only detections with a higher score.")]
 TopPerSetOption = Annotated[
@@ -39,6 +42,10 @@ def export(
     licence: Annotated[
         str | None, typer.Option(help="What may be done with a detector: a line that its file will hold.")
     ] = None,
+    onnx: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Write a detector's backbone and head as ONNX to this folder too, checked."),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -47,8 +54,10 @@ def export(
     with command("export", as_json) as result:
         from jobs.exports.weights import export_step
 
-        result.fields.update(export_step(open_engine(recipe, workspace, overrides), step, file, licence))
+        result.fields.update(export_step(open_engine(recipe, workspace, overrides), step, file, licence, onnx))
         make_console().print(f"{result.fields['tensors']} tensors, {result.fields['bytes']} bytes: {file}")
+        for name, difference in result.fields.get("onnx_differences", {}).items():
+            make_console().print(f"{onnx}/{name}: differs from torch by {difference:.1e} of the greatest value at most")
 
 
 def export_detections(
@@ -65,7 +74,7 @@ def export_detections(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what a step found as Parquet, CSV, COCO results, VOC comp4 files or an ILSVRC DET submission."""
+    """Write what a step found for other programs: as tables, COCO, VOC, DET, YOLO, FiftyOne or Hugging Face."""
     with command("export-detections", as_json) as result:
         from jobs.exports.detections import export_detections as write
         from jobs.exports.detections import export_options

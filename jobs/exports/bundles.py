@@ -49,8 +49,9 @@ def detector_bundle(engine: Engine, step: PlannedStep, licence: str | None) -> B
         for field in ("svms", "regressors", "maps")
     }
     try:
-        info, maps = FeatureInfo.joined(parts["svms"], config.categories), BackboneInfo.read(parts["maps"][0])
-        detector = read_detector(parts["svms"], parts["regressors"], parts["maps"][0], config.categories)
+        maps, chosen = BackboneInfo.read(parts["maps"][0]), (config.categories, config.renamed)
+        info = FeatureInfo.joined(parts["svms"], *chosen)
+        detector = read_detector(parts["svms"], parts["regressors"], parts["maps"][0], *chosen)
     except ArtifactError as error:
         raise ArtifactError(f"{error}; run the recipe first, to its end") from error
     if maps.maps is None:

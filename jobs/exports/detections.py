@@ -1,4 +1,4 @@
-"""`sppnet export-detections`: what a step found, as Parquet, CSV, COCO results, VOC comp4 files or a DET submission."""
+"""`sppnet export-detections`: what a step found, in the formats that other programs read."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ def export_detections(
     """
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.engine.store import open_store
+    from pipelines.outputs.by_image import image_sizes
     from pipelines.outputs.export import export
     from pipelines.outputs.ids import image_numbers
     from pipelines.outputs.plan import plan_export
@@ -81,9 +82,9 @@ def export_detections(
     detected = DetectionSet(engine.workspace.artifact(planned.spec.artifact), images.manifest, chosen)
     detected.check_scored()
     facts = detector_facts({step.name: step for step in engine.steps}, step, engine.workspace)
-    known = partial(image_numbers, images, chosen)
+    known, sizes = partial(image_numbers, images, chosen), partial(image_sizes, images, chosen)
     options = replace(options, nms_iou=config.nms_iou)
-    plan = plan_export(options, facts, images.manifest, chosen, known=known, count=False)
+    plan = plan_export(options, facts, images.manifest, chosen, known=known, count=False, sizes=sizes)
     written = export(detected, plan, open_store(out))
     return {
         "step": step,

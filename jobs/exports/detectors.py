@@ -34,11 +34,12 @@ def detector_facts(steps: Mapping[str, PlannedStep], name: str, workspace: Works
     first: Any = scored[0]
     svms = [steps[step].spec for step in first.references()["svms"]]
     data = [Manifest.read(workspace.store, spec.manifest) for spec in svms]
-    info = FeatureInfo.joined([workspace.artifact(spec.artifact) for spec in svms], first.categories)
+    artifacts, renamed = [workspace.artifact(spec.artifact) for spec in svms], first.renamed
+    info = FeatureInfo.joined(artifacts, first.categories, renamed)
     return DetectorFacts(
         categories=info.categories,
-        numbers=_numbers(data),
-        words={category: word for one in data for category, word in one.names.items()},
+        numbers={renamed.get(category, category): number for category, number in _numbers(data).items()},
+        words={category: word for one in data for category, word in one.names.items() if category not in renamed},
         regressors=any(getattr(config, "regressors", None) for config in scored),
     )
 

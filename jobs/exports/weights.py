@@ -16,7 +16,9 @@ _KINDS = ("network", "head")
 _SUFFIXES = (".safetensors", ".pth", SUFFIX)
 
 
-def export_step(engine: Engine, step: str, target: str, licence: str | None = None) -> dict[str, Any]:
+def export_step(
+    engine: Engine, step: str, target: str, licence: str | None = None, onnx: str | None = None
+) -> dict[str, Any]:
     """Write what a step trained, imported or scores with to one file.
 
     `.sppnet` is the whole detector of a step that scores, see `sppnet.bundle.files`. `.safetensors` is the artifact's
@@ -28,6 +30,7 @@ def export_step(engine: Engine, step: str, target: str, licence: str | None = No
         step: A step that makes a network or a head, or for `.sppnet` one that scores.
         target: A path or URI that ends in one of these; what is there is replaced.
         licence: What may be done with the weights, for a detector.
+        onnx: A folder for the networks of a detector as ONNX too, see `jobs.exports.onnx_files`; None for none.
 
     Returns:
         The file's name, its size in bytes, and how many tensors it has.
@@ -43,20 +46,26 @@ def export_step(engine: Engine, step: str, target: str, licence: str | None = No
         raise ConfigError(f"{target}: the name must end in {' or '.join(_SUFFIXES)}")
     if suffix != SUFFIX and licence is not None:
         raise ConfigError(f"{target}: a licence goes with a whole detector, {SUFFIX}")
-    data, facts = _detector(engine, step, licence) if suffix == SUFFIX else _weights(engine, step, suffix)
+    if suffix != SUFFIX and onnx is not None:
+        raise ConfigError(f"{target}: --onnx goes with a whole detector, {SUFFIX}")
+    data, facts = _detector(engine, step, licence, onnx) if suffix == SUFFIX else _weights(engine, step, suffix)
     folder, _, name = target.rpartition("/")
     open_store(folder or ("/" if target.startswith("/") else ".")).put(name, data)
     return {"file": target, "bytes": len(data), **facts}
 
 
-def _detector(engine: Engine, step: str, licence: str | None) -> tuple[bytes, dict[str, Any]]:
+def _detector(engine: Engine, step: str, licence: str | None, onnx: str | None) -> tuple[bytes, dict[str, Any]]:
     from sppnet.bundle.files import write_bundle
     from sppnet.networks.weights import read_safetensors
 
     planned = step_making(engine, step, ("detections",))
     bundle = detector_bundle(engine, planned, licence)
     data = write_bundle(bundle)
-    facts = {"tensors": len(read_safetensors(data)), "categories": list(bundle.description.categories)}
+    facts: dict[str, Any] = {"tensors": len(read_safetensors(data)), "categories": list(bundle.description.categories)}
+    if onnx is not None:
+        from jobs.exports.onnx_files import export_onnx
+
+        facts |= export_onnx(bundle, onnx)
     return data, {**facts, "artifact": planned.spec.artifact}
 
 

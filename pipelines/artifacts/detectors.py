@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from sppnet.pooling.geometry import Convention
 from sppnet.pooling.pyramid import Pyramid
 
 _INFO = "features.json"
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +68,25 @@ class FeatureInfo:
         return read_beside(cls, artifact, _INFO)
 
     @classmethod
-    def joined(cls, artifacts: Sequence[Artifact], categories: Sequence[str] | None = None) -> FeatureInfo:
+    def joined(
+        cls,
+        artifacts: Sequence[Artifact],
+        categories: Sequence[str] | None = None,
+        renamed: Mapping[str, str] = _NONE,
+    ) -> FeatureInfo:
         """Read it from several artifacts of one kind, whose categories stand side by side.
 
         Args:
             artifacts: One or several, trained on the same features.
             categories: Those that are wanted, in order; None for all.
+            renamed: What they are called, by the name that they were trained under; the others keep theirs.
 
         Raises:
-            ConfigError: They were trained on different features, a category comes twice, or one is wanted that isn't
-                there.
+            ConfigError: They were trained on different features, a category comes twice, or one is wanted or renamed
+                that isn't there.
         """
         first, *more = (cls.read(artifact) for artifact in artifacts)
-        if not more and categories is None:
+        if not more and categories is None and not renamed:
             return first
         for artifact, other in zip(artifacts[1:], more, strict=True):
             if replace(other, categories=first.categories, units=first.units) != first:
@@ -88,12 +96,16 @@ class FeatureInfo:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(f"category '{twice[0]}' is in two of {', '.join(one.name for one in artifacts)}")
-        unknown = [name for name in categories or () if name not in names]
+        unknown = [name for name in (*(categories or ()), *renamed) if name not in names]
         if unknown:
             raise ConfigError(f"category '{unknown[0]}' is none of the detector's: {', '.join(names)}")
         known = dict(zip(names, units, strict=True))
         wanted = tuple(names if categories is None else categories)
-        return replace(first, categories=wanted, units=tuple(known[name] for name in wanted))
+        called = [renamed.get(name, name) for name in wanted]
+        twice = sorted({name for name in called if called.count(name) > 1})
+        if twice:
+            raise ConfigError(f"two categories would be called '{twice[0]}'")
+        return replace(first, categories=tuple(called), units=tuple(known[name] for name in wanted))
 
     def extractor(self, maps: Artifact, workspace: Workspace, device: torch.device | None = None) -> WindowFeatures:
         """Build what computes these features from maps.
@@ -150,6 +162,7 @@ def read_detector(
     regressors: Sequence[Artifact],
     maps: Artifact,
     categories: Sequence[str] | None = None,
+    renamed: Mapping[str, str] = _NONE,
 ) -> Detector:
     """Read a detector.
 
@@ -158,6 +171,7 @@ def read_detector(
         regressors: The box regressors likewise, or none.
         maps: The maps that it will score; checked to be of the backbone that it was trained on.
         categories: Those that it detects, in order; None for all.
+        renamed: What they are called, see `FeatureInfo.joined`.
 
     Raises:
         ConfigError: What is put side by side was trained on different features, or holds a category twice.
@@ -169,12 +183,13 @@ def read_detector(
         regression_features = FeatureInfo.joined(regressors).extractor(maps, workspace)
         for artifact in regressors:
             loaded |= _read_regressors(artifact)
-    info = FeatureInfo.joined(svms, categories)
+    info = FeatureInfo.joined(svms, categories, renamed)
     first, *more = (read_svms(artifact, FeatureInfo.read(artifact).units) for artifact in svms)
     for other in more:
         first = first.joined(other)
-    found = first if first.categories == info.categories else first.select(info.categories)
-    return Detector(info.extractor(maps, workspace), found, regression_features, loaded)
+    found = replace(first if categories is None else first.select(categories), categories=info.categories)
+    moved = {renamed.get(name, name): one for name, one in loaded.items()}
+    return Detector(info.extractor(maps, workspace), found, regression_features, moved)
 
 
 def _read_regressors(artifact: Artifact) -> dict[str, BoxRegressor]:

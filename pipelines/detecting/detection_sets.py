@@ -14,6 +14,7 @@ from pydantic import Field
 from pipelines.artifacts.detections import DetectionTable, decode_detection_table
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detector_sources import DetectorSource
+from pipelines.detecting.ground_truth import SplitTruth
 from pipelines.engine.workspace import Artifact, Commit
 from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.boxes import nms_by_category
@@ -52,11 +53,6 @@ def parse_top_per_set(value: int | str | None, images: int) -> int | None:
     return int(text)
 
 
-def read_categories(detections: Artifact) -> tuple[str, ...]:
-    """Return the categories that were scored, found or not, from the SVMs that the detections were made with."""
-    return DetectorSource.of_detections(detections)[0].info.categories
-
-
 @dataclass(frozen=True)
 class DetectionSet:
     """The detections of one split.
@@ -82,9 +78,22 @@ class DetectionSet:
         return tuple(key for unit in self.units for key in self.manifest.keys(unit))
 
     @cached_property
+    def _detector(self) -> DetectorSource:
+        return DetectorSource.of_detections(self.artifact)[0]
+
+    @cached_property
     def categories(self) -> tuple[str, ...]:
-        """All that were scored, in the order of the SVMs."""
-        return read_categories(self.artifact)
+        """All that were scored, found or not, in the order of the SVMs."""
+        return self._detector.info.categories
+
+    def names_of(self, truth: SplitTruth) -> SplitTruth:
+        """Return the split's objects under the detector's names: it may call categories otherwise than its data set.
+
+        Raises:
+            ConfigError: The data set has another category of such a name.
+        """
+        known = self.manifest.categories
+        return truth.renamed({old: new for old, new in self._detector.renamed.items() if old in known})
 
     @cached_property
     def _numbers(self) -> tuple[Mapping[str, int], Mapping[str, int]]:

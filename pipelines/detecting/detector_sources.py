@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipelines.artifacts.detectors import FeatureInfo, read_detector
@@ -22,6 +22,7 @@ class DetectorSource:
         svms: Its SVMs, of one artifact or several.
         regressors: Its box regressors likewise, or none.
         categories: Those that it detects, in order; None for all that have an SVM.
+        renamed: What they are called, by the name that they were trained under.
     """
 
     windows: Artifact
@@ -29,6 +30,7 @@ class DetectorSource:
     svms: tuple[Artifact, ...]
     regressors: tuple[Artifact, ...] = ()
     categories: tuple[str, ...] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_detections(cls, detections: Artifact, made: Container[str] = ()) -> tuple[DetectorSource, ...]:
@@ -48,18 +50,19 @@ class DetectorSource:
         windows, maps, svms, regressors = (
             tuple(Artifact(detections.store, name, stored=name not in made) for name in names) for names in found
         )
-        chosen = preimage.get("config", {}).get("categories")
-        return (cls(windows[0], maps[0], svms, regressors, None if chosen is None else tuple(chosen)),)
+        config = preimage.get("config", {})
+        chosen, renamed = config.get("categories"), dict(config.get("renamed", {}))
+        return (cls(windows[0], maps[0], svms, regressors, None if chosen is None else tuple(chosen), renamed),)
 
     @cached_property
     def info(self) -> FeatureInfo:
         """What the SVMs look at."""
-        return FeatureInfo.joined(self.svms, self.categories)
+        return FeatureInfo.joined(self.svms, self.categories, self.renamed)
 
     @cached_property
     def detector(self) -> Detector:
         """The detector, read once; `ConfigError` if the maps are of another backbone than it was trained on."""
-        return read_detector(self.svms, self.regressors, self.maps, self.categories)
+        return read_detector(self.svms, self.regressors, self.maps, self.categories, self.renamed)
 
     @cached_property
     def scales(self) -> tuple[int, ...]:

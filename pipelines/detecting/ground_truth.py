@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pipelines.artifacts.annotations import ImageAnnotation, Number, ObjectAnnotation
 from sppnet.arrays import Integers
 from sppnet.boxes import box_areas
+from sppnet.errors import ConfigError
 from sppnet.evaluation.coco import CocoObjects
 from sppnet.evaluation.curves import GroundTruth
 
@@ -53,6 +54,19 @@ class SplitTruth:
     def of(self, category: str) -> CategoryTruth:
         """Return the objects of a category; of one that has none, nothing."""
         return self.categories.get(category, CategoryTruth())
+
+    def renamed(self, names: Mapping[str, str]) -> SplitTruth:
+        """Return the objects with other names of some categories.
+
+        Raises:
+            ConfigError: There are objects of such a name already.
+        """
+        for old, new in names.items():
+            if new in self.categories and new not in names:
+                raise ConfigError(
+                    f"'{old}' is called '{new}', but the images hold objects of that name; choose another"
+                )
+        return replace(self, categories={names.get(name, name): one for name, one in self.categories.items()})
 
 
 def gather_truth(keys: Iterable[str], annotations: Iterable[ImageAnnotation]) -> SplitTruth:

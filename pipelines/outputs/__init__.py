@@ -1,1 +1,1 @@
-"""Detections in the formats that others read: COCO results, VOC comp4, ILSVRC DET's submission, CSV, Parquet."""
+"""Detections in the formats that others read, from tables to the layouts of other libraries."""

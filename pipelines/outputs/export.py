@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,20 @@ from pipelines.artifacts.detections import DetectionTable, encode_detection_tabl
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
 from pipelines.engine.store import LocalStore, Store
 from pipelines.engine.workspace import Commit
+from pipelines.outputs.by_image import SplitImages, write_fiftyone, write_hugging_face, write_yolo
 from pipelines.outputs.coco import encode_coco, write_coco
-from pipelines.outputs.plan import Boxes, ExportPlan
+from pipelines.outputs.plan import Boxes, ExportPlan, Format
 from pipelines.outputs.table import encode_csv, write_csv
 from pipelines.outputs.text import write_det, write_voc
 from sppnet.errors import ConfigError
 
 PARQUET_FILE = "detections_{split}.parquet"
 NUMBERS_FILE = "{format}_{split}_numbers.json"
+_BY_IMAGE: Mapping[Format, Callable[[Iterator[DetectionTable], SplitImages, Path], list[Path]]] = {
+    "yolo": write_yolo,
+    "fiftyone": write_fiftyone,
+    "huggingface": write_hugging_face,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ def export(detected: DetectionSet, plan: ExportPlan, store: Store) -> Written:
     detected.check_scored()
     counted = _Counted()
     with aside(store) as folder:
-        names = publish(_write(counted.all(_tables(detected, plan)), plan, folder), store)
+        names = publish(_write(counted.all(_tables(detected, plan)), plan, folder), store, folder)
     return Written((*names, *write_numbers(plan, store)), counted.rows, plan.boxes)
 
 
@@ -123,6 +129,9 @@ def _write(tables: Iterator[DetectionTable], plan: ExportPlan, folder: Path) -> 
         return write_coco(tables, numbers, split, folder)
     if plan.options.format == "csv":
         return write_csv(tables, plan.names.of, split, folder)
+    if plan.options.format in _BY_IMAGE:
+        images = SplitImages(split, plan.detector.categories, plan.sizes(), plan.names.of)
+        return _BY_IMAGE[plan.options.format](tables, images, folder)
     path = folder / PARQUET_FILE.format(split=split)
     with path.open("wb") as sink:
         write_detections(tables, sink, plan.names.of)
@@ -150,8 +159,9 @@ def aside(store: Store) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def publish(files: Sequence[Path], store: Store) -> tuple[str, ...]:
-    """Put whole files into a store, each under its name, at once; return their places."""
-    for path in files:
-        store.put_file(path.name, path)
-    return tuple(f"{store.uri}/{path.name}" for path in files)
+def publish(files: Sequence[Path], store: Store, folder: Path) -> tuple[str, ...]:
+    """Put whole files into a store, each under its name below a folder, at once; return their places."""
+    names = [path.relative_to(folder).as_posix() for path in files]
+    for name, path in zip(names, files, strict=True):
+        store.put_file(name, path)
+    return tuple(f"{store.uri}/{name}" for name in names)

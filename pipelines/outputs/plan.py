@@ -15,10 +15,11 @@ from pipelines.outputs.ids import Numbers
 from pipelines.outputs.names import FileNames
 from pipelines.outputs.text import check_voc_names
 from sppnet.errors import ConfigError
+from sppnet.sizes import Size
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["coco", "voc", "det", "parquet", "csv"]
+Format = Literal["coco", "voc", "det", "parquet", "csv", "yolo", "fiftyone", "huggingface"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Boxes = Literal["windows", "regressed", "both"]
 _SUFFIXES: Mapping[Format, str] = {"parquet": ".parquet", "coco": ".json", "csv": ".csv"}
@@ -101,6 +102,7 @@ class ExportPlan:
         numbers: Of the split's images and the detector's categories, for formats that have them. Images that have none
             are left out.
         names: What the split's images are called.
+        sizes: Tells the sizes of the split's images by key; called when they are written by image.
     """
 
     options: ExportOptions
@@ -109,6 +111,7 @@ class ExportPlan:
     detector: DetectorFacts
     numbers: Numbers
     names: FileNames
+    sizes: Callable[[], Mapping[str, Size]]
 
 
 def check_format(name: str) -> Format:
@@ -127,6 +130,7 @@ def plan_export(
     *,
     known: Callable[[], Mapping[str, Number]],
     count: bool,
+    sizes: Callable[[], Mapping[str, Size]] = dict,
 ) -> ExportPlan:
     """Check that a split's detections can be written as they are asked for.
 
@@ -139,6 +143,7 @@ def plan_export(
             have numbers, unless they are given.
         count: Whether images that have no numbers are counted from 1, in the order of their shards, for DET's
             submission too; COCO's are anyway.
+        sizes: See `ExportPlan`.
 
     Raises:
         ConfigError: The detector has no regressors; an image or category has no number, or a name that the format
@@ -163,7 +168,7 @@ def plan_export(
             places = {key: number for number, key in enumerate(keys, 1)}
         numbers = _numbers(given, places, keys, detector)
     names = FileNames(manifest, manifest.units(split))
-    return ExportPlan(options, split, _boxes(options, detector), detector, numbers, names)
+    return ExportPlan(options, split, _boxes(options, detector), detector, numbers, names, sizes)
 
 
 def _numbered(keys: Sequence[str], own: Mapping[str, Number], split: str) -> list[str]:

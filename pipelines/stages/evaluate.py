@@ -15,7 +15,7 @@ from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetFie
 from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, gather_truth
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
 from sppnet.evaluation.coco import CocoResult, evaluate_coco, mean_figures
@@ -98,11 +98,13 @@ class Evaluate(ShardStage[EvaluateConfig]):
         rows: list[dict[str, Any]] = []
         judged = {}
         for step, artifact in zip(config.detections, self.inputs("detections"), strict=True):
-            for about, found in self._rows(step, artifact, truth):
-                rows.append({**about, **self._figures(truth, found)})
+            detected = DetectionSet(artifact, self.manifest, config.split)
+            own = detected.names_of(truth)
+            for about, found in self._rows(step, detected, own):
+                rows.append({**about, **self._figures(own, found)})
                 if about["name"] in compared:
                     judged[about["name"]] = {
-                        category: judge_category(truth.of(category), one, config.protocol, config.iou)
+                        category: judge_category(own.of(category), one, config.protocol, config.iou)
                         for category, one in found.items()
                     }
         body = {
@@ -126,10 +128,9 @@ class Evaluate(ShardStage[EvaluateConfig]):
         return frozenset(entry.key for commit in self.images.artifact.commits(units) for entry in commit.quarantined)
 
     def _rows(
-        self, step: str, artifact: Artifact, truth: SplitTruth
+        self, step: str, detected: DetectionSet, truth: SplitTruth
     ) -> Iterator[tuple[dict[str, Any], dict[str, Detections]]]:
         """Return what each row is called and the detections of its categories."""
-        detected = DetectionSet(artifact, self.manifest, self.config.split)
         limit = parse_top_per_set(self.config.top_per_set, len(detected.keys))
         tables = list(detected.best(limit, self._not_judged))
         regressed = any(table.has_regressed.any() for table in tables)
@@ -140,7 +141,7 @@ class Evaluate(ShardStage[EvaluateConfig]):
                 final = final_boxes(table, kind, self.config.nms_iou)
                 found[category] = Detections.of(truth.numbers[final.image], final.boxes, final.scores)
             name = step if kind == "windows" else f"{step}+bb"
-            yield {"name": name, "detections": artifact.name, "boxes": kind}, found
+            yield {"name": name, "detections": detected.artifact.name, "boxes": kind}, found
 
     def _figures(self, truth: SplitTruth, found: Mapping[str, Detections]) -> dict[str, Any]:
         """Judge every category by the protocol: means and the categories' own figures."""

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from pipelines.artifacts.detections import decode_detection_table, encode_detection_table
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.scoring import ShardScorer
+from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import PerShardStage
 from sppnet.detection.ensemble import Rules
+
+_LEFT_OUT = ("categories", "renamed")
+"""Fields that came later: without a value they leave the fingerprint as it was."""
 
 
 class ScoreConfig(GpuFields):
@@ -27,7 +33,9 @@ class ScoreConfig(GpuFields):
         maps: The step that extracts, or one of R-CNN's crops.
         svms: The step that trained the SVMs; or several, on the same features, whose categories stand side by side.
         regressors: The step that trained box regressors, or several; none by default. [section 4.1]
-        categories: Those that are detected, in order; by default all that have an SVM.
+        categories: Those that are detected, in order, by the names that they were trained under; by default all that
+            have an SVM.
+        renamed: What categories are called from here on, by the name that they were trained under.
         splits: Splits to score.
         threshold: Lower scores are dropped. [score]
         nms_iou: Of two detections of a category that overlap more, the lower is suppressed. [IoU; section 4.1]
@@ -41,15 +49,15 @@ class ScoreConfig(GpuFields):
     svms: Annotated[str | Annotated[tuple[str, ...], Field(min_length=1)], Input(("svms",))]
     regressors: Annotated[str | tuple[str, ...] | None, Input(("regressors",))] = None
     categories: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    renamed: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     splits: Annotated[tuple[str, ...], COVERAGE] = ("val",)
     threshold: float = -1.5
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
     per_image: Annotated[int, Field(ge=1)] = 100
 
     def semantic(self) -> dict[str, Any]:
-        """Return what changes the result; all categories are none chosen."""
-        found = super().semantic()
-        return found if self.categories is not None else {k: v for k, v in found.items() if k != "categories"}
+        """Return what changes the result; all categories are none chosen, their own names none given."""
+        return {name: value for name, value in super().semantic().items() if value or name not in _LEFT_OUT}
 
 
 class Score(PerShardStage[ScoreConfig]):
@@ -76,6 +84,7 @@ class Score(PerShardStage[ScoreConfig]):
             self.inputs("svms"),
             self.inputs("regressors"),
             config.categories,
+            config.renamed,
         )
         rules = Rules(config.threshold, config.nms_iou, config.per_image)
         return ShardScorer(self.input("images"), (source,), rules)
@@ -89,5 +98,24 @@ class Score(PerShardStage[ScoreConfig]):
         return [Phase("score", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
-        """Score the windows of a shard's images."""
+        """Score the windows of a shard's images; those that were scored under other names get these."""
+        before = self._as_trained
+        if before is not None and unit in before.committed():
+            return self._called_anew(before, unit)
         return self._scorer.run(unit, self.work)
+
+    @cached_property
+    def _as_trained(self) -> Artifact | None:
+        """The same detections under the names that the categories were trained under, if these have others."""
+        if not self.config.renamed:
+            return None
+        preimage = self.artifact.preimage()
+        config = {name: value for name, value in preimage["config"].items() if name != "renamed"}
+        return self.workspace.artifact(f"{self.makes}-{fingerprint({**preimage, 'config': config})}")
+
+    def _called_anew(self, before: Artifact, unit: str) -> Output:
+        commit = before.commit(unit)
+        table = decode_detection_table(before.read_commit(commit), f"{before.name}/{unit}")
+        names = tuple(self.config.renamed.get(name, name) for name in table.categories)
+        data = encode_detection_table(replace(table, categories=names))
+        return Output(data, ".parquet", commit.rows, commit.done, commit.quarantined, commit.metrics)

@@ -72,7 +72,7 @@ class Source:
     def truth(self) -> SplitTruth:
         """The split's objects by category."""
         notes = (note for unit in self.units for note in self.images.read_annotations(unit)[0].values())
-        return gather_truth(self.keys, notes)
+        return self._found.names_of(gather_truth(self.keys, notes))
 
     @cached_property
     def names(self) -> tuple[str, ...]:

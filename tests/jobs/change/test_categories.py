@@ -1,4 +1,4 @@
-"""`sppnet add-category` and `remove-category`: the new category is detected, the others stay what they were."""
+"""`sppnet add-category`, `remove-category`, `rename-category`: what is asked for is detected, the others stay."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ import numpy as np
 import pytest
 import yaml
 
-from jobs.change.categories import Table, add_category, recipe_text, remove_category
-from pipelines.artifacts.detections import DetectionRow, decode_detections
+import sppnet as sppnet_package
+from jobs.change.categories import Table, add_category, recipe_text, remove_category, rename_category
+from pipelines.artifacts.detections import (
+    DetectionRow,
+    decode_detection_table,
+    decode_detections,
+    encode_detection_table,
+)
 from pipelines.engine.recipe import load_recipe, parse_recipe
+from pipelines.engine.runner import Engine
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, Chain
 from tests.support.in_process import Outcome, sppnet
@@ -140,6 +148,91 @@ def test_a_category_is_left_out(run: Path, chain: Chain, tmp_path: Path) -> None
     assert of(now, *CATEGORIES) == of(old, *left)
     again = sppnet("remove-category", run / "recipe.yaml", "house", "--detector", "full", "--out", out, *where)
     assert "is there already and says something else" in again.json["error"]
+
+
+def rename(run: Path, old: str, new: str, out: Path, recipe: Path | None = None) -> Outcome:
+    common = ("--detector", "full", "--out", out, "--workspace", run / "workspace")
+    return sppnet("rename-category", recipe or run / "recipe.yaml", old, new, *common)
+
+
+def test_a_category_is_called_otherwise_and_nothing_is_scored_again(run: Path, chain: Chain, tmp_path: Path) -> None:
+    out, where = tmp_path / "auto.yaml", ("--workspace", run / "workspace")
+    outcome = rename(run, "car", "auto mobile", out)
+    assert outcome.code == 0, outcome.lines
+    assert load_recipe(out).steps["full"].model_dump()["renamed"] == {"car": "auto mobile"}
+    before = made(run)
+    ended = sppnet("run", out, *where, "--local")
+    assert ended.code == 0, ended.lines
+    new = made(run) - before
+    assert {path.split("/")[1].rsplit("-", 1)[0] for path in new} == {"detections", "metrics"}
+    engine = Engine(load_recipe(out), Workspace.open(str(run / "workspace")))
+    made_by = {step.name: Artifact(engine.workspace.store, step.spec.artifact) for step in engine.steps}
+    for unit in chain.shards("val"):
+        as_before, now = chain.artifact("full").commit(unit), made_by["full"].commit(unit)
+        assert now.metrics == as_before.metrics  # with the seconds of the scoring itself
+        table = decode_detection_table(chain.artifact("full").read(unit), unit)
+        names = tuple({"car": "auto mobile"}.get(name, name) for name in table.categories)
+        assert made_by["full"].read(unit) == encode_detection_table(replace(table, categories=names))
+    old, renamed = (json.loads(one.read("metrics")) for one in (chain.artifact("metrics"), made_by["metrics"]))
+    rows = {row["name"]: row for row in old["rows"]}
+    for row in renamed["rows"]:
+        categories = {{"auto mobile": "car"}.get(name, name): each for name, each in row["categories"].items()}
+        assert categories == rows[row["name"]]["categories"]
+
+
+def test_what_was_renamed_is_scored_exported_and_changed_under_its_name(
+    run: Path, chain: Chain, tmp_path: Path
+) -> None:
+    out, where = tmp_path / "auto.yaml", ("--workspace", run / "workspace")
+    assert rename(run, "car", "auto", out).code == 0
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copy(chain.data / "JPEGImages" / f"{val_keys(chain)[0]}.jpg", images)
+    now = scored(run, out, images, tmp_path / "now")
+    old = scored(run, run / "recipe.yaml", images, tmp_path / "old")
+    assert [row[2:] for row in of(now, "auto")] == [row[2:] for row in of(old, "car")] != []
+    assert of(now, "car") == []
+    info, before = (json.loads((tmp_path / name / "output.json").read_text()) for name in ("now", "old"))
+    assert info["numbers"]["auto"] == before["numbers"]["car"]
+    bundle = tmp_path / "auto.sppnet"
+    assert sppnet("export", out, "full", bundle, *where).code == 0
+    found = sppnet_package.load(bundle)
+    assert found.categories == tuple("auto" if name == "car" else name for name in CATEGORIES)
+    assert {*found.detect(images / f"{val_keys(chain)[0]}.jpg").categories} <= {*found.categories}
+    assert "auto" in found.description.regressors.categories
+    back = rename(run, "auto", "car", tmp_path / "back.yaml", out)
+    assert back.code == 0, back.lines
+    assert load_recipe(tmp_path / "back.yaml").steps == {
+        name: config for name, config in load_recipe(out).steps.items() if name != "full"
+    } | {"full": load_recipe(run / "recipe.yaml").steps["full"]}
+    base = load_recipe(out)
+    without, _ = remove_category(base, "auto", None)
+    assert without.steps["full"].model_dump(include={"categories", "renamed"}) == {
+        "categories": tuple(name for name in CATEGORIES if name != "car"),
+        "renamed": {},
+    }
+    twice, _ = rename_category(base, "house", "home", None)
+    assert twice.steps["full"].model_dump()["renamed"] == {"car": "auto", "house": "home"}
+
+
+def test_what_can_not_be_renamed(run: Path, chain: Chain, tmp_path: Path) -> None:
+    out = tmp_path / "x.yaml"
+    for old, new, message in (
+        ("cow", "ox", "the detector of step full has bottle, car, house: 'cow' can't be renamed"),
+        ("car", "house", "the detector of step full has category 'house' already"),
+        ("car", "car", "the detector of step full has category 'car' already"),
+        ("car", " ", "'car' can't be renamed to ' ': that is no name"),
+    ):
+        outcome = rename(run, old, new, out)
+        assert (outcome.code, message in outcome.json["error"]) == (2, True), outcome.lines
+    assert not out.exists()
+    assert rename(run, "car", "auto", out).code == 0
+    again = rename(run, "house", "car", tmp_path / "y.yaml", out)
+    assert "has category 'car' already, now called 'auto'" in again.json["error"]
+    assert (
+        "has category 'car' already, now called 'auto'"
+        in add(run, "car", tmp_path / "y.yaml", recipe=out).json["error"]
+    )
 
 
 def test_an_evaluation_stays_with_its_detector_alone(chain: Chain) -> None:

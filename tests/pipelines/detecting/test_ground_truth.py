@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.detecting.ground_truth import gather_truth
+from sppnet.errors import ConfigError
 
 BOX = (0.0, 0.0, 10.0, 20.0)
 
@@ -49,3 +50,14 @@ def test_images_rank_by_their_own_numbers_where_all_have_one(numbers: tuple[obje
 def test_an_image_without_a_usable_annotation_comes_last() -> None:
     truth = gather_truth(["gone", "a", "b"], [note("a", index=9), note("b", index=4)])
     assert truth.numbers.tolist() == [2, 1, 0]
+
+
+def test_objects_under_other_names() -> None:
+    thing = ObjectAnnotation("cat", BOX)
+    truth = gather_truth(["a"], [note("a", thing, ObjectAnnotation("dog", BOX))])
+    renamed = truth.renamed({"cat": "puss"})
+    assert set(renamed.categories) == {"puss", "dog"}
+    assert renamed.of("puss").things == [thing]
+    assert truth.renamed({"cow": "ox"}).categories == truth.categories
+    with pytest.raises(ConfigError, match="'cat' is called 'dog', but the images hold objects of that name"):
+        truth.renamed({"cat": "dog"})
