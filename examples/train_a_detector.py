@@ -2,8 +2,8 @@
 
     python examples/train_a_detector.py model.sppnet
 
-The cells are separated by `# %%`, as editors and Jupyter (jupytext) take them. `model.sppnet` is what
-`sppnet export RECIPE STEP model.sppnet` wrote: its convolutions are used, its categories are not.
+`model.sppnet` is what `sppnet export RECIPE STEP model.sppnet` wrote: its convolutions are used, its categories are
+not. The same stands in `train_a_detector.ipynb`, which `make_notebooks.py` writes from this script's cells.
 """
 
 # %% A trained network, and some images with boxes of what is wanted: here drawn, in your work your own.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 import sppnet
 from sppnet.boxes import iou_matrix, nms
@@ -63,9 +64,17 @@ def detect(model: sppnet.Model, svms: LinearSvms, image: np.ndarray) -> tuple[np
     return windows[kept], scores[kept]
 
 
-# %%
+# %% A picture of what was found.
+def picture(image: np.ndarray, box: np.ndarray) -> Image.Image:
+    """Return the image with a box drawn."""
+    shown = Image.fromarray(image)
+    ImageDraw.Draw(shown).rectangle(box.tolist(), outline=(20, 200, 60), width=3)
+    return shown
+
+
+# %% Train on some images and try others; the last one's picture is written to `ring.png`.
 def main(path: str) -> float:
-    """Train on some images and try others; return the mean overlap of the best box with the ring."""
+    """Return the mean overlap of the best box with the ring."""
     model = sppnet.load(path, device="cpu")
     svms = train(model, [draw(seed) for seed in range(TRAINED)])
     overlaps = []
@@ -74,8 +83,9 @@ def main(path: str) -> float:
         boxes, scores = detect(model, svms, image)
         overlaps.append(float(iou_matrix(boxes[:1], truth)[0, 0]))
         print(f"image {seed}: {CATEGORY} {scores[0]:.2f} at {boxes[0].round().tolist()}, overlap {overlaps[-1]:.2f}")
+    picture(image, boxes[0]).save("ring.png")
     return float(np.mean(overlaps))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(next((word for word in sys.argv[1:] if word.endswith(".sppnet")), "model.sppnet"))

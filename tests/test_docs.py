@@ -15,6 +15,7 @@ from jobs.cli import app
 from jobs.recipes import recipe_names
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.registry import stage_type
+from tests.support.in_process import Bench, sppnet
 from tests.support.source_tree import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").rglob("*.md")])
@@ -25,10 +26,15 @@ CODE = re.compile(r"(?<=\n\n)((?: {4,}\S.*\n(?:\n(?= {4}))?)+)")
 CALL = re.compile(r"(?:^\s*|-- |\w:\S+ )(?:\.venv/bin/)?sppnet ([a-z].*)$")
 
 
-def commands_of(text: str) -> list[list[str]]:
-    """The command lines of a page's code, as words: variables put in, comments away, optional words kept."""
+def commands_of(text: str, known: dict[str, str] | None = None) -> list[list[str]]:
+    """The command lines of a page's code, as words: variables put in, comments away, optional words kept.
+
+    Args:
+        text: The page, or a part of it that begins with an empty line.
+        known: The variables that were set before; those that are set here are added.
+    """
     code = "".join(CODE.findall(re.sub(r"\\\n\s*", "", text)))
-    known: dict[str, str] = {}
+    known = {} if known is None else known
     found = []
     for line in re.sub(r"\s#\s.*", "", code).split("\n"):
         for name, value in ASSIGNED.findall(line):
@@ -63,6 +69,48 @@ def test_they_are_found() -> None:
         "    kubectl exec head -- sppnet runs ; .venv/bin/sppnet gc [--dry-run]\nsppnet no\n"
     )
     assert commands_of(text) == [["run", "demo", "--gpus", "1", "--cpus", "2"], ["runs"], ["gc", "--dry-run"]]
+
+
+MARK = re.compile(r"<!-- not run: needs \S.* -->\n\n$")
+NOT_RUN = {"README.md": "clusters and data sets, as told in docs/", "docs/results.md": "data sets, and up to hours"}
+"""Pages of whose commands none is run, and what they need."""
+STAND_INS = {"RECIPE": "mine.yaml", "s3://bucket/prefix": "./workspace"}
+
+
+def commands_to_run(text: str) -> list[list[str]]:
+    """The commands of a page's code that is not marked, in their order."""
+    known: dict[str, str] = {}
+    found = []
+    for block in CODE.finditer(text):
+        commands = commands_of(f"\n\n{block[0]}", known)
+        found += [] if MARK.search(text, 0, block.start()) else commands
+    return [[STAND_INS.get(word, word) for word in words] for words in found]
+
+
+RUN = {
+    page: commands
+    for page in PAGES
+    if str(page.relative_to(ROOT)) not in NOT_RUN and (commands := commands_to_run(page.read_text()))
+}
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_pages_commands_run_in_their_order(page: Path, made: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small recipe `mine.yaml`, half of it made, in the workspace that is the default."""
+    made.recipe.rename(made.folder / "mine.yaml")
+    monkeypatch.chdir(made.folder)
+    for words in RUN[page]:
+        done = sppnet(*words)
+        assert done.code == 0, (words, done.lines)
+
+
+def test_a_command_is_run_unless_a_mark_says_what_it_needs() -> None:
+    marked = "<!-- not run: needs Docker -->\n\n    sppnet gc\n    X=1; sppnet runs\n\n"
+    text = f"A\n\n    sppnet runs\n\n{marked}B\n\n    sppnet plan $X\n"
+    assert commands_to_run(text) == [["runs"], ["plan", "1"]]
+    assert sum(map(len, RUN.values())) > 20
+    marks = [mark for page in PAGES for mark in re.findall(r"<!-- not run.*", page.read_text())]
+    assert [mark for mark in marks if not MARK.search(f"{mark}\n\n")] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

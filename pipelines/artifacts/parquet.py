@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.artifacts.parquet_pages import HeldFile, inflated_pages
+from pipelines.artifacts.parquet_pages import HeldFile, PlacedFile, inflated_pages
 from pipelines.engine.checked_reads import read_again_unless
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import COMMITS, Artifact, Commit
@@ -253,7 +253,7 @@ def check_whole(table: pa.Table, where: str) -> None:
             raise ArtifactError(f"{where}: a row lacks a value")
 
 
-class ObjectFile(io.RawIOBase):
+class ObjectFile(PlacedFile):
     """An object of a store as a file whose parts are fetched when they are read.
 
     Args:
@@ -268,25 +268,9 @@ class ObjectFile(io.RawIOBase):
         self._name = name
         self._size = size
         self._mend = mend
-        self._place = 0
 
-    def readable(self) -> bool:
-        """See `io.IOBase`."""
-        return True
-
-    def seekable(self) -> bool:
-        """See `io.IOBase`."""
-        return True
-
-    def tell(self) -> int:
-        """Return the place of the next byte."""
-        return self._place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a place, see `io.IOBase.seek`."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = base + offset
-        return self._place
+    def _end(self) -> int:
+        return self._size
 
     def read(self, size: int = -1, /) -> bytes:
         """Fetch the next bytes."""

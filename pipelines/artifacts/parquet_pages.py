@@ -17,24 +17,13 @@ _NUMBERS = (4, 5, 6)
 _UNCOMPRESSED_SIZE, _COMPRESSED_SIZE = 2, 3
 
 
-class HeldFile(io.RawIOBase):
-    """A file of which one part may be held in memory, so that it is fetched once however often it is read.
+class PlacedFile(io.RawIOBase):
+    """A file that can seek: it keeps the place of the next byte, and its heirs say where it ends and read."""
 
-    Args:
-        file: The file; it can seek.
-    """
+    _place = 0
 
-    def __init__(self, file: io.RawIOBase | io.BytesIO) -> None:
-        self._file = file
-        self._place = 0
-        self._start, self._held = 0, b""
-
-    def hold(self, start: int, end: int) -> memoryview:
-        """Fetch a part and hold it instead of the last one."""
-        self._file.seek(start)
-        self._held = b""  # before the next is fetched
-        self._start, self._held = start, self._file.read(end - start) or b""
-        return memoryview(self._held)
+    def _end(self) -> int:
+        raise NotImplementedError
 
     def readable(self) -> bool:
         """See `io.IOBase`."""
@@ -45,15 +34,36 @@ class HeldFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """See `io.IOBase.tell`."""
+        """Return the place of the next byte."""
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """See `io.IOBase.seek`."""
-        if whence == io.SEEK_CUR:
-            offset, whence = self._place + offset, io.SEEK_SET
-        self._place = offset if whence == io.SEEK_SET else self._file.seek(offset, whence)
+        """Move to a place, see `io.IOBase.seek`."""
+        base = self._end() if whence == io.SEEK_END else {io.SEEK_SET: 0, io.SEEK_CUR: self._place}[whence]
+        self._place = base + offset
         return self._place
+
+
+class HeldFile(PlacedFile):
+    """A file of which one part may be held in memory, so that it is fetched once however often it is read.
+
+    Args:
+        file: The file; it can seek.
+    """
+
+    def __init__(self, file: io.RawIOBase | io.BytesIO) -> None:
+        self._file = file
+        self._start, self._held = 0, b""
+
+    def _end(self) -> int:
+        return self._file.seek(0, io.SEEK_END)
+
+    def hold(self, start: int, end: int) -> memoryview:
+        """Fetch a part and hold it instead of the last one."""
+        self._file.seek(start)
+        self._held = b""  # before the next is fetched
+        self._start, self._held = start, self._file.read(end - start) or b""
+        return memoryview(self._held)
 
     def read(self, size: int = -1, /) -> bytes:
         """Read from what is held, or from the file."""

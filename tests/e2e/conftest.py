@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,12 +38,24 @@ def start(tmp_path: Path, scratch: Path) -> Iterator[Callable[..., Command]]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
-    """`sppnet demo --local` on the small data set, once a session."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    options = overrides((*SCALES, SLOW_SCALE))
-    command = Command.start(folder, scratch, "demo", "--local", "--workspace", str(folder / "workspace"), *options)
-    try:
-        yield Undisturbed(folder / "workspace", command.finish(), command)
-    finally:
-        command.end()
+def undisturbed(scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """`sppnet demo --local` on the small data set, once for all processes of the tests: who comes second waits."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= "undisturbed"
+    folder.mkdir(exist_ok=True)
+    workspace, told = folder / "workspace", folder / "told.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            shutil.rmtree(workspace, ignore_errors=True)
+            options = overrides((*SCALES, SLOW_SCALE))
+            command = Command.start(folder, scratch, "demo", "--local", "--workspace", str(workspace), *options)
+            try:
+                result = command.finish()
+            finally:
+                command.end()
+            told.write_text(json.dumps({"folder": str(command.folder), "result": result}))
+    ran = json.loads(told.read_text())
+    return Undisturbed(workspace, Path(ran["folder"]), ran["result"])

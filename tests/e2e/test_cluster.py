@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 
@@ -81,13 +82,18 @@ def test_the_chain_as_a_job_that_loses_a_node_in_extract_in_training_and_in_mini
 
     checkpoints = Checkpoints(head)
     job.wait_until(checkpoints.steps)
-    assert len([node for node in nodes.alive if node.workers("RayTrainWorker")]) == 2  # a worker on each node
+    workers = [node.workers("RayTrainWorker") for node in nodes.alive]
+    for worker in chain.from_iterable(workers):
+        worker.suspend()  # or the training may end while its processes are looked at
+    assert all(workers)  # a worker on each node
     nodes.replace(nodes.alive[0])
     at_kill = checkpoints.steps()[-1]
     assert at_kill < HEAD_STEPS
+    for worker in workers[1]:
+        worker.resume()
     job.wait_until(lambda: (checkpoints.steps() or [HEAD_STEPS])[-1] > at_kill)
 
-    nodes.replace(job.wait_until(lambda: nodes.at("ray::svms-fc7:gather") or nodes.at("ray::svms-fc7:mine-1")))
+    nodes.replace(job.wait_until(lambda: nodes.at("ray::svms-fc7:gather") or nodes.at("ray::svms-fc7:mine-")))
     result = job.finish()
 
     assert result["state"] == "succeeded"
@@ -122,6 +128,10 @@ def test_the_chain_as_a_job_that_loses_a_node_in_extract_in_training_and_in_mini
     assert "ray joined" not in again.errors  # a run that is complete needs no cluster
 
 
+SILENCE = 8
+"""Seconds without a word from the head after which the toy driver gives up; the command waits longer."""
+
+
 def toy(cluster: RayCluster, toys: Toys, **fields: object) -> subprocess.CompletedProcess[str]:
     """Runs the toy recipe on a cluster, in a process of its own."""
     arguments = {
@@ -129,6 +139,7 @@ def toy(cluster: RayCluster, toys: Toys, **fields: object) -> subprocess.Complet
         "marks": str(toys.marks.folder),
         "executor": "ray",
         "address": cluster.address,
+        "patience": SILENCE,
         "fields": fields,
     }
     return subprocess.run(
@@ -165,10 +176,15 @@ def test_gpus_of_their_own_a_late_node_one_without_rights_and_a_head_that_is_los
     assert without.stdout.splitlines()[-1] == "made 7", without.stderr
     assert {toys.powers(6, power=4).commit(f"all/{n:06d}").metrics["gpu"] for n in range(6)} == {""}
 
+    held = [f"all/{number:06d}" for number in range(12)]
+    for unit in held:
+        toys.marks.hold(unit)  # three of them on the three CPUs that are there
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(toy, cluster, toys, shards=24, gpus=0, power=5, pause=3.0)
-        late = cluster.start_node(cpus=2)  # in some seconds; the three CPUs that are there have work for half a minute
+        running = pool.submit(toy, cluster, toys, shards=12, gpus=0, power=5)
+        late = cluster.start_node(cpus=2)
         wait_for(lambda: {one.pid for one in late.family()} & set(toys.marks.pids()))
+        for unit in held:
+            toys.marks.let_go(unit)
         joined = running.result()
     assert joined.stdout.splitlines()[-1].startswith("made "), joined.stderr
 
@@ -183,14 +199,16 @@ def test_gpus_of_their_own_a_late_node_one_without_rights_and_a_head_that_is_los
     cluster.nodes[-1].kill()
     wait_for(lambda: "127.0.0.5" not in cluster.alive())
 
+    for unit in held[4:]:
+        toys.marks.hold(unit)  # so that the run can't end before its head does
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(toy, cluster, toys, shards=40, pause=3.0, power=6)
-        wait_for(lambda: len(toys.powers(40, power=6).committed()) > 2)
+        running = pool.submit(toy, cluster, toys, shards=12, power=6)
+        wait_for(lambda: len(toys.powers(12, power=6).committed()) > 2)
         assert cluster.head is not None
         cluster.head.kill()
         lost = running.result()
     assert lost.returncode == IncompleteError.exit_code
     assert lost.stdout.splitlines()[-1] == (
-        f"IncompleteError: the cluster at {cluster.address} has not answered for 30 s; finished units are kept, run "
-        "again when it is back"
+        f"IncompleteError: the cluster at {cluster.address} has not answered for {SILENCE} s; finished units are kept, "
+        "run again when it is back"
     )

@@ -36,7 +36,7 @@ def cluster(s3_server: S3Server) -> Iterator[RayCluster]:
     made = RayCluster(s3_server.environment)
     try:
         made.start_head(cpus=0)
-        made.start_node(cpus=2)
+        made.start_node()  # each CPU is a process that imports everything, for each job anew
         yield made
     finally:
         made.end()
@@ -84,6 +84,7 @@ class Place:
     workspace: str
     cluster: RayCluster
     variables: tuple[tuple[str, str], ...] = ()
+    start: tuple[str, ...] = ("-m", "jobs")
 
     def submit(self, *options: str) -> Submitted:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.cluster.client_environment, **dict(self.variables)}
@@ -98,7 +99,7 @@ class Place:
         ]
         return Submitted(
             subprocess.Popen(
-                [sys.executable, "-m", "jobs", "submit", *arguments],
+                [sys.executable, *self.start, "submit", *arguments],
                 cwd=self.folder,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -211,33 +212,27 @@ def test_a_second_submit_follows_a_killed_driver_is_told_and_the_next_attempt_go
     assert attempts(place.workspace).items() >= before.items()
 
 
-def test_a_job_is_stopped(place: Place) -> None:
-    started = place.submit("--no-wait").finish()
+def test_who_follows_may_leave_and_a_job_is_stopped(place: Place) -> None:
+    long = ("--set", "maps.scales=[160, 240, 1200, 1600, 2000, 2400]")  # or it may end before it is left
+    started = place.submit("--no-wait", *long).finish()
     job = started.json["job"]
-    follower = place.submit()
+    leaver, follower = place.submit(*long), place.submit(*long)
+    assert leaver.process.stderr
+    wait_for(lambda: "following it" in leaver.process.stderr.readline())
+    leaver.process.send_signal(signal.SIGINT)
+    leaver.finish()
+    assert leaver.code == 130, leaver.errors
+    assert leaver.json["error"].startswith(f"no longer following job {job}, which goes on; ")
+    assert place.details(job)["status"] in ("PENDING", "RUNNING")
     wait_for(lambda: place.details(job)["status"] == "RUNNING")
-    stopped = place.submit("--stop").finish()
+    stopped = place.submit("--stop", *long).finish()
     assert stopped.code == 0, stopped.errors
     assert (stopped.json["job"], stopped.json["state"]) == (job, "stopped")
     follower.finish()
     assert follower.code == 3, follower.errors
     assert follower.json["error"].endswith("submit again: it goes on")
-    again = place.submit("--stop").finish()
+    again = place.submit("--stop", *long).finish()
     assert (again.code, again.json["job"]) == (0, None)
-
-
-def test_who_follows_may_leave(place: Place) -> None:
-    long = ("--set", "maps.scales=[160, 240, 1200, 1600, 2000, 2400]")  # or it may end before it is left
-    job = place.submit("--no-wait", *long).finish().json["job"]
-    follower = place.submit(*long)
-    assert follower.process.stderr
-    wait_for(lambda: "following it" in follower.process.stderr.readline())
-    follower.process.send_signal(signal.SIGINT)
-    follower.finish()
-    assert follower.code == 130, follower.errors
-    assert follower.json["error"].startswith(f"no longer following job {job}, which goes on; ")
-    assert place.details(job)["status"] in ("PENDING", "RUNNING")
-    place.submit("--stop", *long).finish()
 
 
 @pytest.mark.parametrize(
@@ -276,11 +271,12 @@ def test_a_head_without_the_command_and_a_cluster_that_goes_away(
     command = bare.folder / "bin" / "sppnet"
     command.write_text("#!/bin/sh\necho at work\nsleep 600\n")
     command.chmod(0o755)
-    follower = there.submit()
+    hasty = "from jobs.submit import following; following._GONE_SECONDS = 8.0; from jobs.__main__ import main; main()"
+    follower = replace(there, start=("-c", hasty)).submit()
     assert follower.process.stderr
     wait_for(lambda: "at work" in follower.process.stderr.readline())
     assert bare.head
     bare.head.kill()
     follower.finish()
     assert follower.code == 3, follower.errors
-    assert "has not answered for 40 s" in follower.json["error"]
+    assert "has not answered for 8 s" in follower.json["error"]

@@ -240,13 +240,13 @@ class Undisturbed:
 
     Attributes:
         workspace: Its workspace: read it, don't change it.
+        folder: Where it ran: its standard output and error are in the files `out` and `err`.
         result: What it printed.
-        command: The ended command.
     """
 
     workspace: Path
+    folder: Path
     result: dict[str, Any]
-    command: Command
 
     def artifact(self, step: str) -> str:
         """Name of the artifact that a step makes, in every workspace."""

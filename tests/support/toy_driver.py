@@ -59,6 +59,8 @@ def run() -> None:
     register()
     toys = Toys(arguments["workspace"], Path(arguments["marks"]))
     executor = make_executor(arguments["executor"], arguments.get("address"))
+    if "patience" in arguments:
+        executor._watch._patience = arguments["patience"]
     try:
         recorder = toys.run(executor, **arguments["fields"])
     finally:
