@@ -69,7 +69,12 @@ def declared(*extras: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("sppnet", ("timm",)), ("pipelines", ("pipeline",)), ("jobs", ("pipeline", "bench"))]
+    ("package", "extras"),
+    [
+        ("sppnet", ("timm",)),
+        ("pipelines", ("pipeline",)),
+        ("jobs", ("pipeline", "bench", "tensorboard", "mlflow", "wandb", "onnx")),
+    ],
 )
 def test_each_package_uses_what_its_installation_asks_for(package: str, extras: tuple[str, ...]) -> None:
     known, owners = declared(*extras), distributions()

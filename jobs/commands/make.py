@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.commands.options import (
@@ -13,11 +14,13 @@ from jobs.commands.options import (
     GpusOption,
     JsonOption,
     LocalOption,
+    MlflowOption,
     RecipeArgument,
     Result,
     SetOption,
     TensorBoardOption,
     VerboseOption,
+    WandbOption,
     WorkspaceOption,
     command,
     executor_maker,
@@ -26,6 +29,7 @@ from jobs.commands.options import (
 from jobs.run.console import make_console
 
 if TYPE_CHECKING:
+    from jobs.curves.watching import CurveSink
     from jobs.run.results import DetectorFigures
     from pipelines.engine.executor import Executor
     from pipelines.engine.runner import Engine
@@ -41,6 +45,8 @@ def run(
     gpus: GpusOption = None,
     overrides: SetOption = None,
     tensorboard: TensorBoardOption = None,
+    mlflow: MlflowOption = None,
+    wandb: WandbOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -48,7 +54,7 @@ def run(
     with command("run", as_json, verbose) as result:
         maker = executor_maker(local, address, cpus)
         engine = open_engine(recipe, workspace, overrides, gpus=gpus, fresh=True)
-        _run(engine, maker, result, tensorboard)
+        _run(engine, maker, result, Curves(tensorboard, mlflow, wandb))
 
 
 def demo(
@@ -59,6 +65,8 @@ def demo(
     gpus: GpusOption = None,
     overrides: SetOption = None,
     tensorboard: TensorBoardOption = None,
+    mlflow: MlflowOption = None,
+    wandb: WandbOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -66,17 +74,17 @@ def demo(
     with command("demo", as_json, verbose) as result:
         maker = executor_maker(local, address, cpus)
         engine = open_engine("demo", workspace, overrides, gpus=gpus, fresh=True)
-        _run(engine, maker, result, tensorboard)
+        _run(engine, maker, result, Curves(tensorboard, mlflow, wandb))
 
 
-def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result, tensorboard: str | None = None) -> None:
+def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result, curves: Curves) -> None:
     from jobs.report.page.collect import collect
     from jobs.report.page.render import render
     from jobs.run.making import make_missing
     from jobs.run.results import class_results_table
 
     console = make_console()
-    with _curves(engine, tensorboard) as observers:
+    with _watched(engine, curves) as observers:
         made = make_missing(engine, make_executor, console, *observers)
     result.fields.update(
         run=engine.recipe.name,
@@ -94,19 +102,46 @@ def _run(engine: Engine, make_executor: Callable[[], Executor], result: Result, 
     made.check()
 
 
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Where the curves of trainings go: a folder, a URI and a project, or None."""
+
+    tensorboard: str | None
+    mlflow: str | None
+    wandb: str | None
+
+    def sinks(self, run: str) -> Iterator[CurveSink]:
+        """Make what takes them."""
+        if self.tensorboard is not None:
+            from jobs.curves.tensorboard import TensorBoardCurves
+
+            yield TensorBoardCurves(self.tensorboard, run)
+        if self.mlflow is not None:
+            from jobs.curves.mlflow_runs import MlflowCurves
+
+            yield MlflowCurves(self.mlflow, run)
+        if self.wandb is not None:
+            from jobs.curves.wandb_runs import WandbCurves
+
+            yield WandbCurves(self.wandb, run)
+
+
 @contextmanager
-def _curves(engine: Engine, tensorboard: str | None) -> Iterator[list[Observer]]:
-    """Give what writes the curves of trainings, if it is asked for."""
-    if tensorboard is None:
+def _watched(engine: Engine, curves: Curves) -> Iterator[list[Observer]]:
+    """Give what hands on the curves of trainings, as far as that is asked for."""
+    sinks = list(curves.sinks(engine.recipe.name))
+    if not sinks:
         yield []
         return
-    from jobs.curves.tensorboard import TensorBoardCurves
+    from jobs.curves.watching import CurveObserver
 
-    curves = TensorBoardCurves(tensorboard, engine.recipe.name)
-    try:
-        yield [curves]
-    finally:
-        curves.close()
+    with ExitStack() as stack:
+        observers: list[Observer] = []
+        for sink in sinks:
+            observer = CurveObserver(sink)
+            stack.callback(observer.close)
+            observers.append(observer)
+        yield observers
 
 
 def _figures(row: DetectorFigures) -> str:

@@ -52,6 +52,13 @@ TensorBoardOption = Annotated[
     str | None,
     typer.Option("--tensorboard", help="Write the curves of trainings to this folder, as TensorBoard's event files."),
 ]
+MlflowOption = Annotated[
+    str | None, typer.Option("--mlflow", metavar="URI", help="Log the curves of trainings to this MLflow.")
+]
+WandbOption = Annotated[
+    str | None,
+    typer.Option("--wandb", metavar="PROJECT", help="Log the curves of trainings to this project of Weights & Biases."),
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 
 DEFAULT_WORKSPACE = "./workspace"
