@@ -22,7 +22,7 @@ if (
 
 pytest_plugins = tuple(
     f"tests.support.{name}"
-    for name in ("chain", "in_process", "job_dashboard", "s3_server", "ray_cluster", "toy_fixtures")
+    for name in ("chain", "in_process", "job_dashboard", "own_modules", "s3_server", "ray_cluster", "toy_fixtures")
 )
 
 ROOT = Path(__file__).resolve().parent.parent

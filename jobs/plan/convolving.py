@@ -13,6 +13,7 @@ from sppnet.networks.backbones import build_backbone
 from sppnet.networks.costs import HALF, head_macs, map_cost
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import resized_size
+from sppnet.proposals.methods import METHODS
 from sppnet.sizes import Size
 
 _BACKWARD = 3
@@ -38,12 +39,12 @@ def ingest_work(shapes: Shapes, step: str) -> Work:
 
 
 def propose_work(shapes: Shapes, step: str) -> Work:
-    """Count windows by each method; the time that one takes grows with the image."""
+    """Count windows by each method; the time that one takes grows with the image. Nobody knows that of own ones."""
     config = shapes.config(step)
     images = shapes.corpus.count(config.images, *config.splits)
     typical = images * shapes.corpus.typical_pixels / (500 * 375)
     written = images * shapes.windows(step) * shapes.rates.window_bytes
-    return Work.of(written, **{method.replace("-", "_"): typical for method in config.methods})
+    return Work.of(written, **{method.replace("-", "_"): typical for method in config.methods if method in METHODS})
 
 
 def weights_work(shapes: Shapes, step: str) -> Work:

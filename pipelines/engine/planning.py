@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.engine.asked_for import check_given
 from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.looks import Look, LookBook, PastLook
+from pipelines.engine.own_code import identities, parts_of
 from pipelines.engine.recipe import Recipe
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Stage, StageConfig, StageSpec
@@ -66,6 +67,7 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
     check_given(recipe)
     planned: dict[str, PlannedStep] = {}
     book = LookBook(workspace.store)
+    own = parts_of(recipe.steps.values())
     for name, config in recipe.steps.items():
         kind = stage_type(config.stage)
         images = [planned[target] for target in config.references().get(IMAGES, ())]
@@ -85,7 +87,7 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             "schema": kind.schema,
             "config": config.semantic(),
             "inputs": {field: list(names) for field, names in inputs.items()},
-            "external": {**kind.external(config), **look.digests},
+            "external": {**kind.external(config), **look.digests, **identities(parts_of([config]))},
         }
         if kind.seeded:
             preimage["seed"] = recipe.seed
@@ -101,6 +103,7 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             seed=recipe.seed,
             manifest=manifest,
             made=_made(recipe, planned, name),
+            own=own,
         )
         if spec.manifest:
             kind.check_data(config, spec)

@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipelines.engine.nearest import nearest
+from pipelines.engine.own_code import check_parts
 from pipelines.engine.recipe_fields import NAME_PATTERN, TOP_LEVEL
 from pipelines.engine.registry import stage_names, stage_type
 from pipelines.engine.repeats import Written, write_out
@@ -54,7 +55,7 @@ class Recipe:
 
 
 def load_recipe(path: Path | str, overrides: Iterable[str] = (), gpus: str | None = None) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a recipe that somebody runs: own parts that it names are imported.
 
     Args:
         path: The YAML file, or its URI, such as `s3://bucket/recipe.yaml`.
@@ -72,7 +73,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = (), gpus: str | Non
         _set_gpus(raw.get("steps"), gpus)
     for override in overrides:
         apply_override(raw, override)
-    return parse_recipe(raw, str(path))
+    return parse_recipe(raw, str(path), own_code=True)
 
 
 def _set_gpus(steps: Any, gpus: str) -> None:
@@ -131,8 +132,17 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     target[place] = parse_yaml(value, lambda _, why: ConfigError(f"--set {override:.200}: the value is {why}"))
 
 
-def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
-    """Check a recipe that is already plain values; raise `ConfigError` like `load_recipe`."""
+def parse_recipe(raw: Mapping[str, Any], source: str, *, own_code: bool = False) -> Recipe:
+    """Check a recipe that is already plain values.
+
+    Args:
+        raw: Its values.
+        source: Where they are from, for messages.
+        own_code: Whether own parts that it names may be imported; if not, those that were before may be named.
+
+    Raises:
+        ConfigError: See `load_recipe`.
+    """
     for key in raw:
         if key not in TOP_LEVEL:
             raise ConfigError(f"recipe {source}: unknown key '{key}'{nearest(str(key), TOP_LEVEL)}")
@@ -149,6 +159,8 @@ def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
         raise ConfigError(f"recipe {source}: steps must be a mapping with at least one step")
     written = write_out(steps, raw.get("category_groups", {}), f"recipe {source}")
     configs = {step: _parse_step(source, step, found) for step, found in written.items()}
+    for step, config in configs.items():
+        check_parts(config, f"recipe {source}: steps.{written[step].name}", allow=own_code)
     return Recipe(name=name, seed=seed, steps=_ordered(configs, written, source), source=source)
 
 

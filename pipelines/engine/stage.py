@@ -15,6 +15,7 @@ from pipelines.engine.looks import Look, Past, PastLook
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Artifact, Output, Workspace
 from sppnet.errors import ConfigError
+from sppnet.own_parts import OwnPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ class StageSpec:
         seed: The run's seed.
         manifest: Digest of the manifest of the images that the step makes or reads; empty if it has none.
         made: Artifacts behind the step whose units it makes for itself instead of reading them.
+        own: Own parts of the user's that the recipe names: these, and only these, may be imported for it.
     """
 
     workspace: str
@@ -192,6 +194,7 @@ class StageSpec:
     seed: int
     manifest: str = ""
     made: tuple[str, ...] = ()
+    own: tuple[OwnPart, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for logs."""

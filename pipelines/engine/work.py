@@ -14,12 +14,15 @@ from pipelines.engine.memory_faults import telling_memory_faults
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Stage, StageSpec
 from pipelines.engine.workspace import Commit
+from sppnet.own_parts import allow_same
 
 _PUBLISHERS = 4
 
 
 def build_stage(spec: StageSpec) -> Stage[Any]:
-    """Build the stage that a spec describes."""
+    """Build the stage that a spec describes; raise `ConfigError` where the run's own parts are others here."""
+    for part in spec.own:
+        allow_same(part)
     raw = json.loads(spec.config)
     kind = stage_type(raw["stage"])
     return kind(kind.config_type.model_validate(raw), spec)

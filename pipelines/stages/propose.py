@@ -8,25 +8,43 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.outside_files import read_outside, seen_outside
 from pipelines.engine.looks import Look, Past
+from pipelines.engine.nearest import nearest
+from pipelines.engine.own_code import OwnParts
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.errors import ConfigError, DataError
+from sppnet.own_parts import is_import_path
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
-from sppnet.proposals.methods import EdgeBoxesSettings, Method, Proposals, SelectiveSearchSettings
+from sppnet.proposals.methods import METHODS, EdgeBoxesSettings, Method, Proposals, SelectiveSearchSettings
 from sppnet.proposals.windows import join_windows
 from sppnet.seeds import derive_seed
 
 _MODEL = "edge_boxes.model: the model of structured edges"
+
+
+_OWN = OwnParts("sppnet.proposals")
+
+
+def _method(name: str) -> str:
+    found = _OWN.path_of(name, METHODS.__contains__)
+    if found not in METHODS and not is_import_path(found):
+        raise ValueError(f"must be a method or package.module:function{nearest(name, METHODS)}")
+    return found
+
+
+_SCHEMA = {"anyOf": [{"enum": [*METHODS], "type": "string"}, {"pattern": r"^[\w.]+:[\w.]+$", "type": "string"}]}
+MethodName = Annotated[Method, AfterValidator(_method), WithJsonSchema(_SCHEMA)]
+"""One of `METHODS`, or an own one: an import path, which the name of an entry point becomes."""
 
 
 class SelectiveSearchOptions(BaseModel):
@@ -86,11 +104,13 @@ class ProposeConfig(StageConfig):
     Attributes:
         images: The step that ingests.
         splits: Splits to propose windows for.
-        methods: How windows are proposed. The windows of several methods come method after method, each once.
-            [section 4.1; section 4.3]
+        methods: How windows are proposed: `selective-search`, `edge-boxes`, or one of your own,
+            `package.module:function`, which takes an image, uint8 `[H, W, 3]` RGB, and returns boxes `[n, 4]`, x0, y0,
+            x1, y1 in pixels, the best first; or the name of an entry point of `sppnet.proposals`. The windows of
+            several methods come method after method, each once. [section 4.1; section 4.3]
         min_side: Windows with a shorter side are dropped. [pixels]
-        max_windows: At most so many windows an image and method, those of the highest rank; by default all of selective
-            search, and 2,000 of EdgeBoxes. [windows; section 4.1]
+        max_windows: At most so many windows an image and method, those of the highest rank; by default all, and
+            2,000 of EdgeBoxes. [windows; section 4.1]
         selective_search: Options of that method.
         edge_boxes: Options of that method.
     """
@@ -98,7 +118,7 @@ class ProposeConfig(StageConfig):
     stage: Literal["propose"]
     images: Annotated[str, Input(("images",))]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("train", "val")
-    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("selective-search",)
+    methods: Annotated[tuple[MethodName, ...], _OWN, Field(min_length=1)] = ("selective-search",)
     min_side: Annotated[int, Field(ge=1)] = 20
     max_windows: Annotated[int, Field(ge=1)] | None = None
     selective_search: SelectiveSearchOptions = SelectiveSearchOptions()
@@ -189,7 +209,10 @@ class Propose(PerShardStage[ProposeConfig]):
     def _propose(self, record: ImageRecord) -> tuple[WindowsRow, dict[Method, int]]:
         image = decode_record(record)
         seed = derive_seed(self.seed, self.name, record.key)
-        parts = self.config.proposals()(image, seed, self._edges)
+        try:
+            parts = self.config.proposals()(image, seed, self._edges)
+        except ConfigError as error:
+            raise ConfigError(f"step {self.spec.step}: methods: {record.key}: {error}") from error
         windows = join_windows(list(parts.values()))
         if len(windows) == 0:
             methods = " and ".join(method.replace("-", " ") for method in self.config.methods)

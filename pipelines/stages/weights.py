@@ -34,6 +34,7 @@ from sppnet.networks.imported_heads import PooledLayout, imported_head, is_head_
 from sppnet.networks.published_pixels import assume_pixels, doubt_pixels, entry_pixels, settle_pixels
 from sppnet.networks.state_dicts import Groups, read_weights
 from sppnet.networks.torchvision_models import download_weights, published_weights
+from sppnet.own_parts import is_import_path
 from sppnet.pooling.pyramid import Pyramid
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,9 @@ class ImportWeights(Stage[ImportWeightsConfig]):
         source = config.source()
         if not isinstance(source, str):
             _warn(_settle_published(config, source)[1])
+        if is_import_path(config.architecture):
+            with torch.device("meta"):  # whether it gives maps, before anything runs
+                build_backbone(spec)
 
     def phases(self) -> list[Phase]:
         """Return one unit."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from pipelines.engine.own_code import OwnParts
 from pipelines.engine.stage import StageConfig
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import Preprocessing
-from sppnet.networks.backbones import BackboneSpec
+from sppnet.networks.backbones import ARCHITECTURES, BackboneSpec
 from sppnet.pooling.pyramid import parse_levels
 
 
@@ -31,23 +32,34 @@ LevelsField = Annotated[
 """Levels of a pyramid: a list, `spp6` or `spp4` (which become lists), or `none` for a network without SPP."""
 
 
+_OWN = OwnParts("sppnet.architectures")
+
+
+def _architecture(name: str) -> str:
+    return _OWN.path_of(name, ARCHITECTURES.__contains__)
+
+
 class BackboneFields(StageConfig):
     """The fields that name a backbone, to be mixed into a stage's config.
 
     Attributes:
         architecture: A backbone's name: one of Table 1's, `zf5_released`, `squeezenet1_0`,
-            `torchvision:<name>`, or `timm:<name>` (an extra: `pip install 'sppnet[timm]'`). [Table 1]
+            `torchvision:<name>`, `timm:<name>` (an extra: `pip install 'sppnet[timm]'`), or one of your own:
+            `package.module:factory`, which takes nothing and returns a `torch.nn.Module` whose forward gives the map,
+            or the name of an entry point of `sppnet.architectures`. [Table 1]
         width: Multiplies every layer's channels. [factor]
-        cut: The last module kept; by default the last convolution with what activates it.
+        cut: The last module kept; by default the last convolution with what activates it, or all of a network of
+            your own.
         preprocessing: What becomes of pixels, `(value - mean) / std` in grey levels (0..255): `channel_order` (`rgb` or
-            `bgr`), `mean` and `std`, three values each; by default the architecture's. [grey levels]
+            `bgr`), `mean` and `std`, three values each; by default the architecture's, or torchvision's for a
+            network of your own. [grey levels]
         response_norm: Whether responses are normalised; by default the architecture's. [Table 1]
         dilate: 2 halves the stride of what is kept, so that a map has twice the cells a side: the last stage's stride
             of 2 becomes 1, and what follows is dilated by 2. The weights stay as they are. By default what a file of
             weights says of itself, or 1. [factor]
     """
 
-    architecture: str
+    architecture: Annotated[str, _OWN, AfterValidator(_architecture)]
     width: Annotated[float, Field(gt=0)] = 1.0
     cut: str | None = None
     preprocessing: Mapping[str, Any] | None = None

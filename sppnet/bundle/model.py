@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import torch
 
+from sppnet import own_parts
 from sppnet.arrays import Array, Float32s, Floats, Integers, Pixels, Windows
 from sppnet.boxes import nms_by_category
 from sppnet.bundle.description import Description
@@ -201,16 +203,20 @@ class Model:
         return join_windows(list(proposals(pixels, seed).values()))
 
 
-def load(source: str | Path | bytes, device: str | torch.device | None = None) -> Model:
+def load(source: str | Path | bytes, device: str | torch.device | None = None, *, allow: Iterable[str] = ()) -> Model:
     """Load a detector that `sppnet export` wrote.
 
     Args:
         source: The file, or its bytes.
         device: Where to compute, such as `cpu` or `cuda:0`; None takes the GPU if there is one.
+        allow: Import paths of own parts that the file may name, such as `package.module:factory`: they are imported,
+            and a file that names others is refused.
 
     Raises:
         ConfigError: It can't be read, is something else, or doesn't fit together.
     """
+    for path in allow:
+        own_parts.allow(path)
     where = "the detector" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else _read(Path(source), FILE_BYTES)
     return Model(read_bundle(data, where), default_device() if device is None else torch.device(device))

@@ -2,7 +2,7 @@
 
 A `BackboneSpec` is plain data that a recipe can name and a fingerprint can hash; `build_backbone` turns it into a
 module. A new architecture is one entry of `ARCHITECTURES`; `torchvision:<name>` is any of torchvision's classifiers,
-`timm:<name>` any of timm's.
+`timm:<name>` any of timm's, `package.module:factory` one of the user's own.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from torch.nn import functional as F
 
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
-from sppnet.networks import timm_models
+from sppnet.networks import own_networks, timm_models
 from sppnet.networks.cuts import CLASSIFIERS, cut_network, last_activation, nearest, put_first
 from sppnet.networks.dilation import dilate_last_stage
 from sppnet.networks.receptive_fields import trace_geometry
 from sppnet.networks.torchvision_models import InputTransform
 from sppnet.networks.trunks import TRUNKS, build_trunk
 from sppnet.networks.weights import load_state
+from sppnet.own_parts import is_import_path
 from sppnet.pooling.geometry import GEOMETRIES, Geometry
 from sppnet.sizes import Size
 
@@ -45,7 +46,7 @@ class Architecture:
 
     Attributes:
         build: makes the whole network for a spec, to be cut; its parameters have their publisher's names.
-        cut: the last module kept by default, a dotted name.
+        cut: the last module kept by default, a dotted name; empty where the network as a whole gives the map.
         preprocessing: what the network wants of its pixels by default.
         has_width: whether `BackboneSpec.width` means anything here.
         response_norm: its default, or None where the architecture has no such norm.
@@ -70,7 +71,8 @@ class BackboneSpec:
     """Which convolutions to use. What is left None is filled in with the architecture's default.
 
     Attributes:
-        architecture: a key of `ARCHITECTURES`, or `torchvision:` or `timm:` with the name of a classifier there.
+        architecture: a key of `ARCHITECTURES`, `torchvision:` or `timm:` with the name of a classifier there, or an
+            import path `package.module:factory`, see `sppnet.own_parts`.
         width: multiplies every layer's channels (Table 1's networks only).
         cut: the last module kept, a dotted name such as `relu5`, `features.12` or `layer3`.
         preprocessing: what the weights want of their pixels.
@@ -158,6 +160,8 @@ class Backbone(nn.Module):
             self.geometry = _named_geometry(trace_geometry(self.trunk))
         except ConfigError as error:
             raise ConfigError(f"backbone.cut: {spec.architecture}: {error}; cut it before that layer") from error
+        if is_import_path(spec.architecture):
+            own_networks.check_map(_shape_trunk(spec), self.geometry.stride, _ANY_SIDE, spec.architecture)
         self.trunk = self.trunk.to(memory_format=torch.channels_last)
         self.channels = _map_shape(spec, _ANY_SIDE)[0]
 
@@ -277,17 +281,19 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 
 
 def architecture(name: str) -> Architecture:
-    """Return an entry of `ARCHITECTURES`, or that of one of torchvision's or timm's classifiers.
+    """Return an entry of `ARCHITECTURES`, or that of one of torchvision's or timm's classifiers, or of one's own.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or it is code that may not be run here.
     """
     if name.startswith(TORCHVISION_PREFIX):
         return _torchvision_architecture(name)
     if name.startswith(TIMM_PREFIX):
         return _timm_architecture(name)
+    if is_import_path(name):
+        return _own_architecture(name)
     if name not in ARCHITECTURES:
-        known = f"{', '.join(ARCHITECTURES)}, {TORCHVISION_PREFIX}<name>, {TIMM_PREFIX}<name>"
+        known = f"{', '.join(ARCHITECTURES)}, {TORCHVISION_PREFIX}<name>, {TIMM_PREFIX}<name>, package.module:factory"
         raise ConfigError(f"backbone.architecture: unknown {name!r}, one of {known}{nearest(name, ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
@@ -315,10 +321,20 @@ def _timm_architecture(name: str) -> Architecture:
     return Architecture(lambda _: timm_models.build_model(model), cut, pixels)
 
 
+@lru_cache(maxsize=16)
+def _own_architecture(path: str) -> Architecture:
+    """Return the entry of a network of the user's own, once it was built."""
+    with torch.device("meta"):
+        own_networks.build_model(path)
+    return Architecture(lambda _: own_networks.build_model(path), "", TORCHVISION)
+
+
 def _build_trunk(spec: BackboneSpec) -> nn.Module:
     """Build the layers that a spec keeps."""
     kind = architecture(spec.architecture)
-    trunk = cut_network(kind.build(spec), spec.cut or kind.cut, spec.architecture)
+    network, cut = kind.build(spec), spec.cut or kind.cut
+    whole = own_networks.whole_network
+    trunk = cut_network(network, cut, spec.architecture) if cut else whole(network, spec.architecture)
     if spec.transform_input and isinstance(trunk, fx.GraphModule):
         put_first(trunk, "transform_input", InputTransform())
     if spec.dilate != 1:

@@ -93,8 +93,8 @@ def trace_layers(network: nn.Module) -> fx.Graph:
     """
     try:
         return _LayerTracer().trace(network)
-    except (fx.proxy.TraceError, TypeError, ValueError, NotImplementedError) as error:
-        raise ConfigError(f"can't trace {type(network).__name__}: {error}") from error
+    except Exception as error:  # a forward that is run on symbols may raise anything
+        raise ConfigError(f"can't trace {type(network).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _join(inputs: list[_Footprint], layer: str) -> _Footprint:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias, cast
 
-from sppnet.arrays import Pixels, Windows
-from sppnet.errors import ConfigError
+import numpy as np
+
+from sppnet.arrays import Array, Pixels, Windows
+from sppnet.errors import ConfigError, DataError
+from sppnet.own_parts import is_import_path, resolve, told
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, gradient_edges
 from sppnet.proposals.selective_search import selective_search
+from sppnet.proposals.windows import fit_windows
 
-Method: TypeAlias = Literal["selective-search", "edge-boxes"]
+METHODS = ("selective-search", "edge-boxes")
+"""Those that are built in."""
+Method: TypeAlias = str
+"""One of `METHODS`, or the import path of an own one, see `sppnet.own_parts`."""
 EDGE_BOXES_WINDOWS = 2000
 """Windows of EdgeBoxes where `max_windows` says nothing."""
 
@@ -51,9 +58,9 @@ class Proposals:
     """How windows are proposed.
 
     Attributes:
-        methods: Their windows come method after method, each once.
+        methods: Their windows come method after method, each once; own ones must be allowed.
         min_side: Windows with a shorter side, in pixels, are dropped.
-        max_windows: At most so many windows a method; None for all of selective search, and 2,000 of EdgeBoxes.
+        max_windows: At most so many windows a method; None for all, and 2,000 of EdgeBoxes.
         selective_search: Settings of that method.
         edge_boxes: Settings of that method.
     """
@@ -67,6 +74,9 @@ class Proposals:
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"methods: one or several, each at most once, got {', '.join(self.methods) or 'none'}")
+        for method in self.methods:
+            if method not in METHODS:
+                _own(method)
 
     def __call__(self, image: Pixels, seed: int, edges: EdgeDetector = gradient_edges) -> Mapping[Method, Windows]:
         """Propose windows, by method; `sppnet.proposals.windows.join_windows` makes them one.
@@ -75,12 +85,19 @@ class Proposals:
             image: uint8 `[H, W, 3]`, RGB.
             seed: Of the order of selective search's windows.
             edges: Finds the edges for EdgeBoxes.
+
+        Raises:
+            DataError: `own-proposals`: an own method raised something.
+            ConfigError: An own method gave something else than boxes.
         """
         search: dict[Method, Callable[[], Windows]] = {
             "selective-search": lambda: self._selective_search(image, seed),
             "edge-boxes": lambda: self._edge_boxes(image, edges),
         }
-        return {method: search[method]() for method in self.methods}
+        return {
+            method: search[method]() if method in search else self._propose_own(method, image)
+            for method in self.methods
+        }
 
     def _selective_search(self, image: Pixels, seed: int) -> Windows:
         settings = self.selective_search
@@ -97,3 +114,37 @@ class Proposals:
     def _edge_boxes(self, image: Pixels, edges: EdgeDetector) -> Windows:
         most = self.max_windows or EDGE_BOXES_WINDOWS
         return edge_boxes(image, detector=edges, min_side=self.min_side, max_windows=most, **asdict(self.edge_boxes))
+
+    def _propose_own(self, path: Method, image: Pixels) -> Windows:
+        try:
+            found = _own(path)(image.copy())
+        except Exception as error:
+            raise DataError("own-proposals", f"{path} raised {told(error)}") from error
+        boxes = _checked_boxes(found, path)
+        height, width = image.shape[:2]
+        return fit_windows(boxes, width, height, clip=True, min_side=self.min_side)[: self.max_windows]
+
+
+def _own(path: Method) -> Callable[[Pixels], object]:
+    """Return an own method; raise `ConfigError` for a name that is none, or code that may not be run here."""
+    if not is_import_path(path):
+        raise ConfigError(f"methods: unknown {path!r}, one of {', '.join(METHODS)}, package.module:function")
+    return cast("Callable[[Pixels], object]", resolve(path))
+
+
+def _checked_boxes(found: object, path: Method) -> Array:
+    """Return what an own method gave as float64 `[n, 4]`; raise `ConfigError` if it is something else."""
+    try:
+        boxes = np.asarray(found)
+    except ValueError as error:  # rows of several lengths
+        raise ConfigError(f"{path} gave no boxes [n, 4]: {told(error)}") from error
+    if boxes.size == 0:
+        return np.zeros((0, 4))
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "iuf":
+        raise ConfigError(
+            f"{path} gave a {type(found).__name__} of {boxes.dtype} {list(boxes.shape)}, expected numbers [n, 4]: "
+            "x0, y0, x1, y1"
+        )
+    if not np.isfinite(boxes).all():
+        raise ConfigError(f"{path} gave boxes that are not finite")
+    return boxes.astype(np.float64)

@@ -1,0 +1,90 @@
+"""Fields of recipes that may name own parts: which they name, and that a run takes them along to its workers.
+
+Only the recipe that somebody runs allows what it names, see `sppnet.own_parts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from sppnet import own_parts
+from sppnet.errors import ConfigError
+from sppnet.own_parts import OwnPart
+
+
+@dataclass(frozen=True, slots=True)
+class OwnParts:
+    """Marks a field whose value, or whose list's values, may be import paths.
+
+    Attributes:
+        group: Of the entry points whose names may stand for import paths.
+    """
+
+    group: str
+
+    def path_of(self, name: str, known: Callable[[str], bool]) -> str:
+        """Return a name, or the import path that it stands for.
+
+        Args:
+            name: As it was given.
+            known: Whether a name is one of sppnet's own, which no package can take over.
+
+        Raises:
+            ValueError: Packages disagree about it.
+        """
+        if known(name) or ":" in name:
+            return name
+        try:
+            return own_parts.entry_point_path(self.group, name) or name
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+
+def named_parts(config: BaseModel) -> Iterator[tuple[str, str]]:
+    """Yield the import paths that a config names, each after its place in the config."""
+    for field, info in type(config).model_fields.items():
+        if any(isinstance(mark, OwnParts) for mark in info.metadata):
+            value: Any = getattr(config, field)
+            for place, name in [(field, value)] if isinstance(value, str) else _numbered(field, value):
+                if own_parts.is_import_path(name):
+                    yield place, name
+
+
+def _numbered(field: str, names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(f"{field}.{number}", name) for number, name in enumerate(names)]
+
+
+def check_parts(config: BaseModel, where: str, *, allow: bool) -> None:
+    """Import the own parts that a config names, or see to it that they were allowed before.
+
+    Args:
+        config: Of a step.
+        where: The step, for messages.
+        allow: Whether they may be run.
+
+    Raises:
+        ConfigError: They may not, or can't be imported.
+    """
+    for place, path in named_parts(config):
+        try:
+            if allow:
+                own_parts.allow(path)
+            else:
+                own_parts.resolve(path)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.{place}: {error}") from error
+
+
+def parts_of(configs: Iterable[BaseModel]) -> tuple[OwnPart, ...]:
+    """Return what is known of the own parts that configs name, each once."""
+    paths = {path for config in configs for _, path in named_parts(config)}
+    return tuple(own_parts.allowed(path) for path in sorted(paths))
+
+
+def identities(parts: Iterable[OwnPart]) -> Mapping[str, Any]:
+    """Return what a fingerprint follows of own parts, by their paths."""
+    return {f"code {part.path}": part.identity() for part in parts}
