@@ -11,7 +11,7 @@ from pipelines.pretraining.batches import Cutter, Fallback
 from pipelines.pretraining.examples import Classes, SampleView
 from pipelines.training.config import Plateau, Rate, TrainingConfig
 from pipelines.training.held_out import is_held_out
-from pipelines.training.network_config import BackboneFields, LevelsField
+from pipelines.training.network_config import ArchitectureName, BackboneFields, LevelsField
 from sppnet.errors import ConfigError
 from sppnet.images.training_crops import ColourJitter, EpochSizes, Overlap, TrainingCrops, Where
 from sppnet.networks.backbones import Backbone
@@ -87,7 +87,7 @@ class PretrainConfig(TrainingConfig, BackboneFields):
     flip: bool = True
     colour: Annotated[float, Field(ge=0)] = 0.1
     mean: Literal["constant", "per-pixel"] = "constant"
-    architecture: str = "zf5"
+    architecture: ArchitectureName = "zf5"
     levels: LevelsField = NAMED_LEVELS["spp6"]
     hidden: tuple[int, int] = (4096, 4096)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5

@@ -39,6 +39,10 @@ def _architecture(name: str) -> str:
     return _OWN.path_of(name, ARCHITECTURES.__contains__)
 
 
+ArchitectureName = Annotated[str, _OWN, AfterValidator(_architecture)]
+"""A backbone's name, or the import path of an own one, which the name of an entry point becomes."""
+
+
 class BackboneFields(StageConfig):
     """The fields that name a backbone, to be mixed into a stage's config.
 
@@ -59,7 +63,7 @@ class BackboneFields(StageConfig):
             weights says of itself, or 1. [factor]
     """
 
-    architecture: Annotated[str, _OWN, AfterValidator(_architecture)]
+    architecture: ArchitectureName
     width: Annotated[float, Field(gt=0)] = 1.0
     cut: str | None = None
     preprocessing: Mapping[str, Any] | None = None

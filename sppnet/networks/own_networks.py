@@ -15,6 +15,7 @@ from sppnet.networks.receptive_fields import trace_layers
 from sppnet.networks.timm_models import in_known_layers
 from sppnet.own_parts import resolve, told
 
+_FIELD = "backbone.architecture"
 _MORE = 4
 
 
@@ -31,9 +32,9 @@ def build_model(path: str) -> nn.Module:
         if device.type == "meta":  # it computes with values, which the meta device has not
             with torch.device("cpu"):
                 return build_model(path).to(device)
-        raise ConfigError(f"{path} raised {told(error)}") from error
+        raise ConfigError(f"{_FIELD}: {path} raised {told(error)}") from error
     if not isinstance(network, nn.Module):
-        raise ConfigError(f"{path} gave a value of type {type(network).__name__}, no torch.nn.Module")
+        raise ConfigError(f"{_FIELD}: {path} gave a value of type {type(network).__name__}, no torch.nn.Module")
     if device.type == "meta":  # a copy: the factory may keep what it gave
         network = copy.deepcopy(network).to(device)
     return in_known_layers(network)
@@ -50,7 +51,7 @@ def whole_network(network: nn.Module, path: str) -> nn.Module:
     try:
         graph = trace_layers(network.eval())
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{_FIELD}: {path}: {error}") from error
     return fx.GraphModule(network, graph, type(network).__name__).train()
 
 
@@ -72,14 +73,18 @@ def check_map(trunk: nn.Module, stride: int, side: int, path: str) -> None:
             with torch.inference_mode():
                 maps = trunk(torch.empty(1, 3, pixels, pixels, device="meta"))
         except Exception as error:
-            raise ConfigError(f"{path}: its forward raised {told(error)} on images of {pixels} pixels") from error
+            raise ConfigError(
+                f"{_FIELD}: {path}: its forward raised {told(error)} on images of {pixels} pixels"
+            ) from error
         if not isinstance(maps, torch.Tensor) or maps.ndim != 4 or not maps.is_floating_point():
             shape = list(maps.shape) if isinstance(maps, torch.Tensor) else type(maps).__name__
-            raise ConfigError(f"{path}: its forward gives {shape}, expected maps [N, C, h, w] of a float type")
+            raise ConfigError(
+                f"{_FIELD}: {path}: its forward gives {shape}, expected maps [N, C, h, w] of a float type"
+            )
         shapes.append(tuple(maps.shape[2:]))
     (rows, columns), more = shapes
     if more != (rows + _MORE, columns + _MORE):
         raise ConfigError(
-            f"{path}: images of {side} and {larger} pixels have maps of {rows} x {columns} and {more[0]} x "
+            f"{_FIELD}: {path}: images of {side} and {larger} pixels have maps of {rows} x {columns} and {more[0]} x "
             f"{more[1]} cells, which is no stride of {stride} pixels"
         )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import sppnet
+from sppnet import own_parts
 from sppnet.bundle.files import write_bundle
 from sppnet.bundle.model import Model
 from sppnet.errors import ConfigError, DataError
+from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.proposals.methods import Proposals
+from tests.support.own_modules import NETWORK, PROPOSALS
 from tests.support.small_bundle import CATEGORIES, small_bundle
 
 IMAGE = np.random.default_rng(1).integers(0, 255, (70, 90, 3), np.uint8)
@@ -81,3 +87,39 @@ def test_windows_from_files_can_not_be_proposed() -> None:
     with pytest.raises(ConfigError, match="came from files; give windows"):
         model.detect(IMAGE)
     assert len(model.detect(IMAGE, WINDOWS)) >= 0
+
+
+def own_bundle(own_module: Callable[..., str]) -> bytes:
+    """A detector whose network and proposals are somebody's own; nothing is allowed after it was written."""
+    source = NETWORK.replace("12", "8") + PROPOSALS
+    own_module(source)
+    for name in ("factory", "corners"):
+        own_parts.allow(f"their_parts:{name}")
+    bundle = small_bundle()
+    backbone = build_backbone(BackboneSpec("their_parts:factory")).eval()
+    said = replace(
+        bundle.description,
+        backbone=backbone.spec.to_dict(),
+        geometry=backbone.geometry,
+        proposals=Proposals(("their_parts:corners",)),
+    )
+    data = write_bundle(replace(bundle, description=said, backbone=backbone))
+    own_module(source)
+    return data
+
+
+def test_a_file_that_names_code_is_refused(own_module: Callable[..., str]) -> None:
+    data = own_bundle(own_module)
+    for allow, named in (((), "corners"), (("their_parts:corners",), "factory")):
+        with pytest.raises(ConfigError, match=f"^the detector: their_parts:{named} names code, which is run only if"):
+            sppnet.load(data, device="cpu", allow=allow)
+        assert ("their_parts" in sys.modules) == bool(allow)
+    with pytest.raises(ConfigError, match="no_such:f: module no_such can't be imported"):
+        sppnet.load(data, device="cpu", allow=["no_such:f"])
+
+
+def test_what_the_caller_allows_is_run(own_module: Callable[..., str]) -> None:
+    data = own_bundle(own_module)
+    model = sppnet.load(data, device="cpu", allow=["their_parts:corners", "their_parts:factory"])
+    assert model.maps(IMAGE)[64].shape[2] == 8
+    assert len(model.detect(IMAGE, threshold=-1e9)) > 0
