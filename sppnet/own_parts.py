@@ -120,7 +120,7 @@ def told(error: BaseException) -> str:
 def _find(path: str) -> _Loaded:
     if path not in _ALLOWED:
         raise ConfigError(
-            f"{path} names code, which is run only if the recipe that you run names it, or `allow` of sppnet.load"
+            f"{path} names code, which is run only if the recipe that you run, or what you `allow`, names it"
         )
     return _ALLOWED[path]
 

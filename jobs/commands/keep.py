@@ -55,13 +55,20 @@ def gc(
         bool, typer.Option("--unreferenced", help="Take artifacts too that no recipe in runs/ refers to.")
     ] = False,
     age: Annotated[str, typer.Option("--age", metavar="AGE", help="Only what is older: 36h, 7d; at least 1h.")] = "24h",
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="MODULE:NAME", help="Own code that recipes in runs/ may name; it is imported."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Remove what belongs to nothing: data that no commit names, puts that were cut off, scratch of dead processes."""
     with command("gc", as_json) as result:
         from jobs.keep.collecting import parse_age, run_gc
         from jobs.keep.target import Target, open_workspace
+        from sppnet.own_parts import allow as allow_part
 
+        for path in allow or ():
+            allow_part(path)
         target = Target(open_workspace(workspace))
         run_gc(target, make_console(), result.fields, parse_age(age), dry_run=dry_run, unreferenced=unreferenced)
 

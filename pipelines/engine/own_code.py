@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sppnet import own_parts
 from sppnet.errors import ConfigError
-from sppnet.own_parts import OwnPart
+from sppnet.own_parts import OwnPart, allowed, entry_point_path, is_import_path, resolve
+from sppnet.own_parts import allow as allow_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class OwnParts:
         if known(name) or ":" in name:
             return name
         try:
-            return own_parts.entry_point_path(self.group, name) or name
+            return entry_point_path(self.group, name) or name
         except ConfigError as error:
             raise ValueError(str(error)) from error
 
@@ -50,7 +50,7 @@ def named_parts(config: BaseModel) -> Iterator[tuple[str, str]]:
         if any(isinstance(mark, OwnParts) for mark in info.metadata):
             value: Any = getattr(config, field)
             for place, name in [(field, value)] if isinstance(value, str) else _numbered(field, value):
-                if own_parts.is_import_path(name):
+                if is_import_path(name):
                     yield place, name
 
 
@@ -72,9 +72,9 @@ def check_parts(config: BaseModel, where: str, *, allow: bool) -> None:
     for place, path in named_parts(config):
         try:
             if allow:
-                own_parts.allow(path)
+                allow_part(path)
             else:
-                own_parts.resolve(path)
+                resolve(path)
         except ConfigError as error:
             raise ConfigError(f"{where}.{place}: {error}") from error
 
@@ -82,7 +82,7 @@ def check_parts(config: BaseModel, where: str, *, allow: bool) -> None:
 def parts_of(configs: Iterable[BaseModel]) -> tuple[OwnPart, ...]:
     """Return what is known of the own parts that configs name, each once."""
     paths = {path for config in configs for _, path in named_parts(config)}
-    return tuple(own_parts.allowed(path) for path in sorted(paths))
+    return tuple(allowed(path) for path in sorted(paths))
 
 
 def identities(parts: Iterable[OwnPart]) -> Mapping[str, Any]:

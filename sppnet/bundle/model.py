@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import torch
 
-from sppnet import own_parts
 from sppnet.arrays import Array, Float32s, Floats, Integers, Pixels, Windows
 from sppnet.boxes import nms_by_category
 from sppnet.bundle.description import Description
@@ -24,6 +23,7 @@ from sppnet.images.decoding import decode_image
 from sppnet.networks.map_maker import MapMaker, require_finite_map
 from sppnet.networks.network import Layer
 from sppnet.outside import FILE_BYTES, IMAGE_BYTES
+from sppnet.own_parts import allow as allow_part
 from sppnet.pooling.geometry import checked_windows
 from sppnet.pooling.scales import resized_size
 from sppnet.proposals.windows import check_image, join_windows
@@ -216,7 +216,7 @@ def load(source: str | Path | bytes, device: str | torch.device | None = None, *
         ConfigError: It can't be read, is something else, or doesn't fit together.
     """
     for path in allow:
-        own_parts.allow(path)
+        allow_part(path)
     where = "the detector" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else _read(Path(source), FILE_BYTES)
     return Model(read_bundle(data, where), default_device() if device is None else torch.device(device))

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from jobs.keep.references import references
+from jobs.run.history import start_run
+from pipelines.engine.recipe import load_recipe
+from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
+from pipelines.executors.local import LocalExecutor
+from tests.support.chain import Silent, write_recipe
+from tests.support.in_process import sppnet
+from tests.support.own_modules import PROPOSALS
 from tests.support.recorded_runs import make
 from tests.support.toy_fixtures import Toys
 
@@ -46,3 +55,25 @@ def test_a_recipe_that_cannot_be_read_is_named(toys: Toys) -> None:
     assert "version" in found.unknown[str(made.folder.key)]
     shutil.rmtree(Path(toys.workspace, "runs"))
     assert references(Workspace.open(toys.workspace)).unknown == {}
+
+
+def test_a_recorded_recipe_that_names_code_is_not_run(
+    own_module: Callable[..., str], toys: Toys, tmp_path: Path
+) -> None:
+    own_module(PROPOSALS)
+    dataset = {"kind": "drawn", "splits": {"train": 1}, "seed": 0, "size": [120, 160]}
+    windows = {"stage": "propose", "images": "images", "splits": ["train"], "methods": ["their_parts:corners"]}
+    steps = {"images": {"stage": "ingest", "dataset": dataset}, "windows": windows}
+    workspace = Workspace.open(toys.workspace)
+    engine = Engine(load_recipe(write_recipe(tmp_path / "own.yaml", steps)), workspace)
+    made = start_run(engine)
+    engine.run(LocalExecutor(), Silent())
+    own_module(PROPOSALS)  # a process that has imported nothing
+    found = references(workspace)
+    told = "steps.windows.methods.0: their_parts:corners names code, which is run only if"
+    assert told in found.unknown[str(made.key)]
+    assert "their_parts" not in sys.modules
+    gc = ("gc", "--workspace", toys.workspace, "--unreferenced", "--dry-run")
+    assert told in sppnet(*gc).json["error"]
+    assert sppnet(*gc, "--allow", "their_parts:corners").code == 0
+    assert references(workspace).artifacts == names(engine)
