@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.nearest import nearest
 from pipelines.engine.own_code import check_parts
 from pipelines.engine.recipe_fields import NAME_PATTERN, TOP_LEVEL
@@ -25,6 +26,8 @@ from sppnet.errors import ArtifactError, ConfigError, UnreadableError
 
 VERSION = 1
 _NAME = re.compile(NAME_PATTERN)
+# A job's recipe lies in the workspace and may name code, which who writes the workspace may not: its digest is checked.
+_SUBMITTED = re.compile(r"/uploads/([0-9a-f]{64})/recipe\.yaml$")
 _SHOWN = 200
 
 
@@ -87,7 +90,11 @@ def _set_gpus(steps: Any, gpus: str) -> None:
 def _read_text(path: Path | str) -> str:
     folder, _, name = (str(path) if "://" in str(path) else str(Path(path).absolute())).rpartition("/")
     try:
-        return decode_text(open_store(folder or "/").read(name, BYTES), f"recipe {path}")
+        data = open_store(folder or "/").read(name, BYTES)
+        submitted = _SUBMITTED.search(str(path))
+        if submitted and content_digest(data) != submitted[1]:
+            raise ConfigError(f"recipe {path}: is not what was submitted: submit it again")
+        return decode_text(data, f"recipe {path}")
     except ArtifactError as error:
         why = f"{error}" if "://" in str(path) else f"{path} can't be read: No such file or directory"
         raise ConfigError(f"recipe {why}") from None

@@ -167,3 +167,14 @@ def test_a_relative_data_set_is_refused(dataset: dict[str, Any]) -> None:
         ConfigError, match=r"^steps\.images\.dataset: .* is relative to this folder, and a job runs else"
     ):
         list(local_roots(images(**dataset)))
+
+
+def test_a_recipe_that_was_changed_in_the_workspace_is_not_run(chain: Chain, tmp_path: Path) -> None:
+    """It could name code, and who writes the workspace may not."""
+    baggage = pack(recipe_of(chain), str(tmp_path))
+    baggage.upload(open_store(str(tmp_path)))
+    assert unpacked(baggage, tmp_path).steps == baggage.recipe.steps
+    place = tmp_path / baggage.name
+    place.write_text(place.read_text().replace("zf5", "their_parts:factory"))
+    with pytest.raises(ConfigError, match=r"recipe\.yaml: is not what was submitted: submit it again$"):
+        unpacked(baggage, tmp_path)

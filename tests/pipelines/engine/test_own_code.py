@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.artifacts.networks import encode_backbone
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.engine.own_code import identities, named_parts, parts_of
 from pipelines.engine.planning import PlannedStep
@@ -23,7 +24,8 @@ from pipelines.executors.local import LocalExecutor
 from pipelines.stages.pretrain import Pretrain
 from pipelines.stages.weights import ImportWeightsConfig
 from sppnet import own_parts
-from sppnet.errors import ConfigError
+from sppnet.errors import ArtifactError, ConfigError
+from sppnet.networks.backbones import BackboneSpec, build_backbone
 from tests.support.chain import Silent, write_recipe
 from tests.support.own_modules import NETWORK, PROPOSALS
 
@@ -169,3 +171,20 @@ def test_names_of_entry_points_become_import_paths(own_module: Write, monkeypatc
     part = own_parts.allowed("their_parts:corners")
     assert parts_of([found, found]) == (part,)
     assert identities([part]) == {"code their_parts:corners": {"sha256": part.sha256, "distribution": ""}}
+
+
+def test_a_file_of_weights_that_names_code_is_refused(own_module: Write, tmp_path: Path) -> None:
+    own_module(NETWORK)
+    own_parts.allow("their_parts:factory")
+    backbone = build_backbone(BackboneSpec("their_parts:factory"))
+    path = tmp_path / "theirs.safetensors"
+    path.write_bytes(encode_backbone(backbone.spec, backbone.trunk.state_dict()))
+    own_module(NETWORK)
+    step = {"stage": "weights", "architecture": "zf5", "path": str(path)}
+    recipe = load_recipe(write_recipe(tmp_path / "other.yaml", {"network": step}))
+    with pytest.raises(ArtifactError, match=r"theirs\.safetensors: .*their_parts:factory names code, which is run"):
+        steps_of(recipe, tmp_path)
+    assert "their_parts" not in sys.modules
+    step["architecture"] = "their_parts:factory"  # the recipe names it too
+    recipe = load_recipe(write_recipe(tmp_path / "other.yaml", {"network": step}))
+    assert steps_of(recipe, tmp_path)["network"].spec.own[0].path == "their_parts:factory"
