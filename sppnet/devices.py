@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -47,6 +47,16 @@ def upload(values: Array | torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=256)
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return numbers as a tensor `[n]` on a device, to be read only: the same one each time.
+
+    They are sent once, since sending a few numbers waits for all that a GPU has still to do.
+    """
+    with torch.inference_mode(mode=False):  # whatever mode the first caller is in, others may train
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def in_parts(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, at_once: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from sppnet.arrays import Float32s, Float64s, Pixels
+from sppnet.devices import constant
 from sppnet.errors import ConfigError
 from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
@@ -220,7 +221,7 @@ def _normalise_torch(
 
 
 def _per_channel(values: tuple[float, float, float], device: torch.device | str) -> torch.Tensor:
-    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+    return constant(values, torch.float32, torch.device(device)).view(1, 3, 1, 1)
 
 
 def _warp_mean(mean_image: torch.Tensor, shape: tuple[int, ...], device: torch.device | str) -> torch.Tensor:

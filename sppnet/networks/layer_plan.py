@@ -1,6 +1,7 @@
-"""From a network's graph to the steps that run on rows: layers recognised, batch norms folded, ReLUs fused.
+"""From a network's graph to steps: layers recognised, batch norms folded, ReLUs fused with convolutions.
 
-From the first layer on that is not known, the rest of the network runs on whole maps as torch has it.
+What computes a layer is made by a kit: one for rows on a CPU, one for whole maps on a GPU. From the first layer on that
+is not known, the rest of the network runs on whole maps as torch has it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar
 
 import torch
 from torch import fx, nn
@@ -17,8 +18,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
 from sppnet.networks.receptive_fields import is_plain, trace_layers
-from sppnet.networks.row_layers import AcrossChannels, Convolution, MaxPooling, Pointwise, WithinChannel
-from sppnet.networks.row_strips import IMAGE, RowLayer, Step, run_steps
 from sppnet.networks.timm_layers import NormActivation, SameConvolution
 
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -29,50 +28,100 @@ _SUMS = frozenset({operator.add, operator.iadd, torch.add})
 _CONCATENATIONS = frozenset({torch.cat, torch.concat})
 
 
+IMAGE = -1
+"""The number of the image among the sources of a step."""
+
+Layer = TypeVar("Layer")
+"""What a kit makes."""
+Made = TypeVar("Made", covariant=True)
+
+
+class LayerKit(Protocol[Made]):
+    """Makes what computes a layer."""
+
+    def convolution(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, module: nn.Conv2d, ceiling: float | None
+    ) -> Made:
+        """Make a convolution with the activation behind it.
+
+        Args:
+            weight: `[O, C / groups, k, k]`.
+            bias: `[O]`.
+            module: the convolution whose geometry is taken.
+            ceiling: of the activation: None for no activation at all, infinity for ReLU, 6 for ReLU6.
+        """
+
+    def max_pooling(self, module: nn.MaxPool2d) -> Made:
+        """Make a max pooling of a map without any sign bit."""
+
+    def across_channels(self, module: ResponseNorm) -> Made:
+        """Make a `ResponseNorm` with the usual exponent."""
+
+    def within_channel(self, module: WithinChannelNorm) -> Made:
+        """Make a `WithinChannelNorm` with the usual exponent."""
+
+    def pointwise(self, function: Callable[..., torch.Tensor], *, whole: bool, keeps_zeros: bool) -> Made:
+        """Make a function of cells of the same place, one `[N, C, h, w]` an input.
+
+        Args:
+            function: what is computed.
+            whole: whether it needs whole maps, such as squeeze-excitation.
+            keeps_zeros: whether it gives zeros for zeros.
+        """
+
+
 @dataclass(frozen=True, slots=True)
-class RowPlan:
-    """A network ready to run on rows.
+class Step(Generic[Layer]):
+    """A layer in its network.
 
     Attributes:
-        steps: what is known of it.
+        layer: what it computes.
+        sources: the steps, by number, that it reads; `IMAGE` is the image.
+    """
+
+    layer: Layer
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan(Generic[Layer]):
+    """A network in steps.
+
+    Attributes:
+        steps: what is known of it; each reads earlier ones only.
         wanted: the steps whose outputs are needed whole: by the rest, or the network's only one.
         rest: what takes them, None where all is known.
         positive: whether the output has no sign bit.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[Step[Layer], ...]
     wanted: tuple[int, ...]
     rest: fx.GraphModule | None
     positive: bool
 
-    def run(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the network's output for images `[N, C, H, W]`, channels last."""
-        found = run_steps(self.steps, images, self.wanted)
-        output: torch.Tensor = found[0] if self.rest is None else self.rest(*found)
-        return output
 
-
-def plan_rows(network: nn.Module, dtype: torch.dtype) -> RowPlan:
+def plan_layers(network: nn.Module, kit: LayerKit[Layer]) -> LayerPlan[Layer]:
     """Recognise a network's layers.
 
     Args:
-        network: in evaluation mode, on a CPU; takes images.
-        dtype: type to compute in, float32 or bfloat16.
+        network: in evaluation mode; takes images.
+        kit: makes what computes them.
 
     Raises:
         ConfigError: it can't be traced.
     """
     graph = trace_layers(network)
-    planner = _Planner(network, dtype)
+    planner = _Planner(network, kit)
     for node in graph.nodes:
         planner.add(node)
     numbers, (output,) = planner.numbers, (node for node in graph.nodes if node.op == "output")
     last = output.all_input_nodes[0]
     if last in numbers:
-        return RowPlan(tuple(planner.steps), (numbers[last],), None, last in planner.positive)
+        return LayerPlan(tuple(planner.steps), (numbers[last],), None, last in planner.positive)
     known = numbers.keys() | planner.absorbed
     border = [node for node in numbers if any(user not in known for user in node.users)]
-    return RowPlan(tuple(planner.steps), tuple(numbers[node] for node in border), _rest(network, graph, border), False)
+    wanted = tuple(numbers[node] for node in border)
+    return LayerPlan(tuple(planner.steps), wanted, _rest(network, graph, border), positive=False)
 
 
 def _rest(network: nn.Module, graph: fx.Graph, border: list[fx.Node]) -> fx.GraphModule:
@@ -91,7 +140,7 @@ def _rest(network: nn.Module, graph: fx.Graph, border: list[fx.Node]) -> fx.Grap
     return module.eval()
 
 
-class _Planner:
+class _Planner(Generic[Layer]):
     """Turns nodes into steps, in the graph's order.
 
     Attributes:
@@ -101,13 +150,13 @@ class _Planner:
         absorbed: nodes that are part of the step of a later one.
     """
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        self.steps = list[Step]()
+    def __init__(self, network: nn.Module, kit: LayerKit[Layer]) -> None:
+        self.steps = list[Step[Layer]]()
         self.numbers = dict[fx.Node, int]()
         self.positive = set[fx.Node]()
         self.absorbed = set[fx.Node]()
         self._modules = dict(network.named_modules())
-        self._dtype = dtype
+        self._kit = kit
 
     def add(self, node: fx.Node) -> None:
         """Make a step of a node, if all before it are known and it is too."""
@@ -128,24 +177,25 @@ class _Planner:
             if layer is not None:
                 self._put(node, layer, inputs, positive=positive)
 
-    def _layer(self, node: fx.Node, module: nn.Module | None, positive: bool) -> tuple[RowLayer | None, bool]:
+    def _layer(self, node: fx.Node, module: nn.Module | None, positive: bool) -> tuple[Layer | None, bool]:
         """Return the layer of a node that is no convolution, None if it isn't known, and whether its sign is."""
-        ceiling = _ceiling(node, module)
+        kit, ceiling = self._kit, _ceiling(node, module)
         if ceiling is not None:
-            return Pointwise(_Activation(ceiling)), True
+            return kit.pointwise(_Activation(ceiling), whole=False, keeps_zeros=True), True
         if isinstance(module, nn.MaxPool2d) and positive and _is_known_pooling(module):
-            return MaxPooling(module), True
+            return kit.max_pooling(module), True
         if isinstance(module, ResponseNorm) and module.beta == 0.75:
-            return AcrossChannels(module), positive
+            return kit.across_channels(module), positive
         if isinstance(module, WithinChannelNorm) and module.beta == 0.75:
-            return WithinChannel(module), positive
+            return kit.within_channel(module), positive
         if module is not None and is_plain(module, (NormActivation, *_POINTWISE)):
-            return Pointwise(module), False
+            return kit.pointwise(module, whole=False, keeps_zeros=False), False
         if module is not None:
-            whole = getattr(module, "keeps_geometry", False)
-            return (Pointwise(module, whole=True), False) if whole and len(node.all_input_nodes) == 1 else (None, False)
+            if not getattr(module, "keeps_geometry", False) or len(node.all_input_nodes) != 1:
+                return None, False
+            return kit.pointwise(module, whole=True, keeps_zeros=False), False
         function = _function(node)
-        return (Pointwise(function), positive) if function else (None, False)
+        return (kit.pointwise(function, whole=False, keeps_zeros=True), positive) if function else (None, False)
 
     def _add_convolution(self, node: fx.Node, module: nn.Conv2d) -> None:
         """Add a convolution with the batch norm and the ReLU behind it."""
@@ -166,7 +216,7 @@ class _Planner:
         if ceiling is None and after is not None:
             ceiling = _ceiling(after, self._module(after))
             last = last if ceiling is None else self._absorb(last)
-        layer = Convolution(weight, bias, module, ceiling, self._dtype)
+        layer = self._kit.convolution(weight, bias, module, ceiling)
         self._put(last, layer, inputs, positive=ceiling is not None)
 
     def _absorb(self, node: fx.Node) -> fx.Node:
@@ -175,7 +225,7 @@ class _Planner:
         (user,) = node.users
         return user
 
-    def _put(self, node: fx.Node, layer: RowLayer, inputs: list[fx.Node], *, positive: bool) -> None:
+    def _put(self, node: fx.Node, layer: Layer, inputs: list[fx.Node], *, positive: bool) -> None:
         self.numbers[node] = len(self.steps)
         self.steps.append(Step(layer, tuple(self.numbers[one] for one in inputs)))
         if positive:

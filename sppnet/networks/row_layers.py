@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from sppnet.networks.kernels_numba import max_pool_rows, norm_across, norm_within
+from sppnet.networks.layer_windows import Window, axis_window
 from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
-from sppnet.networks.row_strips import RowLayer, Rows, Window
-from sppnet.networks.timm_layers import SameConvolution
+from sppnet.networks.row_strips import RowLayer, Rows
 
 
 class Convolution(RowLayer):
@@ -33,7 +33,7 @@ class Convolution(RowLayer):
         self, weight: torch.Tensor, bias: torch.Tensor | None, module: nn.Conv2d, ceiling: float | None,
         dtype: torch.dtype,
     ) -> None:  # fmt: skip
-        height, width = (_side(module, axis) for axis in (0, 1))
+        height, width = (axis_window(module, axis) for axis in (0, 1))
         self.window = height
         self.channels = weight.shape[0]
         self._across = (width.padding, width.padding if width.behind is None else width.behind)
@@ -67,7 +67,7 @@ class MaxPooling(RowLayer):
     """Max pooling of a map without any sign bit."""
 
     def __init__(self, module: nn.MaxPool2d) -> None:
-        self._down, self._across = _side(module, 0), _side(module, 1)
+        self._down, self._across = axis_window(module, 0), axis_window(module, 1)
         self.window = self._down
 
     def __call__(self, inputs: Sequence[Rows]) -> torch.Tensor:
@@ -138,15 +138,3 @@ def has_fused_convolutions(dtype: torch.dtype) -> bool:
     if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _side(module: nn.Conv2d | nn.MaxPool2d, axis: int) -> Window:
-    """Return what a layer sees along one axis: 0 is the height."""
-    kernel, stride, padding, dilation = (
-        value if isinstance(value := getattr(module, name), int) else value[axis]
-        for name in ("kernel_size", "stride", "padding", "dilation")
-    )
-    size = dilation * (kernel - 1) + 1
-    if isinstance(module, SameConvolution):
-        return Window(size, stride, module.before[axis], behind=module.behind[axis])
-    return Window(size, stride, padding, bool(getattr(module, "ceil_mode", False)))

@@ -13,40 +13,12 @@ from dataclasses import dataclass, field
 
 import torch
 
+from sppnet.networks.layer_plan import IMAGE, Step
+from sppnet.networks.layer_windows import Window
+
 STRIP_BYTES = 1 << 23
 """Bytes that a layer writes at once: few enough for a last-level cache, and so many that calls don't count."""
 _UNBOUNDED = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What a layer sees of its input along one axis.
-
-    Attributes:
-        kernel: cells under one cell of the output, from the first to the last.
-        stride: cells from one output's first to the next one's.
-        padding: cells of the first output's that lie before the map.
-        ceil: whether an output may reach beyond the padding behind the map, as with torch's `ceil_mode`.
-        behind: cells of padding behind the map; None for as many as before it.
-    """
-
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
-    ceil: bool = False
-    behind: int | None = None
-
-    def outputs(self, cells: int) -> int:
-        """Return how many outputs a whole map has, of so many cells along the axis."""
-        room = cells + self.padding + (self.padding if self.behind is None else self.behind) - self.kernel
-        count = (room + (self.stride - 1 if self.ceil else 0)) // self.stride + 1
-        if self.ceil and (count - 1) * self.stride >= cells + self.padding:
-            count -= 1
-        return count
-
-    def begun(self, cells: int) -> int:
-        """Return how many outputs the first cells of a longer map give."""
-        return (cells + self.padding - self.kernel) // self.stride + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +65,7 @@ class RowLayer(ABC):
         return max(1, STRIP_BYTES // (inputs[0].element_size() * max(cells * stride, written)))
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A layer in its network.
-
-    Attributes:
-        layer: what it computes.
-        sources: the steps, by number, that it reads; `IMAGE` is the image.
-    """
-
-    layer: RowLayer
-    sources: tuple[int, ...]
-
-
-IMAGE = -1
-"""The number of the image among the sources of a step."""
-
-
-def run_steps(steps: Sequence[Step], image: torch.Tensor, wanted: Sequence[int]) -> list[torch.Tensor]:
+def run_steps(steps: Sequence[Step[RowLayer]], image: torch.Tensor, wanted: Sequence[int]) -> list[torch.Tensor]:
     """Run a network's steps, in strips of rows where there is one image.
 
     Args:
@@ -147,7 +102,7 @@ def run_steps(steps: Sequence[Step], image: torch.Tensor, wanted: Sequence[int])
     return [Rows(found[number]).joined() for number in wanted]
 
 
-def _waits(step: Step, steps: Sequence[Step]) -> bool:
+def _waits(step: Step[RowLayer], steps: Sequence[Step[RowLayer]]) -> bool:
     """Return whether a layer's input comes in other strips than it wants: all at once, or from one that makes fewer."""
     layers = [steps[source].layer if source != IMAGE else None for source in step.sources]
     return any(layer is None or layer.window is None or layer.window.stride > 1 for layer in layers)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from sppnet.arrays import Float64s, Integers
+from sppnet.devices import constant, upload
 from sppnet.errors import ConfigError
 from sppnet.pooling.geometry import Convention, check_convention, checked_windows
 from sppnet.sizes import Size
@@ -90,7 +91,7 @@ def nearest_scales(
     """
     pixels = ((windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])).clamp(min=1.0)
     order = np.argsort(np.asarray(scales), kind="stable")  # argmin takes the first, so the smaller, of equals
-    sides = torch.tensor([scales[place] for place in order], dtype=torch.float64, device=windows.device)
+    sides = constant(tuple(float(scales[place]) for place in order), torch.float64, windows.device)
     if convention == "paper":
         # Both sides of |pixels * (s / short)^2 - 224^2| times short^2: whole numbers stay exact, so ties are ties.
         wanted = _PAPER_TARGET**2 * short**2
@@ -98,7 +99,7 @@ def nearest_scales(
     else:
         expected = _RELEASED_TARGET * short / torch.sqrt(pixels)
         distance = (sides - torch.floor(expected + 0.5)[:, None]).abs()
-    return torch.from_numpy(order).to(windows.device)[distance.argmin(dim=1)]
+    return upload(order, windows.device)[distance.argmin(dim=1)]
 
 
 def scale_windows(windows: ArrayLike, image_size: Size, scale: int, convention: Convention = "paper") -> Float64s:
@@ -148,6 +149,6 @@ def scaled_windows(
     plain = windows * scale / short
     if convention == "paper":
         return plain
-    last = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64, device=windows.device)
+    last = constant((0.0, 0.0, 1.0, 1.0), torch.float64, windows.device)
     # One pixel has no first and last to keep.
     return torch.where(short == 1, plain, (windows - last) * (scale - 1) / (short - 1) + last)

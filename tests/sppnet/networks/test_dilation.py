@@ -47,7 +47,7 @@ def test_a_dilated_network_of_timms_layers_has_strips_and_its_geometry() -> None
     low = 16 * 4 - geometry.padding
     assert footprint(dilated, (151, 150), 16) == (low, low + geometry.receptive_field)
     plan = plan_rows(dilated.to(memory_format=torch.channels_last), torch.float32)
-    assert plan.rest is None
+    assert plan.layers.rest is None
     images = torch.randn(1, 3, 61, 75).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         dense = dilated(images)

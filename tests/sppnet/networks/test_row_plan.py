@@ -12,7 +12,7 @@ from sppnet.networks.row_plan import RowPlan, plan_rows
 
 
 def kinds(plan: RowPlan) -> list[str]:
-    return [type(step.layer).__name__ for step in plan.steps]
+    return [type(step.layer).__name__ for step in plan.layers.steps]
 
 
 def normalised(channels: int) -> nn.BatchNorm2d:
@@ -55,7 +55,7 @@ def test_norms_and_relus_are_part_of_convolutions() -> None:
     plan = plan_rows(network, torch.float32)
     assert kinds(plan) == ["Convolution", "MaxPooling", "Convolution"]
     assert plan.positive
-    assert plan.rest is None
+    assert plan.layers.rest is None
     equal(network, plan)
 
 
@@ -72,7 +72,7 @@ def test_the_rest_is_torchs() -> None:
     plan = plan_rows(network, torch.float32)
     assert kinds(plan) == ["Convolution", "Convolution", "Pointwise"]
     assert not plan.positive
-    assert len(plan.wanted) == 2  # x and y
+    assert len(plan.layers.wanted) == 2  # x and y
     equal(network, plan)
 
 
@@ -85,8 +85,8 @@ def test_the_rest_is_torchs() -> None:
 ])  # fmt: skip
 def test_what_is_not_known_is_left(network: nn.Module) -> None:
     plan = plan_rows(network.eval(), torch.float32)
-    assert plan.rest is not None
-    assert not {Convolution, MaxPooling} & {type(step.layer) for step in plan.steps}
+    assert plan.layers.rest is not None
+    assert not {Convolution, MaxPooling} & {type(step.layer) for step in plan.layers.steps}
     equal(network, plan)
 
 
@@ -97,7 +97,7 @@ class Shared(nn.Module):
 
 def test_what_changes_a_value_that_others_read_is_left() -> None:
     plan = plan_rows(Shared().eval(), torch.float32)
-    assert [type(step.layer) for step in plan.steps] == []
+    assert [type(step.layer) for step in plan.layers.steps] == []
     images = torch.randn(1, 3, 4, 4).contiguous(memory_format=torch.channels_last)
     assert torch.equal(plan.run(images.clone()), Shared()(images.clone()))
 
@@ -105,6 +105,6 @@ def test_what_changes_a_value_that_others_read_is_left() -> None:
 def test_an_activation_without_a_convolution_has_no_sign() -> None:
     plan = plan_rows(nn.Sequential(nn.ReLU()).eval(), torch.float32)
     found = plan.run(torch.tensor([-1.0, -0.0, 2.0]).view(1, 1, 1, 3))
-    assert isinstance(plan.steps[0].layer, Pointwise)
+    assert isinstance(plan.layers.steps[0].layer, Pointwise)
     assert found.flatten().tolist() == [0.0, 0.0, 2.0]
     assert not torch.signbit(found).any()

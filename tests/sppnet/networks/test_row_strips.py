@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from sppnet.networks import row_strips
-from sppnet.networks.row_strips import IMAGE, RowLayer, Rows, Step, Window, run_steps
+from sppnet.networks.layer_plan import IMAGE, Step
+from sppnet.networks.layer_windows import Window
+from sppnet.networks.row_strips import RowLayer, Rows, run_steps
 
 
 class Sum(RowLayer):

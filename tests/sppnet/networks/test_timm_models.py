@@ -32,7 +32,7 @@ def test_timms_layers_keep_their_names_and_values_and_have_a_geometry() -> None:
 def test_timms_layers_run_in_strips(hw: tuple[int, int]) -> None:
     network = in_known_layers(small_timm()).to(memory_format=torch.channels_last)
     plan = plan_rows(network, torch.float32)
-    assert plan.rest is None
+    assert plan.layers.rest is None
     images = torch.randn(1, 3, *hw).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         torch.testing.assert_close(plan.run(images), network(images), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,147 @@
+"""Max pooling and normalisation across channels on a GPU in one pass over the map: one Triton kernel.
+
+A map may lie in a larger one, whose margin at the right and at the bottom holds anything: only the map is read, and
+the margin of what is written is zero, as a convolution's padding wants it.
+"""
+
+# Kernels' parameters have no types that Python would know.
+# mypy: disallow-untyped-defs=False, disallow-untyped-decorators=False, disallow-untyped-calls=False
+# mypy: disallow-incomplete-defs=False
+# ruff: noqa: ANN001, ANN202
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+
+from sppnet.devices import on_its_device
+from sppnet.sizes import Size
+
+# A program makes so many cells of a line, of so many channels: 16 bytes a thread of half floats.
+_CELLS, _CHANNELS = 8, 128
+
+
+@dataclass(frozen=True, slots=True)
+class PoolNorm:
+    """What is computed, at most one of each.
+
+    Attributes:
+        kernel: side of the pooled windows; 1 pools nothing.
+        stride: cells from one window to the next.
+        padding: cells of the first window that lie before the map.
+        below: channels before its own that a value is normalised by.
+        above: channels behind.
+        weight: of the sum of their squares; 0 normalises nothing.
+        k: what is added to the sum.
+        pool_first: whether what is pooled is normalised, not what is normalised pooled.
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    below: int = 0
+    above: int = 0
+    weight: float = 0.0
+    k: float = 1.0
+    pool_first: bool = False
+
+
+@triton.jit
+def _larger(a, b):
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _window(
+    image, y, x, height, width, line, channels, shift, used,
+    kernel: tl.constexpr, stride: tl.constexpr, padding: tl.constexpr,
+):  # fmt: skip
+    """Return the maxima of windows, `[cells, channels]`, minus infinity where nothing is `used`."""
+    best = tl.full(used.shape, float("-inf"), tl.float32)
+    for dy in tl.static_range(kernel):
+        row = y * stride - padding + dy
+        for dx in tl.static_range(kernel):
+            column = x * stride - padding + dx
+            inside = used & (row >= 0) & (row < height) & ((column >= 0) & (column < width))[:, None]
+            place = image + ((row * line + column) * channels)[:, None] + shift[None, :]
+            best = _larger(best, tl.load(place, inside, float("-inf")).to(tl.float32))
+    return best
+
+
+@triton.jit
+def _normalised(value, total, weight, k):
+    root = tl.rsqrt(total * weight + k)
+    return value * root * tl.sqrt(root)
+
+
+@triton.jit(do_not_specialize=["height", "width", "rows", "line", "out_height", "out_width", "out_rows", "out_line"])
+def _pool_norm(
+    values, out, height, width, rows, line, out_height, out_width, out_rows, out_line, channels, weight, k,
+    kernel: tl.constexpr, stride: tl.constexpr, padding: tl.constexpr, below: tl.constexpr, above: tl.constexpr,
+    norm: tl.constexpr, pool_first: tl.constexpr, cells: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
+    """Make `cells` cells of a line `program_id(0)` of all images, in `block` channels; see `pool_norm`."""
+    number = tl.program_id(0)
+    y = number % out_rows
+    image = values + (number // out_rows).to(tl.int64) * rows * line * channels
+    x = tl.program_id(1) * cells + tl.arange(0, cells)
+    c = tl.program_id(2) * block + tl.arange(0, block)
+    used = ((y < out_height) & (x < out_width))[:, None] & (c < channels)[None, :]
+    if norm and pool_first:
+        found = _window(image, y, x, height, width, line, channels, c, used, kernel, stride, padding)
+        total = tl.zeros(used.shape, tl.float32)
+        for offset in tl.static_range(-below, above + 1):
+            near = used & ((c + offset >= 0) & (c + offset < channels))[None, :]
+            beside = _window(image, y, x, height, width, line, channels, c + offset, near, kernel, stride, padding)
+            total += tl.where(near, beside * beside, 0.0)
+        found = _normalised(found, total, weight, k)
+    elif norm:
+        found = tl.full(used.shape, float("-inf"), tl.float32)
+        for dy in tl.static_range(kernel):
+            row = y * stride - padding + dy
+            for dx in tl.static_range(kernel):
+                column = x * stride - padding + dx
+                inside = used & (row >= 0) & (row < height) & ((column >= 0) & (column < width))[:, None]
+                place = image + ((row * line + column) * channels)[:, None] + c[None, :]
+                total = tl.zeros(used.shape, tl.float32)
+                for offset in tl.static_range(-below, above + 1):
+                    near = inside & ((c + offset >= 0) & (c + offset < channels))[None, :]
+                    beside = tl.load(place + offset, near, 0.0).to(tl.float32)
+                    total += beside * beside
+                value = _normalised(tl.load(place, inside, float("-inf")).to(tl.float32), total, weight, k)
+                found = _larger(found, value)
+    else:
+        found = _window(image, y, x, height, width, line, channels, c, used, kernel, stride, padding)
+    there = (x < out_line)[:, None] & (c < channels)[None, :]
+    target = out + ((number.to(tl.int64) * out_line + x) * channels)[:, None] + c[None, :]
+    tl.store(target, tl.where(used, found, 0.0), there)
+
+
+def pool_norm(values: torch.Tensor, size: Size, out_size: Size, out_room: Size, what: PoolNorm) -> torch.Tensor:
+    """Pool and normalise maps; nothing is checked and nothing waits for the device.
+
+    Args:
+        values: `[N, C, H, W]` channels last in memory, of any float type; computed in float32, rounded once.
+        size: of the maps, cells, within `values`.
+        out_size: of what is made of them.
+        out_room: of the tensor that is returned, `out_size` or more.
+        what: what is computed.
+
+    Returns:
+        `[N, C, *out_room]` of the same type, channels last in memory.
+    """
+    images, channels, rows, line = values.shape
+    out = torch.empty(
+        (images, channels, *out_room.hw), dtype=values.dtype, device=values.device, memory_format=torch.channels_last
+    )
+    block = min(_CHANNELS, triton.next_power_of_2(channels))
+    grid = images * out_room.height, triton.cdiv(out_room.width, _CELLS), triton.cdiv(channels, block)
+    with on_its_device(values):
+        _pool_norm[grid](
+            values, out, *size.hw, rows, line, *out_size.hw, *out_room.hw, channels, what.weight, what.k,
+            kernel=what.kernel, stride=what.stride, padding=what.padding, below=what.below, above=what.above,
+            norm=what.weight != 0, pool_first=what.pool_first, cells=_CELLS, block=block,
+        )  # fmt: skip
+    return out
