@@ -24,7 +24,7 @@ def _sum(a, b):
     return a + b
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["limit", "length"])  # as images have ever other numbers of windows
 def _keep(
     boxes, order, ordered, starts, ends, iou, chosen, least, limit, length,
     categories: tl.constexpr, slots: tl.constexpr,

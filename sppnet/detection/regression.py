@@ -205,8 +205,9 @@ class BoxRegressors:
         if features.shape[1] != length:
             raise DataError("bad-features", f"regressors of {length} features got {features.shape[1]}")
         inverse, mean = self._on(features.device)
-        whitened = self._products(features).double().view(len(features), len(self.regressors), 1, 4)
-        return (whitened @ inverse).squeeze(2) + mean
+        whitened = self._products(features).double().view(len(features), len(self.regressors), 4, 1)
+        # A product of millions of 4 x 4 matrices, which libraries take one by one.
+        return (whitened * inverse).sum(dim=2) + mean
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """Return the tensors and metadata for a safetensors file."""

@@ -94,7 +94,8 @@ def decode_image(data: bytes, *, max_pixels: int = 64_000_000, min_side: int = 2
 def decode_by_gpu(data: bytes, device: torch.device) -> torch.Tensor | None:
     """Decode a JPEG by nvJPEG: uint8 `[H, W, 3]` on the GPU, there when this returns.
 
-    Its pixels are near those of `decode_image`, not the same.
+    Its pixels are near those of `decode_image`, not the same. They are made in a stream of their own: those who use
+    them in another one call `record_stream`.
 
     Args:
         data: the file's bytes.
@@ -110,13 +111,28 @@ def decode_by_gpu(data: bytes, device: torch.device) -> torch.Tensor | None:
         if image.format != "JPEG" or image.mode not in ("RGB", "L"):
             return None
     values = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    try:
-        found: torch.Tensor = decode_jpeg(values, mode=ImageReadMode.RGB, device=device).permute(1, 2, 0).contiguous()
-    except RuntimeError:  # damaged, or of a kind that nvJPEG does not know: told apart by the exact decoder
-        return None
-    if found.is_cuda:
-        torch.cuda.current_stream(device).synchronize()
+    stream = _decoding_stream(device)
+    with torch.cuda.stream(stream):  # without a stream this does nothing
+        try:
+            planes = decode_jpeg(values, mode=ImageReadMode.RGB, device=device)
+        except RuntimeError:  # damaged, or of a kind that nvJPEG does not know: told apart by the exact decoder
+            return None
+        found: torch.Tensor = planes.permute(1, 2, 0).contiguous()
+        if stream is not None:
+            stream.synchronize()
     return found
+
+
+@cache
+def _decoding_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """Return a stream whose memory no kernel works on when it is given to nvJPEG, None for a CPU.
+
+    nvJPEG has a stream of its own, which waits for none of those that may still use the memory that it writes to. What
+    is made in this stream is waited for before it is freed.
+    """
+    import torch
+
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
 def _open(data: bytes) -> Image:

@@ -1,4 +1,4 @@
-"""The layers of a network on a GPU, of maps that may lie in larger ones: convolution with its ReLU in one, the rest too.
+"""The layers of a network on a GPU, some fused, of maps that may lie in larger ones.
 
 The margin lets images of many sizes share a few shapes: cuDNN plans a convolution anew for each one, which takes
 longer than the convolution. A map's values don't depend on the margin: what looks beyond the map finds the zeros that
@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sppnet.devices import runs_triton
-from sppnet.networks.layer_windows import Window, axis_window
+from sppnet.networks.layer_windows import PoolNorm, Window, axis_window
 from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
 from sppnet.networks.timm_layers import SameConvolution
 from sppnet.sizes import Size
@@ -130,9 +130,7 @@ class DevicePoolNorm(DeviceLayer):
     def __init__(self, *modules: nn.MaxPool2d | ResponseNorm) -> None:
         self.modules = modules
         pooling = next((module for module in modules if isinstance(module, nn.MaxPool2d)), None)
-        self._down, self._across = (
-            Window() if pooling is None else axis_window(pooling, axis) for axis in (0, 1)
-        )
+        self._down, self._across = (Window() if pooling is None else axis_window(pooling, axis) for axis in (0, 1))
 
     def __call__(self, inputs: Sequence[Padded]) -> Padded:
         """Pool and normalise maps; see `DeviceLayer`."""
@@ -150,11 +148,9 @@ class DevicePoolNorm(DeviceLayer):
         grown = F.pad(found, (0, room.width - size.width, 0, room.height - size.height))
         return Padded(grown.contiguous(memory_format=torch.channels_last), size, clean=True)
 
-    def _what(self):  # noqa: ANN202 - Triton is loaded where there is a GPU
-        from sppnet.networks.pool_norm_triton import PoolNorm
-
+    def _what(self) -> PoolNorm:
         window = self._down
-        what = PoolNorm(window.kernel, window.stride, window.padding, pool_first=len(self.modules) == 2)
+        what = PoolNorm(window.kernel, window.stride, window.padding)
         for module in self.modules:
             if isinstance(module, ResponseNorm):
                 what = replace(

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 import torch
 
 from sppnet.errors import ConfigError
-from sppnet.images.network_input import prepare_batch
+from sppnet.images.device_inputs import DeviceInputs
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.device_networks import PlainNetwork, device_network, settled
+from sppnet.networks.device_plan import DevicePlan
 from sppnet.networks.map_types import MapType, to_map_type
 from sppnet.networks.network import Precision
+from sppnet.pooling.scales import resized_size
+from sppnet.sizes import Size
 
 
 class DeviceConvolutions:
     """Resizes and convolves images where they are.
 
     Images of one size share batches of exactly `batch` images, the last one filled up with copies, and algorithms are
-    chosen by shapes alone: which images share a batch changes no bit of a map.
+    chosen by shapes alone: which images share a batch changes no bit of a map. Where all layers are known, images lie
+    in a margin of zeros, so that those of many sizes share a few shapes.
 
     Args:
         backbone: The convolutions, in evaluation mode, on the device.
@@ -35,11 +38,11 @@ class DeviceConvolutions:
     ) -> None:
         if batch < 1:
             raise ConfigError(f"batch: must be at least 1, not {batch}")
-        self._backbone = backbone
-        self._network = in_precision(backbone, precision)
+        self._inputs = DeviceInputs(backbone.preprocessing, backbone.mean_image)
+        self._network = device_network(backbone, precision)
         self._dtype = dtype
         self._batch = batch
-        self._graphs = _Graphs(self._network) if graphs else None
+        self._convolutions = _Graphs(self._network) if graphs else self._network
 
     @torch.inference_mode()
     def __call__(
@@ -56,7 +59,7 @@ class DeviceConvolutions:
             Of each image its maps by scale: `[H, W, C]`, contiguous, on the device.
         """
         found: list[dict[int, torch.Tensor]] = [{} for _ in images]
-        with _settled():
+        with settled():
             for places in _batches(images, self._batch):
                 filled = places + places[-1:] * (self._batch - len(places))
                 pixels = torch.stack([images[place] for place in filled])
@@ -70,9 +73,11 @@ class DeviceConvolutions:
 
     def _convolve(self, pixels: torch.Tensor, scale: int) -> torch.Tensor:
         """Return the maps `[N, H, W, C]` of equally large images at a scale."""
-        backbone = self._backbone
-        values = prepare_batch(pixels, scale, backbone.preprocessing, self._network.dtype, backbone.mean_image)
-        maps = self._network(values) if self._graphs is None else self._graphs(values)
+        network = self._network
+        size = resized_size(Size.of(pixels[0]), scale)
+        room = _room(size) if network.fits_margins else size
+        values = self._inputs(pixels, size, room, network.channels, network.dtype)
+        maps = self._convolutions(values, size)
         return to_map_type(maps.permute(0, 2, 3, 1).contiguous(), self._dtype)
 
 
@@ -80,47 +85,45 @@ class _Graphs:
     """A network whose calls on a shape that has come before are replayed, without the time of their launches.
 
     Args:
-        network: In evaluation mode, on a GPU.
+        network: On a GPU.
     """
 
     _SEEN_BEFORE = 2  # calls of a shape before its graph is made
     _MOST = 32
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: DevicePlan | PlainNetwork) -> None:
         self._network = network
-        self._seen: Counter[torch.Size] = Counter()
-        self._made: dict[torch.Size, tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
+        self._seen: Counter[tuple[torch.Size, Size]] = Counter()
+        self._made: dict[tuple[torch.Size, Size], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+    def __call__(self, values: torch.Tensor, size: Size) -> torch.Tensor:
         """Return the network's output, as a tensor of its own."""
-        shape = values.shape
-        self._seen[shape] += 1
-        if shape not in self._made:
-            if self._seen[shape] <= self._SEEN_BEFORE or len(self._made) >= self._MOST:
-                found: torch.Tensor = self._network(values)
-                return found
-            self._made[shape] = self._capture(values)
-        graph, inputs, outputs = self._made[shape]
+        key = values.shape, size
+        self._seen[key] += 1
+        if key not in self._made:
+            if self._seen[key] <= self._SEEN_BEFORE or len(self._made) >= self._MOST:
+                return self._network(values, size)
+            self._made[key] = self._capture(values, size)
+        graph, inputs, outputs = self._made[key]
         inputs.copy_(values)
         graph.replay()
         return outputs.clone()  # the graphs share their memory
 
-    def _capture(self, values: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
+    def _capture(self, values: torch.Tensor, size: Size) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
         inputs = values.clone()
         graph = torch.cuda.CUDAGraph()
         # Other threads go on sending images meanwhile.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            outputs = self._network(inputs)
+            outputs = self._network(inputs, size)
         return graph, inputs, outputs
 
 
-def in_precision(backbone: Backbone, precision: Precision) -> Backbone:
-    """Return the backbone itself for float32, else a copy whose weights are of a lower type, channels last."""
-    if precision == "float32":
-        return backbone
-    lowered: Backbone = copy.deepcopy(backbone).to(getattr(torch, precision))
-    return lowered.to(memory_format=torch.channels_last)
+def _room(size: Size) -> Size:
+    """Return a size for images about as large: the long side rounded up, by less than an eighth of the short one."""
+    step = 1 << max(0, (size.short_side // 8).bit_length() - 1)
+    width, height = (-(-side // step) * step if side > size.short_side else side for side in size)
+    return Size(width, height)
 
 
 def _batches(images: Sequence[torch.Tensor], batch: int) -> list[list[int]]:
@@ -129,8 +132,3 @@ def _batches(images: Sequence[torch.Tensor], batch: int) -> list[list[int]]:
     for place, image in enumerate(images):
         by_size.setdefault(image.shape, []).append(place)
     return [places[start : start + batch] for places in by_size.values() for start in range(0, len(places), batch)]
-
-
-def _settled() -> AbstractContextManager[Mapping[str, object] | None]:
-    """Let cuDNN choose its algorithms by the shapes alone, and only such as give the same bits each time."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)

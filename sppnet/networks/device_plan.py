@@ -28,26 +28,18 @@ _CHANNELS = 8
 class DevicePlan:
     """Computes what a backbone's trunk does with its final ReLU, for inference only, of a snapshot of its weights.
 
-    The values are those of the backbone within the rounding of the type that they are computed in.
-
-    Args:
-        trunk: in evaluation mode; takes images `[N, 3, H, W]`.
-        dtype: type to compute in.
-
     Attributes:
-        dtype: that type.
-        channels: of the images that it takes; those beyond the third are ignored.
+        dtype: type of the images that it takes.
+        channels: of those images; what is in those beyond the third is ignored.
         fits_margins: whether images may have a margin.
     """
 
-    def __init__(self, trunk: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, layers: LayerPlan[DeviceLayer], dtype: torch.dtype) -> None:
+        self._layers = layers
         self.dtype = dtype
-        plan = _joined(plan_layers(trunk, _DeviceKit(dtype)))
-        self._plan = plan
-        self.fits_margins = plan.rest is None and all(step.layer.fits_margins for step in plan.steps)
-        first = [step.layer for step in plan.steps if IMAGE in step.sources]
-        wide = plan.rest is None and all(isinstance(layer, DeviceConvolution) for layer in first)
-        self.channels = _CHANNELS if wide and all(_widened(layer) for layer in first) else 3
+        self.fits_margins = all(step.layer.fits_margins for step in layers.steps)
+        first = [step.layer for step in layers.steps if IMAGE in step.sources]
+        self.channels = _CHANNELS if first and all(_widened(layer) for layer in first) else 3
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor, size: Size) -> torch.Tensor:
@@ -61,14 +53,30 @@ class DevicePlan:
             Maps `[N, C, h, w]` after ReLU and without -0.0; a view.
         """
         found = {IMAGE: Padded(images, size, clean=True)}
-        plan = self._plan
-        for number, step in enumerate(plan.steps):
+        for number, step in enumerate(self._layers.steps):
             found[number] = step.layer([found[source] for source in step.sources])
-        if plan.rest is not None:
-            maps: torch.Tensor = plan.rest(*(found[number].values for number in plan.wanted))
-        else:
-            maps = found[plan.wanted[0]].alone()
-        return (maps if plan.positive else F.relu(maps)).add_(0.0)
+        maps = found[self._layers.wanted[0]].alone()
+        return (maps if self._layers.positive else F.relu(maps)).add_(0.0)
+
+
+def plan_device(trunk: nn.Module, dtype: torch.dtype) -> DevicePlan | None:
+    """Make a network ready to run on the device that it is on.
+
+    Args:
+        trunk: in evaluation mode; takes images `[N, 3, H, W]`.
+        dtype: type to compute in.
+
+    Returns:
+        None for a network with a layer that isn't known, or weights that are not finite: a fused ReLU would make 0 of
+        what is no number.
+
+    Raises:
+        ConfigError: it can't be traced.
+    """
+    if not all(bool(torch.isfinite(value).all()) for value in trunk.parameters()):
+        return None
+    layers = plan_layers(trunk, _DeviceKit(dtype))
+    return None if layers.rest is not None or IMAGE in layers.wanted else DevicePlan(_joined(layers), dtype)
 
 
 def _widened(layer: DeviceLayer) -> bool:
@@ -85,7 +93,6 @@ def _joined(plan: LayerPlan[DeviceLayer]) -> LayerPlan[DeviceLayer]:
     place = {IMAGE: IMAGE}
     joined: set[int] = set()
     for number, step in enumerate(plan.steps):
-        before = step.sources[0]
         if number in joined:
             continue
         layer, last = step.layer, number
@@ -95,7 +102,6 @@ def _joined(plan: LayerPlan[DeviceLayer]) -> LayerPlan[DeviceLayer]:
             if isinstance(after, DevicePoolNorm) and type(after.modules[0]) is not type(layer.modules[0]):
                 layer, last = DevicePoolNorm(*layer.modules, *after.modules), following[0]
                 joined.add(last)
-        del before
         place[number] = place[last] = len(steps)
         steps.append(Step(layer, tuple(place[source] for source in step.sources)))
     wanted = tuple(place[number] for number in plan.wanted)

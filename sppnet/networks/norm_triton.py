@@ -15,7 +15,7 @@ from sppnet.devices import on_its_device
 _BLOCK = 1024
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def _normalise(
     values, out, count, channels, weight, k, beta,
     below: tl.constexpr, above: tl.constexpr, quarters: tl.constexpr, block: tl.constexpr,

@@ -45,7 +45,7 @@ class ResponseNorm(nn.LocalResponseNorm):
             )
         # Scaled before squaring: squares of raw activations overflow float16.
         scaled = input * math.sqrt(self.alpha / self.size)
-        total = F.conv2d(scaled * scaled, self.band) + self.k
+        total = F.conv2d(scaled * scaled, self.band.to(input.dtype)) + self.k
         return _divided(input, total, self.beta)
 
 

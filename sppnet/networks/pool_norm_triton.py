@@ -10,42 +10,16 @@ the margin of what is written is zero, as a convolution's padding wants it.
 # ruff: noqa: ANN001, ANN202
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
 
 from sppnet.devices import on_its_device
+from sppnet.networks.layer_windows import PoolNorm
 from sppnet.sizes import Size
 
 # A program makes so many cells of a line, of so many channels: 16 bytes a thread of half floats.
 _CELLS, _CHANNELS = 8, 128
-
-
-@dataclass(frozen=True, slots=True)
-class PoolNorm:
-    """What is computed, at most one of each.
-
-    Attributes:
-        kernel: side of the pooled windows; 1 pools nothing.
-        stride: cells from one window to the next.
-        padding: cells of the first window that lie before the map.
-        below: channels before its own that a value is normalised by.
-        above: channels behind.
-        weight: of the sum of their squares; 0 normalises nothing.
-        k: what is added to the sum.
-        pool_first: whether what is pooled is normalised, not what is normalised pooled.
-    """
-
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
-    below: int = 0
-    above: int = 0
-    weight: float = 0.0
-    k: float = 1.0
-    pool_first: bool = False
 
 
 @triton.jit
@@ -91,7 +65,7 @@ def _pool_norm(
     used = ((y < out_height) & (x < out_width))[:, None] & (c < channels)[None, :]
     if norm and pool_first:
         found = _window(image, y, x, height, width, line, channels, c, used, kernel, stride, padding)
-        total = tl.zeros(used.shape, tl.float32)
+        total = tl.full(used.shape, 0.0, tl.float32)
         for offset in tl.static_range(-below, above + 1):
             near = used & ((c + offset >= 0) & (c + offset < channels))[None, :]
             beside = _window(image, y, x, height, width, line, channels, c + offset, near, kernel, stride, padding)
@@ -105,7 +79,7 @@ def _pool_norm(
                 column = x * stride - padding + dx
                 inside = used & (row >= 0) & (row < height) & ((column >= 0) & (column < width))[:, None]
                 place = image + ((row * line + column) * channels)[:, None] + c[None, :]
-                total = tl.zeros(used.shape, tl.float32)
+                total = tl.full(used.shape, 0.0, tl.float32)
                 for offset in tl.static_range(-below, above + 1):
                     near = inside & ((c + offset >= 0) & (c + offset < channels))[None, :]
                     beside = tl.load(place + offset, near, 0.0).to(tl.float32)

@@ -17,12 +17,13 @@ from sppnet.detection.features import WindowFeatures
 from sppnet.detection.rcnn_crops import SIZE
 from sppnet.devices import upload
 from sppnet.networks.backbones import Backbone
-from sppnet.networks.device_maps import in_precision
+from sppnet.networks.device_networks import device_network
 from sppnet.networks.low_rank import lower_rank
 from sppnet.networks.map_maker import MapMaker
 from sppnet.networks.network import FcHead, Layer
 from sppnet.pooling.image_batches import BatchWindows
 from sppnet.pooling.pyramid import pool_full_maps
+from sppnet.sizes import Size
 
 _LAYERS: tuple[Layer, ...] = ("pool5", "fc7")
 
@@ -98,14 +99,14 @@ def _row(setup: Setup, backbone: Backbone, ours: WindowFeatures, theirs: WindowF
         distinct = len(pooled.vectors)
         return ours.upper(pooled.vectors.flatten(1))[pooled.row_of]
 
-    network = in_precision(backbone, setup.precision)
-    crops = torch.rand(setup.crops, 3, SIZE, SIZE, device=setup.device, dtype=network.dtype)
+    network = device_network(backbone, setup.precision)
+    crops = torch.rand(setup.crops, network.channels, SIZE, SIZE, device=setup.device, dtype=network.dtype)
     crops = crops.contiguous(memory_format=torch.channels_last)
     batches = max(1, setup.windows // setup.crops)
 
     @torch.inference_mode()
     def peer() -> torch.Tensor:
-        found = [pool_full_maps(network(crops), theirs.pyramid).flatten(1) for _ in range(batches)]
+        found = [pool_full_maps(network(crops, Size.square(SIZE)), theirs.pyramid).flatten(1) for _ in range(batches)]
         return theirs.upper(torch.cat(found))
 
     pairs = pairs_within(own, peer, setup.seconds / 8, setup.device, min(3, setup.pairs))

@@ -1,0 +1,57 @@
+"""How a backbone is computed on a GPU: with its layers fused where all are known, else as torch has it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+
+from sppnet.networks.backbones import Backbone
+from sppnet.networks.device_plan import DevicePlan, plan_device
+from sppnet.networks.network import Precision
+from sppnet.sizes import Size
+
+
+class PlainNetwork:
+    """A backbone called as `DevicePlan` is, its layers as torch has them.
+
+    Attributes:
+        dtype: type of the images that it takes.
+        channels: of those images.
+        fits_margins: whether images may have a margin.
+    """
+
+    channels = 3
+    fits_margins = False
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self.dtype = backbone.dtype
+
+    def __call__(self, images: torch.Tensor, size: Size) -> torch.Tensor:
+        """Convolve images `[N, 3, H, W]` of a size without margin: maps `[N, C, h, w]`, after ReLU, without -0.0."""
+        del size
+        maps: torch.Tensor = self._backbone(images)
+        return maps
+
+
+def device_network(backbone: Backbone, precision: Precision) -> DevicePlan | PlainNetwork:
+    """Return a backbone, in evaluation mode, ready for inference on the device that it is on."""
+    dtype = backbone.dtype if precision == "float32" else getattr(torch, precision)
+    plan = plan_device(backbone.trunk, dtype)
+    return PlainNetwork(in_precision(backbone, precision)) if plan is None else plan
+
+
+def in_precision(backbone: Backbone, precision: Precision) -> Backbone:
+    """Return the backbone itself for float32, else a copy whose weights are of a lower type, channels last."""
+    if precision == "float32":
+        return backbone
+    lowered: Backbone = copy.deepcopy(backbone).to(getattr(torch, precision))
+    return lowered.to(memory_format=torch.channels_last)
+
+
+def settled() -> AbstractContextManager[Mapping[str, object] | None]:
+    """Let cuDNN choose its algorithms by the shapes alone, and only such as give the same bits each time."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)

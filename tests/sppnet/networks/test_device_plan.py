@@ -1,0 +1,87 @@
+"""Networks as they run on a GPU, here on the CPU: their values, and that a margin changes none of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
+from sppnet.networks.device_layers import DevicePoolNorm
+from sppnet.networks.device_plan import DevicePlan, plan_device
+from sppnet.sizes import Size
+
+NETWORKS = {
+    "zf5": BackboneSpec("zf5", width=0.125),
+    "zf5_released": BackboneSpec("zf5_released", width=0.125),
+    "convnet5": BackboneSpec("convnet5", width=0.125),
+    "overfeat7": BackboneSpec("overfeat7", width=0.125),
+    "squeezenet": BackboneSpec("squeezenet1_0"),
+    "resnet": BackboneSpec("torchvision:resnet18", cut="layer2"),
+    "mobilenet": BackboneSpec("torchvision:mobilenet_v2", cut="features.6"),
+    "mobilenet3": BackboneSpec("torchvision:mobilenet_v3_small", cut="features.3"),
+}
+
+
+def build(name: str) -> tuple[Backbone, DevicePlan]:
+    torch.manual_seed(0)
+    backbone = build_backbone(NETWORKS[name]).eval()
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.uniform_(module.bias, 0.1, 0.3)  # what lies beyond a map would be seen
+    plan = plan_device(backbone.trunk, torch.float32)
+    assert plan is not None
+    return backbone, plan
+
+
+def inputs(plan: DevicePlan, images: torch.Tensor, right: int = 0, below: int = 0) -> torch.Tensor:
+    grown = F.pad(images, (0, right, 0, below, 0, plan.channels - 3))
+    return grown.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_computes_what_the_backbone_does(name: str) -> None:
+    backbone, plan = build(name)
+    images = torch.randn(2, 3, 109, 141)
+    with torch.inference_mode():
+        found, wanted = plan(inputs(plan, images), Size(141, 109)), backbone(images)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.max()))
+    assert not torch.signbit(found).any()
+    assert plan.channels == 8
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@settings(max_examples=12)
+@given(height=st.integers(97, 130), width=st.integers(97, 130), right=st.integers(0, 40), below=st.integers(0, 40))
+def test_a_margin_changes_nothing(name: str, height: int, width: int, right: int, below: int) -> None:
+    backbone, plan = build(name)
+    images = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(height * width))
+    size = Size(width, height)
+    if not plan.fits_margins:
+        assert "mobilenet3" in name
+        return
+    with torch.inference_mode():
+        found, wanted = plan(inputs(plan, images, right, below), size), backbone(images)
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.max()))
+
+
+def test_norm_and_pooling_that_follow_each_other_are_one_step() -> None:
+    for name, kinds in (("zf5", ["ResponseNorm", "MaxPool2d"]), ("overfeat7", ["MaxPool2d", "ResponseNorm"])):
+        _, plan = build(name)
+        layers = [step.layer for step in plan._layers.steps]
+        joined = [
+            [type(module).__name__ for module in one.modules] for one in layers if isinstance(one, DevicePoolNorm)
+        ]
+        assert joined[0] == kinds
+        assert len(layers) == {"zf5": 7, "overfeat7": 9}[name]
+
+
+def test_what_is_not_known_or_not_finite_is_left_to_torch() -> None:
+    assert plan_device(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1)).eval(), torch.float32) is None
+    broken = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    nn.init.constant_(broken[0].bias, float("nan"))  # type: ignore[arg-type]
+    assert plan_device(broken, torch.float32) is None
