@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
 
 import torch
 from torch import nn
@@ -23,18 +25,37 @@ from sppnet.sizes import Size
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """Size of maps without their margin, cells.
+
+    Attributes:
+        size: for the host.
+        table: int32 `[height, width]` on the device for its kernels, so that a CUDA graph serves all sizes; None where
+            there are no such kernels.
+    """
+
+    size: Size
+    table: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class Padded:
     """Maps in larger ones.
 
     Attributes:
         values: `[N, C, H, W]`, channels last in memory.
-        size: of the maps, which begin at the first cell.
-        clean: whether the margin holds zeros.
+        extent: of the maps, which begin at the first cell.
+        clean: whether there is no margin, or it holds zeros.
     """
 
     values: torch.Tensor
-    size: Size
+    extent: Extent
     clean: bool
+
+    @property
+    def size(self) -> Size:
+        """Size of the maps, cells."""
+        return self.extent.size
 
     @property
     def room(self) -> Size:
@@ -43,7 +64,13 @@ class Padded:
 
     def cleaned(self) -> torch.Tensor:
         """Return the values with zeros in the margin; written in place."""
-        if not self.clean:
+        if self.clean:
+            return self.values
+        if self.extent.table is not None:
+            from sppnet.networks.pool_norm_triton import clear_margin
+
+            clear_margin(self.values, self.extent.table)
+        else:
             self.values[:, :, self.size.height :].zero_()
             self.values[:, :, :, self.size.width :].zero_()
         return self.values
@@ -59,9 +86,19 @@ class DeviceLayer(ABC):
     fits_margins = True
     """Whether its inputs may have a margin."""
 
+    def outputs(self, size: Size) -> Size:
+        """Return the size of the output for an input's."""
+        return size
+
     @abstractmethod
-    def __call__(self, inputs: Sequence[Padded]) -> Padded:
-        """Return the layer's output."""
+    def __call__(self, inputs: Sequence[Padded], extent: Extent, *, margins: bool) -> Padded:
+        """Return the layer's output.
+
+        Args:
+            inputs: maps.
+            extent: of the output.
+            margins: whether maps may have a margin at all.
+        """
 
 
 class DeviceConvolution(DeviceLayer):
@@ -94,7 +131,11 @@ class DeviceConvolution(DeviceLayer):
         self._weight = widened.contiguous(memory_format=torch.channels_last)
         return True
 
-    def __call__(self, inputs: Sequence[Padded]) -> Padded:
+    def outputs(self, size: Size) -> Size:
+        """See `DeviceLayer`."""
+        return Size(self._across.outputs(size.width), self._down.outputs(size.height))
+
+    def __call__(self, inputs: Sequence[Padded], extent: Extent, *, margins: bool) -> Padded:
         """Convolve maps; see `DeviceLayer`."""
         (maps,) = inputs
         down, across, module = self._down, self._across, self._module
@@ -104,9 +145,7 @@ class DeviceConvolution(DeviceLayer):
         if isinstance(module, SameConvolution):
             behind = across.behind or 0, down.behind or 0
             values, padding = F.pad(values, (across.padding, behind[0], down.padding, behind[1])), [0, 0]
-        found = self._convolve(values, padding)
-        size = Size(across.outputs(maps.size.width), down.outputs(maps.size.height))
-        return _padded(found, size)
+        return Padded(self._convolve(values, padding), extent, clean=not margins)
 
     def _convolve(self, values: torch.Tensor, padding: list[int]) -> torch.Tensor:
         module, ceiling = self._module, self._ceiling
@@ -118,6 +157,36 @@ class DeviceConvolution(DeviceLayer):
             return fused
         found = F.conv2d(values, self._weight, self._bias, stride, padding, dilation, module.groups)
         return found if ceiling is None else found.clamp_(0, ceiling)
+
+
+class DeviceStem(DeviceConvolution):
+    """A network's first convolution, of images with four channels; see `sppnet.networks.stem_triton`."""
+
+    def __init__(self, convolution: DeviceConvolution) -> None:
+        from sppnet.networks.stem_triton import lay_out
+
+        vars(self).update(vars(convolution))
+        self._laid_out = lay_out(self._weight)
+
+    @classmethod
+    def fits(cls, convolution: DeviceConvolution) -> bool:
+        """Tell whether a convolution can be one: on a GPU with Triton, of half floats, with bias and ReLU."""
+        module, weight = convolution._module, convolution._weight
+        if not runs_triton(weight.device) or isinstance(module, SameConvolution):
+            return False
+        from sppnet.networks.stem_triton import columns_of
+
+        plain = module.groups == 1 and weight.shape[1] == 3 and module.dilation == (1, 1)
+        activated = convolution._bias is not None and convolution._ceiling == float("inf")
+        return plain and activated and weight.dtype.itemsize == 2 and columns_of(weight.shape[3]) is not None
+
+    def _convolve(self, values: torch.Tensor, padding: list[int]) -> torch.Tensor:
+        from sppnet.networks.stem_triton import convolve_image
+
+        size = self.outputs(Size(values.shape[3], values.shape[2]))
+        stride = self._down.stride, self._across.stride
+        biases = cast("torch.Tensor", self._bias)
+        return convolve_image(values, self._laid_out, biases, stride, (padding[0], padding[1]), size)
 
 
 class DevicePoolNorm(DeviceLayer):
@@ -132,23 +201,28 @@ class DevicePoolNorm(DeviceLayer):
         pooling = next((module for module in modules if isinstance(module, nn.MaxPool2d)), None)
         self._down, self._across = (Window() if pooling is None else axis_window(pooling, axis) for axis in (0, 1))
 
-    def __call__(self, inputs: Sequence[Padded]) -> Padded:
+    def outputs(self, size: Size) -> Size:
+        """See `DeviceLayer`."""
+        return Size(self._across.outputs(size.width), self._down.outputs(size.height))
+
+    def __call__(self, inputs: Sequence[Padded], extent: Extent, *, margins: bool) -> Padded:
         """Pool and normalise maps; see `DeviceLayer`."""
+        del margins
         (maps,) = inputs
-        size, room = (
-            Size(self._across.outputs(one.width), self._down.outputs(one.height)) for one in (maps.size, maps.room)
-        )
-        if runs_triton(maps.values.device):
+        size, room = extent.size, self.outputs(maps.room)
+        if maps.extent.table is not None and extent.table is not None:
             from sppnet.networks.pool_norm_triton import pool_norm
 
-            return Padded(pool_norm(maps.values, maps.size, size, room, self._what()), size, clean=True)
+            return Padded(pool_norm(maps.values, maps.extent.table, extent.table, room, self.what), extent, clean=True)
         found = maps.alone()
         for module in self.modules:
             found = module(found)
         grown = F.pad(found, (0, room.width - size.width, 0, room.height - size.height))
-        return Padded(grown.contiguous(memory_format=torch.channels_last), size, clean=True)
+        return Padded(grown.contiguous(memory_format=torch.channels_last), extent, clean=True)
 
-    def _what(self) -> PoolNorm:
+    @cached_property
+    def what(self) -> PoolNorm:
+        """What the modules do, in numbers."""
         window = self._down
         what = PoolNorm(window.kernel, window.stride, window.padding)
         for module in self.modules:
@@ -170,10 +244,11 @@ class DeviceWithinChannel(DeviceLayer):
     def __init__(self, module: WithinChannelNorm) -> None:
         self._module = module
 
-    def __call__(self, inputs: Sequence[Padded]) -> Padded:
+    def __call__(self, inputs: Sequence[Padded], extent: Extent, *, margins: bool) -> Padded:
         """Normalise maps; see `DeviceLayer`."""
+        del margins
         (maps,) = inputs
-        return Padded(self._module(maps.cleaned()), maps.size, clean=True)  # zeros stay zeros
+        return Padded(self._module(maps.cleaned()), extent, clean=True)  # zeros stay zeros
 
 
 class DevicePointwise(DeviceLayer):
@@ -190,13 +265,8 @@ class DevicePointwise(DeviceLayer):
         self._keeps_zeros = keeps_zeros
         self.fits_margins = not whole
 
-    def __call__(self, inputs: Sequence[Padded]) -> Padded:
+    def __call__(self, inputs: Sequence[Padded], extent: Extent, *, margins: bool) -> Padded:
         """Apply the function to maps; see `DeviceLayer`."""
         found = self._function(*(maps.values for maps in inputs)).contiguous(memory_format=torch.channels_last)
         clean = self._keeps_zeros and all(maps.clean for maps in inputs)
-        return replace(_padded(found, inputs[0].size), clean=clean) if clean else _padded(found, inputs[0].size)
-
-
-def _padded(values: torch.Tensor, size: Size) -> Padded:
-    """Return maps whose margin, if there is one, holds anything."""
-    return Padded(values, size, clean=size.hw == tuple(values.shape[2:]))
+        return Padded(found, extent, clean=clean or not margins)

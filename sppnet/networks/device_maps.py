@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -11,7 +12,7 @@ from sppnet.errors import ConfigError
 from sppnet.images.device_inputs import DeviceInputs
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.device_networks import PlainNetwork, device_network, settled
-from sppnet.networks.device_plan import DevicePlan
+from sppnet.networks.device_plan import DevicePlan, Layout
 from sppnet.networks.map_types import MapType, to_map_type
 from sppnet.networks.network import Precision
 from sppnet.pooling.scales import resized_size
@@ -77,7 +78,9 @@ class DeviceConvolutions:
         size = resized_size(Size.of(pixels[0]), scale)
         room = _room(size) if network.fits_margins else size
         values = self._inputs(pixels, size, room, network.channels, network.dtype)
-        maps = self._convolutions(values, size)
+        layout = network.layout(size)
+        height, width = layout.sizes[-1].hw
+        maps = self._convolutions(values, layout)[:, :, :height, :width]
         return to_map_type(maps.permute(0, 2, 3, 1).contiguous(), self._dtype)
 
 
@@ -89,34 +92,46 @@ class _Graphs:
     """
 
     _SEEN_BEFORE = 2  # calls of a shape before its graph is made
-    _MOST = 32
+    _MOST = 128
 
     def __init__(self, network: DevicePlan | PlainNetwork) -> None:
         self._network = network
-        self._seen: Counter[tuple[torch.Size, Size]] = Counter()
-        self._made: dict[tuple[torch.Size, Size], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
+        self._seen: Counter[torch.Size] = Counter()
+        self._made: dict[torch.Size, _Graph] = {}
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, values: torch.Tensor, size: Size) -> torch.Tensor:
+    def __call__(self, values: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Return the network's output, as a tensor of its own."""
-        key = values.shape, size
-        self._seen[key] += 1
-        if key not in self._made:
-            if self._seen[key] <= self._SEEN_BEFORE or len(self._made) >= self._MOST:
-                return self._network(values, size)
-            self._made[key] = self._capture(values, size)
-        graph, inputs, outputs = self._made[key]
+        shape = values.shape
+        self._seen[shape] += 1
+        if shape not in self._made:
+            if self._seen[shape] <= self._SEEN_BEFORE or len(self._made) >= self._MOST:
+                return self._network(values, layout)
+            self._made[shape] = self._capture(values, layout)
+        graph, inputs, table, outputs = self._made[shape]
         inputs.copy_(values)
+        if table is not None and layout.table is not None:
+            table.copy_(layout.table)
         graph.replay()
         return outputs.clone()  # the graphs share their memory
 
-    def _capture(self, values: torch.Tensor, size: Size) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
+    def _capture(self, values: torch.Tensor, layout: Layout) -> _Graph:
         inputs = values.clone()
+        table = None if layout.table is None else layout.table.clone()
         graph = torch.cuda.CUDAGraph()
         # Other threads go on sending images meanwhile.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            outputs = self._network(inputs, size)
-        return graph, inputs, outputs
+            outputs = self._network(inputs, Layout(layout.sizes, table))
+        return _Graph(graph, inputs, table, outputs)
+
+
+class _Graph(NamedTuple):
+    """A graph and the tensors that it reads and writes."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: torch.Tensor
+    table: torch.Tensor | None
+    outputs: torch.Tensor
 
 
 def _room(size: Size) -> Size:

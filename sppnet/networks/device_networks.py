@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from sppnet.networks.backbones import Backbone
-from sppnet.networks.device_plan import DevicePlan, plan_device
+from sppnet.networks.device_plan import DevicePlan, Layout, plan_device
 from sppnet.networks.network import Precision
 from sppnet.sizes import Size
 
@@ -30,9 +30,13 @@ class PlainNetwork:
         self._backbone = backbone
         self.dtype = backbone.dtype
 
-    def __call__(self, images: torch.Tensor, size: Size) -> torch.Tensor:
-        """Convolve images `[N, 3, H, W]` of a size without margin: maps `[N, C, h, w]`, after ReLU, without -0.0."""
-        del size
+    def layout(self, size: Size) -> Layout:
+        """Return how images of a size lie in the network."""
+        return Layout((size, self._backbone.map_size(size)))
+
+    def __call__(self, images: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Convolve images `[N, 3, H, W]` without margin: maps `[N, C, h, w]`, after ReLU, without -0.0."""
+        del layout
         maps: torch.Tensor = self._backbone(images)
         return maps
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sppnet.devices import runs_triton, upload
 from sppnet.networks.device_layers import (
     DeviceConvolution,
     DeviceLayer,
     DevicePointwise,
     DevicePoolNorm,
+    DeviceStem,
     DeviceWithinChannel,
+    Extent,
     Padded,
 )
 from sppnet.networks.layer_plan import IMAGE, LayerPlan, Step, plan_layers
@@ -23,6 +27,7 @@ from sppnet.sizes import Size
 
 _CHANNELS = 8
 """Of the image, those beyond the third being zeros: GPUs multiply 16 bytes at a time."""
+_MOST_LAYOUTS = 4096
 
 
 class DevicePlan:
@@ -34,29 +39,69 @@ class DevicePlan:
         fits_margins: whether images may have a margin.
     """
 
-    def __init__(self, layers: LayerPlan[DeviceLayer], dtype: torch.dtype) -> None:
+    def __init__(self, layers: LayerPlan[DeviceLayer], dtype: torch.dtype, device: torch.device) -> None:
         self._layers = layers
+        self._device = device
+        self._layouts: dict[Size, Layout] = {}
         self.dtype = dtype
         self.fits_margins = all(step.layer.fits_margins for step in layers.steps)
         first = [step.layer for step in layers.steps if IMAGE in step.sources]
-        self.channels = _CHANNELS if first and all(_widened(layer) for layer in first) else 3
+        if layers.steps and isinstance(layers.steps[0].layer, DeviceStem):
+            self.channels = 4
+        else:
+            self.channels = _CHANNELS if first and all(_widened(layer) for layer in first) else 3
+
+    def layout(self, size: Size) -> Layout:
+        """Return how images of a size lie in the network, from shapes alone."""
+        if size not in self._layouts:
+            sizes = {IMAGE: size}
+            for number, step in enumerate(self._layers.steps):
+                sizes[number] = step.layer.outputs(sizes[step.sources[0]])
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[size] = Layout(tuple(sizes.values()), self._table(sizes.values()))
+        return self._layouts[size]
 
     @torch.inference_mode()
-    def __call__(self, images: torch.Tensor, size: Size) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Convolve images.
 
         Args:
             images: `[N, channels, H, W]` of `dtype`, preprocessed, channels last in memory.
-            size: of the images, pixels, what lies beyond it being zeros; all of it unless `fits_margins`.
+            layout: of the images' size, what lies beyond it being zeros; all of it unless `fits_margins`.
 
         Returns:
-            Maps `[N, C, h, w]` after ReLU and without -0.0; a view.
+            Maps `[N, C, H', W']` after ReLU and without -0.0, in a margin of anything; `layout.sizes[-1]` is theirs.
         """
-        found = {IMAGE: Padded(images, size, clean=True)}
+        found = {IMAGE: Padded(images, layout.extent(IMAGE), clean=True)}
         for number, step in enumerate(self._layers.steps):
-            found[number] = step.layer([found[source] for source in step.sources])
-        maps = found[self._layers.wanted[0]].alone()
+            inputs = [found[source] for source in step.sources]
+            found[number] = step.layer(inputs, layout.extent(number), margins=self.fits_margins)
+        maps = found[self._layers.wanted[0]].values
         return (maps if self._layers.positive else F.relu(maps)).add_(0.0)
+
+    def _table(self, sizes: Iterable[Size]) -> torch.Tensor | None:
+        if not runs_triton(self._device):
+            return None
+        # Rows of 16 bytes, so that all are aligned alike.
+        return upload(np.array([[*size.hw, 0, 0] for size in sizes], dtype=np.int32), self._device)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How images of a size lie in a network.
+
+    Attributes:
+        sizes: of the image, and of each step's output; the last is the map's.
+        table: int32 `[steps + 1, 4]` on the device, heights and widths of the same; None without a GPU's kernels.
+    """
+
+    sizes: tuple[Size, ...]
+    table: torch.Tensor | None = None
+
+    def extent(self, step: int) -> Extent:
+        """Return the extent of a step's output, or of the image."""
+        return Extent(self.sizes[step + 1], None if self.table is None else self.table[step + 1])
 
 
 def plan_device(trunk: nn.Module, dtype: torch.dtype) -> DevicePlan | None:
@@ -76,7 +121,9 @@ def plan_device(trunk: nn.Module, dtype: torch.dtype) -> DevicePlan | None:
     if not all(bool(torch.isfinite(value).all()) for value in trunk.parameters()):
         return None
     layers = plan_layers(trunk, _DeviceKit(dtype))
-    return None if layers.rest is not None or IMAGE in layers.wanted else DevicePlan(_joined(layers), dtype)
+    if layers.rest is not None or layers.wanted != (len(layers.steps) - 1,):
+        return None
+    return DevicePlan(_with_stem(_joined(layers)), dtype, next(trunk.parameters()).device)
 
 
 def _widened(layer: DeviceLayer) -> bool:
@@ -106,6 +153,15 @@ def _joined(plan: LayerPlan[DeviceLayer]) -> LayerPlan[DeviceLayer]:
         steps.append(Step(layer, tuple(place[source] for source in step.sources)))
     wanted = tuple(place[number] for number in plan.wanted)
     return LayerPlan(tuple(steps), wanted, plan.rest, plan.positive)
+
+
+def _with_stem(plan: LayerPlan[DeviceLayer]) -> LayerPlan[DeviceLayer]:
+    """Let a kernel of its own take the first convolution, if nothing else reads the image."""
+    first = plan.steps[0].layer
+    alone = sum(IMAGE in step.sources for step in plan.steps) == 1
+    if not (alone and isinstance(first, DeviceConvolution) and DeviceStem.fits(first)):
+        return plan
+    return replace(plan, steps=(Step(DeviceStem(first), plan.steps[0].sources), *plan.steps[1:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class MapMaker:
         dtype: MapType = "float16",
         *,
         together: int = 1,
-        graphs: bool = False,
+        graphs: bool = True,
     ) -> None:
         self.backbone: Backbone = backbone.to(memory_format=torch.channels_last).eval()
         self.precision = precision

@@ -50,13 +50,15 @@ def _normalised(value, total, weight, k):
     return value * root * tl.sqrt(root)
 
 
-@triton.jit(do_not_specialize=["height", "width", "rows", "line", "out_height", "out_width", "out_rows", "out_line"])
+@triton.jit(do_not_specialize=["rows", "line", "out_rows", "out_line"])
 def _pool_norm(
-    values, out, height, width, rows, line, out_height, out_width, out_rows, out_line, channels, weight, k,
+    values, out, extent, out_extent, rows, line, out_rows, out_line, channels, weight, k,
     kernel: tl.constexpr, stride: tl.constexpr, padding: tl.constexpr, below: tl.constexpr, above: tl.constexpr,
     norm: tl.constexpr, pool_first: tl.constexpr, cells: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Make `cells` cells of a line `program_id(0)` of all images, in `block` channels; see `pool_norm`."""
+    height, width = tl.load(extent), tl.load(extent + 1)
+    out_height, out_width = tl.load(out_extent), tl.load(out_extent + 1)
     number = tl.program_id(0)
     y = number % out_rows
     image = values + (number // out_rows).to(tl.int64) * rows * line * channels
@@ -93,14 +95,16 @@ def _pool_norm(
     tl.store(target, tl.where(used, found, 0.0), there)
 
 
-def pool_norm(values: torch.Tensor, size: Size, out_size: Size, out_room: Size, what: PoolNorm) -> torch.Tensor:
+def pool_norm(
+    values: torch.Tensor, extent: torch.Tensor, out_extent: torch.Tensor, out_room: Size, what: PoolNorm
+) -> torch.Tensor:
     """Pool and normalise maps; nothing is checked and nothing waits for the device.
 
     Args:
         values: `[N, C, H, W]` channels last in memory, of any float type; computed in float32, rounded once.
-        size: of the maps, cells, within `values`.
-        out_size: of what is made of them.
-        out_room: of the tensor that is returned, `out_size` or more.
+        extent: int32 `[height, width, ...]` of the maps, cells, within `values`; on the device, as all else.
+        out_extent: the same of what is made of them.
+        out_room: of the tensor that is returned, as large or larger.
         what: what is computed.
 
     Returns:
@@ -114,8 +118,34 @@ def pool_norm(values: torch.Tensor, size: Size, out_size: Size, out_room: Size, 
     grid = images * out_room.height, triton.cdiv(out_room.width, _CELLS), triton.cdiv(channels, block)
     with on_its_device(values):
         _pool_norm[grid](
-            values, out, *size.hw, rows, line, *out_size.hw, *out_room.hw, channels, what.weight, what.k,
+            values, out, extent, out_extent, rows, line, *out_room.hw, channels, what.weight, what.k,
             kernel=what.kernel, stride=what.stride, padding=what.padding, below=what.below, above=what.above,
             norm=what.weight != 0, pool_first=what.pool_first, cells=_CELLS, block=block,
         )  # fmt: skip
     return out
+
+
+@triton.jit(do_not_specialize=["rows", "line"])
+def _clear_margin(values, extent, rows, line, channels, cells: tl.constexpr, block: tl.constexpr):
+    number = tl.program_id(0)
+    x = tl.program_id(1) * cells + tl.arange(0, cells)
+    c = tl.program_id(2) * block + tl.arange(0, block)
+    outside = (number % rows >= tl.load(extent)) | (x >= tl.load(extent + 1))
+    there = (outside & (x < line))[:, None] & (c < channels)[None, :]
+    place = values + ((number.to(tl.int64) * line + x) * channels)[:, None] + c[None, :]
+    tl.store(place, tl.full(there.shape, 0.0, values.dtype.element_ty), there)
+
+
+def clear_margin(values: torch.Tensor, extent: torch.Tensor) -> None:
+    """Write zeros beyond maps, in place.
+
+    Args:
+        values: `[N, C, H, W]` channels last in memory.
+        extent: int32 `[height, width, ...]` of the maps, on the device.
+    """
+    images, channels, rows, line = values.shape
+    block = min(_CHANNELS, triton.next_power_of_2(channels))
+    with on_its_device(values):
+        _clear_margin[images * rows, triton.cdiv(line, _CELLS), triton.cdiv(channels, block)](
+            values, extent, rows, line, channels, cells=_CELLS, block=block
+        )

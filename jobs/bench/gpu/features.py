@@ -102,11 +102,12 @@ def _row(setup: Setup, backbone: Backbone, ours: WindowFeatures, theirs: WindowF
     network = device_network(backbone, setup.precision)
     crops = torch.rand(setup.crops, network.channels, SIZE, SIZE, device=setup.device, dtype=network.dtype)
     crops = crops.contiguous(memory_format=torch.channels_last)
+    layout = network.layout(Size.square(SIZE))
     batches = max(1, setup.windows // setup.crops)
 
     @torch.inference_mode()
     def peer() -> torch.Tensor:
-        found = [pool_full_maps(network(crops, Size.square(SIZE)), theirs.pyramid).flatten(1) for _ in range(batches)]
+        found = [pool_full_maps(network(crops, layout), theirs.pyramid).flatten(1) for _ in range(batches)]
         return theirs.upper(torch.cat(found))
 
     pairs = pairs_within(own, peer, setup.seconds / 8, setup.device, min(3, setup.pairs))
