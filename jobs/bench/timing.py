@@ -60,19 +60,23 @@ def pairs_within(
 
 
 def medians(pairs: Sequence[TimedPair]) -> dict[str, float]:
-    """Return the medians of both, `ours_s` and `peer_s`, and of their `ratio` pair by pair: how much faster ours is."""
+    """Return the medians of both, `ours_s` and `peer_s`, and of their `ratio` pair by pair: how much faster ours is.
+
+    `ratio_least` and `ratio_most` are its extremes, of so many `pairs`.
+    """
+    ratios = [peer / ours for ours, peer in pairs]
     return {
         "ours_s": statistics.median(ours for ours, _ in pairs),
         "peer_s": statistics.median(peer for _, peer in pairs),
-        "ratio": statistics.median(peer / ours for ours, peer in pairs),
+        "ratio": statistics.median(ratios),
+        "ratio_least": min(ratios),
+        "ratio_most": max(ratios),
+        "pairs": len(pairs),
     }
 
 
 def median_rates(pairs: Sequence[TimedPair], items: int) -> dict[str, float]:
     """Return the same as items a second, `ours_per_s` and `peer_per_s`, of so many items a call."""
     found = medians(pairs)
-    return {
-        "ours_per_s": items / found["ours_s"],
-        "peer_per_s": items / found["peer_s"],
-        "ratio": found["ratio"],
-    }
+    ours, peer = found.pop("ours_s"), found.pop("peer_s")
+    return {"ours_per_s": items / ours, "peer_per_s": items / peer, **found}

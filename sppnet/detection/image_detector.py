@@ -114,7 +114,7 @@ class ImageDetector:
         regressor_layer: Layer = "pool5",
         rules: Rules | None = None,
         batch: int = 8,
-        threads: int = 8,
+        threads: int = 4,
         max_pixels: int = 32_000_000,
         nvjpeg: bool = False,
     ) -> None:

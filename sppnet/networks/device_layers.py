@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,8 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from sppnet.devices import runs_triton
-from sppnet.networks.layer_windows import PoolNorm, Window, axis_window
-from sppnet.networks.norms import ResponseNorm, WithinChannelNorm
+from sppnet.networks.layer_windows import axis_window
+from sppnet.networks.norms import WithinChannelNorm
 from sppnet.networks.timm_layers import SameConvolution
 from sppnet.sizes import Size
 
@@ -67,7 +66,7 @@ class Padded:
         if self.clean:
             return self.values
         if self.extent.table is not None:
-            from sppnet.networks.pool_norm_triton import clear_margin
+            from sppnet.networks.pooling_triton import clear_margin
 
             clear_margin(self.values, self.extent.table)
         else:
@@ -189,53 +188,29 @@ class DeviceStem(DeviceConvolution):
         return convolve_image(values, self._laid_out, biases, stride, (padding[0], padding[1]), size)
 
 
-class DevicePoolNorm(DeviceLayer):
-    """Max pooling of a map without any sign bit, normalisation across channels, or one after the other.
+class DevicePooling(DeviceLayer):
+    """Max pooling of a map without any sign bit."""
 
-    Args:
-        modules: one or two of `MaxPool2d` and `ResponseNorm` (of the usual exponent), in their order.
-    """
-
-    def __init__(self, *modules: nn.MaxPool2d | ResponseNorm) -> None:
-        self.modules = modules
-        pooling = next((module for module in modules if isinstance(module, nn.MaxPool2d)), None)
-        self._down, self._across = (Window() if pooling is None else axis_window(pooling, axis) for axis in (0, 1))
+    def __init__(self, module: nn.MaxPool2d) -> None:
+        self._module = module
+        self._window = axis_window(module, 0)
 
     def outputs(self, size: Size) -> Size:
         """See `DeviceLayer`."""
-        return Size(self._across.outputs(size.width), self._down.outputs(size.height))
+        return Size(self._window.outputs(size.width), self._window.outputs(size.height))
 
     def __call__(self, inputs: Sequence[Padded], extent: Extent, *, margins: bool) -> Padded:
-        """Pool and normalise maps; see `DeviceLayer`."""
+        """Pool maps; see `DeviceLayer`."""
         del margins
         (maps,) = inputs
         size, room = extent.size, self.outputs(maps.room)
         if maps.extent.table is not None and extent.table is not None:
-            from sppnet.networks.pool_norm_triton import pool_norm
+            from sppnet.networks.pooling_triton import pool_maps
 
-            return Padded(pool_norm(maps.values, maps.extent.table, extent.table, room, self.what), extent, clean=True)
-        found = maps.alone()
-        for module in self.modules:
-            found = module(found)
-        grown = F.pad(found, (0, room.width - size.width, 0, room.height - size.height))
-        return Padded(grown.contiguous(memory_format=torch.channels_last), extent, clean=True)
-
-    @cached_property
-    def what(self) -> PoolNorm:
-        """What the modules do, in numbers."""
-        window = self._down
-        what = PoolNorm(window.kernel, window.stride, window.padding)
-        for module in self.modules:
-            if isinstance(module, ResponseNorm):
-                what = replace(
-                    what,
-                    below=module.size // 2,
-                    above=(module.size - 1) // 2,
-                    weight=module.alpha / module.size,
-                    k=float(module.k),
-                    pool_first=isinstance(self.modules[0], nn.MaxPool2d),
-                )
-        return what
+            found = pool_maps(maps.values, maps.extent.table, extent.table, room, self._window)
+        else:
+            found = F.pad(self._module(maps.alone()), (0, room.width - size.width, 0, room.height - size.height))
+        return Padded(found.contiguous(memory_format=torch.channels_last), extent, clean=True)
 
 
 class DeviceWithinChannel(DeviceLayer):

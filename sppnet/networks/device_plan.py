@@ -15,7 +15,7 @@ from sppnet.networks.device_layers import (
     DeviceConvolution,
     DeviceLayer,
     DevicePointwise,
-    DevicePoolNorm,
+    DevicePooling,
     DeviceStem,
     DeviceWithinChannel,
     Extent,
@@ -123,36 +123,11 @@ def plan_device(trunk: nn.Module, dtype: torch.dtype) -> DevicePlan | None:
     layers = plan_layers(trunk, _DeviceKit(dtype))
     if layers.rest is not None or layers.wanted != (len(layers.steps) - 1,):
         return None
-    return DevicePlan(_with_stem(_joined(layers)), dtype, next(trunk.parameters()).device)
+    return DevicePlan(_with_stem(layers), dtype, next(trunk.parameters()).device)
 
 
 def _widened(layer: DeviceLayer) -> bool:
     return isinstance(layer, DeviceConvolution) and layer.widen(_CHANNELS)
-
-
-def _joined(plan: LayerPlan[DeviceLayer]) -> LayerPlan[DeviceLayer]:
-    """Make one step of a normalisation and a pooling that follow each other and that nothing else reads."""
-    readers: dict[int, list[int]] = {}
-    for number, step in enumerate(plan.steps):
-        for source in step.sources:
-            readers.setdefault(source, []).append(number)
-    steps: list[Step[DeviceLayer]] = []
-    place = {IMAGE: IMAGE}
-    joined: set[int] = set()
-    for number, step in enumerate(plan.steps):
-        if number in joined:
-            continue
-        layer, last = step.layer, number
-        following = readers.get(number, [])
-        if isinstance(layer, DevicePoolNorm) and len(following) == 1 and number not in plan.wanted:
-            after = plan.steps[following[0]].layer
-            if isinstance(after, DevicePoolNorm) and type(after.modules[0]) is not type(layer.modules[0]):
-                layer, last = DevicePoolNorm(*layer.modules, *after.modules), following[0]
-                joined.add(last)
-        place[number] = place[last] = len(steps)
-        steps.append(Step(layer, tuple(place[source] for source in step.sources)))
-    wanted = tuple(place[number] for number in plan.wanted)
-    return LayerPlan(tuple(steps), wanted, plan.rest, plan.positive)
 
 
 def _with_stem(plan: LayerPlan[DeviceLayer]) -> LayerPlan[DeviceLayer]:
@@ -176,10 +151,10 @@ class _DeviceKit:
         return DeviceConvolution(weight, bias, module, ceiling, self.dtype)
 
     def max_pooling(self, module: nn.MaxPool2d) -> DeviceLayer:
-        return DevicePoolNorm(module)
+        return DevicePooling(module)
 
     def across_channels(self, module: ResponseNorm) -> DeviceLayer:
-        return DevicePoolNorm(module)
+        return DevicePointwise(module, whole=False, keeps_zeros=True)
 
     def within_channel(self, module: WithinChannelNorm) -> DeviceLayer:
         return DeviceWithinChannel(module)

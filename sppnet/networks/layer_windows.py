@@ -40,31 +40,6 @@ class Window:
         return (cells + self.padding - self.kernel) // self.stride + 1
 
 
-@dataclass(frozen=True, slots=True)
-class PoolNorm:
-    """Max pooling and normalisation across channels, at most one of each.
-
-    Attributes:
-        kernel: side of the pooled windows; 1 pools nothing.
-        stride: cells from one window to the next.
-        padding: cells of the first window that lie before the map.
-        below: channels before its own that a value is normalised by.
-        above: channels behind.
-        weight: of the sum of their squares; 0 normalises nothing.
-        k: what is added to the sum.
-        pool_first: whether what is pooled is normalised, not what is normalised pooled.
-    """
-
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
-    below: int = 0
-    above: int = 0
-    weight: float = 0.0
-    k: float = 1.0
-    pool_first: bool = False
-
-
 def axis_window(module: nn.Conv2d | nn.MaxPool2d, axis: int) -> Window:
     """Return what a convolution or a pooling sees along one axis: 0 is the height."""
     kernel, stride, padding, dilation = (

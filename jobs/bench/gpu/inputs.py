@@ -18,10 +18,12 @@ from sppnet.detection.image_detector import WindowedFile
 from sppnet.detection.regression import BoxRegressor, BoxRegressors
 from sppnet.detection.svm import LinearSvms
 from sppnet.errors import ConfigError
+from sppnet.images.decoding import probe_size
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, Layer, Precision
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.scales import PAPER_SCALES
+from sppnet.sizes import Size
 
 Row = dict[str, Any]
 """One measured case: its name, the figure, its peer's, their ratio."""
@@ -57,7 +59,7 @@ class Setup:
     scales: tuple[int, ...] = PAPER_SCALES
     images: int = 128
     batch: int = 8
-    threads: int = 16
+    threads: int = 4
     categories: int = 20
     rank: int = 512
     crops: int = 250
@@ -155,7 +157,14 @@ def image_files(setup: Setup) -> list[WindowedFile]:
         stored = [path.read_bytes() for path in paths[: setup.images]]
     if not stored:
         raise ConfigError(f"{setup.jpegs} holds no .jpg file")
-    return [WindowedFile(stored[i % len(stored)], windows_of(setup, i % 64)) for i in range(setup.images)]
+    files = (stored[i % len(stored)] for i in range(setup.images))
+    return [WindowedFile(data, _inside(windows_of(setup, i % 64), probe_size(data))) for i, data in enumerate(files)]
+
+
+def _inside(windows: Float64s, size: Size) -> Float64s:
+    """Return windows of an image of `IMAGE`'s size as such of an image of another size."""
+    inside: Float64s = np.round(windows * (np.array([*size, *size]) / np.array([*IMAGE, *IMAGE])))
+    return inside
 
 
 def _encode(image: Pixels) -> bytes:

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
-from sppnet.networks.device_layers import DevicePoolNorm
 from sppnet.networks.device_plan import DevicePlan, plan_device
 from sppnet.sizes import Size
 
@@ -71,15 +70,10 @@ def test_a_margin_changes_nothing(name: str, height: int, width: int, right: int
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.max()))
 
 
-def test_norm_and_pooling_that_follow_each_other_are_one_step() -> None:
-    for name, kinds in (("zf5", ["ResponseNorm", "MaxPool2d"]), ("overfeat7", ["MaxPool2d", "ResponseNorm"])):
-        _, plan = build(name)
-        layers = [step.layer for step in plan._layers.steps]
-        joined = [
-            [type(module).__name__ for module in one.modules] for one in layers if isinstance(one, DevicePoolNorm)
-        ]
-        assert joined[0] == kinds
-        assert len(layers) == {"zf5": 7, "overfeat7": 9}[name]
+def test_layers_are_fused() -> None:
+    _, plan = build("overfeat7")
+    names = [type(step.layer).__name__.removeprefix("Device") for step in plan._layers.steps]
+    assert names == ["Convolution", "Pooling", "Pointwise", "Convolution", "Pooling", *["Convolution"] * 5]
 
 
 def test_what_is_not_known_or_not_finite_is_left_to_torch() -> None:
