@@ -6,6 +6,7 @@
     <!-- table: classes NAME STEP METRIC -->      rows by sets of views, percent, with the deviation where there is one
     <!-- table: comparisons NAME -->              differences and their intervals, points
     <!-- table: detectors NAME -->                detectors by mean and categories, percent
+    <!-- table: gpu NAME PART -->                 a part of `bench gpu`'s report, kept as NAME.json, beside its peers
     <!-- /table -->
 
 `python docs/tables.py` writes them; `python docs/tables.py --check` tells whether they are up to date.
@@ -98,10 +99,24 @@ def _detectors(result: Result) -> list[list[str]]:
     return rows
 
 
+def _gpu(result: Result, part: str) -> list[list[str]]:
+    rows = [["what", "ours", "the peer", "ratio", "least to most, pairs"]]
+    for row in result["parts"][part]["rows"]:
+        if "ours_per_s" in row:
+            ours, peer = (f"{row[key]:,.0f} images/s" for key in ("ours_per_s", "peer_per_s"))
+        else:
+            ours, peer = (f"{1000 * row[key]:.3g} ms" for key in ("ours_s", "peer_s"))
+        name = f"{row['name']}, {row['dtype']}" if "dtype" in row else row["name"]
+        spread = f"{row['ratio_least']:.3g} to {row['ratio_most']:.3g}, {row['pairs']}"
+        rows.append([name, ours, f"{row['peer']}: {peer}", f"{row['ratio']:.3g}", spread])
+    return rows
+
+
 _KINDS: Mapping[str, Callable[..., list[list[str]]]] = {
     "classes": _classes,
     "comparisons": _comparisons,
     "detectors": _detectors,
+    "gpu": _gpu,
 }
 
 

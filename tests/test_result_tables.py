@@ -47,6 +47,33 @@ RESULT = {
         },
         {"name": "bb", "row": "a+bb", "over": "a", "voc07_map": {"difference": 0.04, "low": 0.01, "high": 0.07}},
     ],
+    "parts": {
+        "maps": {
+            "rows": [
+                {
+                    "name": "zf5",
+                    "dtype": "bfloat16",
+                    "peer": "a loop",
+                    "ours_per_s": 576.2,
+                    "peer_per_s": 114.3,
+                    "ratio": 4.4,
+                    "ratio_least": 2.42,
+                    "ratio_most": 5.81,
+                    "pairs": 10,
+                },
+                {
+                    "name": "pool",
+                    "peer": "a copy",
+                    "ours_s": 0.000135,
+                    "peer_s": 3.8e-05,
+                    "ratio": 0.294,
+                    "ratio_least": 0.28,
+                    "ratio_most": 0.31,
+                    "pairs": 175,
+                },
+            ]
+        }
+    },
     "steps": {"a": {"voc07_map": 0.5, "area_map": None, "categories": {"cat": {"voc07_ap": 0.25}}}},
 }
 
@@ -54,6 +81,15 @@ RESULT = {
 @pytest.mark.parametrize(
     ("kind", "lines"),
     [
+        (
+            "gpu NAME maps",
+            [
+                "| what | ours | the peer | ratio | least to most, pairs |",
+                "| --- | --- | --- | --- | --- |",
+                "| zf5, bfloat16 | 576 images/s | a loop: 114 images/s | 4.4 | 2.42 to 5.81, 10 |",
+                "| pool | 0.135 ms | a copy: 0.038 ms | 0.294 | 0.28 to 0.31, 175 |",
+            ],
+        ),
         (
             "classes NAME m top1_error",
             ["|  | crop | full |", "| --- | --- | --- |", "| spp | 30.0 ± 1.2 | 29.0 |", "| none | 32.1 ± 1.0 | - |"],
@@ -91,4 +127,4 @@ def test_of_a_runs_line_the_figures_are_kept(tmp_path, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "DOCS", tmp_path)
     (tmp_path / "figures").mkdir()
     module.keep_result("NAME", ["a line of a report\n", json.dumps(RESULT | {"workspace": "/somewhere"})])
-    assert module.read_result("NAME") == RESULT
+    assert module.read_result("NAME") == {part: RESULT[part] for part in ("steps", "classes", "comparisons")}

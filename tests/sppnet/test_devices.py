@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sppnet.devices import default_device, in_parts, runs_triton, upload
+from sppnet.devices import constant, default_device, in_parts, runs_triton, upload
 
 CPU = torch.device("cpu")
 
@@ -34,3 +34,15 @@ def test_a_function_sees_some_rows_at_a_time(rows: int, parts: list[int]) -> Non
     values = torch.arange(rows * 2.0).view(rows, 2)
     assert torch.equal(in_parts(double, values, 3), values * 2)
     assert seen == parts
+
+
+def test_a_constant_is_sent_once_and_fits_training_too() -> None:
+    with torch.inference_mode():
+        first = constant((1.0, 2.0), torch.float64, CPU)
+    assert first.tolist() == [1.0, 2.0]
+    assert first.dtype == torch.float64
+    assert constant((1.0, 2.0), torch.float64, CPU) is first
+    weight = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    (weight * first).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [1.0, 2.0]

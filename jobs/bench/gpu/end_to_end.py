@@ -81,7 +81,8 @@ def _row(
 
     pairs = pairs_within(ours, one_by_one, setup.seconds / 8, setup.device, min(2, setup.pairs))
     rates = median_rates([(own, peer * len(files) / len(few)) for own, peer in pairs], len(files))
-    how = f"{', without graphs' * (not graphs)}{', nvJPEG' * nvjpeg}{f', {images_at_once} at once' * (images_at_once > 1)}"
+    how = f"{', without graphs' * (not graphs)}{', nvJPEG' * nvjpeg}"
+    how += f", {images_at_once} at once" * (images_at_once > 1)
     return {
         "name": f"{name}, {len(setup.scales)} scales, JPEG to detections{how}",
         "dtype": setup.precision,

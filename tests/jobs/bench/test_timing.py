@@ -13,8 +13,9 @@ CPU = torch.device("cpu")
 
 def test_medians_are_of_both_sides_and_the_ratio_of_the_pairs() -> None:
     pairs = [(1.0, 4.0), (2.0, 4.0), (10.0, 5.0)]
-    assert medians(pairs) == {"ours_s": 2.0, "peer_s": 4.0, "ratio": 2.0}
-    assert median_rates(pairs, 8) == {"ours_per_s": 4.0, "peer_per_s": 2.0, "ratio": 2.0}
+    spread = {"ratio": 2.0, "ratio_least": 0.5, "ratio_most": 4.0, "pairs": 3}
+    assert medians(pairs) == {"ours_s": 2.0, "peer_s": 4.0, **spread}
+    assert median_rates(pairs, 8) == {"ours_per_s": 4.0, "peer_per_s": 2.0, **spread}
 
 
 def test_sides_take_turns() -> None:
