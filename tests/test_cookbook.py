@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
 from sppnet.networks.backbones import build_backbone
 from tests.support.chain import Silent, write_recipe
+from tests.support.ingested import write_images
 from tests.support.source_tree import ROOT
 
 
@@ -23,8 +25,13 @@ def test_own_parts(own_module: Callable[..., str], tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (shown,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     own_module(code)
-    dataset = {"kind": "drawn", "splits": {"train": 3, "val": 1}, "seed": 0, "size": [120, 160]}
-    steps = {"images": {"stage": "ingest", "dataset": dataset}, **yaml.safe_load(shown)}
+    photos = {"train": ("a", "b", "c"), "val": ("d",)}
+    for split, names in photos.items():
+        write_images(tmp_path / "photos", *(f"{split}/{name}.jpg" for name in names), size=(160, 120))
+    boxes = {split: {name: [["cat", 1, 2, 50, 60]] for name in names} for split, names in photos.items()}
+    (tmp_path / "photos" / "boxes.json").write_text(json.dumps(boxes))
+    steps = yaml.safe_load(shown)
+    steps["images"]["dataset"]["root"] = str(tmp_path / "photos")
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", steps))
     backbone = build_backbone(recipe.steps["network"].spec())
     assert (backbone.channels, backbone.geometry.stride) == (32, 4)

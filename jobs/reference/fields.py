@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from jobs.reference.types import type_words
 from jobs.reference.words import Words, summary_of, words_of
-from pipelines.datasets.kinds import KINDS, dataset_config
+from pipelines.datasets.kinds import KINDS, OWN, dataset_config
 from pipelines.datasets.protocol import DatasetConfig
 from pipelines.engine.recipe_fields import RecipeFields
 from pipelines.engine.registry import stage_names, stage_type
@@ -72,7 +72,7 @@ def sections() -> Iterator[Section]:
     """Yield all sections: the recipe itself, the stages in the order of the pipeline, the kinds of data sets."""
     yield recipe_section()
     yield from map(stage_section, stage_names())
-    yield from map(kind_section, KINDS)
+    yield from map(kind_section, (*KINDS, OWN))
 
 
 def recipe_section() -> Section:

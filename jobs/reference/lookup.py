@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from jobs.reference.fields import DATASET, RECIPE, Section, kind_section, recipe_section, stage_section
-from pipelines.datasets.kinds import KINDS
+from pipelines.datasets.kinds import KINDS, OWN
 from pipelines.engine.nearest import nearest
 from pipelines.engine.registry import stage_names
 from sppnet.errors import ConfigError
@@ -30,9 +30,10 @@ def find(name: str, commands: Iterable[str] = ()) -> Section:
     if name in commands:
         raise ConfigError(f"help {name}: that is a command, which tells its options itself: sppnet {name} --help")
     asked = name.removeprefix("ingest.") if name.startswith(_INGEST) else name
-    known = [RECIPE, *stage_names(), *(f"{DATASET}.{kind}" for kind in KINDS)]
+    known = [RECIPE, *stage_names(), *(f"{DATASET}.{kind}" for kind in (*KINDS, OWN))]
     parts = asked.split(".")
-    own = ".".join(parts[:2]) if parts[0] == DATASET else parts[0]
+    of_own = asked == f"{DATASET}.{OWN}" or asked.startswith(f"{DATASET}.{OWN}.")
+    own = f"{DATASET}.{OWN}" if of_own else ".".join(parts[:2]) if parts[0] == DATASET else parts[0]
     if own not in known:
         raise ConfigError(f"help {name}: no such stage or kind of data set{nearest(own, known)}")
     section = _section(own)

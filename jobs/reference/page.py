@@ -57,4 +57,4 @@ def _results(told: str) -> str:
 
 def _anchor(name: str) -> str:
     """Return the anchor that GitHub and mkdocs give a heading."""
-    return name.lower().replace(".", "")
+    return name.lower().replace(".", "").replace(":", "")

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from jobs.reference.fields import config_models
 from jobs.reference.words import summary_of, words_of
-from pipelines.datasets.kinds import KINDS, dataset_config
+from pipelines.datasets.kinds import KINDS, OWN, dataset_config
 from pipelines.datasets.protocol import DatasetConfig
 from pipelines.engine.recipe_fields import RecipeFields, StepFields
 from pipelines.engine.registry import stage_names, stage_type
@@ -19,12 +19,13 @@ from pipelines.engine.registry import stage_names, stage_type
 Schema = dict[str, Any]
 
 _DEFINITIONS = "#/$defs/"
+_IMPORT_PATH = {"type": "string", "pattern": ":"}
 
 
 def recipe_schema() -> Schema:
     """Return the schema (draft 2020-12) of recipes that name every stage and every kind of data set."""
     stages: dict[str, type[BaseModel]] = {name: stage_type(name).config_type for name in stage_names()}
-    kinds: dict[str, type[BaseModel]] = {name: dataset_config(name) for name in KINDS}
+    kinds: dict[str, type[BaseModel]] = {name: dataset_config(name) for name in (*KINDS, OWN)}
     models = _with_parts([RecipeFields, StepFields, *stages.values(), DatasetConfig, *kinds.values()])
     names, schema = models_json_schema([(model, "validation") for model in models])
     definitions: dict[str, Schema] = schema["$defs"]
@@ -73,10 +74,14 @@ def _describe(definition: Schema, model: type[BaseModel]) -> None:
 def _chosen(field: str, names: Mapping[str, str], default: str | None = None) -> Schema:
     """Return the schema of a mapping whose other fields follow from what one field says."""
     choices = []
+    values: Schema = {"enum": [name for name in names if name != OWN]}
     for value, name in names.items():
         wanted: Schema = {"properties": {field: {"const": value}}}
+        if value == OWN:
+            wanted = {"properties": {field: _IMPORT_PATH}}
+            values = {"anyOf": [values, _IMPORT_PATH]}
         if value != default:
             wanted["required"] = [field]
         choices.append({"if": wanted, "then": {"$ref": f"{_DEFINITIONS}{name}"}})
-    chosen: Schema = {"type": "object", "properties": {field: {"enum": list(names)}}, "allOf": choices}
+    chosen: Schema = {"type": "object", "properties": {field: values}, "allOf": choices}
     return chosen if default else {**chosen, "required": [field]}

@@ -19,7 +19,9 @@ _PLAIN = {
 
 
 def type_words(schema: Schema) -> str:
-    """Say in words which values a JSON schema allows; what it refers to is called a mapping."""
+    """Say in words which values a JSON schema allows; what it refers to is called a mapping, if it isn't any value."""
+    if schema.get("$ref") == "#/$defs/JsonValue":
+        return "any value"
     alternatives = schema.get("anyOf") or schema.get("oneOf")
     if alternatives:
         return " or ".join(dict.fromkeys(type_words(one) for one in alternatives))

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.parquet import open_file, read_rows
 from pipelines.artifacts.parquet_pages import HeldFile
-from pipelines.datasets.keys import is_image
+from pipelines.datasets.keys import extension_of, is_image
 from pipelines.datasets.protocol import ImageFile
 from sppnet.errors import ConfigError, DataError
 from sppnet.outside import parse_json
@@ -22,7 +22,6 @@ Row: TypeAlias = Mapping[str, Any]
 
 _GROUP_BYTES = 2 << 30
 """Most bytes of a row group, inflated: one is in memory at a time."""
-_MAGIC = ((b"\xff\xd8", "jpg"), (b"\x89PNG", "png"), (b"RIFF", "webp"), (b"BM", "bmp"), (b"GIF8", "gif"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +107,7 @@ def image_of_row(row: Row, columns: RowColumns, key: str) -> ImageFile:
     if not isinstance(data, bytes) or not data:
         raise DataError("missing-image", f"{key}: the row has no bytes of an image{f', only {path!r}' if path else ''}")
     told = str(path).rpartition(".")[2].lower() if path and is_image(str(path)) else None
-    seen = next((extension for magic, extension in _MAGIC if data.startswith(magic)), "jpg")
-    return ImageFile(data, told or seen)
+    return ImageFile(data, told or extension_of(data))
 
 
 def annotation_of_row(

@@ -18,6 +18,7 @@ IMAGE_EXTENSIONS = frozenset(
 )
 """Of image files, in lower case. Formats that are not decoded count too: such a file is set aside, not overlooked."""
 
+_MAGIC = ((b"\xff\xd8", "jpg"), (b"\x89PNG", "png"), (b"RIFF", "webp"), (b"BM", "bmp"), (b"GIF8", "gif"))
 _SHOWN = 20
 _UNSAFE = re.compile(r"[%.\\\x00-\x1f\x7f\ud800-\udfff]|^/")
 
@@ -30,6 +31,11 @@ def mixed(keys: Iterable[str]) -> list[str]:
 def is_image(name: str) -> bool:
     """Tell by its extension, in any spelling, whether a file is an image."""
     return posixpath.splitext(name)[1][1:].lower() in IMAGE_EXTENSIONS
+
+
+def extension_of(data: bytes) -> str:
+    """Return the extension of an image file by how it begins; `jpg` where that says nothing."""
+    return next((extension for magic, extension in _MAGIC if data.startswith(magic)), "jpg")
 
 
 def key_of(path: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from pipelines.datasets.protocol import DatasetConfig
+from sppnet.errors import ConfigError
+from sppnet.own_parts import entry_point_path, is_import_path
 
 KINDS: Mapping[str, str] = {
     "voc": "pipelines.datasets.voc:VocDataset",
@@ -26,16 +28,19 @@ KINDS: Mapping[str, str] = {
     "joined": "pipelines.datasets.joined:JoinedDataset",
 }
 """Where the config of each kind is."""
+OWN = "package.module:factory"
+"""Stands for the kinds that are code of the user's own."""
+_OWN_CONFIG = "pipelines.datasets.own:OwnDataset"
 
 
 def dataset_config(kind: str) -> type[DatasetConfig]:
-    """Return the config's class of a kind; raise KeyError for an unknown name."""
-    found: type[DatasetConfig] = resolve_name(KINDS[kind])
+    """Return the config's class of a kind, or of an import path; raise KeyError for an unknown name."""
+    found: type[DatasetConfig] = resolve_name(_OWN_CONFIG if is_import_path(kind) else KINDS[kind])
     return found
 
 
 def parse_dataset(raw: Any) -> Any:
-    """Validate a `dataset` by the config of its kind, `voc` if it names none.
+    """Validate a `dataset` by the config of its kind, `voc` if it names none; code that it names is not imported.
 
     A union of pydantic's own would name the kind in the path of every error.
 
@@ -49,8 +54,21 @@ def parse_dataset(raw: Any) -> Any:
     if not isinstance(raw, Mapping):
         return raw
     kind = raw.get("kind", "voc")
-    if not isinstance(kind, str) or kind not in KINDS:
+    if isinstance(kind, str) and kind not in KINDS:
+        kind = _named_by_packages(kind)
+        raw = {**raw, "kind": kind}
+    if not isinstance(kind, str) or not (kind in KINDS or is_import_path(kind)):
         near = difflib.get_close_matches(str(kind), KINDS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(KINDS)}"
         raise PydanticCustomError("unknown_kind", "unknown kind '{kind}'; {hint}", {"kind": str(kind), "hint": hint})
     return dataset_config(kind).model_validate(dict(raw))
+
+
+def _named_by_packages(kind: str) -> str:
+    """Return the import path that an installed package's entry point of that name stands for; else the name."""
+    if ":" in kind:
+        return kind
+    try:
+        return entry_point_path("sppnet.datasets", kind) or kind
+    except ConfigError as error:
+        raise PydanticCustomError("unknown_kind", "{error}", {"error": str(error)}) from error

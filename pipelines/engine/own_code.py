@@ -22,9 +22,11 @@ class OwnParts:
 
     Attributes:
         group: Of the entry points whose names may stand for import paths.
+        by_content: Whether what they give is known by its content, so that no fingerprint follows their source.
     """
 
     group: str
+    by_content: bool = False
 
     def path_of(self, name: str, known: Callable[[str], bool]) -> str:
         """Return a name, or the import path that it stands for.
@@ -44,17 +46,27 @@ class OwnParts:
             raise ValueError(str(error)) from error
 
 
-def named_parts(config: BaseModel) -> Iterator[tuple[str, str]]:
-    """Yield the import paths that a config names, each after its place in the config."""
+def named_parts(config: BaseModel, *, followed: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield the import paths that a config and the configs in it name, each after its place in the config.
+
+    Args:
+        config: Of a step.
+        followed: Whether only those are wanted whose source a fingerprint follows.
+    """
     for field, info in type(config).model_fields.items():
-        if any(isinstance(mark, OwnParts) for mark in info.metadata):
-            value: Any = getattr(config, field)
+        value: Any = getattr(config, field)
+        marks = [mark for mark in info.metadata if isinstance(mark, OwnParts)]
+        if marks and not (followed and marks[0].by_content):
             for place, name in [(field, value)] if isinstance(value, str) else _numbered(field, value):
                 if is_import_path(name):
                     yield place, name
+        parts = _numbered(field, value) if isinstance(value, tuple) else [(field, value)]
+        for place, part in parts:
+            if isinstance(part, BaseModel):
+                yield from ((f"{place}.{below}", name) for below, name in named_parts(part, followed=followed))
 
 
-def _numbered(field: str, names: Iterable[str]) -> list[tuple[str, str]]:
+def _numbered(field: str, names: Iterable[Any]) -> list[tuple[str, Any]]:
     return [(f"{field}.{number}", name) for number, name in enumerate(names)]
 
 
@@ -79,9 +91,9 @@ def check_parts(config: BaseModel, where: str, *, allow: bool) -> None:
             raise ConfigError(f"{where}.{place}: {error}") from error
 
 
-def parts_of(configs: Iterable[BaseModel]) -> tuple[OwnPart, ...]:
-    """Return what is known of the own parts that configs name, each once."""
-    paths = {path for config in configs for _, path in named_parts(config)}
+def parts_of(configs: Iterable[BaseModel], *, followed: bool = False) -> tuple[OwnPart, ...]:
+    """Return what is known of the own parts that configs name, each once; see `named_parts`."""
+    paths = {path for config in configs for _, path in named_parts(config, followed=followed)}
     return tuple(allowed(path) for path in sorted(paths))
 
 

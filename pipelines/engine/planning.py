@@ -87,7 +87,7 @@ def plan(recipe: Recipe, workspace: Workspace, fresh: Collection[str] | None = N
             "schema": kind.schema,
             "config": config.semantic(),
             "inputs": {field: list(names) for field, names in inputs.items()},
-            "external": {**kind.external(config), **look.digests, **identities(parts_of([config]))},
+            "external": {**kind.external(config), **look.digests, **identities(parts_of([config], followed=True))},
         }
         if kind.seeded:
             preimage["seed"] = recipe.seed

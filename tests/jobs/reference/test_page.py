@@ -24,5 +24,5 @@ def test_a_row_has_all_that_is_known() -> None:
 
 def test_links_lead_to_headings() -> None:
     page = markdown_page(sections())
-    headings = {title.lower().replace(".", "") for title in re.findall(r"^## (.*)$", page, re.MULTILINE)}
+    headings = {re.sub(r"[.:]", "", title.lower()) for title in re.findall(r"^## (.*)$", page, re.MULTILINE)}
     assert set(re.findall(r"\(#([^)]*)\)", page)) == headings

@@ -69,7 +69,9 @@ def test_what_is_wrong_is_marked_where_it_stands(step: dict[str, Any], where: st
 
 def test_editors_show_the_words_of_every_field() -> None:
     definitions = {**SCHEMA["$defs"], "": SCHEMA}
-    named = [(name, field, part) for name, one in definitions.items() for field, part in one["properties"].items()]
+    named = [
+        (name, field, part) for name, one in definitions.items() for field, part in one.get("properties", {}).items()
+    ]
     chosen = {("StepFields", "stage"), ("DatasetConfig", "kind")}
     assert [(name, field) for name, field, part in named if not part.get("description")] == sorted(chosen)
     batch = definitions["FinetuneConfig"]["properties"]["batch"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter
 
 from jobs.reference.types import type_words
 
@@ -31,6 +31,7 @@ TYPES = [
     (tuple[int, str], "list of 2: integer, text"),
     (Mapping[str, tuple[str, ...]], "mapping of names to list of text"),
     (Mapping[str, Any], "mapping"),
+    (Mapping[str, JsonValue], "mapping of names to any value"),
     (Part, "mapping"),
     (tuple[Part, ...], "list of mapping"),
 ]
