@@ -1,4 +1,4 @@
-"""Small plots: precision over recall by category, recall of proposals, and curves of training stages."""
+"""Small plots: precision over recall by category, recall of proposals, figures over scales, curves of trainings."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from jobs import formatting
-from jobs.report.plots.curves import Line, Panel, pr_panel, recall_panel, spans_decades, training_panel
+from jobs.report.plots.curves import Line, Panel, pr_panel, recall_panel, scale_panel, spans_decades, training_panel
+from jobs.report.read.classification import METRICS, ClassEvaluation
 from jobs.report.read.detection import Evaluation
 from jobs.report.read.recall import RecallEvaluation, RecallRow
 from jobs.report.read.training import TrainingCurve
+from jobs.report.tables.classification import scale_curves
 from jobs.report.tables.detection import NO_SCORE
 from jobs.report.tables.recall import shown_places
 from pipelines.training.best_weights import KEPT
@@ -65,6 +67,24 @@ class TrainingGroup:
     title: str
     steps: tuple[str, ...]
     panels: tuple[Panel, ...]
+
+
+def scale_panels(evaluation: ClassEvaluation) -> tuple[Panel, ...]:
+    """Make a panel per metric of what is known at several scales, a line per network or features."""
+    panels = []
+    for metric, found in scale_curves(evaluation).items():
+        told = METRICS[metric]
+        lines = [
+            Line(name, tuple(scale for scale, _ in points), tuple(100 * figure.mean for _, figure in points))
+            for name, points in found.items()
+        ]
+        best = min if told.lower_is_better else max
+        points = [point for line in lines for point in zip(line.values, line.places, strict=True)]
+        value, scale = best(points)
+        label = f"{told.title} of {evaluation.step} over the short side of the image"
+        names = tuple(found) if len(found) > 1 else ()
+        panels.append(Panel(told.title, f"best {value:.1f} at {scale:g}", scale_panel(lines, label), names))
+    return tuple(panels)
 
 
 def training_groups(trainings: Sequence[TrainingCurve]) -> tuple[TrainingGroup, ...]:

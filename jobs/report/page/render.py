@@ -20,7 +20,7 @@ from markupsafe import Markup
 from jobs import formatting
 from jobs.report.page.contents import RunReport, StageRow
 from jobs.report.page.gallery import Shot
-from jobs.report.page.panels import pr_panels, recall_panels, training_groups
+from jobs.report.page.panels import pr_panels, recall_panels, scale_panels, training_groups
 from jobs.report.plots import pictures
 from jobs.report.plots.curves import colour_and_dash
 from jobs.report.plots.heat import heat_map
@@ -83,7 +83,13 @@ def render(report: RunReport) -> str:
             for evaluation in report.evaluations
         ],
         classes=[
-            (evaluation, figure_tables(evaluation), per_class_table(evaluation), heat(evaluation))
+            (
+                evaluation,
+                figure_tables(evaluation),
+                scale_panels(evaluation),
+                per_class_table(evaluation),
+                heat(evaluation),
+            )
             for evaluation in report.classes
         ],
         proposals=[(recall, recall_table(recall), recall_panels(recall)) for recall in report.proposals],

@@ -59,7 +59,7 @@ class Line:
 
     Attributes:
         name: What it shows.
-        places: Where it has values: training steps, overlaps or numbers of windows.
+        places: Where it has values: training steps, overlaps, numbers of windows or scales.
         values: Its value at each of them.
     """
 
@@ -145,6 +145,24 @@ def recall_panel(lines: Sequence[Line], label: str, *, over: str, log: bool = Fa
         axes.margins(x=0.02)
         axes.set(ylim=(0, 1.03), yticks=(0, 0.5, 1), xlabel=over, ylabel="recall")
         axes.set_yticklabels(["0", "0.5", "1"])
+        return _svg(figure, label)
+
+
+def scale_panel(lines: Sequence[Line], label: str) -> Markup:
+    """Draw figures in percent over the short side that images are resized to.
+
+    Args:
+        lines: What to draw, in the style's colours.
+        label: What the picture shows, for screen readers.
+    """
+    with rc_context({**_RC, "svg.hashsalt": label}):  # so that ids differ from figure to figure
+        figure = Figure(figsize=_WIDE_INCHES, layout="constrained")
+        axes = figure.subplots()
+        for index, line in enumerate(lines):
+            axes.plot(line.places, line.values, linewidth=1.6, marker="o", markersize=3, **_style(index))
+        axes.set_xticks(sorted({place for line in lines for place in line.places}))
+        axes.set(xlabel="short side, pixels", ylabel="percent")
+        axes.margins(x=0.03, y=0.12)
         return _svg(figure, label)
 
 

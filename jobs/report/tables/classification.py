@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs import formatting
@@ -13,6 +14,8 @@ from jobs.report.tables.cells import Cell
 _CLASSES_AT_MOST = 120
 _ROWS_AT_MOST = 8
 _CONFUSIONS = 12
+_SCALED = re.compile(r"(.+)-(\d{1,5})")
+_POINTS_AT_LEAST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,30 @@ def _column(column: Sequence[Figure | None], *, lower_is_better: bool) -> list[C
         else Cell(formatting.with_deviation(figure.mean, figure.deviation), formatting.percent(figure.mean) == best)
         for figure in column
     ]
+
+
+def scale_curves(evaluation: ClassEvaluation) -> Mapping[str, Mapping[str, tuple[tuple[int, Figure], ...]]]:
+    """Find figures over scales: of views that differ in the number that their names end in, as `full-392`.
+
+    Returns:
+        By metric and what is shown, three scales or more, rising, with their figures.
+    """
+    found: dict[str, dict[tuple[str, str], dict[int, Figure]]] = {}
+    for row in evaluation.rows:
+        scaled = _SCALED.fullmatch(row.views)
+        if scaled is not None:
+            for metric, figure in row.figures.items():
+                found.setdefault(metric, {}).setdefault((row.name, scaled[1]), {})[int(scaled[2])] = figure
+    curves = {
+        metric: {key: tuple(sorted(points.items())) for key, points in lines.items() if len(points) >= _POINTS_AT_LEAST}
+        for metric, lines in found.items()
+    }
+    kinds = {views for lines in curves.values() for _, views in lines}
+    return {
+        metric: {name if len(kinds) == 1 else f"{name}, {views}": points for (name, views), points in lines.items()}
+        for metric, lines in curves.items()
+        if lines
+    }
 
 
 def per_class_table(evaluation: ClassEvaluation) -> PerClassTable | None:

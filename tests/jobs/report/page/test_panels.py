@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.report.page.panels import recall_panels, training_groups, training_panels
+from jobs.report.page.panels import recall_panels, scale_panels, training_groups, training_panels
+from jobs.report.read.classification import ClassEvaluation, Figure
 from jobs.report.read.recall import RecallEvaluation
 from jobs.report.read.training import TrainingCurve
-from tests.support.reported import line_points
+from tests.support.reported import class_row, line_points
 
 
 def test_panels_of_a_training():
@@ -61,3 +62,23 @@ def test_a_line_per_step_with_all_windows_at_their_mean_number(recall_evaluation
     assert distances[0] == pytest.approx(distances[1], rel=1e-3)  # a logarithmic axis
     assert ">1,000<" in at_half.plot
     assert ">IoU<" in by_iou.plot
+
+
+def test_a_panel_over_scales_tells_the_best():
+    def row(name: str, scale: int, value: float):
+        return class_row(name, f"full-{scale}", 0, figures={"voc07_map": Figure(value)})
+
+    scales = (224, 392, 512)
+    rows = [row("one", *point) for point in zip(scales, (0.7, 0.76, 0.74), strict=True)]
+    (panel,) = scale_panels(ClassEvaluation("transfer", "val", "AP", "features", "splits", tuple(rows)))
+    assert (panel.title, panel.note, panel.legend) == ("mAP, VOC 2007 11-point", "best 76.0 at 392", ())
+    points = line_points(panel.plot, 1)
+    assert len(points) == 3
+    assert min(y for _, y in points) == points[1][1]  # the highest
+    assert [f">{scale}<" in panel.plot for scale in scales] == [True] * 3
+    rows += [row("two", *point) for point in zip(scales, (0.5, 0.6, 0.7), strict=True)]
+    (panel,) = scale_panels(ClassEvaluation("transfer", "val", "AP", "features", "splits", tuple(rows)))
+    assert panel.legend == ("one", "two")
+    errors = tuple(class_row("net", f"full-{scale}", 0.1 * place) for place, scale in enumerate(scales, start=1))
+    found = scale_panels(ClassEvaluation("errors", "val", "accuracy", "network", "networks", errors))
+    assert [panel.note for panel in found] == ["best 10.0 at 224", "best 2.5 at 224"]

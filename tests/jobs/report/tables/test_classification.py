@@ -7,7 +7,7 @@ from dataclasses import replace
 from jobs import formatting
 from jobs.report.page.contents import RunInfo
 from jobs.report.read.classification import ClassEvaluation, Figure
-from jobs.report.tables.classification import Confusion, confusions, figure_tables, per_class_table
+from jobs.report.tables.classification import Confusion, confusions, figure_tables, per_class_table, scale_curves
 from tests.support.reported import class_row
 
 INFO = RunInfo("classes", "c.yaml", "w", 1.7e9, None, (), {})
@@ -59,3 +59,17 @@ def test_confusions_come_by_count(class_evaluation: ClassEvaluation):
         Confusion("tench", "church", 2, 0.2),
         Confusion("church", "tench", 1, 0.1),
     )
+
+
+def test_views_that_differ_by_a_number_are_a_curve():
+    views = ("full-392", "crop", "full-224", "full-512", "crop-224", "crop-280")
+    rows = tuple(class_row(name, view, 0.1 * place) for name in ("a", "b") for place, view in enumerate(views))
+    found = scale_curves(ClassEvaluation("t", "val", "accuracy", "network", "networks", rows[:-3]))
+    assert list(found) == ["top1_error", "top5_error"]
+    assert list(found["top1_error"]) == ["a"]  # of `b` two scales alone
+    assert [scale for scale, _ in found["top1_error"]["a"]] == [224, 392, 512]
+    assert [round(figure.mean, 3) for _, figure in found["top1_error"]["a"]] == [0.2, 0.0, 0.3]
+    more = tuple(class_row("a", f"ten-{scale}", 0.5) for scale in (1, 2, 3))
+    both = scale_curves(ClassEvaluation("t", "val", "accuracy", "network", "networks", (*rows, *more)))
+    assert list(both["top1_error"]) == ["a, full", "b, full", "a, ten"]
+    assert scale_curves(ClassEvaluation("t", "val", "accuracy", "network", "networks", more[:2])) == {}
