@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.curves.watching import CurvesLostError
+from jobs.curves.watching import lost_by
 from sppnet.errors import ConfigError
 
 
@@ -40,22 +40,18 @@ class MlflowCurves:
 
     def write(self, step: str, number: int, values: Mapping[str, float]) -> None:
         """Take a point of a step's curve."""
-        try:
+        with lost_by(self._errors):
             if step not in self._runs:
                 self._runs[step] = self._client.create_run(self._experiment, run_name=step).info.run_id
             now = int(time.time() * 1000)
             for name, value in values.items():
                 self._client.log_metric(self._runs[step], name, float(value), timestamp=now, step=number)
-        except self._errors as error:
-            raise CurvesLostError(type(error).__name__) from error
 
     def flush(self) -> None:
         """Do nothing: each point is written at once."""
 
     def close(self) -> None:
         """End the runs."""
-        try:
+        with lost_by(self._errors):
             for run in self._runs.values():
                 self._client.set_terminated(run)
-        except self._errors as error:
-            raise CurvesLostError(type(error).__name__) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.curves.watching import CurvesLostError
+from jobs.curves.watching import lost_by
 from sppnet.errors import ConfigError
 
 
@@ -37,22 +37,18 @@ class WandbCurves:
 
     def write(self, step: str, number: int, values: Mapping[str, float]) -> None:
         """Take a point of a step's curve."""
-        try:
+        with lost_by(self._errors):
             if step not in self._runs:
                 self._runs[step] = self._wandb.init(
                     project=self._project, group=self._group, name=step, reinit="create_new"
                 )
             self._runs[step].log(dict(values), step=number)
-        except self._errors as error:
-            raise CurvesLostError(type(error).__name__) from error
 
     def flush(self) -> None:
         """Do nothing: it sends what it has by itself."""
 
     def close(self) -> None:
         """Wait until all is sent, or written where it is offline."""
-        try:
+        with lost_by(self._errors):
             for run in self._runs.values():
                 run.finish()
-        except self._errors as error:
-            raise CurvesLostError(type(error).__name__) from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from jobs.report.read.training import read_curve
@@ -22,6 +23,15 @@ logger = logging.getLogger(__name__)
 
 class CurvesLostError(Exception):
     """What takes the curves can't be reached any more, or refuses them."""
+
+
+@contextmanager
+def lost_by(errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Say of what is raised inside that the curves are lost: by its name, since its words may hold a password."""
+    try:
+        yield
+    except errors as error:
+        raise CurvesLostError(type(error).__name__) from error
 
 
 class CurveSink(Protocol):

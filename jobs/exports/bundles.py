@@ -38,7 +38,6 @@ def detector_bundle(engine: Engine, step: PlannedStep, licence: str | None) -> B
     from pipelines.artifacts.networks import read_backbone, read_head
     from sppnet.bundle.description import Description, MapSettings, RegressorSettings
     from sppnet.bundle.files import Bundle
-    from sppnet.detection.ensemble import Rules
 
     config: Any = step.config
     if config.stage != "score":
@@ -74,7 +73,7 @@ def detector_bundle(engine: Engine, step: PlannedStep, licence: str | None) -> B
         feature_scale=detector.svms.feature_scale,
         head=head.spec.to_dict() if head else None,
         regressors=regressors,
-        rules=Rules(config.threshold, config.nms_iou, config.per_image),
+        rules=config.rules(),
         proposals=_proposals(steps[config.windows]),
         seed=step.spec.seed,
         licence=licence,

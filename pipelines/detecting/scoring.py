@@ -175,7 +175,7 @@ class ShardScorer:
             found.append(ScoredWindows(view.windows, scores[:, columns]))
             watch.lap("svm")
         rules = self._rules
-        chosen = choose_windows(found, rules.threshold, rules.nms_iou, rules.per_image)
+        chosen = choose_windows(found, rules.least, rules.nms_iou, rules.per_image)
         watch.lap("suppression")
         boxes = np.zeros((len(chosen), 4), np.float32)
         regressed = np.full((len(chosen), 4), np.nan, np.float32)

@@ -15,15 +15,15 @@ from pydantic import Field
 
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.scoring import ShardScorer
+from pipelines.detecting.suppression import SuppressionFields
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import PerShardStage, require_same_images
-from sppnet.detection.ensemble import Rules
 from sppnet.errors import ConfigError
 
 
-class CombineConfig(GpuFields):
+class CombineConfig(SuppressionFields, GpuFields):
     """Config of `combine`.
 
     Attributes:
@@ -31,19 +31,12 @@ class CombineConfig(GpuFields):
         detections: The steps that score, each with a detector of its own; a step that combines stands for all of its.
             [section 4.4]
         splits: Splits to score.
-        threshold: Lower scores are dropped. [score]
-        nms_iou: Of two detections of a category that overlap more, of any detector, the lower is suppressed.
-            [IoU; section 4.4]
-        per_image: At most so many detections an image and category. [detections]
     """
 
     stage: Literal["combine"]
     images: Annotated[str, Input(("images",))]
     detections: Annotated[tuple[str, ...], Input(("detections",)), Field(min_length=1)]
     splits: Annotated[tuple[str, ...], COVERAGE] = ("val",)
-    threshold: float = -1.5
-    nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
-    per_image: Annotated[int, Field(ge=1)] = 100
 
 
 class Combine(PerShardStage[CombineConfig]):
@@ -65,14 +58,12 @@ class Combine(PerShardStage[CombineConfig]):
 
     @cached_property
     def _scorer(self) -> ShardScorer:
-        config = self.config
         sources = [
             source
             for detections in self.inputs("detections")
             for source in DetectorSource.of_detections(detections, self.spec.made)
         ]
-        rules = Rules(config.threshold, config.nms_iou, config.per_image)
-        return ShardScorer(self.input("images"), sources, rules)
+        return ShardScorer(self.input("images"), sources, self.config.rules())
 
     def prepare(self) -> None:
         """Check that all detectors detect the same categories."""

@@ -13,18 +13,18 @@ from pipelines.artifacts.detections import decode_detection_table, encode_detect
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.scoring import ShardScorer
+from pipelines.detecting.suppression import SuppressionFields
 from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import PerShardStage
-from sppnet.detection.ensemble import Rules
 
 _LEFT_OUT = ("categories", "renamed")
 """Fields that came later: without a value they leave the fingerprint as it was."""
 
 
-class ScoreConfig(GpuFields):
+class ScoreConfig(SuppressionFields, GpuFields):
     """Config of `score`. Features, scales and pyramid are those that the SVMs were trained on.
 
     Attributes:
@@ -37,9 +37,6 @@ class ScoreConfig(GpuFields):
             have an SVM.
         renamed: What categories are called from here on, by the name that they were trained under.
         splits: Splits to score.
-        threshold: Lower scores are dropped. [score]
-        nms_iou: Of two detections of a category that overlap more, the lower is suppressed. [IoU; section 4.1]
-        per_image: At most so many detections an image and category. [detections]
     """
 
     stage: Literal["score"]
@@ -51,9 +48,6 @@ class ScoreConfig(GpuFields):
     categories: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     renamed: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     splits: Annotated[tuple[str, ...], COVERAGE] = ("val",)
-    threshold: float = -1.5
-    nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.3
-    per_image: Annotated[int, Field(ge=1)] = 100
 
     def semantic(self) -> dict[str, Any]:
         """Return what changes the result; all categories are none chosen, their own names none given."""
@@ -86,8 +80,7 @@ class Score(PerShardStage[ScoreConfig]):
             config.categories,
             config.renamed,
         )
-        rules = Rules(config.threshold, config.nms_iou, config.per_image)
-        return ShardScorer(self.input("images"), (source,), rules)
+        return ShardScorer(self.input("images"), (source,), config.rules())
 
     def reads(self, unit: str) -> Iterable[tuple[str, str]]:
         """Return the shard's images, windows and maps."""

@@ -117,7 +117,7 @@ class Model:
         rules = self.description.rules
         if threshold is not None:
             rules = replace(rules, threshold=threshold)
-        chosen = choose_windows([ScoredWindows(own, scores)], rules.threshold, rules.nms_iou, rules.per_image)
+        chosen = choose_windows([ScoredWindows(own, scores)], rules.least, rules.nms_iou, rules.per_image)
         names = [self.categories[number] for number in chosen.category]
         found = own[chosen.window]
         kept = np.arange(len(found))

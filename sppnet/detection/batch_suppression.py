@@ -34,7 +34,7 @@ def best_windows(windows: BatchWindows, scores: torch.Tensor, rules: Rules) -> t
                 ordered,
                 windows.starts,
                 windows.ends,
-                rules.threshold,
+                rules.least,
                 rules.nms_iou,
                 rules.per_image,
             )
@@ -43,7 +43,7 @@ def best_windows(windows: BatchWindows, scores: torch.Tensor, rules: Rules) -> t
     ends = np.cumsum(windows.counts)
     for image, (count, end) in enumerate(zip(windows.counts, ends, strict=True)):
         own = ScoredWindows(boxes[end - count : end], values[end - count : end])
-        kept = choose_windows([own], rules.threshold, rules.nms_iou, rules.per_image)
+        kept = choose_windows([own], rules.least, rules.nms_iou, rules.per_image)
         firsts = np.searchsorted(kept.category, kept.category)
         found[image, kept.category, np.arange(len(kept)) - firsts] = kept.window
     return upload(found, scores.device)

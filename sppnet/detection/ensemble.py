@@ -23,14 +23,20 @@ class Rules:
     """How the windows of an image become detections.
 
     Attributes:
-        threshold: Lower scores are dropped.
+        threshold: Scores that are not above it are dropped (-1.5 in the authors' release); None drops none, as R-CNN's
+            own code does.
         nms_iou: Of two detections of a category that overlap more, the lower is suppressed.
         per_image: At most so many detections an image and category.
     """
 
-    threshold: float = -1.5
+    threshold: float | None = -1.5
     nms_iou: float = 0.3
     per_image: int = 100
+
+    @property
+    def least(self) -> float:
+        """The threshold as a number; minus infinity without one."""
+        return -np.inf if self.threshold is None else self.threshold
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def check_suppression(setup: Setup) -> None:
     for image, own in enumerate(boxes):
         for category in range(7):
             values = scores[start : start + len(own), category]
-            rows = np.flatnonzero(values > rules.threshold)
+            rows = np.flatnonzero(values > rules.least)
             kept = nms_by_category(own[rows], values[rows], np.zeros(len(rows), int), rules.nms_iou, rules.per_image)
             found = chosen[image, category]
             _that(found[found >= 0].tolist() == rows[kept].tolist(), f"image {image}, category {category}")

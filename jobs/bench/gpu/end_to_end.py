@@ -75,7 +75,7 @@ def _row(
             windows = file.windows.astype(np.float32)
             pooled = features.pooled_tensors(maps, Size.of(pixels), windows)
             scores = svms.scores(features.upper(pooled)).cpu().numpy()
-            kept = choose_windows([ScoredWindows(windows, scores)], rules.threshold, rules.nms_iou, rules.per_image)
+            kept = choose_windows([ScoredWindows(windows, scores)], rules.least, rules.nms_iou, rules.per_image)
             rows = torch.from_numpy(kept.window).long().to(setup.device)
             regressors.deltas(pooled[rows]).cpu()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sppnet.bundle.description import Description
+from sppnet.detection.ensemble import Rules
 from sppnet.errors import ConfigError
 from tests.support.small_bundle import small_bundle
 
@@ -16,6 +17,8 @@ from tests.support.small_bundle import small_bundle
 def test_json_and_back(layer) -> None:
     said = small_bundle(layer).description
     assert Description.from_json(json.loads(json.dumps(said.to_json())), "x") == said
+    every = replace(said, rules=Rules(threshold=None))  # no number says so in JSON
+    assert Description.from_json(json.loads(json.dumps(every.to_json(), allow_nan=False)), "x") == every
 
 
 def test_bounds() -> None:
