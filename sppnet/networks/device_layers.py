@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import nn
@@ -121,14 +120,13 @@ class DeviceConvolution(DeviceLayer):
         self._weight = weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         self._bias = None if bias is None else bias.detach().to(dtype)
 
-    def widen(self, channels: int) -> bool:
-        """Take inputs with more channels, to be ignored: a GPU wants a multiple of 8. Return whether it can."""
+    def widened(self, channels: int) -> DeviceConvolution | None:
+        """Return one whose inputs have more channels, which it ignores: GPUs want a multiple of 8. None if it can't."""
         missing = channels - self._weight.shape[1]
         if self._module.groups != 1 or missing < 0:
-            return False
-        widened = F.pad(self._weight, (0, 0, 0, 0, 0, missing))
-        self._weight = widened.contiguous(memory_format=torch.channels_last)
-        return True
+            return None
+        weight = F.pad(self._weight, (0, 0, 0, 0, 0, missing))
+        return DeviceConvolution(weight, self._bias, self._module, self._ceiling, weight.dtype)
 
     def outputs(self, size: Size) -> Size:
         """See `DeviceLayer`."""
@@ -159,33 +157,38 @@ class DeviceConvolution(DeviceLayer):
 
 
 class DeviceStem(DeviceConvolution):
-    """A network's first convolution, of images with four channels; see `sppnet.networks.stem_triton`."""
+    """A network's first convolution, of images with four channels; see `sppnet.networks.stem_triton`.
 
-    def __init__(self, convolution: DeviceConvolution) -> None:
+    Args:
+        weight: `[O, 3, k, k]`, of a half type.
+        bias: `[O]`.
+        module: the convolution whose geometry is taken.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, module: nn.Conv2d) -> None:
         from sppnet.networks.stem_triton import lay_out
 
-        vars(self).update(vars(convolution))
-        self._laid_out = lay_out(self._weight)
+        super().__init__(weight, bias, module, float("inf"), weight.dtype)
+        self._laid_out, self._biases = lay_out(weight), bias
 
     @classmethod
-    def fits(cls, convolution: DeviceConvolution) -> bool:
-        """Tell whether a convolution can be one: on a GPU with Triton, of half floats, with bias and ReLU."""
-        module, weight = convolution._module, convolution._weight
+    def of(cls, convolution: DeviceConvolution) -> DeviceStem | None:
+        """Return a convolution as one: on a GPU with Triton, of half floats, with bias and ReLU; None for others."""
+        module, weight, bias = convolution._module, convolution._weight, convolution._bias
         if not runs_triton(weight.device) or isinstance(module, SameConvolution):
-            return False
+            return None
         from sppnet.networks.stem_triton import columns_of
 
         plain = module.groups == 1 and weight.shape[1] == 3 and module.dilation == (1, 1)
-        activated = convolution._bias is not None and convolution._ceiling == float("inf")
-        return plain and activated and weight.dtype.itemsize == 2 and columns_of(weight.shape[3]) is not None
+        fits = plain and weight.dtype.itemsize == 2 and columns_of(weight.shape[3]) is not None
+        return cls(weight, bias, module) if fits and bias is not None and convolution._ceiling == float("inf") else None
 
     def _convolve(self, values: torch.Tensor, padding: list[int]) -> torch.Tensor:
         from sppnet.networks.stem_triton import convolve_image
 
         size = self.outputs(Size(values.shape[3], values.shape[2]))
         stride = self._down.stride, self._across.stride
-        biases = cast("torch.Tensor", self._bias)
-        return convolve_image(values, self._laid_out, biases, stride, (padding[0], padding[1]), size)
+        return convolve_image(values, self._laid_out, self._biases, stride, (padding[0], padding[1]), size)
 
 
 class DevicePooling(DeviceLayer):

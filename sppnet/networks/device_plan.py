@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,16 +40,11 @@ class DevicePlan:
     """
 
     def __init__(self, layers: LayerPlan[DeviceLayer], dtype: torch.dtype, device: torch.device) -> None:
-        self._layers = layers
+        self._layers, self.channels = _of_wide_images(layers)
         self._device = device
         self._layouts: dict[Size, Layout] = {}
         self.dtype = dtype
         self.fits_margins = all(step.layer.fits_margins for step in layers.steps)
-        first = [step.layer for step in layers.steps if IMAGE in step.sources]
-        if layers.steps and isinstance(layers.steps[0].layer, DeviceStem):
-            self.channels = 4
-        else:
-            self.channels = _CHANNELS if first and all(_widened(layer) for layer in first) else 3
 
     def layout(self, size: Size) -> Layout:
         """Return how images of a size lie in the network, from shapes alone."""
@@ -123,20 +118,29 @@ def plan_device(trunk: nn.Module, dtype: torch.dtype) -> DevicePlan | None:
     layers = plan_layers(trunk, _DeviceKit(dtype))
     if layers.rest is not None or layers.wanted != (len(layers.steps) - 1,):
         return None
-    return DevicePlan(_with_stem(layers), dtype, next(trunk.parameters()).device)
+    return DevicePlan(layers, dtype, next(trunk.parameters()).device)
 
 
-def _widened(layer: DeviceLayer) -> bool:
-    return isinstance(layer, DeviceConvolution) and layer.widen(_CHANNELS)
+def _of_wide_images(plan: LayerPlan[DeviceLayer]) -> tuple[LayerPlan[DeviceLayer], int]:
+    """Let the convolutions of the image take more channels than three, and tell how many; 3 if one of them can't."""
+    first = {number: step.layer for number, step in enumerate(plan.steps) if IMAGE in step.sources}
+    convolutions = {number: layer for number, layer in first.items() if isinstance(layer, DeviceConvolution)}
+    if not convolutions or len(convolutions) < len(first):
+        return plan, 3
+    if len(first) == 1:
+        stems = {number: DeviceStem.of(layer) for number, layer in convolutions.items()}
+        if None not in stems.values():
+            return _with_layers(plan, stems), 4
+    widened = {number: layer.widened(_CHANNELS) for number, layer in convolutions.items()}
+    return (plan, 3) if None in widened.values() else (_with_layers(plan, widened), _CHANNELS)
 
 
-def _with_stem(plan: LayerPlan[DeviceLayer]) -> LayerPlan[DeviceLayer]:
-    """Let a kernel of its own take the first convolution, if nothing else reads the image."""
-    first = plan.steps[0].layer
-    alone = sum(IMAGE in step.sources for step in plan.steps) == 1
-    if not (alone and isinstance(first, DeviceConvolution) and DeviceStem.fits(first)):
-        return plan
-    return replace(plan, steps=(Step(DeviceStem(first), plan.steps[0].sources), *plan.steps[1:]))
+def _with_layers(
+    plan: LayerPlan[DeviceLayer], layers: Mapping[int, DeviceConvolution | None]
+) -> LayerPlan[DeviceLayer]:
+    """Return a plan with other layers at some of its steps."""
+    steps = (Step(layers.get(number) or step.layer, step.sources) for number, step in enumerate(plan.steps))
+    return replace(plan, steps=tuple(steps))
 
 
 @dataclass(frozen=True, slots=True)

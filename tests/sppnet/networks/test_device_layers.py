@@ -68,11 +68,11 @@ def test_convolutions_see_zeros_beyond_the_map(module: nn.Conv2d, ceiling: float
 @torch.inference_mode()
 def test_a_convolution_ignores_further_channels() -> None:
     module = nn.Conv2d(4, 5, 3, 1, 1)
-    layer, maps = convolution(module), padded(8)
-    assert layer.widen(8)
+    layer, maps = convolution(module).widened(8), padded(8)
+    assert layer is not None
     torch.testing.assert_close(apply(layer, maps).alone(), module(maps.alone()[:, :4]))
-    assert not convolution(nn.Conv2d(4, 4, 3, groups=2)).widen(8)
-    assert not convolution(nn.Conv2d(16, 4, 3)).widen(8)
+    assert convolution(nn.Conv2d(4, 4, 3, groups=2)).widened(8) is None
+    assert convolution(nn.Conv2d(16, 4, 3)).widened(8) is None
 
 
 @torch.inference_mode()
@@ -101,4 +101,4 @@ def test_functions_say_whether_zeros_stay() -> None:
 
 
 def test_no_kernel_of_its_own_on_a_cpu() -> None:
-    assert not DeviceStem.fits(convolution(nn.Conv2d(3, 8, 7, 2), float("inf")))
+    assert DeviceStem.of(convolution(nn.Conv2d(3, 8, 7, 2), float("inf"))) is None

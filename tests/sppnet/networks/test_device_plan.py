@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from sppnet.networks import device_layers, device_plan
 from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
+from sppnet.networks.device_layers import DeviceStem
 from sppnet.networks.device_plan import DevicePlan, plan_device
 from sppnet.sizes import Size
+from tests.support.triton_interpreter import interpreted
 
 NETWORKS = {
     "zf5": BackboneSpec("zf5", width=0.125),
@@ -74,6 +79,49 @@ def test_layers_are_fused() -> None:
     _, plan = build("overfeat7")
     names = [type(step.layer).__name__.removeprefix("Device") for step in plan._layers.steps]
     assert names == ["Convolution", "Pooling", "Pointwise", "Convolution", "Pooling", *["Convolution"] * 5]
+
+
+class TwoOfTheImage(nn.Module):
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 6, 3), nn.Conv2d(3, 6, 3, groups=groups)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.one(x).relu(), self.other(x).relu()], 1)
+
+
+@pytest.mark.parametrize(("groups", "channels"), [(1, 8), (3, 3)])
+def test_all_convolutions_of_the_image_take_as_many_channels(groups: int, channels: int) -> None:
+    network = TwoOfTheImage(groups).eval()
+    plan = plan_device(network, torch.float32)
+    assert plan is not None
+    assert plan.channels == channels
+    images = torch.randn(1, 3, 11, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(run(plan, images, Size(12, 11)), network(images))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_gpus_kernels_in_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's plan on the CPU, its kernels interpreted (which multiplies no bfloat16); the image has a margin."""
+    for module in ("stem_triton", "pooling_triton"):
+        monkeypatch.setitem(sys.modules, f"sppnet.networks.{module}", interpreted(f"sppnet.networks.{module}"))
+    for where in (device_layers, device_plan):
+        monkeypatch.setattr(where, "runs_triton", lambda _: True)
+    backbone = build("zf5")[0]
+    plan = plan_device(backbone.trunk, torch.float16)
+    assert plan is not None
+    assert plan.channels == 4
+    assert type(plan._layers.steps[0].layer) is DeviceStem
+    images = torch.randn(1, 3, 51, 55, generator=torch.Generator().manual_seed(0)).half()
+    size = Size(55, 51)
+    found = run(plan, images, size, 9, 6)
+    with torch.inference_mode():
+        wanted = backbone(images.float())
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found.float(), wanted, rtol=0, atol=0.01 * float(wanted.max()))
+    margin = plan(F.pad(images, (0, 9, 0, 6, 0, 1)).contiguous(memory_format=torch.channels_last), plan.layout(size))
+    assert torch.equal(margin[:, :, : found.shape[2], : found.shape[3]], found)
 
 
 def test_what_is_not_known_or_not_finite_is_left_to_torch() -> None:
