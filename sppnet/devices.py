@@ -28,9 +28,17 @@ def has_triton() -> bool:
     return find_spec("triton") is not None
 
 
+@cache
+def has_bfloat_units(device: torch.device) -> bool:
+    """Tell whether a device is an NVIDIA GPU of 2020 or later (Ampere): older ones and others lack what kernels use."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def runs_triton(device: torch.device) -> bool:
     """Tell whether the Triton kernels run on a device."""
-    return device.type == "cuda" and has_triton()
+    return has_triton() and has_bfloat_units(device)
 
 
 def on_its_device(tensor: torch.Tensor) -> AbstractContextManager[object]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sppnet.arrays import Float32s
-from sppnet.devices import upload
+from sppnet.devices import has_bfloat_units, upload
 
 _PARTS = {torch.float16: 2, torch.bfloat16: 3}
 # Float16 reaches from 2^-24 to 2^16: the largest weight goes near the top, so that the parts lose nothing below.
@@ -19,7 +19,7 @@ _TOP = 10
 
 def takes(rows: torch.Tensor) -> bool:
     """Tell whether features are such that this pays."""
-    return rows.is_cuda and rows.dtype in _PARTS
+    return rows.dtype in _PARTS and has_bfloat_units(rows.device)
 
 
 class HalfProducts:

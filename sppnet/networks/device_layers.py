@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sppnet.devices import runs_triton
+from sppnet.devices import has_bfloat_units, runs_triton
 from sppnet.networks.layer_windows import axis_window
 from sppnet.networks.norms import WithinChannelNorm
 from sppnet.networks.timm_layers import SameConvolution
@@ -147,7 +147,7 @@ class DeviceConvolution(DeviceLayer):
     def _convolve(self, values: torch.Tensor, padding: list[int]) -> torch.Tensor:
         module, ceiling = self._module, self._ceiling
         stride, dilation = list(map(int, module.stride)), list(map(int, module.dilation))
-        if ceiling == float("inf") and values.is_cuda and self._bias is not None:
+        if ceiling == float("inf") and self._bias is not None and has_bfloat_units(values.device):
             fused: torch.Tensor = torch.cudnn_convolution_relu(
                 values, self._weight, self._bias, stride, padding, dilation, module.groups
             )

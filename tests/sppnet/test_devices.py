@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sppnet.devices import constant, default_device, in_parts, runs_triton, upload
+from sppnet.devices import constant, default_device, has_bfloat_units, in_parts, runs_triton, upload
 
 CPU = torch.device("cpu")
 
@@ -15,6 +15,19 @@ def test_the_default_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert default_device() == CPU
     assert not runs_triton(CPU)
+
+
+@pytest.mark.parametrize(
+    ("capability", "hip", "runs"), [((9, 0), None, True), ((7, 5), None, False), ((9, 4), "6.2", False)]
+)
+def test_kernels_run_on_gpus_that_have_what_they_use(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], hip: str | None, runs: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    has_bfloat_units.cache_clear()
+    assert runs_triton(torch.device("cuda", 5)) == runs
+    has_bfloat_units.cache_clear()
 
 
 def test_upload_takes_arrays_and_tensors_of_any_layout() -> None:
