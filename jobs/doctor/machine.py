@@ -87,8 +87,15 @@ def _devices() -> Check:
     cpus = len(os.sched_getaffinity(0))
     if not torch.cuda.is_available():
         return Check("devices", "ok", f"{cpus} CPUs, no GPU: everything runs on the CPU")
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return Check("devices", "ok", f"{cpus} CPUs, {len(names)} GPUs: {', '.join(names)}")
+    from sppnet.devices import has_bfloat_units
+
+    gpus = {index: torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())}
+    found = f"{cpus} CPUs, {len(gpus)} GPUs: {', '.join(gpus.values())}"
+    slow = [name for index, name in gpus.items() if not has_bfloat_units(torch.device("cuda", index))]
+    if slow:
+        need = "sppnet's kernels need NVIDIA's Ampere or later"
+        return Check("devices", "warn", f"{found}; {need}: torch's own layers serve {', '.join(slow)}, slower")
+    return Check("devices", "ok", found)
 
 
 def memory() -> Check:

@@ -11,6 +11,7 @@ import pytest
 from jobs.doctor import machine as doctor
 from jobs.doctor.check import Check
 from jobs.doctor.machine import examine
+from sppnet.devices import has_bfloat_units
 
 NAMES = [
     "python",
@@ -95,3 +96,26 @@ def test_a_token_that_others_can_read_is_told(monkeypatch: pytest.MonkeyPatch, t
 def test_little_room_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, limit: str) -> None:
     monkeypatch.setattr(doctor, limit, 2**60)
     assert found(tmp_path)[name].state == "warn"
+
+
+@pytest.mark.parametrize(
+    ("capability", "status", "told"),
+    [
+        ((9, 0), "ok", "2 GPUs: card 0, card 1"),
+        ((7, 5), "warn", "2 GPUs: card 0, card 1; sppnet's kernels need NVIDIA's Ampere or later: torch's own layers "),
+    ],
+)
+def test_gpus_that_kernels_do_not_run_on_are_told(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], status: str, told: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    has_bfloat_units.cache_clear()
+    check = doctor._devices()
+    has_bfloat_units.cache_clear()
+    assert check.state == status
+    assert told in check.finding
