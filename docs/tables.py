@@ -3,7 +3,8 @@
 `sppnet run NAME --json | python docs/tables.py keep NAME` puts what tables need of the line that a run ends with into
 `docs/figures/NAME.json`. A table stands between two comments:
 
-    <!-- table: classes NAME STEP METRIC -->      rows by sets of views, percent, with the deviation where there is one
+    <!-- table: classes NAME STEP METRIC [BUT] --> rows by sets of views, percent, with the deviation where there is
+                                                  one; without those whose names begin with BUT
     <!-- table: comparisons NAME -->              differences and their intervals, points
     <!-- table: detectors NAME -->                detectors by mean and categories, percent
     <!-- table: gpu NAME PART -->                 a part of `bench gpu`'s report, kept as NAME.json, beside its peers
@@ -60,8 +61,8 @@ def keep_result(name: str, lines: Sequence[str]) -> None:
     (DOCS / "figures" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _classes(result: Result, step: str, metric: str) -> list[list[str]]:
-    rows = [row for row in result["classes"] if row["step"] == step]
+def _classes(result: Result, step: str, metric: str, but: str = "") -> list[list[str]]:
+    rows = [row for row in result["classes"] if row["step"] == step and not (but and row["name"].startswith(but))]
     views = list(dict.fromkeys(row["views"] for row in rows))
     cells = {(row["name"], row["views"]): _percent(row["figures"].get(metric)) for row in rows}
     names = dict.fromkeys(row["name"] for row in rows)

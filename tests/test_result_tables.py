@@ -91,6 +91,10 @@ RESULT = {
             ],
         ),
         (
+            "classes NAME m top1_error no",
+            ["|  | crop | full |", "| --- | --- | --- |", "| spp | 30.0 ± 1.2 | 29.0 |"],
+        ),
+        (
             "classes NAME m top1_error",
             ["|  | crop | full |", "| --- | --- | --- |", "| spp | 30.0 ± 1.2 | 29.0 |", "| none | 32.1 ± 1.0 | - |"],
         ),
