@@ -110,15 +110,13 @@ def finetune_work(shapes: Shapes, step: str) -> Work:
     # Nothing is below fc6: no gradient of its inputs is wanted.
     macs = _BACKWARD * head_macs(sizes) - sizes[0] * sizes[1]
     parameters = head_parameters(sizes)
-    spread = stored * pooled if len(set(config.scales)) > 1 else 0
     raw = HALF * pooled
     return (
         map_work(shapes, step)
+        + shapes.pooling(config.maps, pooled, len(set(config.scales))) * stored
         + Work.product(samples * macs, config.precision)
         + Work.of(
             stored_parameters(parameters) + stored * raw * shapes.compression("pool5", "uint8"),
-            pooling=stored * pooled,
-            spreading=spread,
             negatives=images_passed(shapes, step) * shapes.windows(config.windows),
             examples=stored * raw,
             streamed=samples * pooled,  # a byte a value

@@ -103,7 +103,7 @@ class Shapes:
         config = self.config(step)
         layer = layer or str(config.features)
         pooled = Pyramid(config.levels).bins * self.channels(config.maps)
-        work = self._pooling(config.maps, pooled, len(set(config.scales)))
+        work = self.pooling(config.maps, pooled, len(set(config.scales)))
         head = None if layer == "pool5" else str(config.head)
         name = (config.windows, config.maps, layer, head, frozenset(config.scales), tuple(config.levels))
         if head is None:
@@ -112,7 +112,7 @@ class Shapes:
         work += Work.product(head_macs(sizes, getattr(config, "rank", None)), config.precision)
         return FeatureCost(name, layer, pooled, sizes[-1], work)
 
-    def _pooling(self, maps_step: str, pooled: int, scales: int) -> Work:
+    def pooling(self, maps_step: str, pooled: int, scales: int) -> Work:
         """Count pooling the vector of one window: from a map of one scale or several, or from its own crop's."""
         config = self.config(maps_step)
         work = Work.of(pooling=pooled, spreading=pooled if scales > 1 else 0)

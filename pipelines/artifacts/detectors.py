@@ -115,29 +115,42 @@ class FeatureInfo:
         """
         if backbone_digest(maps) != self.backbone:
             raise ConfigError(f"{maps.name} holds maps of another backbone than the detector was trained on")
-        info = BackboneInfo.read(maps)
         place = device or choose_device()
-        fields: dict[str, Any] = {
-            "geometry": info.geometry,
-            "channels": info.channels,
-            "pyramid": Pyramid(self.levels),
-            "scales": self.scales,
-            "layer": self.layer,
-            "convention": self.convention,
-            "head": self._read_head(workspace, place),
-            "precision": self.precision,
-            "device": place,
-        }
-        if info.crops is None:
-            return WindowFeatures(**fields)
-        backbone = read_backbone(workspace.artifact(info.crops.network)).to(place).eval()
-        return CropFeatures(**fields, backbone=backbone, context=info.crops.context, convolutions=info.crops.precision)
+        pooled = pooled_features(maps, self.scales, Pyramid(self.levels), self.convention, place)
+        return replace(pooled, layer=self.layer, head=self._read_head(workspace, place), precision=self.precision)
 
     def _read_head(self, workspace: Workspace, device: torch.device) -> FcHead | None:
         if self.head is None:
             return None
         head = read_head(workspace.artifact(self.head)).to(device).eval()
         return head if self.rank is None else lower_rank(head, self.rank).head
+
+
+def pooled_features(
+    maps: Artifact, scales: tuple[int, ...], pyramid: Pyramid, convention: Convention, device: torch.device
+) -> WindowFeatures:
+    """Build what pools windows: from maps, or for R-CNN's way from a crop of each.
+
+    Args:
+        maps: The maps artifact, or that of crops.
+        scales: Short sides that windows choose from, or the crops' side.
+        pyramid: The pooling levels.
+        convention: Of window mapping and scale rule.
+        device: Where to compute.
+    """
+    info = BackboneInfo.read(maps)
+    fields: dict[str, Any] = {
+        "geometry": info.geometry,
+        "channels": info.channels,
+        "pyramid": pyramid,
+        "scales": scales,
+        "convention": convention,
+        "device": device,
+    }
+    if info.crops is None:
+        return WindowFeatures(**fields)
+    backbone = read_backbone(Workspace(maps.store).artifact(info.crops.network)).to(device).eval()
+    return CropFeatures(**fields, backbone=backbone, context=info.crops.context, convolutions=info.crops.precision)
 
 
 def backbone_digest(maps: Artifact) -> str:

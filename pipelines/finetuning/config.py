@@ -22,7 +22,7 @@ class FinetuneConfig(TrainingConfig):
     Attributes:
         images: The step that ingests.
         windows: The step that proposes.
-        maps: The step that extracts.
+        maps: The step that extracts, or one of R-CNN's crops.
         init: A step whose head gives fc6 and fc7 to start from; fresh weights by default. [section 4.5]
         split: Split to train on.
         positive_splits: Splits whose windows on objects train too, but no others: what their annotations leave out may
@@ -55,7 +55,7 @@ class FinetuneConfig(TrainingConfig):
     stage: Literal["finetune"]
     images: Annotated[str, Input(("images",))]
     windows: Annotated[str, Input(("windows",))]
-    maps: Annotated[str, Input(("maps",))]
+    maps: Annotated[str, Input(("maps", "crops"))]
     init: Annotated[str | None, Input(("head", "network"))] = None
     split: str = "train"
     positive_splits: tuple[str, ...] = ()

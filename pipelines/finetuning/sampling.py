@@ -20,10 +20,7 @@ from pipelines.finetuning.windows import Draw, SamplingRule, draw_windows, label
 from pipelines.shards.windowed import ImagePair
 from sppnet.arrays import Float32s
 from sppnet.boxes import mirror_boxes
-from sppnet.errors import DataError
-from sppnet.pooling.geometry import Convention, Geometry
-from sppnet.pooling.image_windows import pool_image_windows
-from sppnet.pooling.pyramid import Pyramid
+from sppnet.detection.features import WindowFeatures
 from sppnet.seeds import derive_seed
 
 BLOCK_BYTES = 8 << 20
@@ -37,17 +34,11 @@ class ImageSampler:
 
     Attributes:
         rule: Which windows.
-        geometry: Of the backbone that made the maps.
-        pyramid: The pooling levels.
-        convention: Of the window mapping and the scale rule.
-        device: Where to pool.
+        features: What pools them.
     """
 
     rule: SamplingRule
-    geometry: Geometry
-    pyramid: Pyramid
-    convention: Convention
-    device: torch.device
+    features: WindowFeatures
 
     def sample(self, pair: ImagePair, *, positives_only: bool) -> Mapping[Part, WindowSamples]:
         """Return an image's samples.
@@ -88,15 +79,10 @@ class ImageSampler:
             if not len(rows) or image is None:
                 continue
             own = mirror_boxes(boxes[rows], image.image_wh.width) if way else boxes[rows]
-            maps = {scale: torch.as_tensor(grid).to(self.device) for scale, grid in image.maps.items()}
             scales = drawn.scales[rows] if self.rule.scales else None
-            options = (self.geometry, self.pyramid, self.convention, scales)
-            parts.append(pool_image_windows(maps, image.image_wh, own, *options).flatten(1))
+            parts.append(self.features.pooled(image.maps, image.image_wh, own, scales))
             places.append(rows)
-        pooled = torch.cat(parts)
-        if not bool(torch.isfinite(pooled.amax())):
-            raise DataError("nan-features", "a pooled vector holds values that are not finite")
-        return half_features(pooled)[np.argsort(np.concatenate(places))]
+        return half_features(torch.cat(parts))[np.argsort(np.concatenate(places))]
 
 
 class BlockCutter:

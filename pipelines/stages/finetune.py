@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from pipelines.artifacts.backbone_info import BackboneInfo
+from pipelines.artifacts.detectors import pooled_features
 from pipelines.artifacts.networks import read_trained_head
 from pipelines.artifacts.window_samples import WindowSamples, encode_samples, told_blocks
 from pipelines.detecting.checks import require_windows_and_maps
@@ -54,6 +55,8 @@ class Finetune(TrainingStage[FinetuneConfig]):
                 raise ConfigError(f"positive_splits: '{split}' comes twice: each split has one role")
         require_windows_and_maps(config, config.scales, (config.split, *config.positive_splits), inputs)
         maps: Any = inputs["maps"][0]
+        if maps.stage == "crops" and (config.flips or config.random_scale):
+            raise ConfigError(f"{'flips' if config.flips else 'random_scale'}: R-CNN's crops have none; leave it out")
         if config.flips and not maps.flips:
             raise ConfigError("flips: the maps are extracted without; set flips there too")
         config.check_held_out(config.holdout)
@@ -135,14 +138,10 @@ class Finetune(TrainingStage[FinetuneConfig]):
 
     @cached_property
     def _sampler(self) -> ImageSampler:
-        config = self.config
-        return ImageSampler(
-            config.rule(derive_seed(self.seed, self.name), self._shards.images_count),
-            self.backbone.geometry,
-            Pyramid(config.levels),
-            config.convention,
-            choose_device(),
-        )
+        config, maps, device = self.config, self.input("maps"), choose_device()
+        rule = config.rule(derive_seed(self.seed, self.name), self._shards.images_count)
+        features = pooled_features(maps, config.scales, Pyramid(config.levels), config.convention, device)
+        return ImageSampler(rule, features)
 
     def _sample(self, shard: str) -> Output:
         images, earlier = self._shards.open_pairs(shard)

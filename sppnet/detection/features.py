@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from sppnet.arrays import Array, Floats
+from sppnet.arrays import Array, Floats, Integers
 from sppnet.errors import ConfigError
 from sppnet.networks.map_maker import require_finite_map
 from sppnet.networks.network import FcHead, Layer, Precision
@@ -67,13 +67,16 @@ class WindowFeatures:
             return self.channels * self.pyramid.bins
         return self.head.spec.outputs(self.layer)
 
-    def pooled(self, maps: MapsByScale, image_size: Size, windows: Floats) -> torch.Tensor:
+    def pooled(
+        self, maps: MapsByScale, image_size: Size, windows: Floats, drawn: Integers | None = None
+    ) -> torch.Tensor:
         """Pool windows of one image.
 
         Args:
             maps: `[H, W, C]` by scale; every scale of `scales`.
             image_size: Of the original image, pixels.
             windows: `[n, 4]` half-open pixels of the original image.
+            drawn: `[n]`, the scale of each window where fine-tuning draws them; by default the one that suits it.
 
         Returns:
             `[n, bins * C]` of the maps' type, on `device`.
@@ -81,12 +84,14 @@ class WindowFeatures:
         Raises:
             DataError: `nan-features`, a map holds values that are not finite.
         """
-        return self.pooled_tensors(self._placed(maps), image_size, windows)
+        return self.pooled_tensors(self._placed(maps), image_size, windows, drawn)
 
-    def pooled_tensors(self, maps: Mapping[int, torch.Tensor], image_size: Size, windows: Floats) -> torch.Tensor:
+    def pooled_tensors(
+        self, maps: Mapping[int, torch.Tensor], image_size: Size, windows: Floats, drawn: Integers | None = None
+    ) -> torch.Tensor:
         """Pool as `pooled` does, from maps that are tensors on `device` already."""
         _require_finite(maps)
-        options = (self.geometry, self.pyramid, self.convention)
+        options = (self.geometry, self.pyramid, self.convention, drawn)
         return pool_image_windows(maps, image_size, windows, *options).flatten(1)
 
     def pooled_batch(self, maps: Sequence[Mapping[int, torch.Tensor]], windows: BatchWindows) -> PooledBatch:

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from sppnet.arrays import Float64s, Floats, Pixels
+from sppnet.arrays import Float64s, Floats, Integers, Pixels
 from sppnet.detection.features import MapsByScale, WindowFeatures
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.network_input import Preprocessing, normalise_images
@@ -130,20 +130,26 @@ class CropFeatures(WindowFeatures):
         return self.scales[0]
 
     @torch.inference_mode()
-    def pooled(self, maps: MapsByScale, image_size: Size, windows: Floats) -> torch.Tensor:
+    def pooled(
+        self, maps: MapsByScale, image_size: Size, windows: Floats, drawn: Integers | None = None
+    ) -> torch.Tensor:
         """Pool the crop of each window.
 
         Args:
             maps: The image, RGB, uint8 `[H, W, 3]`, under `size`.
             image_size: Of the image, pixels.
             windows: `[n, 4]` half-open pixels of the image.
+            drawn: None: a crop has one size.
 
         Returns:
             float16 `[n, bins * C]`, on `device`.
 
         Raises:
+            ConfigError: Scales are drawn.
             DataError: `bad-window`, or `nan-features` where a crop's map holds values that are not finite.
         """
+        if drawn is not None:
+            raise ConfigError("random_scale: crops have one size; leave it out")
         image = np.asarray(maps[self.size], dtype=np.uint8)
         parts = [self._pooled_crops(crops) for crops in self._crops(image, windows)]
         if not parts:

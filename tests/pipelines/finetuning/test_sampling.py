@@ -16,6 +16,7 @@ from pipelines.engine.workspace import Workspace
 from pipelines.finetuning.sampling import BLOCK_BYTES, BlockCutter, ImageSampler, block_rows
 from pipelines.shards.windowed import ImagePair, LabelledImage, ShardInputs
 from sppnet.boxes import iou_matrix
+from sppnet.detection.features import WindowFeatures
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
@@ -128,7 +129,7 @@ def test_mirrored_boxes_are_pooled_from_mirrored_maps(workspace: Workspace) -> N
     plain = LabelledImage(image.key, image.image_wh, image.windows, image.maps, note)
     pair = ImagePair(plain, replace(image, maps=turned))
     rule = make_config(flips=True, holdout=0).rule(5, 12)
-    sampler = ImageSampler(rule, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
+    sampler = ImageSampler(rule, WindowFeatures(GEOMETRIES["zf5"], CHANNELS, Pyramid(LEVELS), SCALES))
     found = sampler.sample(pair, positives_only=False)
     objects = found["objects"]
     half = len(objects) // 2

@@ -10,7 +10,9 @@ import pytest
 from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.detections import decode_detections
 from pipelines.artifacts.detectors import FeatureInfo
-from pipelines.artifacts.networks import read_backbone
+from pipelines.artifacts.networks import read_backbone, read_head
+from pipelines.artifacts.stepped_rows import from_steps, to_steps
+from pipelines.artifacts.window_samples import blocks_of, read_block
 from pipelines.shards.windowed import ShardInputs
 from sppnet.detection.rcnn_crops import CropFeatures, mean_colour, warp_windows
 from sppnet.errors import ConfigError
@@ -73,16 +75,47 @@ def test_the_scale_must_be_the_crops_side(rcnn: Chain) -> None:
         rcnn.changed(svms={"scales": [240]})
 
 
-def test_fine_tuning_and_other_readers_of_maps_refuse_crops(rcnn: Chain) -> None:
-    head = {
-        "stage": "finetune",
-        "images": "images",
-        "windows": "windows",
-        "maps": "maps",
-        "categories": list(CATEGORIES),
-    }
-    with pytest.raises(ConfigError, match=r"steps.head.maps: step 'maps' makes crops, expected maps"):
-        Chain(rcnn.data, {**rcnn.steps, "head": head}, rcnn.root)
+HEAD = {
+    "stage": "finetune",
+    "images": "images",
+    "windows": "windows",
+    "maps": "maps",
+    "categories": list(CATEGORIES),
+    "scales": [SIZE],
+    "hidden": [16, 16],
+    "batch": 16,
+    "negatives_per_image": 4,
+    "schedule": [{"lr": 0.01, "steps": 5}],
+}
+
+
+def test_fine_tuning_pools_the_crops_of_its_windows(rcnn: Chain) -> None:
+    tuned = Chain(rcnn.data, {**rcnn.steps, "head": HEAD}, rcnn.root)
+    tuned.run()
+    head, unit = tuned.artifact("head"), tuned.unit("train/000000")
+    parts = [tuned.artifact(name) for name in ("images", "windows", "maps")]
+    images = {image.key: image for image in ShardInputs(*parts, (SIZE,)).open(unit)[0]}
+    features = FeatureInfo.read(tuned.artifact("svms")).extractor(tuned.artifact("maps"), tuned.engine.workspace)
+    commit = head.commit(f"sample/{unit}")
+    own = read_block(head, commit, blocks_of([commit])["background"][0])
+    assert len(own) > 5
+    for key, window, vector in zip(own.keys, own.windows, own.vectors, strict=True):
+        image = images[key]
+        pooled = features.pooled(image.maps, image.image_wh, image.windows[[window]])
+        assert np.array_equal(vector, from_steps(*to_steps(pooled.numpy()))[0])
+    assert read_head(head).spec.in_features == features.dimension
+
+
+@pytest.mark.parametrize("option", ["flips", "random_scale"])
+def test_fine_tuning_refuses_of_crops_what_they_have_not(rcnn: Chain, option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"steps.head.*{option}: R-CNN's crops have none"):
+        Chain(rcnn.data, {**rcnn.steps, "head": {**HEAD, option: True}}, rcnn.root)
+
+
+def test_other_readers_of_maps_refuse_crops(rcnn: Chain) -> None:
+    activations = {"stage": "activations", "images": "images", "maps": "maps"}
+    with pytest.raises(ConfigError, match=r"steps.strongest.maps: step 'maps' makes crops, expected maps"):
+        Chain(rcnn.data, {**rcnn.steps, "strongest": activations}, rcnn.root)
 
 
 def test_a_context_without_room_is_refused(rcnn: Chain) -> None:

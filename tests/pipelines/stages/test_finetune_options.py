@@ -24,13 +24,22 @@ from pipelines.shards.windowed import ImagePair, LabelledImage, ShardInputs
 from pipelines.stages.extract import ExtractConfig
 from pipelines.training.config import Rate
 from pipelines.training.workers import LocalWorker
+from sppnet.detection.features import WindowFeatures
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
 from sppnet.pooling.geometry import GEOMETRIES
 from sppnet.pooling.image_windows import pool_image_windows
 from sppnet.pooling.pyramid import Pyramid
 from tests.support.tiny_finetune import LEVELS, finetune_spec, make_config, sample, train, train_until
-from tests.support.tiny_workspace import CATEGORIES, SCALES, make_annotation, make_spec, make_workspace, read_manifest
+from tests.support.tiny_workspace import (
+    CATEGORIES,
+    CHANNELS,
+    SCALES,
+    make_annotation,
+    make_spec,
+    make_workspace,
+    read_manifest,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -168,7 +177,7 @@ def test_mirrored_windows_are_those_of_an_image_that_was_ingested_mirrored(tmp_p
         inputs, images=workspace.artifact(turned), maps=extracted(workspace, turned, "maps-turned", flips=False)
     )
     rule = make_config(flips=True, holdout=0, scales=UNEVEN).rule(5, 12)
-    sampler = ImageSampler(rule, GEOMETRIES["zf5"], Pyramid(LEVELS), "paper", torch.device("cpu"))
+    sampler = ImageSampler(rule, WindowFeatures(GEOMETRIES["zf5"], CHANNELS, Pyramid(LEVELS), UNEVEN))
     note = make_annotation("im000", 0)
 
     def pooled(source: ShardInputs, turn: bool) -> torch.Tensor:
