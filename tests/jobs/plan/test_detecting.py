@@ -27,6 +27,16 @@ def test_rcnns_way_convolves_every_window_and_others_fewer(claims: Recipe) -> No
     assert found["tiny"].images == 11_205
 
 
+def test_fine_tuning_on_crops_convolves_each_of_its_windows(tmp_path: Path) -> None:
+    """What it costs more than on maps is the convolutions of its samples."""
+    recipe = written(tmp_path, "claims-rcnn", {})
+    found = steps(recipe, **PHOTOGRAPHS)
+    crop = map_cost(recipe.steps["squeezenet"].spec(), Size.square(227)).macs  # type: ignore[attr-defined]
+    windows = (found["head-rcnn"].macs - found["head-1s"].macs) / crop
+    assert 482 * 5 < windows < 482 * 50
+    assert found["head-rcnn"].read < found["head-1s"].read
+
+
 def test_detectors_together_cost_their_parts_but_what_they_share(claims: Recipe, tmp_path: Path) -> None:
     """Two detectors on one network's maps read those once; one that is named twice computes its features once."""
     found = steps(claims, **PHOTOGRAPHS, **TINY)

@@ -77,3 +77,23 @@ def test_the_releases_settings() -> None:
 def test_the_releases_network_gets_the_releases_pixels() -> None:
     backbone: Any = load_recipe(find_recipe("voc07-release")).steps["backbone"]
     assert backbone.spec() == BackboneSpec("zf5_released", preprocessing=CAFFE_128)
+
+
+def test_crops_and_maps_differ_in_what_is_convolved_only() -> None:
+    found = steps("claims-rcnn")
+    for stage in ("head", "svms-pool5", "svms-fc7", "pool5", "fc7"):
+        ways = [found[f"{stage}-{way}"] for way in ("1s", "5s", "wide", "rcnn")]
+        own = {"maps", "scales", "head", "svms"}
+        assert [{field: value for field, value in way.items() if field not in own} for way in ways] == [
+            {field: value for field, value in ways[0].items() if field not in own}
+        ] * 4
+    assert {found[step]["maps"] for step in found if step.endswith("-rcnn")} == {"crops"}
+    assert {found[step]["maps"] for step in found if step.endswith("-wide") and "maps" in found[step]} == {"maps-wide"}
+
+
+def test_all_of_voc07_is_judged_on_images_that_nothing_trains_on() -> None:
+    found = steps("voc07-full")
+    assert {found[step]["split"] for step in ("head", "svms-pool5", "svms-fc7", "regressors")} == {"train"}
+    assert found["metrics"]["split"] == "val"
+    for step in ("head", "svms-pool5", "svms-fc7", "regressors"):
+        assert found[step]["categories"] == list(ALL_CATEGORIES)
