@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,22 +16,26 @@ from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.outside_files import read_outside, seen_outside
 from pipelines.engine.looks import Look, Past
+from pipelines.engine.machine import DeviceName, GpuFields, choose_device
 from pipelines.engine.nearest import nearest
 from pipelines.engine.own_code import OwnParts
-from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.errors import ConfigError, DataError
+from sppnet.networks.network import Precision
 from sppnet.own_parts import is_import_path
 from sppnet.proposals.edges import EdgeDetector, EdgeKind, StructuredEdges, gradient_edges
+from sppnet.proposals.learned_edges import MAX_PIXELS, LearnedEdges
 from sppnet.proposals.methods import METHODS, EdgeBoxesSettings, Method, Proposals, SelectiveSearchSettings
+from sppnet.proposals.pidinet import MIN_SIDE, read_pidinet
 from sppnet.proposals.windows import join_windows
 from sppnet.seeds import derive_seed
 
-_MODEL = "edge_boxes.model: the model of structured edges"
-
+_MODEL = "edge_boxes.model: the model of edges"
+_OF_PIDINET = ("precision", "edge_pixels")
 
 _OWN = OwnParts("sppnet.proposals")
 
@@ -68,8 +73,11 @@ class EdgeBoxesOptions(BaseModel):
     """Options of EdgeBoxes; defaults are the authors'.
 
     Attributes:
-        model: File with the model of structured edges; without one, edges are plain gradients. Its content, not its
-            path, is in the fingerprint. [section 4.3]
+        model: File with the model that finds edges: a `.safetensors` is PiDiNet's weights (learned edges), any other
+            OpenCV's forest of structured edges; without one, edges are plain gradients. Its content, not its path, is
+            in the fingerprint. [section 4.3]
+        precision: Type that PiDiNet computes in.
+        edge_pixels: Of an image that has more pixels, PiDiNet sees the image made smaller. [pixels]
         alpha: IoU of neighbouring windows of the sliding search. [IoU]
         beta: IoU above which a window is suppressed by a better one. [IoU]
         eta: What `beta` is multiplied by after every window that is kept, while it is above 0.5. [factor]
@@ -83,6 +91,8 @@ class EdgeBoxesOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str | None = None
+    precision: Precision = "float32"
+    edge_pixels: Annotated[int, Field(ge=MIN_SIDE**2)] = MAX_PIXELS
     alpha: Annotated[float, Field(gt=0, le=0.95)] = 0.65
     beta: Annotated[float, Field(gt=0, le=1)] = 0.75
     eta: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -95,10 +105,17 @@ class EdgeBoxesOptions(BaseModel):
     @property
     def edges(self) -> EdgeKind:
         """The kind of edges."""
-        return "structured" if self.model else "gradient"
+        if self.model is None:
+            return "gradient"
+        return "learned" if self.model.endswith(".safetensors") else "structured"
+
+    def semantic(self) -> dict[str, Any]:
+        """Return what changes the result: the kind of edges for the model, and PiDiNet's options where it is that."""
+        unused = {"model"} if self.edges == "learned" else {"model", *_OF_PIDINET}
+        return {**self.model_dump(mode="json", exclude=unused), "edges": self.edges}
 
 
-class ProposeConfig(StageConfig):
+class ProposeConfig(GpuFields):
     """Config of `propose`.
 
     Attributes:
@@ -113,6 +130,7 @@ class ProposeConfig(StageConfig):
             2,000 of EdgeBoxes. [windows; section 4.1]
         selective_search: Options of that method.
         edge_boxes: Options of that method.
+        device: Where PiDiNet computes; all else is for CPUs, and takes longer.
     """
 
     stage: Literal["propose"]
@@ -123,22 +141,31 @@ class ProposeConfig(StageConfig):
     max_windows: Annotated[int, Field(ge=1)] | None = None
     selective_search: SelectiveSearchOptions = SelectiveSearchOptions()
     edge_boxes: EdgeBoxesOptions = EdgeBoxesOptions()
+    device: Annotated[DeviceName, RUNTIME] = "cpu"
+
+    @property
+    def edges(self) -> EdgeKind | None:
+        """The kind of edges that are looked for; None where no method does."""
+        return self.edge_boxes.edges if "edge-boxes" in self.methods else None
+
+    def resources(self, memory_bytes: int = 0) -> Resources:
+        """Return what a unit needs, see `CpuFields.resources`; GPUs only for PiDiNet on one."""
+        found = super().resources(memory_bytes)
+        return found if self.edges == "learned" and self.device != "cpu" else replace(found, gpus=0)
 
     def proposals(self) -> Proposals:
-        """Return how windows are proposed, the model of structured edges apart."""
+        """Return how windows are proposed, what finds edges apart."""
         return Proposals(
             self.methods,
             self.min_side,
             self.max_windows,
             SelectiveSearchSettings(**self.selective_search.model_dump()),
-            EdgeBoxesSettings(**self.edge_boxes.model_dump(exclude={"model"})),
+            EdgeBoxesSettings(**self.edge_boxes.model_dump(exclude={"model", *_OF_PIDINET})),
         )
 
     def semantic(self) -> dict[str, Any]:
         """Return what changes the result: the methods' own options, and of the model what kind of edges it gives."""
-        found = super().semantic()
-        found["edge_boxes"].pop("model")
-        found["edge_boxes"]["edges"] = self.edge_boxes.edges
+        found = {**super().semantic(), "edge_boxes": self.edge_boxes.semantic()}
         for method in ("selective-search", "edge-boxes"):
             if method not in self.methods:
                 found.pop(method.replace("-", "_"))
@@ -163,9 +190,8 @@ class Propose(PerShardStage[ProposeConfig]):
 
     @classmethod
     def outside(cls, config: ProposeConfig) -> Mapping[str, Any] | None:
-        """Name the model of structured edges, where there is one."""
-        model = config.edge_boxes.model
-        return None if model is None or "edge-boxes" not in config.methods else {"model": model}
+        """Name the model of edges, where there is one."""
+        return None if config.edges in (None, "gradient") else {"model": config.edge_boxes.model}
 
     @classmethod
     def look(cls, config: ProposeConfig, store: Store, past: Past) -> Look:
@@ -176,22 +202,24 @@ class Propose(PerShardStage[ProposeConfig]):
 
     @cached_property
     def _edges(self) -> EdgeDetector:
-        model = self.config.edge_boxes.model
-        if model is None or "edge-boxes" not in self.config.methods:
+        kind, model = self.config.edges, self.config.edge_boxes.model
+        if kind in (None, "gradient") or model is None:
             return gradient_edges
         data = read_outside(model, _MODEL)
-        # OpenCV reads a file only, and tells by its name whether it is compressed.
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, PurePosixPath(model).name)
-            path.write_bytes(data)
-            try:
-                return StructuredEdges(path)
-            except ConfigError as error:
-                raise ConfigError(f"step {self.spec.step}: edge_boxes.model {model}: {error}") from error
+        try:
+            return self._learned(data) if kind == "learned" else _structured(data, PurePosixPath(model).name)
+        except ConfigError as error:
+            raise ConfigError(f"step {self.spec.step}: edge_boxes.model {model}: {error}") from error
+
+    def _learned(self, weights: bytes) -> LearnedEdges:
+        options = self.config.edge_boxes
+        network = read_pidinet(weights, "learned edges")
+        device = choose_device(self.config.device, self.spec.step)
+        return LearnedEdges(network, device, options.precision, options.edge_pixels)
 
     def phases(self) -> list[Phase]:
         """Return one phase; a unit is a shard."""
-        return [Phase("propose", self.shards(self.config.splits))]
+        return [Phase("propose", self.shards(self.config.splits), self.config.resources())]
 
     def run(self, unit: str) -> Output:
         """Propose windows for a shard's images; an image without any is quarantined as `no-windows`."""
@@ -219,3 +247,11 @@ class Propose(PerShardStage[ProposeConfig]):
             raise DataError("no-windows", f"{methods} found no window of at least {self.config.min_side} px")
         counts = {method: len(part) for method, part in parts.items()}
         return WindowsRow(record.key, image.shape[1], image.shape[0], windows), counts
+
+
+def _structured(model: bytes, name: str) -> StructuredEdges:
+    # OpenCV reads a file only, and tells by its name whether it is compressed.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(model)
+        return StructuredEdges(path)

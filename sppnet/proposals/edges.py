@@ -1,7 +1,8 @@
 """Edges of an image for EdgeBoxes: how strong each pixel's edge is, and which way it crosses the edge.
 
-The published method takes structured edges (Dollár and Zitnick, ICCV 2013) from a trained forest. Where no forest is at
-hand, plain gradients stand in for it: they find the same outlines, and every texture too.
+The published method takes structured edges (Dollár and Zitnick, ICCV 2013) from a trained forest; a network's are in
+`sppnet.proposals.learned_edges`. Where neither is at hand, plain gradients stand in for them: they find the same
+outlines, and every texture too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sppnet.arrays import Float32s, Floats, Pixels
 from sppnet.errors import ConfigError
 from sppnet.proposals.windows import check_image
 
-EdgeKind: TypeAlias = Literal["structured", "gradient"]
+EdgeKind: TypeAlias = Literal["learned", "structured", "gradient"]
 
 NORM_SIDE = 61
 """Side of the square, in pixels, over whose mean gradient a gradient is judged."""
@@ -74,7 +75,7 @@ def gradient_edges(image: Pixels, *, sigma: float = 2.0) -> Edges:
     dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
     xx, yy, xy = (dx * dx).sum(2), (dy * dy).sum(2), (dx * dy).sum(2)
     magnitude = np.sqrt((xx + yy + np.hypot(xx - yy, 2 * xy)) / 2)
-    orientation = _half_turn(np.arctan2(2 * xy, xx - yy) / 2)
+    orientation = half_turn(np.arctan2(2 * xy, xx - yy) / 2)
     around = cv2.blur(magnitude, (NORM_SIDE, NORM_SIDE), borderType=cv2.BORDER_REFLECT)
     strength = magnitude / (NORM_FACTOR * around + np.float32(NORM_FLOOR))
     return Edges(np.minimum(thin(strength, orientation), 1), orientation)
@@ -111,10 +112,10 @@ class StructuredEdges:
         strength = self._forest.detectEdges(image.astype(np.float32) / 255)
         orientation = self._forest.computeOrientation(strength)
         strength = self._forest.edgesNms(strength, orientation)
-        return Edges(np.clip(strength, 0, 1), _half_turn(orientation))
+        return Edges(np.clip(strength, 0, 1), half_turn(orientation))
 
 
-def thin(strength: Float32s, orientation: Float32s) -> Float32s:
+def thin(strength: Float32s, orientation: Float32s, reach: int = 1) -> Float32s:
     """Keep the pixels that are the strongest along the line across their edge (non-maximum suppression).
 
     Of two equal neighbours one is kept, and none of a slope: a slope of one orientation would be one endless edge.
@@ -122,6 +123,7 @@ def thin(strength: Float32s, orientation: Float32s) -> Float32s:
     Args:
         strength: float32 `[H, W]`.
         orientation: float32 `[H, W]`, as in `Edges`.
+        reach: how many pixels of that line on either side a pixel is compared with.
 
     Returns:
         float32 `[H, W]`: the strength where it is kept, 0 elsewhere.
@@ -136,7 +138,10 @@ def thin(strength: Float32s, orientation: Float32s) -> Float32s:
         found = cv2.remap(strength, x + step * dx, y + step * dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(found, np.float32)
 
-    kept = (strength > beside(-1) * np.float32(1 + TIE)) & (strength >= beside(1) * np.float32(1 - TIE))
+    kept = np.ones(strength.shape, np.bool_)
+    for step in range(1, reach + 1):
+        kept &= strength > beside(-step) * np.float32(1 + TIE)
+        kept &= strength >= beside(step) * np.float32(1 - TIE)
     return np.where(kept, strength, np.float32(0))
 
 
@@ -155,7 +160,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _half_turn(angle: Floats) -> Float32s:
-    """Return angles of lines in [0, pi), float32: rounding must not make pi of a number just below 0."""
+def half_turn(angle: Floats) -> Float32s:
+    """Return angles of lines, radians, in [0, pi), float32: rounding must not make pi of a number just below 0."""
     turned = np.mod(angle, np.float32(np.pi)).astype(np.float32)
     return np.where(turned < np.float32(np.pi), turned, np.float32(0))
