@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.engine.looks import Past
@@ -16,11 +17,15 @@ from pipelines.engine.workspace import Workspace
 from pipelines.stages.propose import Propose, ProposeConfig
 from sppnet.errors import ConfigError
 from sppnet.images.decoding import decode_image
+from sppnet.networks.weights import write_safetensors
 from sppnet.proposals.edge_boxes import edge_boxes
+from sppnet.proposals.learned_edges import LearnedEdges
+from sppnet.proposals.pidinet import read_pidinet
 from sppnet.proposals.selective_search import selective_search
 from sppnet.proposals.windows import join_windows
 from sppnet.seeds import derive_seed
 from tests.support.chain import Chain, accounts, equal_bytes
+from tests.support.edge_networks import step_finder
 from tests.support.proposing import PROPOSE, make_proposals
 
 UNITS = ("train/000001", "val/000001")
@@ -138,8 +143,9 @@ def test_the_artifact_names_its_edges(proposals: Chain) -> None:
     assert "edge_boxes" not in proposals.artifact("windows").preimage()["config"]
 
 
-def edge_config(model: Path) -> ProposeConfig:
-    return ProposeConfig(stage="propose", images="images", methods=("edge-boxes",), edge_boxes={"model": str(model)})
+def edge_config(model: Path | str | None, **options: Any) -> ProposeConfig:
+    options["model"] = None if model is None else str(model)
+    return ProposeConfig(stage="propose", images="images", methods=("edge-boxes",), edge_boxes=options)
 
 
 def test_a_model_counts_by_its_content(tmp_path: Path) -> None:
@@ -168,6 +174,59 @@ def test_a_model_that_is_none_ends_the_step(proposals: Chain, tmp_path: Path) ->
     wrong = proposals.copied(tmp_path / "ws", ("images",)).only("images", "edges")
     wrong = wrong.changed(edges={"edge_boxes": {"model": str(model)}})
     with pytest.raises(ConfigError, match=r"step edges: edge_boxes\.model .*model\.yml.* holds no forest"):
+        wrong.stage("edges").run(wrong.unit("val/000000"))
+
+
+@pytest.fixture
+def pidinet(tmp_path: Path) -> Path:
+    path = tmp_path / "edges.safetensors"
+    path.write_bytes(step_finder())
+    return path
+
+
+def test_windows_on_learned_edges(proposals: Chain, tmp_path: Path, pidinet: Path) -> None:
+    options = {"model": str(pidinet), "precision": "bfloat16", "edge_pixels": 5000}
+    chain = proposals.copied(tmp_path / "ws", ("images",)).only("images", "edges")
+    chain = chain.changed(edges={"edge_boxes": options})
+    unit = chain.unit("val/000000")
+    output = chain.stage("edges").run(unit)
+    detector = LearnedEdges(read_pidinet(pidinet.read_bytes(), "edges"), precision="bfloat16", max_pixels=5000)
+    images = images_of(chain, unit)
+    rows = {row.key: row.windows for row in decode_windows(output.data, unit)}
+    expected = {key: edge_boxes(image, detector=detector, max_windows=60, min_side=20) for key, image in images.items()}
+    assert list(rows) == [key for key, windows in expected.items() if len(windows)] != []
+    for key, windows in rows.items():
+        assert equal_bytes(windows, expected[key])
+        assert not equal_bytes(windows, edge_boxes(images[key], max_windows=60, min_side=20))
+
+
+def test_pidinets_options_count_where_it_finds_the_edges(pidinet: Path) -> None:
+    for model, kind in ((None, "gradient"), ("forest.yml.gz", "structured"), (str(pidinet), "learned")):
+        found = edge_config(model, precision="bfloat16", edge_pixels=5000).semantic()["edge_boxes"]
+        assert found["edges"] == kind
+        assert "model" not in found
+        assert ("precision" in found) == ("edge_pixels" in found) == (kind == "learned")
+    assert (found["precision"], found["edge_pixels"]) == ("bfloat16", 5000)
+
+
+def test_a_gpu_is_asked_for_by_pidinet_only(pidinet: Path) -> None:
+    fields = {"stage": "propose", "images": "images", "edge_boxes": {"model": str(pidinet)}}
+    both = ("edge-boxes", "selective-search")
+    found = {
+        (device, methods): ProposeConfig(**fields, device=device, methods=methods).resources().gpus
+        for device in ("cpu", "auto", "cuda")
+        for methods in (both, ("selective-search",))
+    }
+    assert [key for key, gpus in found.items() if gpus != 0] == [("auto", both), ("cuda", both)]
+    assert found["cuda", both] == "auto"
+
+
+def test_weights_of_another_network_end_the_step(proposals: Chain, tmp_path: Path) -> None:
+    model = tmp_path / "other.safetensors"
+    model.write_bytes(write_safetensors({"weight": torch.zeros(2)}))
+    wrong = proposals.copied(tmp_path / "ws", ("images",)).only("images", "edges")
+    wrong = wrong.changed(edges={"edge_boxes": {"model": str(model)}})
+    with pytest.raises(ConfigError, match=r"step edges: edge_boxes\.model .*other\.safetensors: .* holds no PiDiNet"):
         wrong.stage("edges").run(wrong.unit("val/000000"))
 
 
@@ -200,6 +259,7 @@ def test_adding_a_split_makes_only_its_units(proposals: Chain, tmp_path: Path) -
         ({"methods": ["edgeboxes"]}, r"steps.windows.methods.0: .*'edge-boxes'"),
         ({"methods": ["edge-boxes", "edge-boxes"]}, r"steps.windows.methods: each at most once"),
         ({"edge_boxes": {"kapa": 1}}, r"steps.windows.edge_boxes.kapa: unknown key; did you mean 'kappa'"),
+        ({"edge_boxes": {"edge_pixels": 63}}, r"steps.windows.edge_boxes.edge_pixels: .* equal to 64"),
         ({"edge_boxes": {"alpha": 1}}, r"steps.windows.edge_boxes.alpha: .* less than or equal to 0.95"),
         ({"selective_search": {"k": [0]}}, r"steps.windows.selective_search.k.0: "),
     ],

@@ -66,6 +66,16 @@ def test_thinning_keeps_or_drops(seed: int, height: int, width: int) -> None:
         assert found[place] == strength.max()
 
 
+def test_thinning_compares_as_far_as_it_reaches() -> None:
+    strength = np.zeros((9, 20), np.float32)
+    strength[:, [5, 7, 12, 15]] = (0.9, 0.5, 0.4, 0.6)
+    upright = np.zeros((9, 20), np.float32)
+    for reach, kept in ((1, [5, 7, 12, 15]), (2, [5, 12, 15]), (3, [5, 15])):
+        found = thin(strength, upright, reach)
+        assert np.flatnonzero(found[4]).tolist() == kept
+        assert np.array_equal(found[:, kept], strength[:, kept])
+
+
 def test_structured_edges_are_those_of_the_forest(tmp_path: Path) -> None:
     image = scene()
     edges = StructuredEdges(write_forest(tmp_path / "model.yml"))(image)
