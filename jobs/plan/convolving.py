@@ -44,7 +44,10 @@ def propose_work(shapes: Shapes, step: str) -> Work:
     images = shapes.corpus.count(config.images, *config.splits)
     typical = images * shapes.corpus.typical_pixels / (500 * 375)
     written = images * shapes.windows(step) * shapes.rates.window_bytes
-    return Work.of(written, **{method.replace("-", "_"): typical for method in config.methods if method in METHODS})
+    taken = [method.replace("-", "_") for method in config.methods if method in METHODS]
+    if config.edges == "learned":
+        taken.append("learned_edges")
+    return Work.of(written, **dict.fromkeys(taken, typical))
 
 
 def weights_work(shapes: Shapes, step: str) -> Work:

@@ -29,6 +29,7 @@ class Rates:
         encode: Raw bytes a second of maps compressed and stored.
         selective_search: Images a second of 500 x 375 pixels.
         edge_boxes: Images a second of 500 x 375 pixels.
+        learned_edges: Images a second of 500 x 375 pixels through the small PiDiNet, before EdgeBoxes' own work.
         pooling: Values a second of pooled vectors from one map.
         spreading: Values a second of pooled vectors put in order, where windows choose among several scales.
         scoring: Multiply-accumulates a second of features with SVMs and regressors.
@@ -90,6 +91,9 @@ class Rates:
     encode: float = 1.5e9  # `bench maps`: 1.8e9 to 1.9e9 alone
     selective_search: float = 18.0  # `bench proposals`: 0.055 s an image
     edge_boxes: float = 4.2  # 942 images in 231 s beside another load, 226 s by its quickest shards
+    learned_edges: float = (
+        9.0  # 154 images in float32: 0.108 s each; in bfloat16 0.062 s, the large network 0.68 and 0.20 s
+    )
     pooling: float = 2.5e9  # 2,142 windows x 25,600 values in 15.4 ms, which is 3.5e9, alone
     spreading: float = 7e8  # the same from five maps: 79.4 ms, which is 8.6e8 after pooling, alone
     scoring: float = 8e10  # 2,142 x 25,600 with 4, 20 and 200 categories: 6.2, 15.1 and 119.9 ms, alone: 9.4e10

@@ -198,7 +198,9 @@ class Model:
     def _propose(self, pixels: Pixels, key: str) -> Windows:
         proposals = self.description.proposals
         if proposals is None:
-            raise ConfigError("this detector's windows came from files; give windows")
+            raise ConfigError(
+                "this detector's windows came from files or from a model of edges, which it doesn't carry; give windows"
+            )
         seed = derive_seed(self.description.seed, "propose", key)
         return join_windows(list(proposals(pixels, seed).values()))
 

@@ -69,3 +69,14 @@ def test_ten_times_the_images_cost_ten_times_the_maps(voc07: Recipe) -> None:
     small, large = steps(voc07, train=100, val=100), steps(voc07, train=1000, val=1000)
     for step in ("windows", "maps", "pool5-5s"):
         assert large[step].seconds == pytest.approx(10 * small[step].seconds)
+
+
+def test_edges_that_a_network_finds_cost_their_time(tmp_path: Path) -> None:
+    def parts(**fields: object) -> dict[str, float]:
+        recipe = written(tmp_path, "voc07", {"windows": {"methods": ["edge-boxes"], **fields}})
+        return dict(steps(recipe, **PHOTOGRAPHS)["windows"].parts)
+
+    plain, learned = parts(), parts(edge_boxes={"model": "pidinet.safetensors"})
+    assert learned.pop("learned_edges") == pytest.approx(plain["edge_boxes"] * RATES.edge_boxes / RATES.learned_edges)
+    assert learned == pytest.approx(plain)
+    assert parts(edge_boxes={"model": "forest.yml"}).keys() == plain.keys()

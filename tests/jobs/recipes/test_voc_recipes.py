@@ -97,3 +97,23 @@ def test_all_of_voc07_is_judged_on_images_that_nothing_trains_on() -> None:
     assert found["metrics"]["split"] == "val"
     for step in ("head", "svms-pool5", "svms-fc7", "regressors"):
         assert found[step]["categories"] == list(ALL_CATEGORIES)
+
+
+def test_the_claim_about_edge_boxes_has_the_papers_rows() -> None:
+    found = steps("claims-edge-boxes")
+    rows = {
+        row: (found[found[row]["svms"]]["windows"], found[row]["windows"]) for row in found["metrics"]["detections"]
+    }
+    assert rows == {
+        "train-ss-test-ss": ("ss", "ss"),
+        "train-ss-test-eb": ("ss", "eb"),
+        "train-eb-test-eb": ("eb", "eb"),
+        "train-both-test-eb": ("both", "eb"),
+    }
+    methods = {step: found[step]["methods"] for step in ("ss", "eb", "both")}
+    assert methods == {
+        "ss": ["selective-search"],
+        "eb": ["edge-boxes"],
+        "both": ["selective-search", "edge-boxes"],
+    }
+    assert found["eb"]["edge_boxes"] == found["both"]["edge_boxes"]
