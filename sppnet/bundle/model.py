@@ -198,9 +198,7 @@ class Model:
     def _propose(self, pixels: Pixels, key: str) -> Windows:
         proposals = self.description.proposals
         if proposals is None:
-            raise ConfigError(
-                "this detector's windows came from files or from a model of edges, which it doesn't carry; give windows"
-            )
+            raise ConfigError("this detector's windows came from files, or by a model of edges; give windows")
         seed = derive_seed(self.description.seed, "propose", key)
         return join_windows(list(proposals(pixels, seed).values()))
 

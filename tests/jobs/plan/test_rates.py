@@ -8,7 +8,8 @@ import pytest
 
 from jobs.plan.corpus import ImageSet
 from jobs.plan.rates import NAMES, Rates, read_rates
-from pipelines.engine.recipe import Recipe
+from jobs.recipes import find_recipe
+from pipelines.engine.recipe import Recipe, load_recipe
 from sppnet.errors import ConfigError
 from tests.support.measured_runs import PHOTOGRAPHS, TINY
 from tests.support.plans import RATES, steps
@@ -37,8 +38,9 @@ def test_rates_that_can_not_be_read(text: str, message: str) -> None:
         read_rates([text], RATES)
 
 
-def test_every_rate_is_used(claims: Recipe, demo: Recipe) -> None:
+def test_every_rate_is_used(demo: Recipe) -> None:
     """A rate that changes nothing is a constant without a formula."""
+    claims = load_recipe(find_recipe("claims-detection"), ["eb.edge_boxes={model: edges.safetensors}"])
     images = PHOTOGRAPHS | TINY | {"images.val": ImageSet(460)}  # one split whose bytes are not known
 
     def costs(rates: Rates) -> list[tuple[float, float]]:

@@ -84,7 +84,7 @@ def test_windows_from_files_can_not_be_proposed() -> None:
     bundle = small_bundle()
     told = replace(bundle, description=replace(bundle.description, proposals=None))
     model = sppnet.load(write_bundle(told), device="cpu")
-    with pytest.raises(ConfigError, match="came from files; give windows"):
+    with pytest.raises(ConfigError, match="came from files, or by a model of edges; give windows"):
         model.detect(IMAGE)
     assert len(model.detect(IMAGE, WINDOWS)) >= 0
 
