@@ -205,17 +205,11 @@ class Propose(PerShardStage[ProposeConfig]):
         kind, model = self.config.edges, self.config.edge_boxes.model
         if kind in (None, "gradient") or model is None:
             return gradient_edges
-        data = read_outside(model, _MODEL)
-        try:
-            return self._learned(data) if kind == "learned" else _structured(data, PurePosixPath(model).name)
-        except ConfigError as error:
-            raise ConfigError(f"step {self.spec.step}: edge_boxes.model {model}: {error}") from error
-
-    def _learned(self, weights: bytes) -> LearnedEdges:
-        options = self.config.edge_boxes
-        network = read_pidinet(weights, "learned edges")
-        device = choose_device(self.config.device, self.spec.step)
-        return LearnedEdges(network, device, options.precision, options.edge_pixels)
+        data, where = read_outside(model, _MODEL), f"step {self.spec.step}: edge_boxes.model {model}"
+        if kind == "structured":
+            return _structured(data, PurePosixPath(model).name, where)
+        options, device = self.config.edge_boxes, choose_device(self.config.device, self.spec.step)
+        return LearnedEdges(read_pidinet(data, where), device, options.precision, options.edge_pixels)
 
     def phases(self) -> list[Phase]:
         """Return one phase; a unit is a shard."""
@@ -249,9 +243,12 @@ class Propose(PerShardStage[ProposeConfig]):
         return WindowsRow(record.key, image.shape[1], image.shape[0], windows), counts
 
 
-def _structured(model: bytes, name: str) -> StructuredEdges:
+def _structured(model: bytes, name: str, where: str) -> StructuredEdges:
     # OpenCV reads a file only, and tells by its name whether it is compressed.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(model)
-        return StructuredEdges(path)
+        try:
+            return StructuredEdges(path)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
