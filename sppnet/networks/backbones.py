@@ -365,7 +365,8 @@ def _shape_trunk(spec: BackboneSpec) -> nn.Module:
 
 
 @lru_cache(maxsize=16)
-def _shape_counter(spec: BackboneSpec) -> ShapeCounter:
+def shape_counter(spec: BackboneSpec) -> ShapeCounter:
+    """Return what counts cells and arithmetic of a network without its weights."""
     return ShapeCounter(_shape_trunk(spec))
 
 
@@ -379,11 +380,9 @@ def _whole_trunk_names(spec: BackboneSpec) -> frozenset[str]:
 @lru_cache(maxsize=65536)
 def _map_shape(spec: BackboneSpec, side: int) -> tuple[int, int]:
     """Return the channels and the cells along one axis for an image of `side` pixels; the axes are independent."""
-    counted = _shape_counter(spec).shape(side)
-    if counted is not None:
-        if counted.cells < 1:
-            raise ConfigError(_too_short(spec, side))
-        return counted.channels, counted.cells
+    counted = shape_counter(spec).count(side, side)
+    if counted is not None and counted.shape.cells:
+        return counted.shape.channels, counted.shape.width
     try:
         with torch.inference_mode():
             shape = _shape_trunk(spec)(torch.empty(1, 3, side, side, device="meta")).shape
@@ -392,9 +391,5 @@ def _map_shape(spec: BackboneSpec, side: int) -> tuple[int, int]:
             raise ConfigError(
                 f"backbone.dilate: {spec.architecture}: its last stage's branches don't fit then"
             ) from error
-        raise ConfigError(_too_short(spec, side)) from error
+        raise ConfigError(f"{spec.architecture}: an image side of {side} pixels is too short for one cell") from error
     return int(shape[1]), int(shape[-1])
-
-
-def _too_short(spec: BackboneSpec, side: int) -> str:
-    return f"{spec.architecture}: an image side of {side} pixels is too short for one cell"

@@ -1,4 +1,4 @@
-"""The shapes of maps, counted layer by layer.
+"""The shapes of maps and the arithmetic of making them, counted layer by layer.
 
 Running a network on torch's meta device says the same of any layers, but imports a compiler for some of them: half a
 second to two seconds and a hundred megabytes of every process.
@@ -30,42 +30,65 @@ class MapShape:
 
     Attributes:
         channels: of it.
-        cells: along an axis.
+        height: cells.
+        width: cells.
     """
 
     channels: int
-    cells: int
+    height: int
+    width: int
+
+    @property
+    def cells(self) -> int:
+        """Cells of the whole map, none where the image is too small."""
+        return max(self.height, 0) * max(self.width, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a network does with an image.
+
+    Attributes:
+        shape: of its map.
+        macs: multiply-accumulates of its convolutions.
+    """
+
+    shape: MapShape
+    macs: int
 
 
 class ShapeCounter:
-    """Counts channels and cells of a network's map.
+    """Counts cells and arithmetic of a network.
 
     Args:
         trunk: takes images `[N, 3, H, W]`; on any device.
-        graph: what `trace_layers` gave of it; default: traced here.
     """
 
-    def __init__(self, trunk: nn.Module, graph: fx.Graph | None = None) -> None:
+    def __init__(self, trunk: nn.Module) -> None:
         self._trunk = trunk
-        self._nodes = tuple((graph or trace_layers(trunk)).nodes)
+        self._nodes = tuple(trace_layers(trunk).nodes)
 
-    def shape(self, side: int) -> MapShape | None:
-        """Return the shape of the map of an image of `side` pixels along one axis.
+    def count(self, height: int, width: int) -> Counted | None:
+        """Follow an image of so many pixels.
 
         Returns:
-            None if a layer is not known here. Too short a side gives no cell, or fewer than none.
+            None if a layer is not known here. Too small an image gives a shape of no cells.
         """
         found: dict[fx.Node, MapShape] = {}
+        macs = 0
         for node in self._nodes:
-            if node.op == "placeholder":
-                shape: MapShape | None = MapShape(3, side)
-            elif node.op == "output":
-                return found.get(node.args[0])
-            else:
-                shape = self._next(node, [found[one] for one in node.all_input_nodes if one in found])
-            if shape is None or shape.cells < 1:
-                return shape
+            if node.op == "output":
+                last = found.get(node.args[0])
+                return last and Counted(last, macs)
+            inputs = [found[one] for one in node.all_input_nodes if one in found]
+            shape = MapShape(3, height, width) if node.op == "placeholder" else self._next(node, inputs)
+            if shape is None:
+                return None
+            if not shape.cells:
+                return Counted(shape, macs)
             found[node] = shape
+            if node.op == "call_module":
+                macs += _macs_a_cell(self._trunk.get_submodule(str(node.target))) * shape.cells
         return None
 
     def _next(self, node: fx.Node, inputs: list[MapShape]) -> MapShape | None:
@@ -80,9 +103,10 @@ class ShapeCounter:
             return before
         if node.target in _SUMS and set(inputs) == {before}:
             return before
-        alike = len({one.cells for one in inputs}) == 1
-        if node.target in _CONCATENATIONS and alike and _axis(node) == _CHANNELS and len(node.args[0]) == len(inputs):  # type: ignore[arg-type]
-            return MapShape(sum(one.channels for one in inputs), before.cells)
+        if node.target in _CONCATENATIONS and _axis(node) == _CHANNELS:
+            parts = [found for one in node.args[0] for found in inputs[node.all_input_nodes.index(one) :][:1]]  # type: ignore[union-attr, arg-type]
+            if {(one.height, one.width) for one in parts} == {(before.height, before.width)}:
+                return MapShape(sum(one.channels for one in parts), before.height, before.width)
         return None
 
 
@@ -91,12 +115,17 @@ def _axis(node: fx.Node) -> object:
 
 
 def _after(module: nn.Module, before: MapShape) -> MapShape | None:
-    if isinstance(module, nn.Conv2d | nn.MaxPool2d) and is_plain(module, (nn.Conv2d, nn.MaxPool2d)):
-        if isinstance(module, nn.Conv2d) and isinstance(module.padding, str):
-            return None
-        rows, columns = (axis_window(module, axis) for axis in (0, 1))
-        if rows != columns:
-            return None
-        channels = module.out_channels if isinstance(module, nn.Conv2d) else before.channels
-        return MapShape(channels, rows.outputs(before.cells))
-    return before if is_plain(module, _KEEPING) else None
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d):
+        return before if is_plain(module, _KEEPING) else None
+    if not is_plain(module, (nn.Conv2d, nn.MaxPool2d)) or isinstance(module.padding, str):
+        return None
+    rows, columns = (axis_window(module, axis) for axis in (0, 1))
+    channels = module.out_channels if isinstance(module, nn.Conv2d) else before.channels
+    return MapShape(channels, rows.outputs(before.height), columns.outputs(before.width))
+
+
+def _macs_a_cell(module: nn.Module) -> int:
+    """Return the multiply-accumulates of a cell of a layer's output; a `ResponseNorm` is a convolution too."""
+    if isinstance(module, nn.Conv2d):
+        return module.weight.numel()
+    return module.band.numel() if isinstance(module, ResponseNorm) else 0

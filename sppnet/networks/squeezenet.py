@@ -1,4 +1,4 @@
-"""SqueezeNet 1.0's convolutions (Iandola et al., 2016), with the names and the fresh weights that torchvision gives them.
+"""SqueezeNet 1.0's convolutions (Iandola et al., 2016), with the names and the fresh weights that torchvision has.
 
 `import torchvision` takes a hundred megabytes and a second or two of every process that only wants these layers.
 """

@@ -41,7 +41,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         for cached in (
             backbones._own_architecture,
             backbones._shape_trunk,
-            backbones._shape_counter,
+            backbones.shape_counter,
             backbones._map_shape,
         ):
             cached.cache_clear()
