@@ -79,7 +79,7 @@ class ShapeCounter:
         for node in self._nodes:
             if node.op == "output":
                 last = found.get(node.args[0])
-                return last and Counted(last, macs)
+                return None if last is None else Counted(last, macs)
             inputs = [found[one] for one in node.all_input_nodes if one in found]
             shape = MapShape(3, height, width) if node.op == "placeholder" else self._next(node, inputs)
             if shape is None:
