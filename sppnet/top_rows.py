@@ -14,6 +14,29 @@ _LEAST_SPARE = 256
 _EARLY = 16
 
 
+class RowsOf:
+    """Rows of a longer array, of which only those that are kept are copied, and once.
+
+    Args:
+        values: `[m, ...]`.
+        places: `[n]` the rows.
+    """
+
+    def __init__(self, values: Array, places: Integers) -> None:
+        self._values = values
+        self._places = places
+        self.dtype = values.dtype
+        self.shape = (len(places), *values.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def write(self, rows: Integers, out: Array) -> None:
+        """Write some of the rows to `out`."""
+        # Places are whole numbers from 0 on: nothing is clipped, but without checks numpy needs no buffer.
+        np.take(self._values, self._places[rows], axis=0, out=out, mode="clip")
+
+
 class TopRows:
     """The rows of highest priority among all that are added; of equal ones those that come first by `ties`.
 
@@ -39,7 +62,7 @@ class TopRows:
     def __len__(self) -> int:
         return self._count if self._limit is None else min(self._count, self._limit)
 
-    def add(self, columns: Mapping[str, Array], priorities: Floats) -> None:
+    def add(self, columns: Mapping[str, Array | RowsOf], priorities: Floats) -> None:
         """Add rows.
 
         Args:
@@ -116,18 +139,22 @@ class TopRows:
     def _capacity(limit: int) -> int:
         return limit + max(_LEAST_SPARE, int(limit * (SLACK - 1)))
 
-    def _append(self, columns: Mapping[str, Array], priorities: Floats, rows: Integers) -> None:
+    def _append(self, columns: Mapping[str, Array | RowsOf], priorities: Floats, rows: Integers) -> None:
         found = {**columns, "priorities": priorities}
         end = self._count + len(rows)
         self._reserve({**found, "arrivals": np.zeros(0, np.int64)}, end)
         for name, values in found.items():
-            self._columns[name][self._count : end] = values if len(rows) == len(values) else values[rows]
+            out = self._columns[name][self._count : end]
+            if isinstance(values, RowsOf):
+                values.write(rows, out)
+            else:
+                out[:] = values if len(rows) == len(values) else values[rows]
         self._columns["arrivals"][self._count : end] = self._arrivals + np.arange(len(rows))
         self._arrivals += len(rows)
         self._count = end
         self._ordered = None
 
-    def _reserve(self, like: Mapping[str, Array], size: int) -> None:
+    def _reserve(self, like: Mapping[str, Array | RowsOf], size: int) -> None:
         if self._columns and len(self._columns["arrivals"]) >= size:
             return
         grown = size * 3 // 2

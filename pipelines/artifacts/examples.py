@@ -1,10 +1,11 @@
-"""Layout of training examples: windows with their features, one row group or more a category."""
+"""Layout of training examples: windows with their features, sorted by category; small categories share a row group."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,8 @@ EXAMPLES = pa.schema(
 )
 _TYPES = ("float16", "float32", "uint8")
 _OF_FEATURES = ("dtype", "step", "length", "mask", "nonzeros")
+_GROUP_BYTES = 1 << 20
+"""Features that share a row group, at most; a third of it once they are packed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,32 +169,51 @@ def no_examples(category: str, dimension: int) -> Examples:
 
 
 def encode_examples(groups: Iterable[Examples]) -> bytes:
-    """Encode examples, one a category, each as a row group, so that a reader takes only its category."""
+    """Encode examples, one group a category, so that a reader takes little beside its category.
 
-    def tables() -> Iterator[pa.Table]:
-        for group in groups:
-            n = len(group)
-            if n == 0:
-                continue
-            masks, nonzeros = packed_columns(group.features)
-            yield pa.table(
-                {
-                    "category": [group.category] * n,
-                    "key": list(group.keys),
-                    "window": group.windows.astype(np.int32),
-                    "score": group.scores.astype(np.float32),
-                    "box": _boxes_column(group.boxes),
-                    "target": _boxes_column(group.targets),
-                    "dtype": [group.features.dtype.name] * n,
-                    "step": np.zeros(n, np.float32) if group.steps is None else group.steps,
-                    "length": np.full(n, group.features.shape[1], np.int32),
-                    "mask": masks,
-                    "nonzeros": nonzeros,
-                },
-                schema=EXAMPLES.with_metadata({}),
-            ).replace_schema_metadata(None)
+    Large categories have row groups of their own. Small ones lie several in one: a row group costs as much time as
+    some hundred kilobytes, both to write it and to ask a store for it.
+    """
+    tables = (_table(parts) for parts in _neighbours(group for group in groups if len(group)))
+    return write_tables(tables, EXAMPLES, statistics=("category",), packed=("nonzeros",))
 
-    return write_tables(tables(), EXAMPLES, statistics=("category",), packed=("nonzeros",))
+
+def _neighbours(groups: Iterable[Examples]) -> Iterator[list[Examples]]:
+    """Yield runs of groups with features of one type and length, of `_GROUP_BYTES` at most or alone."""
+    parts: list[Examples] = []
+    size = 0
+    for group in groups:
+        if parts and (size + group.features.nbytes > _GROUP_BYTES or _kind(group) != _kind(parts[0])):
+            yield parts
+            parts, size = [], 0
+        parts.append(group)
+        size += group.features.nbytes
+    if parts:
+        yield parts
+
+
+def _kind(group: Examples) -> tuple[np.dtype[Any], int, bool]:
+    return group.features.dtype, group.features.shape[1], group.steps is None
+
+
+def _table(parts: Sequence[Examples]) -> pa.Table:
+    joined = join_examples("", parts) if len(parts) > 1 else parts[0]
+    n = len(joined)
+    masks, nonzeros = packed_columns(joined.features)
+    columns = {
+        "category": [part.category for part in parts for _ in part.keys],
+        "key": list(joined.keys),
+        "window": joined.windows.astype(np.int32),
+        "score": joined.scores.astype(np.float32),
+        "box": _boxes_column(joined.boxes),
+        "target": _boxes_column(joined.targets),
+        "dtype": [joined.features.dtype.name] * n,
+        "step": np.zeros(n, np.float32) if joined.steps is None else joined.steps,
+        "length": np.full(n, joined.features.shape[1], np.int32),
+        "mask": masks,
+        "nonzeros": nonzeros,
+    }
+    return pa.table(columns, schema=EXAMPLES)
 
 
 def _boxes_column(boxes: Float32s) -> pa.ListArray:
@@ -214,7 +236,7 @@ class ExamplesFile:
         self._file = open_tables(data, EXAMPLES, where)
         self._where = where
         groups = [self._file.metadata.row_group(number).column(0) for number in range(self._file.num_row_groups)]
-        self._categories = [group.statistics.min if group.statistics else None for group in groups]
+        self._spans = [(group.statistics.min, group.statistics.max) if group.statistics else None for group in groups]
 
     def read(self, categories: Sequence[str], *, features: bool = True) -> list[Examples]:
         """Read several categories' examples with one pass over their row groups.
@@ -227,7 +249,7 @@ class ExamplesFile:
             One for each category that has rows, in the order of the file.
         """
         wanted = set(categories)
-        groups = [number for number, name in enumerate(self._categories) if name is None or name in wanted]
+        groups = [number for number, span in enumerate(self._spans) if span is None or _any_between(wanted, *span)]
         if not groups:
             return []
         names = [name for name in EXAMPLES.names if features or name not in _OF_FEATURES]
@@ -237,7 +259,9 @@ class ExamplesFile:
         return [self._examples(name, table, np.flatnonzero(labels == name)) for name in found]
 
     def _examples(self, category: str, table: pa.Table, rows: Integers) -> Examples:
-        own = table if len(rows) == table.num_rows else table.take(pa.array(rows))
+        first, count = int(rows[0]), len(rows)
+        together = int(rows[-1]) - first == count - 1
+        own = table.slice(first, count) if together else table.take(pa.array(rows))  # a slice copies nothing
         n = own.num_rows
         values, steps = self._features(own) if "mask" in own.column_names else (np.zeros((n, 0), np.float16), None)
 
@@ -265,6 +289,12 @@ class ExamplesFile:
             raise ArtifactError(f"{self._where}: its features are of type {dtype}; expected {' or '.join(_TYPES)}")
         values = unpack_columns(table.column("mask"), table.column("nonzeros"), length, dtype, self._where)
         return values, table.column("step").to_numpy() if dtype == "uint8" else None
+
+
+def _any_between(names: Iterable[str], least: str, greatest: str) -> bool:
+    """Tell whether a row group with such names at its ends, by their bytes, may hold one of some."""
+    low, high = least.encode(), greatest.encode()
+    return any(low <= name.encode() <= high for name in names)
 
 
 def open_examples(artifact: Artifact, unit: str) -> ExamplesFile:

@@ -8,7 +8,7 @@ import torch
 from pipelines.artifacts.examples import Examples, no_examples
 from pipelines.artifacts.stepped_rows import as_floats
 from sppnet.arrays import Array, Float32s, Float64s, Integers
-from sppnet.top_rows import TopRows
+from sppnet.top_rows import RowsOf, TopRows
 
 _NUMBERS = ("windows", "scores", "boxes", "targets", "features")
 _ROWS_AT_ONCE = 32  # which stay in the caches
@@ -35,11 +35,19 @@ class TopExamples:
         """Length of a feature; 0 before there is one."""
         return self._dimension
 
-    def add(self, part: Examples, priorities: Float64s) -> None:
-        """Add examples, each with its priority, a finite number; higher is better."""
+    def add(self, part: Examples, priorities: Float64s, features: RowsOf | None = None) -> None:
+        """Add examples.
+
+        Args:
+            part: The examples.
+            priorities: Of each, finite numbers; higher is better.
+            features: Of each; default: those of `part`.
+        """
+        columns: dict[str, Array | RowsOf] = {name: getattr(part, name) for name in _NUMBERS}
+        if features is not None:
+            columns["features"] = features
         if len(part):
-            self._dimension = part.features.shape[1]
-        columns: dict[str, Array] = {name: getattr(part, name) for name in _NUMBERS}
+            self._dimension = columns["features"].shape[1]
         if part.steps is not None:
             columns["steps"] = part.steps
         self._rows.add({"keys": np.array(part.keys, dtype=object), **columns}, priorities)

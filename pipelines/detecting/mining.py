@@ -7,14 +7,14 @@ done once for many images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from pipelines.artifacts.examples import Examples, half_features, make_examples
+from pipelines.artifacts.examples import Examples, half_features
 from pipelines.artifacts.stepped_rows import RowType, stored_rows
 from pipelines.detecting.best_rows import TopExamples
 from pipelines.detecting.negatives import NegativeRule
@@ -24,9 +24,10 @@ from sppnet.detection.features import WindowFeatures
 from sppnet.detection.mining import HardNegatives, hard_negatives
 from sppnet.detection.sampling import svm_negative_mask
 from sppnet.detection.svm import LinearSvms
+from sppnet.top_rows import RowsOf
 
-_PENDING_BYTES = 128 << 20
-"""Features that wait to be sorted by category, a window counted once for each category."""
+_PENDING_BYTES = 64 << 20
+"""Features that wait to be sorted by category; when they are, they are in memory twice."""
 
 
 class _Found(NamedTuple):
@@ -69,7 +70,7 @@ class HardExamples:
         if not len(hard.windows):
             return
         self._pending.append(_Found(key, hard, boxes, features, steps))
-        self._bytes += len(hard.windows) * features.shape[1] * features.itemsize
+        self._bytes += features.nbytes
         if self._bytes > _PENDING_BYTES:
             self._flush()
 
@@ -80,24 +81,75 @@ class HardExamples:
         return [found[category].take_whole() for category in sorted(found)]
 
     def _flush(self) -> None:
-        parts: dict[int, list[Examples]] = {}
-        for key, hard, boxes, features, steps in self._pending:
-            distinct, places = np.unique(hard.windows, return_inverse=True)
-            own = boxes[distinct]
-            starts = np.flatnonzero(np.diff(hard.categories, prepend=-1))
-            for start, end in zip(starts, [*starts[1:], len(places)], strict=True):
-                rows, windows = places[start:end], hard.windows[start:end]
-                index = int(hard.categories[start])
-                name, scores = self.categories[index], hard.scores[start:end]
-                sizes = None if steps is None else steps[rows]
-                made = make_examples(name, key, windows, scores, own[rows], features[rows], steps=sizes)
-                parts.setdefault(index, []).append(made)
-        for index, found in parts.items():
+        if not self._pending:
+            return
+        own = [np.unique(found.hard.windows, return_inverse=True) for found in self._pending]
+        starts = np.cumsum([0, *(len(distinct) for distinct, _ in own)])
+        # By category, within it images in order: each category's rows are slices, its features rows of all there are.
+        order = np.argsort(np.concatenate([found.hard.categories for found in self._pending]), kind="stable")
+
+        def column(parts: Iterable[Array]) -> Array:
+            return np.concatenate(list(parts))[order]
+
+        categories = column(found.hard.categories for found in self._pending)
+        columns = _Columns(
+            keys=column(np.full(len(found.hard.windows), found.key, object) for found in self._pending),
+            windows=column(found.hard.windows for found in self._pending).astype(np.int32),
+            scores=column(found.hard.scores for found in self._pending),
+            boxes=column(found.boxes[found.hard.windows] for found in self._pending),
+            places=column(places + start for (_, places), start in zip(own, starts[:-1], strict=True)),
+            features=np.concatenate([found.features for found in self._pending]),
+            steps=_joined_steps(self._pending),
+        )
+        firsts = np.flatnonzero(np.diff(categories, prepend=-1))
+        for start, end in zip(firsts, [*firsts[1:], len(categories)], strict=True):
+            index = int(categories[start])
             top = self._tops.setdefault(index, TopExamples(self.categories[index], self.limit))
-            for part in found:
-                top.add(part, part.scores.astype(np.float64))
+            columns.add_to(top, self.categories[index], slice(start, end))
         self._pending.clear()
         self._bytes = 0
+
+
+class _Columns(NamedTuple):
+    """Hard negatives of many images, sorted by category.
+
+    Attributes:
+        keys: `[n]` of their images.
+        windows: `[n]`.
+        scores: `[n]`.
+        boxes: `[n, 4]`.
+        places: `[n]` rows of `features`.
+        features: `[m, d]` of the distinct windows.
+        steps: `[m]`, where features are bytes.
+    """
+
+    keys: Array
+    windows: Array
+    scores: Float32s
+    boxes: Float32s
+    places: Integers
+    features: Array
+    steps: Float32s | None
+
+    def add_to(self, top: TopExamples, category: str, rows: slice) -> None:
+        """Add rows to the best of a category."""
+        places, scores = self.places[rows], self.scores[rows]
+        examples = Examples(
+            category=category,
+            keys=tuple(self.keys[rows]),
+            windows=self.windows[rows],
+            scores=scores,
+            boxes=self.boxes[rows],
+            targets=np.zeros((len(scores), 4), np.float32),
+            features=self.features[:0],
+            steps=None if self.steps is None else self.steps[places],
+        )
+        top.add(examples, scores.astype(np.float64), RowsOf(self.features, places))
+
+
+def _joined_steps(pending: Sequence[_Found]) -> Float32s | None:
+    sizes = [found.steps for found in pending if found.steps is not None]
+    return np.concatenate(sizes) if sizes else None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class TrainRegressors(WindowTrainingStage[TrainRegressorsConfig]):
 
     name: ClassVar[str] = "train-regressors"
     makes: ClassVar[str] = "regressors"
-    schema: ClassVar[int] = 3
+    schema: ClassVar[int] = 4
     config_type: ClassVar[type[StageConfig]] = TrainRegressorsConfig
 
     @cached_property

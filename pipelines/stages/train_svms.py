@@ -56,7 +56,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
 
     name: ClassVar[str] = "train-svms"
     makes: ClassVar[str] = "svms"
-    schema: ClassVar[int] = 3
+    schema: ClassVar[int] = 4
     config_type: ClassVar[type[StageConfig]] = TrainSvmsConfig
 
     @classmethod

@@ -17,6 +17,7 @@ import torch
 
 from sppnet.arrays import Float32s, Float64s, Integers, Pixels
 from sppnet.classification.views import View, ViewSet
+from sppnet.devices import upload
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import normalise_images, resize_image
 from sppnet.networks.backbones import Backbone
@@ -189,9 +190,9 @@ class ViewClassifier:
         values = self._upper(self._pooled(images, starts))
         found = []
         for image, start in zip(images, starts, strict=False):
-            rows = [values[torch.from_numpy(members + start).to(self.device)] for members in image.sets]
-            found.append(torch.stack([views.mean(dim=0) for views in rows]).cpu().numpy())
-        return found
+            rows = [values[upload(members + start, self.device)] for members in image.sets]
+            found.append(torch.stack([views.mean(dim=0) for views in rows]))
+        return list(torch.stack(found).cpu().numpy())  # one wait for the device
 
     def _pooled(self, images: Sequence[PreparedImage], starts: Sequence[int]) -> torch.Tensor:
         """Return the pooled vectors `[views, bins, C]` of all images' views, each image's from its start on."""
@@ -216,7 +217,8 @@ class ViewClassifier:
             pixels, backbone.preprocessing, self.device, convolve.dtype, mean_image=backbone.mean_image
         )
         maps = convolve(inputs)
-        rows = torch.tensor([start + row for plane, start in members for row in plane.rows], device=self.device)
+        places = np.array([start + row for plane, start in members for row in plane.rows])
+        rows = upload(places, self.device)
         windows = [plane.windows for plane, _ in members if plane.windows is not None]
         if windows:
             size = Size.of(pixels[0])

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from sppnet.arrays import Float32s, Float64s, Pixels
-from sppnet.devices import constant
+from sppnet.devices import constant, upload
 from sppnet.errors import ConfigError
 from sppnet.pooling.scales import resized_size
 from sppnet.sizes import Size
@@ -164,7 +164,7 @@ def normalise_images(
         `[N, 3, H, W]` of `dtype`, channels last in memory.
     """
     if torch.device(device).type != "cpu":
-        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
+        pixels = upload(np.require(images, requirements=["C", "W"]), torch.device(device))
         return _normalise_torch(pixels.permute(0, 3, 1, 2).float(), preprocessing, dtype, mean_image)
     import cv2
 

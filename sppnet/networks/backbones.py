@@ -24,7 +24,9 @@ from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128,
 from sppnet.networks import own_networks, timm_models
 from sppnet.networks.cuts import CLASSIFIERS, cut_network, last_activation, nearest, put_first
 from sppnet.networks.dilation import dilate_last_stage
+from sppnet.networks.map_shapes import ShapeCounter
 from sppnet.networks.receptive_fields import trace_geometry
+from sppnet.networks.squeezenet import squeezenet_features
 from sppnet.networks.torchvision_models import InputTransform
 from sppnet.networks.trunks import TRUNKS, build_trunk
 from sppnet.networks.weights import load_state
@@ -253,10 +255,8 @@ def _build_table_1(spec: BackboneSpec) -> nn.Sequential:
 
 
 def _build_squeezenet(spec: BackboneSpec) -> nn.Sequential:
-    from torchvision.models import squeezenet1_0
-
     del spec
-    return nn.Sequential(OrderedDict(features=squeezenet1_0(weights=None).features))
+    return nn.Sequential(OrderedDict(features=squeezenet_features()))
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
@@ -365,6 +365,12 @@ def _shape_trunk(spec: BackboneSpec) -> nn.Module:
 
 
 @lru_cache(maxsize=16)
+def shape_counter(spec: BackboneSpec) -> ShapeCounter:
+    """Return what counts cells and arithmetic of a network without its weights."""
+    return ShapeCounter(_shape_trunk(spec))
+
+
+@lru_cache(maxsize=16)
 def _whole_trunk_names(spec: BackboneSpec) -> frozenset[str]:
     """Return the names of all the network's tensors before it is cut."""
     with torch.inference_mode(), torch.device("meta"):
@@ -374,6 +380,9 @@ def _whole_trunk_names(spec: BackboneSpec) -> frozenset[str]:
 @lru_cache(maxsize=65536)
 def _map_shape(spec: BackboneSpec, side: int) -> tuple[int, int]:
     """Return the channels and the cells along one axis for an image of `side` pixels; the axes are independent."""
+    counted = shape_counter(spec).count(side, side)
+    if counted is not None and counted.shape.cells:
+        return counted.shape.channels, counted.shape.width
     try:
         with torch.inference_mode():
             shape = _shape_trunk(spec)(torch.empty(1, 3, side, side, device="meta")).shape

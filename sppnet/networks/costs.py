@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sppnet.networks.backbones import BackboneSpec, build_backbone
+from sppnet.networks.backbones import BackboneSpec, build_backbone, shape_counter
 from sppnet.networks.heap import GROWTH_BYTES
 from sppnet.networks.row_strips import STRIP_BYTES
 from sppnet.pooling.scales import resized_size
@@ -53,15 +53,21 @@ def map_cost(spec: BackboneSpec, image_size: Size, scale: int | None = None) -> 
     Raises:
         ConfigError: The image is too small to have a cell.
     """
+    shown = resized_size(image_size, scale) if scale else image_size
+    counted = shape_counter(spec).count(*shown.hw)
+    if counted is not None and counted.shape.cells:
+        return _cost(counted.macs, (counted.shape.height, counted.shape.width, counted.shape.channels))
     from torch.utils.flop_counter import FlopCounterMode
 
-    shown = resized_size(image_size, scale) if scale else image_size
     with torch.inference_mode(), torch.device("meta"):
         backbone = build_backbone(spec)
         with FlopCounterMode(display=False) as counter:
             cells = backbone.trunk(torch.empty(1, 3, *shown.hw)).shape
-    shape = (int(cells[2]), int(cells[3]), int(cells[1]))
-    return MapCost(int(counter.get_total_flops()) // 2, shape[0] * shape[1] * shape[2] * HALF, shape)
+    return _cost(int(counter.get_total_flops()) // 2, (int(cells[2]), int(cells[3]), int(cells[1])))
+
+
+def _cost(macs: int, shape: tuple[int, int, int]) -> MapCost:
+    return MapCost(macs, math.prod(shape) * HALF, shape)
 
 
 def convolving_bytes(spec: BackboneSpec, image_size: Size, scale: int, element_bytes: int = HALF) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import torch
+from torch.nn import functional as F
 
 from sppnet.networks.backbones import Backbone
 from sppnet.networks.device_plan import DevicePlan, Layout, plan_device
@@ -46,6 +47,34 @@ def device_network(backbone: Backbone, precision: Precision) -> DevicePlan | Pla
     dtype = backbone.dtype if precision == "float32" else getattr(torch, precision)
     plan = plan_device(backbone.trunk, dtype)
     return PlainNetwork(in_precision(backbone, precision)) if plan is None else plan
+
+
+class DeviceConvolutions:
+    """A backbone on a GPU that takes images as `InferenceBackbone` does, its layers fused where all are known.
+
+    Attributes:
+        dtype: type that it takes its images in without another copy.
+    """
+
+    def __init__(self, backbone: Backbone, precision: Precision) -> None:
+        self._network = device_network(backbone, precision)
+        self.dtype = self._network.dtype
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Convolve images `[N, 3, H, W]`, preprocessed, of any float type: maps `[N, C, h, w]` as `Backbone` has them.
+
+        Raises:
+            ConfigError: the images are too small to have a cell.
+        """
+        network = self._network
+        values = images.to(self.dtype)
+        if more := network.channels - values.shape[1]:
+            values = F.pad(values, (0, 0, 0, 0, 0, more))
+        layout = network.layout(Size(*reversed(values.shape[2:])))
+        height, width = layout.sizes[-1].hw
+        with settled():
+            found = network(values.contiguous(memory_format=torch.channels_last), layout)
+        return found[:, :, :height, :width]
 
 
 def in_precision(backbone: Backbone, precision: Precision) -> Backbone:

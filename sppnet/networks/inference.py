@@ -1,4 +1,4 @@
-"""The convolutions of a backbone for inference: on a CPU in strips of rows, with layers fused (see `row_strips`)."""
+"""The convolutions of a backbone for inference, layers fused: on a CPU in strips of rows (see `row_strips`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from sppnet.networks.backbones import Backbone
+from sppnet.networks.device_networks import DeviceConvolutions
 from sppnet.networks.heap import HeapBound
 from sppnet.networks.network import Precision
 from sppnet.networks.row_plan import plan_rows
@@ -14,7 +15,7 @@ _PIXELS_AT_ONCE = 1 << 18
 
 
 class InferenceBackbone:
-    """Computes what a backbone does, for inference only; on a CPU of a snapshot of its weights.
+    """Computes what a backbone does, for inference only, of a snapshot of its weights.
 
     The values are those of the backbone within the rounding of the type that they are computed in (batch norms are
     folded into the convolutions before them). An image's don't depend on what was convolved before it or beside it,
@@ -31,7 +32,10 @@ class InferenceBackbone:
         self._device = parameters[0].device
         self._lower = precision == "bfloat16"
         on_cpu = self._device.type == "cpu"
+        self._fused = DeviceConvolutions(self.backbone, precision) if self._device.type == "cuda" else None
         self.dtype = torch.bfloat16 if self._lower and on_cpu else backbone.dtype
+        if self._fused is not None:
+            self.dtype = self._fused.dtype
         # A fused ReLU makes 0 of what is no number. Weights that hold such are left to torch, which carries it on.
         fast = on_cpu and all(bool(torch.isfinite(value).all()) for value in parameters)
         self._heap = HeapBound()
@@ -44,6 +48,8 @@ class InferenceBackbone:
         Returns:
             Maps `[N, C, h, w]`, channels last in memory, after ReLU and without -0.0.
         """
+        if self._fused is not None:
+            return self._fused(images)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._lower):
             if self._plan is None:
                 maps: torch.Tensor = self.backbone(images)

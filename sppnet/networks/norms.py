@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -29,11 +30,13 @@ class ResponseNorm(nn.LocalResponseNorm):
 
     def __init__(self, channels: int, size: int = 5) -> None:
         super().__init__(size)
-        index = torch.arange(channels)
+        index = np.arange(channels)
         # torch pads size // 2 channels in front and (size - 1) // 2 behind.
         offset = index[None, :] - index[:, None]
         near = (offset >= -(size // 2)) & (offset <= (size - 1) // 2)
-        self.register_buffer("band", near.float()[:, :, None, None], persistent=False)
+        # By numpy: the same by torch on its meta device, where networks are built for their shapes, imports a compiler.
+        band = torch.from_numpy(near.astype(np.float32)[:, :, None, None]).to(torch.get_default_device())
+        self.register_buffer("band", band, persistent=False)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the base class's name
         """Normalise `[N, C, H, W]` of any float type."""

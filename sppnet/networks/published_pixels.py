@@ -15,7 +15,7 @@ import numpy as np
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import Preprocessing
 from sppnet.networks.backbones import TIMM_PREFIX, TORCHVISION_PREFIX, BackboneSpec, architecture
-from sppnet.networks.torchvision_models import published_files
+from sppnet.networks.torchvision_models import addressed_files, published_files
 
 _EXAMPLES = (
     "torchvision's are {channel_order: rgb, mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375]}, "
@@ -73,12 +73,16 @@ class WeightFile:
 
     def published(self) -> PublishedPixels | None:
         """Return what its publisher says of its pixels: torchvision's files are known by their digests."""
+        if not any(self.sha256.startswith(digest) for _, digest in addressed_files()):
+            return self.described
         found = [one for one in published_files() if self.sha256.startswith(one.digest)]
         return entry_pixels(found[0].model, found[0].entry) if found else self.described
 
     def misnamed(self) -> str:
         """Say that it has the name of one of torchvision's files and another content; empty if it has not."""
         name = self.where.rpartition("/")[2]
+        if not any(name == other for other, _ in addressed_files()):
+            return ""
         for one in published_files():
             if one.name == name and not self.sha256.startswith(one.digest):
                 return f"it has the name of {one.entry} and another content (SHA-256 {self.sha256[:8]}...); "
@@ -169,10 +173,9 @@ def assume_pixels(spec: BackboneSpec, file: WeightFile) -> str:
     """
     given, name = _pixels(spec), spec.architecture
     unknown = f"{file.where}: {file.misnamed()}no publisher is known that says what its pixels are"
+    theirs = published_files() if name.startswith(TORCHVISION_PREFIX) else ()
     kinds = [
-        entry_pixels(one.model, one.entry).altogether()
-        for one in published_files()
-        if TORCHVISION_PREFIX + one.model == name
+        entry_pixels(one.model, one.entry).altogether() for one in theirs if TORCHVISION_PREFIX + one.model == name
     ]
     others = [kind for kind in kinds if not _alike(kind, given)]
     asks = architecture(name).asks

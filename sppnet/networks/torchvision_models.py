@@ -7,6 +7,8 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -99,6 +101,9 @@ class PublishedFile:
     digest: str
 
 
+_ADDRESSED = re.compile(r"https?://[^\s\"']+/([^\s\"'/]+-([0-9a-f]{8,64})\.\w+)")
+
+
 @cache
 def published_files() -> tuple[PublishedFile, ...]:
     """List torchvision's files, whose names end with the beginning of their SHA-256."""
@@ -112,6 +117,19 @@ def published_files() -> tuple[PublishedFile, ...]:
             if digest:
                 found.append(PublishedFile(model, entry, name, digest[1]))
     return tuple(found)
+
+
+@cache
+def addressed_files() -> frozenset[tuple[str, str]]:
+    """List name and digest of all files whose address is in torchvision's code, read as text.
+
+    They are those of `published_files` and a few of other models'. Importing torchvision to see that a file is none of
+    them takes a hundred megabytes and a second or two.
+    """
+    found = find_spec("torchvision")
+    folders = found.submodule_search_locations if found else None
+    texts = (path.read_text(errors="replace") for folder in folders or () for path in Path(folder).rglob("*.py"))
+    return frozenset(match.groups() for text in texts for match in _ADDRESSED.finditer(text))  # type: ignore[misc]
 
 
 def download_weights(name: str, weights: str) -> dict[str, torch.Tensor]:

@@ -146,7 +146,7 @@ def _norm(plan: TrunkPlan, channels: int) -> nn.Module:
 
 def _initialise(module: nn.Module) -> None:
     """Give a convolution He's normal initialisation and zero bias."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

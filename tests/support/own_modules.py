@@ -38,7 +38,12 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
 
     def forget() -> None:
         own_parts._ALLOWED.clear()
-        for cached in (backbones._own_architecture, backbones._shape_trunk, backbones._map_shape):
+        for cached in (
+            backbones._own_architecture,
+            backbones._shape_trunk,
+            backbones.shape_counter,
+            backbones._map_shape,
+        ):
             cached.cache_clear()
         for name in names:
             sys.modules.pop(name, None)

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from jobs.bench.gpu.classifying import make_classifier
 from jobs.bench.gpu.inputs import (
     Setup,
     draw_image,
@@ -197,6 +198,17 @@ def check_scores(setup: Setup) -> None:
     _close(found[0], found[1].cpu(), 2 * _BFLOAT_TOLERANCE, "scores")
 
 
+def check_classes(setup: Setup) -> None:
+    """Require the CPU's float32 fc7 of whole images and of ten views on maps within what bfloat16 allows."""
+    for views in ("full", "maps10"):
+        found = []
+        for device in (setup.device, CPU):
+            classifier = make_classifier(replace(setup, device=device), "zf5", views, "fc7")
+            own = classifier if device == setup.device else replace(classifier, precision="float32")
+            found.append(torch.from_numpy(np.stack(own([own.prepare(draw_image(seed)) for seed in range(2)]))))
+        _close(found[0], found[1], 2 * _BFLOAT_TOLERANCE, f"fc7 of images, {views}")
+
+
 def _fc7(
     setup: Setup,
     features: WindowFeatures,
@@ -243,6 +255,7 @@ CHECKS: Mapping[str, Callable[[Setup], None]] = {
         check_suppression,
         check_detections,
         check_scores,
+        check_classes,
     )
 }
 """Every check by name, in the order in which one rests on those before."""

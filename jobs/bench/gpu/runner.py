@@ -25,10 +25,11 @@ from sppnet.errors import ConfigError, SppError
 
 PARTS: Mapping[str, tuple[str, float]] = {
     "checks": ("jobs.bench.gpu.runner:run_checks", 0.12),
+    "classes": ("jobs.bench.gpu.classifying:run", 0.05),
     "pooling": ("jobs.bench.gpu.pooling:run", 0.12),
-    "features": ("jobs.bench.gpu.features:run", 0.17),
-    "maps": ("jobs.bench.gpu.making_maps:run", 0.17),
-    "end-to-end": ("jobs.bench.gpu.end_to_end:run", 0.27),
+    "features": ("jobs.bench.gpu.features:run", 0.15),
+    "maps": ("jobs.bench.gpu.making_maps:run", 0.15),
+    "end-to-end": ("jobs.bench.gpu.end_to_end:run", 0.26),
 }
 """Every part: its function, from a setup to rows, and its share of the time; what is left goes into starts."""
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipelines.artifacts.examples import Examples, encode_examples, half_features, make_examples, open_examples
+from pipelines.artifacts.examples import (
+    Examples,
+    ExamplesFile,
+    encode_examples,
+    half_features,
+    make_examples,
+    open_examples,
+)
+from pipelines.artifacts.stepped_rows import to_steps
 from pipelines.detecting.gathering import ExampleGroups
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.workspace import Artifact, Output, Workspace
@@ -18,9 +28,36 @@ from tests.support.tiny_training import make_training_workspace, regressors_spec
 from tests.support.tiny_workspace import CATEGORIES, SCALES, plain_manifest
 
 
-def make_group(category: str, n: int, dimension: int = 4000) -> Examples:
+def make_group(category: str, n: int, dimension: int = 20_000) -> Examples:
     features = np.random.default_rng(n).random((n, dimension)).astype(np.float16)
     return make_examples(category, "im0", range(n), np.arange(n), np.ones((n, 4)), features)
+
+
+@pytest.mark.parametrize(("at_most", "rows"), [(0, [1, 2, 3, 4, 5]), (1 << 20, [15]), (6 * 12, [6, 4, 5])])
+def test_small_categories_share_a_row_group(at_most: int, rows: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [make_group(name, n, 6) for n, name in enumerate(["", "bus", "car", "cat", "\u00e9"], 1)]
+    assert groups[0].features.nbytes == 12
+    monkeypatch.setattr("pipelines.artifacts.examples._GROUP_BYTES", at_most)
+    data = encode_examples(groups)
+    metadata = pq.ParquetFile(pa.BufferReader(data)).metadata
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == rows
+    for group in groups:
+        (found,) = ExamplesFile(data, "here").read((group.category,))
+        assert (found.category, found.keys) == (group.category, group.keys)
+        assert found.windows.tolist() == group.windows.tolist()
+        assert found.features.tobytes() == group.features.tobytes()
+    both = ExamplesFile(data, "here").read(("\u00e9", "c", "bus"))
+    assert [(part.category, len(part)) for part in both] == [("bus", 2), ("\u00e9", 5)]
+
+
+def test_features_of_other_types_share_none() -> None:
+    values, steps = to_steps(make_group("car", 3, 6).features)
+    stepped = replace(make_group("car", 3, 6), features=values, steps=steps)
+    data = encode_examples([make_group("bus", 2, 6), stepped, make_group("cat", 1, 6), make_group("cow", 1, 7)])
+    assert pq.ParquetFile(pa.BufferReader(data)).num_row_groups == 4
+    found = ExamplesFile(data, "here").read(("bus", "car", "cat", "cow"))
+    assert [part.features.dtype.name for part in found] == ["float16", "uint8", "float16", "float16"]
+    assert found[1].features.tobytes() == values.tobytes()
 
 
 @pytest.fixture
@@ -41,7 +78,7 @@ def test_only_a_categorys_part_is_fetched(artifact: Artifact, monkeypatch: pytes
     sizes.clear()
     (found,) = file.read(("car",))
     assert found.features.tobytes() == make_group("car", 3).features.tobytes()
-    assert sum(sizes) < 40_000  # of 660,000
+    assert sum(sizes) < 170_000  # of 3,300,000
     sizes.clear()
     (names,) = file.read(("cat",), features=False)
     assert (len(names), names.features.shape) == (40, (40, 0))

@@ -13,7 +13,13 @@ from torchvision.models._api import WeightsEnum
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.inference import InferenceBackbone
-from sppnet.networks.torchvision_models import build_model, download_weights, published_files, published_weights
+from sppnet.networks.torchvision_models import (
+    addressed_files,
+    build_model,
+    download_weights,
+    published_files,
+    published_weights,
+)
 
 
 def test_models_are_built_by_name() -> None:
@@ -62,6 +68,7 @@ def test_a_download_is_torchvisions_state(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_published_files_are_known_by_the_beginning_of_their_digests() -> None:
     files = published_files()
+    assert {(one.name, one.digest) for one in files} <= addressed_files()
     assert ("resnet50", "resnet50-0676ba61.pth", "0676ba61") in {(one.model, one.name, one.digest) for one in files}
     assert len(files) > 100
     assert all(len(one.digest) >= 8 and one.entry.url.endswith(one.name) for one in files)
