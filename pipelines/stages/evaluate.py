@@ -12,7 +12,7 @@ from pydantic import Field
 from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figures, coco_figures, mean_figure
 from pipelines.detecting.comparisons import DetectionComparison, compare_detections, judge_category
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
-from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, gather_truth
+from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, not_judged, read_truth
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
@@ -92,7 +92,7 @@ class Evaluate(ShardStage[EvaluateConfig]):
 
     def run(self, unit: str) -> Output:
         """Evaluate every set of detections against the same annotations."""
-        truth = self._ground_truth()
+        truth = read_truth(self.images, self.config.split)
         config = self.config
         compared = {row for one in config.comparisons.values() for row in (one.row, one.over)}
         rows: list[dict[str, Any]] = []
@@ -116,16 +116,9 @@ class Evaluate(ShardStage[EvaluateConfig]):
         }
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
-    def _ground_truth(self) -> SplitTruth:
-        units = self.manifest.units(self.config.split)
-        keys = (key for unit in units for key in self.manifest.keys(unit))
-        return gather_truth(keys, (note for unit in units for note in self.images.read_annotations(unit)[0].values()))
-
     @cached_property
     def _not_judged(self) -> frozenset[str]:
-        """The images that ingest set aside: where an annotation can't be used, no detection is right or wrong."""
-        units = [self.manifest.annotations(unit) for unit in self.manifest.units(self.config.split)]
-        return frozenset(entry.key for commit in self.images.artifact.commits(units) for entry in commit.quarantined)
+        return not_judged(self.images, self.config.split)
 
     def _rows(
         self, step: str, detected: DetectionSet, truth: SplitTruth
