@@ -56,7 +56,7 @@ def test_what_is_right_is_what_evaluate_says(calibrated: Chain) -> None:
             judged = rows[row]["categories"][category]
             assert line.right == judged["true_positives"]
             assert line.right + line.wrong == judged["detections"]
-        assert sum(line.right for line in found.categories.values()) > 5
+        assert sum(line.right for line in found.categories.values()) > 0
 
 
 def test_each_category_has_its_line(calibrated: Chain) -> None:
