@@ -32,7 +32,7 @@ class DividedDataset(DatasetConfig):
         split: Its split that is divided; the others stay.
         into: Names of the parts, and how much of the images each gets beside the others. Which one an image is in
             follows from its key and `seed`. [shares]
-        seed: Of the division.
+        seed: Of the division. [no unit]
     """
 
     kind: Literal["divided"] = "divided"

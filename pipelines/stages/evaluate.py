@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,6 +13,7 @@ from pydantic import Field
 from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figures, coco_figures, mean_figure
 from pipelines.detecting.comparisons import DetectionComparison, compare_detections, judge_category
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
+from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, not_judged, read_truth
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
@@ -22,6 +24,8 @@ from sppnet.evaluation.coco import CocoResult, evaluate_coco, mean_figures
 from sppnet.evaluation.curves import CategoryResult, Detections
 from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
+
+logger = logging.getLogger(__name__)
 
 
 class EvaluateConfig(StageConfig):
@@ -84,6 +88,16 @@ class Evaluate(ShardStage[EvaluateConfig]):
     def external(cls, config: EvaluateConfig) -> Mapping[str, Any]:
         """Return the names of the steps: rows are called after them."""
         return {"names": list(config.detections)}
+
+    def prepare(self) -> None:
+        """Say where detections are judged on the images that their scores were calibrated on."""
+        for step, detections in zip(self.config.detections, self.inputs("detections"), strict=True):
+            fitted = [source.calibration for source in DetectorSource.of_detections(detections)]
+            if self.config.split in {one.split for one in fitted if one is not None}:
+                logger.warning(
+                    "step=%s detections=%s: were calibrated on split %s too, where they look better than elsewhere",
+                    self.spec.step, step, self.config.split,
+                )  # fmt: skip
 
     def phases(self) -> list[Phase]:
         """Return one unit."""

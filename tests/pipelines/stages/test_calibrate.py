@@ -126,6 +126,13 @@ def test_categories_with_too_few_take_the_line_of_all(calibrated: Chain, caplog:
         more.stage("fit-full").run("calibration")
 
 
+def test_judging_what_was_calibrated_on_is_said(calibrated: Chain, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        calibrated.stage("metrics").prepare()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "detections=alone: were calibrated on split val too" in said
+
+
 def test_calibrations_must_be_of_what_is_combined(calibrated: Chain) -> None:
     for fields, message in (
         ({"calibrations": ["fit-full"]}, "none was fitted to the detector of 'plain', and log-odds can't be compared"),
