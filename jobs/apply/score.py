@@ -105,6 +105,7 @@ class _Copies:
             fields["detections"] = [f"{own}.{number}" for number in range(len(fields["detections"]))]
             for member, copy in zip(self._steps[name]["detections"], fields["detections"], strict=True):
                 self.detections(member, copy, scored=False)
+            self._reads(*fields["calibrations"])
         else:
             for field in ("windows", "maps"):
                 fields[field] = self._copy(fields[field])

@@ -90,6 +90,7 @@ class Planner:
             "train-regressors": self._train_regressors,
             "score": self._score,
             "combine": self._score,
+            "calibrate": lambda name, _: _Counted(detecting.calibrate_work(self._shapes, name)),
             "recall": self._recall,
             "evaluate": lambda name, _: _Counted(detecting.evaluate_work(self._shapes, name)),
         }

@@ -200,6 +200,13 @@ def _first_svms(member: Any) -> str:
     return found
 
 
+def calibrate_work(shapes: Shapes, step: str) -> Work:
+    """Count matching a detector's held-out detections with objects."""
+    config = shapes.config(step)
+    scores = ScoreCosts(shapes, config.detections)
+    return Work.of(judged=scores.images(config.split) * scores.detections)
+
+
 def evaluate_work(shapes: Shapes, step: str) -> Work:
     """Count matching detections with objects, twice where boxes were regressed."""
     config, total = shapes.config(step), Work()

@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "drawn": "pipelines.datasets.drawn:DrawnDataset",
     "extended": "pipelines.datasets.extended:ExtendedDataset",
     "joined": "pipelines.datasets.joined:JoinedDataset",
+    "divided": "pipelines.datasets.divided:DividedDataset",
 }
 """Where the config of each kind is."""
 OWN = "package.module:factory"

@@ -13,10 +13,8 @@ from pipelines.detecting.ground_truth import CategoryTruth
 from sppnet.arrays import Float64s
 from sppnet.errors import ConfigError
 from sppnet.evaluation.curves import Detections
-from sppnet.evaluation.det import match_det
 from sppnet.evaluation.paired import CONFIDENCE
 from sppnet.evaluation.resampled import JudgedCategory, ResampledMaps, draw_images, resampled_maps
-from sppnet.evaluation.voc import match_voc
 from sppnet.seeds import derive_seed
 
 
@@ -57,13 +55,8 @@ def judge_category(truth: CategoryTruth, found: Detections, protocol: DetectionP
         iou: Overlap from which a detection is right by VOC's rule.
     """
     objects = truth.objects()
-    if protocol == "det":
-        outcomes = match_det(objects, found, truth.ignored)
-        counted = ~np.isin(objects.images, truth.ignored)
-    else:
-        outcomes = match_voc(objects, found, iou)
-        counted = ~objects.difficult
-    return JudgedCategory.of(found, outcomes, objects.images[counted])
+    counted = ~np.isin(objects.images, truth.ignored) if protocol == "det" else ~objects.difficult
+    return JudgedCategory.of(found, truth.match(found, protocol, iou), objects.images[counted])
 
 
 def compare_detections(

@@ -6,13 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.artifacts.annotations import ImageAnnotation, Number, ObjectAnnotation
+from pipelines.artifacts.metrics import DetectionProtocol
+from pipelines.shards.reading import IngestedImages
 from sppnet.arrays import Integers
 from sppnet.boxes import box_areas
 from sppnet.errors import ConfigError
 from sppnet.evaluation.coco import CocoObjects
-from sppnet.evaluation.curves import GroundTruth
+from sppnet.evaluation.curves import Detections, GroundTruth
+from sppnet.evaluation.det import match_det
+from sppnet.evaluation.voc import match_voc
 
 
 @dataclass
@@ -27,6 +32,18 @@ class CategoryTruth:
         """Return the objects as VOC's and DET's rules take them."""
         boxes, difficult = [thing.box for thing in self.things], [thing.difficult for thing in self.things]
         return GroundTruth.of(np.array(self.images, np.int64), boxes, difficult)
+
+    def match(self, found: Detections, protocol: DetectionProtocol, iou: float) -> NDArray[np.int8]:
+        """Tell what becomes of each detection of the category, as `match_voc` or `match_det` does.
+
+        Args:
+            found: The detections.
+            protocol: `voc` or `det`.
+            iou: Overlap from which a detection is right by VOC's rule.
+        """
+        if protocol == "det":
+            return match_det(self.objects(), found, self.ignored)
+        return match_voc(self.objects(), found, iou)
 
     def coco_objects(self) -> CocoObjects:
         """Return the objects as COCO's rule takes them: those of images that judge the category."""
@@ -93,6 +110,19 @@ def gather_truth(keys: Iterable[str], annotations: Iterable[ImageAnnotation]) ->
         entry.images = numbers[entry.images].tolist()
         entry.ignored = numbers[entry.ignored].tolist()
     return SplitTruth(found, numbers)
+
+
+def read_truth(images: IngestedImages, split: str) -> SplitTruth:
+    """Read a split's objects."""
+    units = images.manifest.units(split)
+    keys = (key for unit in units for key in images.manifest.keys(unit))
+    return gather_truth(keys, (note for unit in units for note in images.read_annotations(unit)[0].values()))
+
+
+def not_judged(images: IngestedImages, split: str) -> frozenset[str]:
+    """Return the images that ingest set aside: where an annotation can't be used, no detection is right or wrong."""
+    units = [images.manifest.annotations(unit) for unit in images.manifest.units(split)]
+    return frozenset(entry.key for commit in images.artifact.commits(units) for entry in commit.quarantined)
 
 
 def _numbers(own: Mapping[int, Number | None], count: int) -> Integers:

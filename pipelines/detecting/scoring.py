@@ -27,6 +27,7 @@ from pipelines.shards.keys import ShardWork
 from pipelines.shards.map_sources import MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.windowed import WindowedImage, read_windows, set_aside
+from sppnet.detection.calibration import LogOdds, log_odds
 from sppnet.detection.ensemble import Rules, ScoredWindows, choose_windows
 from sppnet.detection.features import MapsByScale
 from sppnet.errors import ArtifactError
@@ -73,6 +74,12 @@ class ShardScorer:
         """By detector, where its score of each category is."""
         return [[source.info.categories.index(name) for name in self.categories] for source in self._sources]
 
+    @cached_property
+    def _lines(self) -> list[tuple[LogOdds, ...] | None]:
+        """By detector, the line of each category; None where scores are compared as they are."""
+        found = [source.calibration for source in self._sources]
+        return [None if one is None else one.lines(self.categories) for one in found]
+
     def run(self, unit: str, account: Callable[[str, Iterable[Quarantined]], ShardWork]) -> Output:
         """Score the windows of a shard's images.
 
@@ -101,7 +108,12 @@ class ShardScorer:
     def _on_device(self) -> DeviceScorer | None:
         """What scores from end to end on a GPU, where that can be."""
         (first, *more) = self._sources
-        if more or first.detector.features.device.type not in self._devices or not DeviceScorer.fits(first):
+        if (
+            more
+            or self._lines[0]
+            or first.detector.features.device.type not in self._devices
+            or not DeviceScorer.fits(first)
+        ):
             return None
         return DeviceScorer(first, self._rules)
 
@@ -165,14 +177,14 @@ class ShardScorer:
         watch.lap("maps")
         features: dict[tuple[object, ...], torch.Tensor] = {}
         found = []
-        for source, view, columns in zip(self._sources, views, self._columns, strict=True):
+        for source, view, columns, lines in zip(self._sources, views, self._columns, self._lines, strict=True):
             require_scorable(view.windows)
             if source.features_name not in features:
                 value = source.detector.features(view.maps, view.image_wh, view.windows)
                 features[source.features_name] = value
             watch.lap("features")
-            scores = np.asarray(source.detector.svms.scores(features[source.features_name]).cpu())
-            found.append(ScoredWindows(view.windows, scores[:, columns]))
+            scores = np.asarray(source.detector.svms.scores(features[source.features_name]).cpu())[:, columns]
+            found.append(ScoredWindows(view.windows, scores, None if lines is None else log_odds(scores, lines)))
             watch.lap("svm")
         rules = self._rules
         chosen = choose_windows(found, rules.least, rules.nms_iou, rules.per_image)

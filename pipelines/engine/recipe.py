@@ -218,7 +218,7 @@ def _ordered(configs: Mapping[str, StageConfig], written: Mapping[str, Written],
     for step, config in configs.items():
         graph[step] = []
         for field, kinds in config.input_fields().items():
-            for target in config.references()[field]:
+            for target in config.references().get(field, ()):
                 where = f"recipe {source}: steps.{written[step].name}.{field}"
                 if target not in configs:
                     raise ConfigError(f"{where}: no step '{target}'{nearest(target, configs)}")

@@ -22,6 +22,7 @@ STAGES: dict[str, str] = {
     "train-svms": "pipelines.stages.train_svms:TrainSvms",
     "train-regressors": "pipelines.stages.train_regressors:TrainRegressors",
     "score": "pipelines.stages.score:Score",
+    "calibrate": "pipelines.stages.calibrate:Calibrate",
     "combine": "pipelines.stages.combine:Combine",
     "evaluate": "pipelines.stages.evaluate:Evaluate",
     "classify": "pipelines.stages.classify:Classify",

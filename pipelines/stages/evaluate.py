@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,7 +13,8 @@ from pydantic import Field
 from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figures, coco_figures, mean_figure
 from pipelines.detecting.comparisons import DetectionComparison, compare_detections, judge_category
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
-from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, gather_truth
+from pipelines.detecting.detector_sources import DetectorSource
+from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, not_judged, read_truth
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
 from pipelines.engine.workspace import Output
@@ -22,6 +24,8 @@ from sppnet.evaluation.coco import CocoResult, evaluate_coco, mean_figures
 from sppnet.evaluation.curves import CategoryResult, Detections
 from sppnet.evaluation.det import evaluate_det
 from sppnet.evaluation.voc import evaluate_voc
+
+logger = logging.getLogger(__name__)
 
 
 class EvaluateConfig(StageConfig):
@@ -85,6 +89,16 @@ class Evaluate(ShardStage[EvaluateConfig]):
         """Return the names of the steps: rows are called after them."""
         return {"names": list(config.detections)}
 
+    def prepare(self) -> None:
+        """Say where detections are judged on the images that their scores were calibrated on."""
+        for step, detections in zip(self.config.detections, self.inputs("detections"), strict=True):
+            fitted = [source.calibration for source in DetectorSource.of_detections(detections)]
+            if self.config.split in {one.split for one in fitted if one is not None}:
+                logger.warning(
+                    "step=%s detections=%s: were calibrated on split %s too, where they look better than elsewhere",
+                    self.spec.step, step, self.config.split,
+                )  # fmt: skip
+
     def phases(self) -> list[Phase]:
         """Return one unit."""
         _ = self.manifest  # so that status knows when there is nothing to evaluate yet
@@ -92,7 +106,7 @@ class Evaluate(ShardStage[EvaluateConfig]):
 
     def run(self, unit: str) -> Output:
         """Evaluate every set of detections against the same annotations."""
-        truth = self._ground_truth()
+        truth = read_truth(self.images, self.config.split)
         config = self.config
         compared = {row for one in config.comparisons.values() for row in (one.row, one.over)}
         rows: list[dict[str, Any]] = []
@@ -116,16 +130,9 @@ class Evaluate(ShardStage[EvaluateConfig]):
         }
         return Output(canonical_json(body).encode(), ".json", len(rows), 0)
 
-    def _ground_truth(self) -> SplitTruth:
-        units = self.manifest.units(self.config.split)
-        keys = (key for unit in units for key in self.manifest.keys(unit))
-        return gather_truth(keys, (note for unit in units for note in self.images.read_annotations(unit)[0].values()))
-
     @cached_property
     def _not_judged(self) -> frozenset[str]:
-        """The images that ingest set aside: where an annotation can't be used, no detection is right or wrong."""
-        units = [self.manifest.annotations(unit) for unit in self.manifest.units(self.config.split)]
-        return frozenset(entry.key for commit in self.images.artifact.commits(units) for entry in commit.quarantined)
+        return not_judged(self.images, self.config.split)
 
     def _rows(
         self, step: str, detected: DetectionSet, truth: SplitTruth

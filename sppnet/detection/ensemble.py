@@ -41,21 +41,29 @@ class Rules:
 
 @dataclass(frozen=True)
 class ScoredWindows:
-    """The windows of one image with one detector's scores, which are compared with other detectors' as they are.
+    """The windows of one image with one detector's scores.
 
     Attributes:
         windows: float32 `[n, 4]` pixels.
         scores: float32 `[n, K]`, the categories in one order for all detectors.
+        compared: float32 `[n, K]`, what is compared with other detectors' instead, in the scores' order, such as their
+            log-odds; None for the scores as they are, the paper's way.
     """
 
     windows: Float32s
     scores: Float32s
+    compared: Float32s | None = None
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 2 or self.windows.shape != (len(self.scores), 4):
             raise DataError("bad-scores", f"windows {list(self.windows.shape)}, scores {list(self.scores.shape)}")
         if not np.isfinite(self.scores).all():
             raise DataError("nan-features", "a window's score is not finite")
+
+    @property
+    def ranks(self) -> Float32s:
+        """What is compared with other detectors'."""
+        return self.scores if self.compared is None else self.compared
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Chosen:
         category: int32 `[m]`.
         detector: int32 `[m]`, whose window it is.
         window: int32 `[m]`, among that detector's windows.
-        scores: float32 `[m]`.
+        scores: float32 `[m]`, those that were compared.
     """
 
     category: NDArray[np.int32]
@@ -83,7 +91,7 @@ def choose_windows(found: Sequence[ScoredWindows], threshold: float, nms_iou: fl
 
     Args:
         found: one entry a detector; of equal scores the earlier detector's window comes first.
-        threshold: windows whose score is not above it are dropped.
+        threshold: windows whose own score is not above it are dropped.
         nms_iou: a window that overlaps a better one by more goes.
         per_image: at most so many windows a category stay, the best.
 
@@ -94,11 +102,11 @@ def choose_windows(found: Sequence[ScoredWindows], threshold: float, nms_iou: fl
     if len(widths) != 1:
         raise DataError("bad-scores", f"detectors score different numbers of categories: {sorted(widths)}")
     windows = np.concatenate([entry.windows for entry in found])
-    scores = np.concatenate([entry.scores for entry in found])
+    scores, ranks = (np.concatenate([getattr(entry, name) for entry in found]) for name in ("scores", "ranks"))
     sizes = [len(entry.windows) for entry in found]
     detector = np.repeat(np.arange(len(found), dtype=np.int32), sizes)
     place = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
     category, rows = np.nonzero(threshold < scores.T)
-    kept = nms_by_category(windows[rows], scores[rows, category], category, nms_iou, per_image)
+    kept = nms_by_category(windows[rows], ranks[rows, category], category, nms_iou, per_image)
     category, rows = category[kept], rows[kept]
-    return Chosen(category.astype(np.int32), detector[rows], place[rows], scores[rows, category])
+    return Chosen(category.astype(np.int32), detector[rows], place[rows], ranks[rows, category])

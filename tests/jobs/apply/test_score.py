@@ -258,6 +258,21 @@ def test_an_ensemble_in_tars(chain: Chain, run: Path, tmp_path: Path) -> None:
         assert plain(list(both.rows())) == plain(list(full.rows()))
 
 
+def test_an_ensemble_by_log_odds(chain: Chain, run: Path, tmp_path: Path) -> None:
+    """Other images are scored with the calibrations that the recipe's own were fitted to."""
+    fit = {"stage": "calibrate", "images": "images", "detections": "full", "split": "val", "min_positives": 1}
+    both = {"stage": "combine", "images": "images", "detections": ["full"], "calibrations": ["fit"]}
+    made = Chain(chain.data, {**chain.steps, "fit": fit, "both": both}, run / "workspace")
+    recipe = write_recipe(tmp_path / "recipe.yaml", made.steps)
+    request = ScoreRequest(corpus=[str(chain.data)], recipe=recipe, detector="both")
+    with pytest.raises(ConfigError, match=r"step fit has not been run in .* to its end"):
+        score_run(request, str(run / "workspace"))
+    made.run()
+    planned = score_run(request, str(run / "workspace")).planned
+    assert planned["command.detections"].preimage["inputs"]["calibrations"] == [made.artifact("fit").name]
+    assert planned["command.detections"].spec.artifact != made.artifact("both").name
+
+
 def test_scoring_that_is_refused(chain: Chain, run: Path, corpus: Path, tmp_path: Path) -> None:
     for more, message in (
         ((), "name the step by --detector; these make detections: plain, full, both"),

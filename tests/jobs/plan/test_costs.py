@@ -72,7 +72,7 @@ def test_every_recipe_can_be_planned() -> None:
         recipe = load_recipe(path, ())
         sets = [config.dataset for config in recipe.steps.values() if hasattr(config, "dataset")]
         parts = [part for one in sets for part in getattr(one, "parts", (one,))]
-        named = [getattr(part, "splits", None) or () for part in parts]
+        named = [getattr(part, "splits", None) or getattr(part, "into", ()) for part in parts]
         images = {name: ImageSet(1000) for splits in [*named, ("train", "val", "all")] for name in splits}
         costs = Planner(recipe, Corpus(images), RATES).steps()
         assert [cost.step for cost in costs] == list(recipe.steps)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.plan.detecting import ridge_macs
-from pipelines.engine.recipe import Recipe
+from jobs.recipes import find_recipe
+from pipelines.engine.recipe import Recipe, load_recipe
 from sppnet.networks.costs import map_cost
 from sppnet.sizes import Size
 from tests.support.measured_runs import PHOTOGRAPHS, TINY
@@ -50,6 +51,15 @@ def test_detectors_together_cost_their_parts_but_what_they_share(claims: Recipe,
     again = steps(twice, **PHOTOGRAPHS, **TINY)["two-networks"]
     assert again.parts["macs"] == found["ft-fc6-5s"].parts["macs"]
     assert again.parts["scoring"] == 2 * found["ft-fc6-5s"].parts["scoring"]
+
+
+def test_calibrating_judges_what_is_held_out() -> None:
+    recipe = load_recipe(find_recipe("voc07-two-networks"))
+    found = steps(recipe, **{"images.fit": 320, "images.held-out": 162, "images.val": 460})
+    assert found["odds-first"].counted
+    judged = found["metrics"].parts["judged"] / 8  # of four rows, twice each
+    assert found["odds-first"].parts["judged"] == pytest.approx(judged * 162 / 460)
+    assert found["by-log-odds"].seconds == found["by-scores"].seconds
 
 
 def test_a_step_that_scores_nothing_costs_nothing(tmp_path: Path) -> None:

@@ -56,6 +56,17 @@ def test_both_methods_in_training_and_edge_boxes_in_testing() -> None:
     assert plain.model_dump()["edge_boxes"]["model"] is None
 
 
+def test_two_networks_are_calibrated_on_images_that_nothing_else_sees() -> None:
+    found = steps("voc07-two-networks")
+    assert list(found["images"]["dataset"]["into"]) == ["fit", "held-out"]
+    for network in ("first", "second"):
+        trained, scored, odds = (found[f"{step}-{network}"] for step in ("svms", "found", "odds"))
+        assert trained["split"] == found[f"boxes-{network}"]["split"] == "fit"
+        assert scored["splits"] == [odds["split"], found["metrics"]["split"]] == ["held-out", "val"]
+        assert (odds["detections"], scored["svms"]) == (f"found-{network}", f"svms-{network}")
+    assert found["by-scores"] == {**found["by-log-odds"], "calibrations": []}
+
+
 def test_the_releases_settings() -> None:
     found = steps("voc07-release")
     assert found["maps"]["scales"] == [480, 576, 688, 874, 1200]

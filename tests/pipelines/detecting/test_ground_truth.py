@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
-from pipelines.detecting.ground_truth import gather_truth
+from pipelines.detecting.ground_truth import gather_truth, not_judged, read_truth
 from sppnet.errors import ConfigError
+from sppnet.evaluation.curves import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, Detections
+from tests.support.chain import CATEGORIES, Chain
 
 BOX = (0.0, 0.0, 10.0, 20.0)
 
@@ -61,3 +63,23 @@ def test_objects_under_other_names() -> None:
     assert truth.renamed({"cow": "ox"}).categories == truth.categories
     with pytest.raises(ConfigError, match="'cat' is called 'dog', but the images hold objects of that name"):
         truth.renamed({"cat": "dog"})
+
+
+def test_a_splits_objects_and_the_images_that_are_not_judged(chain: Chain) -> None:
+    """`thin` has no windows but an annotation; `broken` could not be decoded."""
+    truth = read_truth(chain.ingested, "train")
+    notes = [note for unit in chain.shards("train") for note in chain.annotations(unit).values()]
+    for category in CATEGORIES:
+        assert len(truth.of(category).things) == sum(o.category == category for note in notes for o in note.objects) > 0
+    assert not_judged(chain.ingested, "train") == {"broken"}
+    assert not_judged(chain.ingested, "val") == set()
+
+
+def test_matching_is_each_protocols() -> None:
+    """A small object: by DET's rule an overlap of 0.4 is enough; in an image that doesn't judge, none counts."""
+    small = ObjectAnnotation("cat", (0.0, 0.0, 10.0, 10.0))
+    truth = gather_truth(["a", "b"], [note("a", small), note("b", small, ignored=("cat",))]).of("cat")
+    found = Detections.of([0, 1], [[0, 0, 10, 4], [0, 0, 10, 10]], [0.5, 0.6])
+    assert truth.match(found, "voc", 0.5).tolist() == [FALSE_POSITIVE, TRUE_POSITIVE]
+    assert truth.match(found, "voc", 0.4).tolist() == [TRUE_POSITIVE, TRUE_POSITIVE]
+    assert truth.match(found, "det", 0.5).tolist() == [TRUE_POSITIVE, IGNORED]

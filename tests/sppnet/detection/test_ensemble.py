@@ -73,3 +73,19 @@ def test_bad_input_and_nothing() -> None:
     with pytest.raises(DataError, match="different numbers of categories: \\[2, 3\\]"):
         choose_windows([scored(0, 4), scored(1, 4, 2)], -1.5, 0.3, 100)
     assert len(choose_windows([scored(0, 0)], -1.5, 0.3, 100)) == 0
+
+
+def test_what_is_compared_may_be_other_than_the_scores() -> None:
+    """The threshold is one on a detector's own scores; rank, suppression and result follow what is compared."""
+    one, other = scored(1, 20), scored(2, 15)
+    above = [(entry.scores > -0.6).sum() for entry in (one, other)]
+    raised = ScoredWindows(other.windows, other.scores, (other.scores + 10).astype(np.float32))
+    found = choose_windows([one, raised], -0.6, 1.0, 100)
+    assert np.bincount(found.detector).tolist() == [int(count) for count in above]
+    expected = choose_windows([one, ScoredWindows(other.windows, raised.ranks)], -0.6, 0.3, 100)
+    chosen = choose_windows(
+        [one, ScoredWindows(other.windows, other.scores + np.float32(10), raised.ranks)], -0.6, 0.3, 100
+    )
+    assert chosen.scores.tolist() == expected.scores.tolist()
+    for category in range(3):  # all of the raised ones rank first
+        assert (np.diff(found.detector[found.category == category]) <= 0).all()
