@@ -247,7 +247,7 @@ class Ingest(Stage[IngestConfig]):
         if found != unit:
             raise ConfigError(
                 f"step {self.spec.step}: {self.title(unit)}: files of this shard ({shard.keys[0]} and others) have "
-                "changed since the run began; run again when nothing writes to the data set"
+                f"changed since the run began; {self.config.dataset.steady()}"
             )
 
     def _places(self, shard: Shard) -> list[Place]:
