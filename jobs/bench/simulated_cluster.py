@@ -19,7 +19,7 @@ from pipelines.engine.stage import Resources
 from pipelines.engine.work import run_units
 from pipelines.engine.workspace import Commit
 from pipelines.executors.capacity import Amounts, Capacity
-from pipelines.executors.task_pool import TaskFailedError
+from pipelines.executors.task_cluster import TaskFailedError
 
 Seconds = Callable[[Job, int], float]
 """How long a unit's task takes on a node of that number; infinity for one that hangs."""

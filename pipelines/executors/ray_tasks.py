@@ -15,7 +15,7 @@ from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_environment
 from pipelines.executors.capacity import Capacity
 from pipelines.executors.ray_work import import_ray, work
-from pipelines.executors.task_pool import TaskFailedError
+from pipelines.executors.task_cluster import TaskFailedError
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _NODES_MEMORY = re.compile(r"node \(IP: ([^,)]+).*?was ([\d.]+ ?\w+)(?: used)? /
 
 
 class RayTasks:
-    """The connected Ray cluster; see `pipelines.executors.task_pool.TaskCluster`.
+    """The connected Ray cluster; see `pipelines.executors.task_cluster.TaskCluster`.
 
     Args:
         capacity: Looks at what the cluster has now.
