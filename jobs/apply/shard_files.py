@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary, units_of
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase, Stage
+from pipelines.engine.stage import Stage
 from pipelines.engine.workspace import Commit, Quarantined
 
 if TYPE_CHECKING:

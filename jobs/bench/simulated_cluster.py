@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any, Literal
 
 from pipelines.engine.executor import Job, OpenPhase
-from pipelines.engine.stage import Resources
+from pipelines.engine.phases import Resources
 from pipelines.engine.work import run_units
 from pipelines.engine.workspace import Commit
 from pipelines.executors.capacity import Amounts, Capacity

@@ -12,8 +12,8 @@ from jobs.report.read.training import read_curve
 from jobs.run.training_watch import TrainingWatch
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit, Workspace
 from pipelines.training.progress import TrainingProgress
 from sppnet.networks.weights import read_metadata

@@ -15,8 +15,8 @@ from typing import Any
 from jobs.run.history import EVENTS, RunFolder
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit
 from sppnet.errors import SppError
 

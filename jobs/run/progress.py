@@ -14,8 +14,8 @@ from jobs.formatting import count, duration
 from jobs.run.training_watch import TrainingWatch
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Commit, Quarantined
 from pipelines.training.progress import TrainingProgress
 

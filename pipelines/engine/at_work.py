@@ -10,8 +10,9 @@ from typing import Any
 from pipelines.engine.damage import Damage
 from pipelines.engine.executor import Job, OpenPhase, UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase, Stage
+from pipelines.engine.stage import Stage
 
 _FAILURES_SHOWN = 5
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.fingerprint import content_digest
-from pipelines.engine.stage import Phase
+from pipelines.engine.phases import Phase
 from pipelines.engine.workspace import Artifact, Commit, Quarantined
 from sppnet.errors import ArtifactError, IncompleteError, TooManyQuarantinedError
 

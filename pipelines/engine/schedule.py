@@ -20,9 +20,9 @@ from pipelines.engine.at_work import PhaseAtWork, StepAtWork, told_damage, told_
 from pipelines.engine.damage import ArtifactListing, known_damage
 from pipelines.engine.executor import Job, OpenPhase, Outcome, UnitFailure
 from pipelines.engine.ledger import StepSummary, SummaryFile, check_quarantine, summarise, units_of
+from pipelines.engine.phases import Needs, Phase
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.registry import stage_type
-from pipelines.engine.stage import Needs, Phase
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Commit
 from sppnet.errors import ArtifactError, IncompleteError, SppError

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_line
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_address, ray_environment

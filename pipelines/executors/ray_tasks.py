@@ -10,7 +10,8 @@ from typing import Any
 
 from pipelines.engine.executor import Job, OpenPhase, one_line
 from pipelines.engine.memory_faults import FEWER_UNITS, MemoryRanOutError
-from pipelines.engine.stage import Resources, StageSpec
+from pipelines.engine.phases import Resources
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_environment
 from pipelines.executors.capacity import Capacity

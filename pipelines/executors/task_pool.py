@@ -16,7 +16,7 @@ from collections.abc import Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pipelines.engine.executor import Job, OpenPhase, Outcome, WorkQueue
-from pipelines.engine.stage import Needs, Resources
+from pipelines.engine.phases import Needs, Resources
 from pipelines.engine.store import StoreUnreachableError
 from pipelines.engine.workspace import Commit, Workspace
 from pipelines.executors.capacity import amounts_of

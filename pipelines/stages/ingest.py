@@ -36,7 +36,8 @@ from pipelines.datasets.looking import (
 )
 from pipelines.datasets.protocol import DatasetConfig, Place
 from pipelines.engine.looks import Look, Past, PastLook
-from pipelines.engine.stage import COVERAGE, RUNTIME, Phase, Stage, StageConfig, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, RUNTIME, Stage, StageConfig, StageSpec
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Commit, Output, Quarantined
 from sppnet.errors import ConfigError, DataError

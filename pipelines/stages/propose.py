@@ -17,7 +17,8 @@ from pipelines.datasets.outside_files import read_outside, seen_outside
 from pipelines.engine.looks import Look, Past
 from pipelines.engine.nearest import nearest
 from pipelines.engine.own_code import OwnParts
-from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, Input, StageConfig
 from pipelines.engine.store import Store
 from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images

@@ -16,7 +16,8 @@ from pipelines.detecting.scoring import ShardScorer
 from pipelines.detecting.suppression import SuppressionFields
 from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, Input, StageConfig
 from pipelines.engine.workspace import Artifact, Output
 from pipelines.shards.stage import PerShardStage
 

@@ -21,8 +21,9 @@ from pipelines.classifying.transfer_protocols import ImageLabels, TransferProtoc
 from pipelines.engine.codec import encode
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
+from pipelines.engine.phases import Phase
 from pipelines.engine.records import read_unit
-from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
+from pipelines.engine.stage import Input, StageConfig, StageSpec, require_subset
 from pipelines.engine.workspace import Output
 from pipelines.shards.categories import check_categories
 from pipelines.shards.stage import ShardStage, require_same_images

@@ -19,7 +19,8 @@ from torch import nn
 
 from pipelines.artifacts.networks import UNIT
 from pipelines.engine.disk_faults import telling_disk_faults
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage

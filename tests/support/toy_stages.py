@@ -19,7 +19,8 @@ from pydantic import Field
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.looks import Look
 from pipelines.engine.machine import GpuCount
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
+from pipelines.engine.phases import Phase, Resources
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Stage, StageConfig
 from pipelines.engine.workspace import Output, Quarantined
 from sppnet.errors import ArtifactError, ConfigError
 

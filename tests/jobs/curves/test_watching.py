@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jobs.curves.watching import CurveObserver, CurvesLostError
-from pipelines.engine.stage import Phase
+from pipelines.engine.phases import Phase
 from pipelines.engine.workspace import Output, Workspace
 from pipelines.training.progress import TrainingProgress
 from sppnet.networks.weights import write_safetensors

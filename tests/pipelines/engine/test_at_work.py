@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.engine.at_work import PhaseAtWork, StepAtWork, told_damage, told_failures
 from pipelines.engine.executor import OpenPhase, UnitFailure
-from pipelines.engine.stage import Phase
+from pipelines.engine.phases import Phase
 
 UNITS = ("a1", "b1", "a2", "c", "b2")
 

@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.engine.activity import Activity, moved
 from pipelines.engine.executor import Job, OpenPhase, UnitFailure
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.workspace import Commit, Quarantined
 from pipelines.executors.ray_metrics import TaskMetrics, WorkerMetrics
 
