@@ -37,7 +37,7 @@ from sppnet.errors import ConfigError
 if TYPE_CHECKING:
     from pipelines.artifacts.annotations import Number
     from pipelines.detecting.detection_sets import DetectionSet
-    from pipelines.engine.workspace import Commit
+    from pipelines.engine.commits import Commit
     from pipelines.outputs.plan import ExportOptions, ExportPlan
     from pipelines.shards.reading import IngestedImages
 

@@ -21,6 +21,7 @@ from unittest.mock import patch
 import psutil
 
 from jobs.bench.simulated_cluster import SimulatedCluster
+from pipelines.engine.commits import Output
 from pipelines.engine.executor import Job, OpenPhase, Outcome
 from pipelines.engine.local_store import LocalStore
 from pipelines.engine.phases import Phase, Resources
@@ -29,7 +30,7 @@ from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.registry import STAGES
 from pipelines.engine.schedule import Schedule
 from pipelines.engine.stage import RUNTIME, Input, Stage, StageConfig
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.executors.retries import Kind, RetryLimits
 from pipelines.executors.task_pool import TaskPool
 

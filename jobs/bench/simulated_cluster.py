@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, OpenPhase
 from pipelines.engine.phases import Resources
 from pipelines.engine.work import run_units
-from pipelines.engine.workspace import Commit
 from pipelines.executors.capacity import Amounts, Capacity
 from pipelines.executors.task_cluster import TaskFailedError
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from pipelines.engine.at_work import PhaseAtWork, StepAtWork, told_damage, told_failures
+from pipelines.engine.commits import Commit
 from pipelines.engine.damage import ArtifactListing, known_damage
 from pipelines.engine.executor import Job, OpenPhase, Outcome, UnitFailure
 from pipelines.engine.ledger import StepSummary, SummaryFile, check_quarantine, summarise, units_of
@@ -24,7 +25,6 @@ from pipelines.engine.phases import Needs, Phase
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.registry import stage_type
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Commit
 from sppnet.errors import ArtifactError, IncompleteError, SppError
 
 

@@ -10,10 +10,11 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.engine.commits import Output
 from pipelines.engine.looks import Look, Past, PastLook
 from pipelines.engine.phases import Needs, Phase
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ConfigError
 from sppnet.own_parts import OwnPart
 

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.disk_faults import telling_disk_faults
 from pipelines.engine.memory_faults import telling_memory_faults
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Stage, StageSpec
-from pipelines.engine.workspace import Commit
 from sppnet.errors import ConfigError
 from sppnet.own_parts import allow_same
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, OpenPhase, one_line
 from pipelines.engine.memory_faults import FEWER_UNITS, MemoryRanOutError
 from pipelines.engine.phases import Resources
 from pipelines.engine.stage import StageSpec
-from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_environment
 from pipelines.executors.capacity import Capacity
 from pipelines.executors.ray_work import import_ray, work

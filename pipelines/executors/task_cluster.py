@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, OpenPhase, Outcome
 from pipelines.engine.phases import Resources
-from pipelines.engine.workspace import Commit
 from pipelines.executors.capacity import Capacity
 from pipelines.executors.retries import Kind
 

@@ -15,10 +15,11 @@ import math
 from collections.abc import Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, OpenPhase, Outcome, WorkQueue
 from pipelines.engine.phases import Needs, Resources
 from pipelines.engine.store import StoreUnreachableError
-from pipelines.engine.workspace import Commit, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.executors.capacity import amounts_of
 from pipelines.executors.retries import Kind, RetryLimits, UnitBook
 from pipelines.executors.task_cluster import PoolMetrics, TaskCluster, TaskFailedError

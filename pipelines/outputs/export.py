@@ -14,8 +14,8 @@ import numpy as np
 
 from pipelines.artifacts.detections import DetectionTable, encode_detection_table, write_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
+from pipelines.engine.commits import Commit
 from pipelines.engine.store import LocalStore, Store
-from pipelines.engine.workspace import Commit
 from pipelines.outputs.by_image import (
     SplitImages,
     write_fiftyone,

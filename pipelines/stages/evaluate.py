@@ -13,10 +13,10 @@ from pipelines.artifacts.metrics import UNIT, DetectionProtocol, category_figure
 from pipelines.detecting.comparisons import DetectionComparison, compare_detections, judge_category
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
 from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, gather_truth
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.phases import Phase
 from pipelines.engine.stage import Input, StageConfig, require_subset
-from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
 from sppnet.evaluation.coco import CocoResult, evaluate_coco, mean_figures

@@ -35,11 +35,11 @@ from pipelines.datasets.looking import (
     seen_before,
 )
 from pipelines.datasets.protocol import DatasetConfig, Place
+from pipelines.engine.commits import Commit, Output, Quarantined
 from pipelines.engine.looks import Look, Past, PastLook
 from pipelines.engine.phases import Phase
 from pipelines.engine.stage import COVERAGE, RUNTIME, Stage, StageConfig, StageSpec
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Commit, Output, Quarantined
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.decoding import decode_image
 

@@ -11,7 +11,8 @@ import torch
 from pipelines.artifacts.examples import Examples, encode_examples, half_features, make_examples, open_examples
 from pipelines.detecting.gathering import ExampleGroups
 from pipelines.detecting.training_shards import TrainingShards
-from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.tiny_training import make_training_workspace, regressors_spec, rewrite_maps, train
