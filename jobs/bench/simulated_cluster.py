@@ -36,7 +36,7 @@ class _Task:
 
 
 class SimulatedCluster:
-    """Nodes on which tasks take simulated time; see `pipelines.executors.task_pool.TaskCluster`.
+    """Nodes on which tasks take simulated time; see `pipelines.executors.task_cluster.TaskCluster`.
 
     Args:
         nodes: What each node has.
