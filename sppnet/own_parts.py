@@ -8,6 +8,7 @@ weights, a bundle, an artifact, a recorded recipe) is refused.
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import re
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ from sppnet.errors import ConfigError
 
 # `torchvision:` and `timm:` stand before names of their networks instead.
 _PATH = re.compile(r"(?!(?:torchvision|timm):)[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*", re.ASCII)
+
+_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENETUNREACH}
+)
+_MACHINE_KINDS = frozenset(
+    {
+        *("MemoryError", "OutOfMemoryError", "ConnectionError", "TimeoutError", "gaierror"),
+        *("Timeout", "TimeoutException", "NetworkError", "ConnectTimeoutError", "ReadTimeoutError"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,19 @@ def entry_point_path(group: str, name: str) -> str | None:
 def told(error: BaseException) -> str:
     """Return an error of somebody else's code in a line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def blames_machine(error: BaseException) -> bool:
+    """Tell whether an error of somebody else's code is one of the machine or the network.
+
+    No image that was at hand is to blame for it: memory or a disk that is full, a connection that failed.
+    """
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return True
+    # Libraries have connections' errors of their own (requests, httpx, botocore), and torch its memory's.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    reason = getattr(error, "reason", None)  # of what urllib raises
+    return not kinds.isdisjoint(_MACHINE_KINDS) or (isinstance(reason, OSError) and blames_machine(reason))
 
 
 def _find(path: str) -> _Loaded:

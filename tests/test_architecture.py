@@ -129,7 +129,7 @@ def test_arrow_is_met_in_few_places() -> None:
         f"pipelines/artifacts/{name}.py"
         for name in (
             *("parquet", "windows_and_maps", "detections", "scores", "examples", "file_contents"),
-            *("packed_rows", "window_samples"),
+            *("packed_rows", "window_samples", "object_rows"),
         )
     }
     measured = {"jobs/bench/maps.py", "jobs/bench/sides/outputs.py"}

@@ -36,7 +36,7 @@ from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.engine.workspace import Commit
+    from pipelines.engine.commits import Commit
 
 _NAME = "classify"
 _AHEAD = 4

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pipelines.engine.commits import Quarantined
 from pipelines.engine.store import Store, StoreUnreachableError, open_store
-from pipelines.engine.workspace import Quarantined
 from sppnet.errors import ArtifactError, ConfigError
 
 INFO = "output.json"

@@ -37,7 +37,7 @@ from sppnet.errors import ConfigError
 if TYPE_CHECKING:
     from pipelines.artifacts.annotations import Number
     from pipelines.detecting.detection_sets import DetectionSet
-    from pipelines.engine.workspace import Commit
+    from pipelines.engine.commits import Commit
     from pipelines.outputs.plan import ExportOptions, ExportPlan
     from pipelines.shards.reading import IngestedImages
 
@@ -216,14 +216,14 @@ class DetectionFiles:
         return sum(drawings.draw(self._detected[split], plan) for split, plan in self._plans.items())
 
     def _plan(self, split: str) -> ExportPlan:
-        from pipelines.outputs.by_image import image_sizes
+        from pipelines.outputs.by_image import image_records, image_sizes
         from pipelines.outputs.plan import plan_export
 
         facts = detector_facts(self._run.planned, OWN_DETECTIONS, self._run.engine.workspace)
         known = dict if self._run.images == OWN_IMAGES else partial(self._numbers_of, split)
-        sizes = partial(image_sizes, self._images, split)
+        sizes, records = partial(image_sizes, self._images, split), partial(image_records, self._images, split)
         manifest = self._images.manifest
-        return plan_export(self._options, facts, manifest, split, known=known, count=True, sizes=sizes)
+        return plan_export(self._options, facts, manifest, split, known=known, count=True, sizes=sizes, records=records)
 
     def _numbers_of(self, split: str) -> Mapping[str, Number]:
         """Read the numbers that the recipe's own images have in their data set."""

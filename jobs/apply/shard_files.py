@@ -15,11 +15,12 @@ from threading import BoundedSemaphore, Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pipelines.engine.commits import Commit, Quarantined
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary, units_of
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase, Stage
-from pipelines.engine.workspace import Commit, Quarantined
+from pipelines.engine.stage import Stage
 
 if TYPE_CHECKING:
     from jobs.apply.out_folder import OutFolder

@@ -21,14 +21,16 @@ from unittest.mock import patch
 import psutil
 
 from jobs.bench.simulated_cluster import SimulatedCluster
+from pipelines.engine.commits import Output
 from pipelines.engine.executor import Job, OpenPhase, Outcome
 from pipelines.engine.local_store import LocalStore
+from pipelines.engine.phases import Phase, Resources
 from pipelines.engine.planning import PlannedStep, plan
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.registry import STAGES
 from pipelines.engine.schedule import Schedule
-from pipelines.engine.stage import RUNTIME, Input, Phase, Resources, Stage, StageConfig
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.stage import RUNTIME, Input, Stage, StageConfig
+from pipelines.engine.workspace import Workspace
 from pipelines.executors.retries import Kind, RetryLimits
 from pipelines.executors.task_pool import TaskPool
 

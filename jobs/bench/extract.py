@@ -17,9 +17,10 @@ import torch
 from jobs.bench.timing import device_name, median_rates, pick_device, timed_pairs
 from jobs.bench.training_images import make_images, read_folder, store_images
 from pipelines.artifacts.networks import UNIT, encode_backbone
+from pipelines.engine.commits import Output
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_units
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.stages.extract import ExtractConfig
 from sppnet.images.decoding import decode_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone, load_backbone

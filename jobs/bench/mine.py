@@ -27,7 +27,8 @@ from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, encode_maps
 from pipelines.detecting.mining import HardExamples, Miner
 from pipelines.detecting.negatives import NegativeRule
 from pipelines.detecting.training_shards import TrainingShards
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from pipelines.shards.reading import IngestedImages, map_unit
 from pipelines.shards.windowed import LabelledImage, WindowedImage
 from pipelines.shards.writing import AnnotatedImage, write_images

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, OpenPhase
-from pipelines.engine.stage import Resources
+from pipelines.engine.phases import Resources
 from pipelines.engine.work import run_units
-from pipelines.engine.workspace import Commit
 from pipelines.executors.capacity import Amounts, Capacity
-from pipelines.executors.task_pool import TaskFailedError
+from pipelines.executors.task_cluster import TaskFailedError
 
 Seconds = Callable[[Job, int], float]
 """How long a unit's task takes on a node of that number; infinity for one that hangs."""
@@ -36,7 +36,7 @@ class _Task:
 
 
 class SimulatedCluster:
-    """Nodes on which tasks take simulated time; see `pipelines.executors.task_pool.TaskCluster`.
+    """Nodes on which tasks take simulated time; see `pipelines.executors.task_cluster.TaskCluster`.
 
     Args:
         nodes: What each node has.

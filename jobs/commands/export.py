@@ -19,7 +19,11 @@ from jobs.run.console import make_console
 
 FormatOption = Annotated[
     str,
-    typer.Option("--format", help="parquet, csv, coco, voc (comp4), det (submission), yolo, fiftyone or huggingface."),
+    typer.Option(
+        "--format",
+        help="parquet, csv, coco, voc (comp4), det (submission), yolo, yolo-labels, fiftyone, huggingface or "
+        "huggingface-parquet.",
+    ),
 ]
 BoxesOption = Annotated[str, typer.Option(help="windows, regressed, or best: regressed if there are regressors.")]
 ThresholdOption = Annotated[float | None, typer.Option(help="Write only detections with a higher score.")]

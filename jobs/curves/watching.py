@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 from jobs.report.read.training import read_curve
 from jobs.run.training_watch import TrainingWatch
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Commit, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.training.progress import TrainingProgress
 from sppnet.networks.weights import read_metadata
 

@@ -69,7 +69,7 @@ def export_detections(
     """
     from pipelines.detecting.detection_sets import DetectionSet
     from pipelines.engine.store import open_store
-    from pipelines.outputs.by_image import image_sizes
+    from pipelines.outputs.by_image import image_records, image_sizes
     from pipelines.outputs.export import export
     from pipelines.outputs.ids import image_numbers
     from pipelines.outputs.plan import plan_export
@@ -84,7 +84,8 @@ def export_detections(
     facts = detector_facts({step.name: step for step in engine.steps}, step, engine.workspace)
     known, sizes = partial(image_numbers, images, chosen), partial(image_sizes, images, chosen)
     options = replace(options, nms_iou=config.nms_iou)
-    plan = plan_export(options, facts, images.manifest, chosen, known=known, count=False, sizes=sizes)
+    records = partial(image_records, images, chosen)
+    plan = plan_export(options, facts, images.manifest, chosen, known=known, count=False, sizes=sizes, records=records)
     written = export(detected, plan, open_store(out))
     return {
         "step": step,

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.run.history import EVENTS, RunFolder
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Commit
 from sppnet.errors import SppError
 
 logger = logging.getLogger(__name__)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.schedule import Observer
-from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Commit
 
 
 class Observers:

@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from jobs.formatting import count, duration
 from jobs.run.training_watch import TrainingWatch
+from pipelines.engine.commits import Commit, Quarantined
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Commit, Quarantined
 from pipelines.training.progress import TrainingProgress
 
 _LINE_EVERY_SECONDS = 10.0

@@ -10,8 +10,8 @@ from typing import Any
 
 from jobs.formatting import count, duration
 from jobs.run.training_watch import STALE_SECONDS
+from pipelines.engine.phases import Phase
 from pipelines.engine.runner import StepStatus
-from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Workspace
 from pipelines.training.progress import TrainingProgress, read_progress
 

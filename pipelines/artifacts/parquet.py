@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from pipelines.artifacts.parquet_pages import HeldFile, PlacedFile, inflated_pages
 from pipelines.engine.checked_reads import read_again_unless
+from pipelines.engine.commits import COMMITS, Commit
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import COMMITS, Artifact, Commit
+from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Integers, Pixels
 from sppnet.errors import ArtifactError
 from sppnet.outside import most_inflated

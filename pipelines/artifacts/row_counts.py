@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pipelines.artifacts.image_tars import decode_images
 from pipelines.artifacts.parquet import count_rows, open_data
-from pipelines.engine.workspace import Artifact, Commit
+from pipelines.engine.commits import Commit
+from pipelines.engine.workspace import Artifact
 
 
 def rows_in(artifact: Artifact, commit: Commit) -> int | None:

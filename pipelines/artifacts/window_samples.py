@@ -17,7 +17,8 @@ import pyarrow as pa
 from pipelines.artifacts.packed_rows import packed_columns, unpack_columns
 from pipelines.artifacts.parquet import open_data, open_tables, write_tables
 from pipelines.artifacts.stepped_rows import from_steps, to_steps
-from pipelines.engine.workspace import Artifact, Commit
+from pipelines.engine.commits import Commit
+from pipelines.engine.workspace import Artifact
 from sppnet.arrays import Array, Bools
 from sppnet.errors import ArtifactError
 

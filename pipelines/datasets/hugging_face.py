@@ -16,9 +16,9 @@ from pipelines.datasets.file_names import FoundFile, find_files
 from pipelines.datasets.hugging_face_rows import BoxForm, Row, RowColumns, RowFile, annotation_of_row, image_of_row
 from pipelines.datasets.keys import check_keys, check_split, safe_key
 from pipelines.datasets.protocol import ONE_OR_SEVERAL, DatasetConfig, ImageFile, Item, Place, label_of
+from pipelines.engine.commits import BROKEN_SHARD, EMPTY_SHARD
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.store import open_store
-from pipelines.engine.workspace import BROKEN_SHARD, EMPTY_SHARD
 from sppnet.errors import ArtifactError, DataError
 
 _NOTHING = ""

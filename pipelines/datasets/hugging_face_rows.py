@@ -91,13 +91,12 @@ class RowFile:
 
 def _class_names(feature: Any, depth: int = 8) -> tuple[str, ...]:
     """Find a `ClassLabel` in a column's feature, however it is nested."""
-    if isinstance(feature, dict) and depth:
-        names = feature.get("names")
-        if feature.get("_type") == "ClassLabel" and isinstance(names, list):
-            return tuple(map(str, names))
-        found = (_class_names(part, depth - 1) for part in feature.values())
-        return next((names for names in found if names), ())
-    return ()
+    if not depth or not isinstance(feature, dict | list):
+        return ()
+    if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and isinstance(feature.get("names"), list):
+        return tuple(map(str, feature["names"]))
+    parts = feature.values() if isinstance(feature, dict) else feature
+    return next(filter(None, (_class_names(part, depth - 1) for part in parts)), ())
 
 
 def image_of_row(row: Row, columns: RowColumns, key: str) -> ImageFile:

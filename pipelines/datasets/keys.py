@@ -109,8 +109,8 @@ def checked_categories(names: Sequence[str], where: str) -> tuple[str, ...]:
         raise ConfigError(f"{where} holds no categories")
     seen: set[str] = set()
     for name in names:
-        if name in seen:
-            raise ConfigError(f"{where} names the category {name!r} twice")
+        if name in seen or not name.strip():
+            raise ConfigError(f"{where} names the category {name!r}{' twice' * (name in seen)}")
         seen.add(name)
     return tuple(names)
 

@@ -166,6 +166,10 @@ class DatasetConfig(BaseModel, ABC):
         """Return the folders and object-store prefixes that have to be there where it is read."""
         return (self.root,) if self.root else ()
 
+    def steady(self) -> str:
+        """Say what has to stay the same while a run reads the data set, for the run that finds something else."""
+        return "run again when nothing writes to the data set"
+
     @abstractmethod
     def open(self) -> DataSet:
         """Open the data set; raise `ConfigError` for a root that names no store."""

@@ -13,7 +13,7 @@ from pipelines.datasets.file_names import FoundFile
 from pipelines.datasets.protocol import Item, Place
 from pipelines.datasets.tar_keys import tar_names, told_apart
 from pipelines.datasets.tar_samples import Members, image_of, images_of, read_samples, tar_bytes, understand
-from pipelines.engine.workspace import UNREADABLE_SHARD
+from pipelines.engine.commits import UNREADABLE_SHARD
 from sppnet.errors import DataError
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from pipelines.datasets.contents import JSON
 from pipelines.datasets.keys import is_image
 from pipelines.datasets.protocol import ImageFile
 from pipelines.datasets.tar_keys import is_name_of, member_name, own_key
+from pipelines.engine.commits import BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.text import decode_text
-from pipelines.engine.workspace import BROKEN_SHARD, EMPTY_SHARD, UNREADABLE_SHARD
 from sppnet.errors import ConfigError, DataError, UnreadableError
 from sppnet.outside import IMAGE_BYTES, NOTE_BYTES, parse_json
 

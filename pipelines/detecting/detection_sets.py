@@ -15,7 +15,8 @@ from pipelines.artifacts.detections import DetectionTable, decode_detection_tabl
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.ground_truth import SplitTruth
-from pipelines.engine.workspace import Artifact, Commit
+from pipelines.engine.commits import Commit
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.boxes import nms_by_category
 from sppnet.errors import ArtifactError, ConfigError

@@ -21,8 +21,9 @@ from pipelines.artifacts.windows_and_maps import WindowsRow
 from pipelines.detecting.checks import require_scorable
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.device_scoring import DeviceScorer
+from pipelines.engine.commits import Output, Quarantined
 from pipelines.engine.stopwatch import Stopwatch
-from pipelines.engine.workspace import Artifact, Output, Quarantined
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.map_sources import MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead

@@ -9,7 +9,8 @@ from functools import cached_property
 from pipelines.artifacts.examples import Examples, ExamplesFile, encode_examples, open_examples
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.checks import require_finite
-from pipelines.engine.workspace import Artifact, Output, Quarantined
+from pipelines.engine.commits import Output, Quarantined
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.read_ahead import one_ahead
 from pipelines.shards.reading import IngestedImages, splits_units

@@ -13,7 +13,8 @@ from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import Input, Resources, StageConfig, StageSpec
+from pipelines.engine.phases import Resources
+from pipelines.engine.stage import Input, StageConfig, StageSpec
 from pipelines.engine.store import Store
 from pipelines.shards.categories import CategoriesField, check_categories, fill_in
 from pipelines.shards.stage import ShardStage

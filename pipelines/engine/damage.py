@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from pipelines.engine.commits import COMMITS, DATA_NAME, Commit
 from pipelines.engine.store import Entry
-from pipelines.engine.workspace import COMMITS, DATA_NAME, Artifact, Commit
+from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError
 
 _READERS = 16

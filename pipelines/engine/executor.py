@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
-from pipelines.engine.stage import Needs, Phase, StageSpec
-from pipelines.engine.workspace import Commit
+from pipelines.engine.commits import Commit
+from pipelines.engine.phases import Needs, Phase
+from pipelines.engine.stage import StageSpec
 from sppnet.errors import SppError
 
 

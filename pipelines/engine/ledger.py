@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipelines.engine.codec import decode, encode
+from pipelines.engine.commits import Commit, Quarantined
 from pipelines.engine.fingerprint import content_digest
-from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Artifact, Commit, Quarantined
+from pipelines.engine.phases import Phase
+from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError, IncompleteError, TooManyQuarantinedError
 
 _SHARDS_SHOWN = 5

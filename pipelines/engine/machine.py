@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
-from pipelines.engine.stage import RUNTIME, Needs, Resources, StageConfig
+from pipelines.engine.phases import Needs, Resources
+from pipelines.engine.stage import RUNTIME, StageConfig
 from sppnet.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from pipelines.engine.damage import ArtifactListing, Damage, check_units, known_
 from pipelines.engine.executor import Executor
 from pipelines.engine.ledger import StepSummary, summarise, units_of
 from pipelines.engine.looks import LookBook
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep, plan
 from pipelines.engine.recipe import Recipe
 from pipelines.engine.schedule import Observer, Schedule
-from pipelines.engine.stage import Phase
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError

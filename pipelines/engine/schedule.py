@@ -10,24 +10,22 @@ about than the units that read them can't keep up with.
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
-from pipelines.engine.damage import ArtifactListing, Damage, known_damage
+from pipelines.engine.at_work import PhaseAtWork, StepAtWork, told_damage, told_failures
+from pipelines.engine.commits import Commit
+from pipelines.engine.damage import ArtifactListing, known_damage
 from pipelines.engine.executor import Job, OpenPhase, Outcome, UnitFailure
 from pipelines.engine.ledger import StepSummary, SummaryFile, check_quarantine, summarise, units_of
+from pipelines.engine.phases import Needs, Phase
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.registry import stage_type
-from pipelines.engine.stage import Needs, Phase, Stage
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Commit
 from sppnet.errors import ArtifactError, IncompleteError, SppError
-
-_FAILURES_SHOWN = 5
 
 
 class Observer(Protocol):
@@ -46,67 +44,6 @@ class Observer(Protocol):
         """Note that a step is complete; `seconds` is what it took now, near 0 if it was complete before."""
 
 
-@dataclass(eq=False)
-class _Phase:
-    """A phase that is at work: its units wait, are ready (a heap, in the phase's order), or are handed out.
-
-    `bundles` has the ready units that are made together, by what they have in common; `taken` those that were handed
-    out with another and are still in the heap, never at its top.
-    """
-
-    step: _Step
-    open: OpenPhase
-    left: set[str]
-    place: dict[str, int]
-    ready: list[int] = field(default_factory=list)
-    missing: dict[str, int] = field(default_factory=dict)
-    bundles: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    taken: set[str] = field(default_factory=set)
-
-    def make_ready(self, unit: str) -> None:
-        heapq.heappush(self.ready, self.place[unit])
-        if (name := self.step.stage.bundle(unit)) is not None:
-            self.bundles[name].add(unit)
-
-    def first(self) -> str:
-        return self.open.phase.units[self.ready[0]]
-
-    def take(self) -> Job:
-        """Take the first unit that is ready, and those that are made with it and are ready too."""
-        unit = self.open.phase.units[heapq.heappop(self.ready)]
-        name = self.step.stage.bundle(unit)
-        others = self.bundles.pop(name) - {unit} if name is not None else set()
-        self.taken |= others
-        while self.ready and self.first() in self.taken:
-            self.taken.remove(self.open.phase.units[heapq.heappop(self.ready)])
-        return Job(self.open, unit, tuple(sorted(others, key=self.place.__getitem__)))
-
-
-@dataclass(eq=False)
-class _Step:
-    """A step of the run: not opened yet, open, complete (it has an account), or stopped at units that failed."""
-
-    number: int
-    planned: PlannedStep
-    is_open: bool = False
-    stage: Stage[Any] = field(init=False)
-    started: float = field(init=False)
-    phases: list[Phase] = field(init=False)
-    next_phase: int = 0
-    failures: list[UnitFailure] = field(default_factory=list)
-    failed_of: int = 0
-    damaged: list[Damage] = field(default_factory=list)
-    summary: StepSummary | None = None
-
-    @property
-    def name(self) -> str:
-        return self.planned.name
-
-    @property
-    def artifact(self) -> str:
-        return self.planned.spec.artifact
-
-
 class Schedule:
     """The units of a run, as a queue for an executor; see `pipelines.engine.executor.WorkQueue`.
 
@@ -117,16 +54,16 @@ class Schedule:
 
     def __init__(self, steps: Sequence[PlannedStep], observer: Observer) -> None:
         self._observer = observer
-        self._steps = [_Step(number, step) for number, step in enumerate(steps)]
+        self._steps = [StepAtWork(number, step) for number, step in enumerate(steps)]
         self._by_name = {step.name: step for step in self._steps}
-        self._by_artifact: defaultdict[str, list[_Step]] = defaultdict(list)
+        self._by_artifact: defaultdict[str, list[StepAtWork]] = defaultdict(list)
         for step in self._steps:
             self._by_artifact[step.artifact].append(step)
         self._committed: dict[str, set[str]] = {}
-        self._waiting: defaultdict[str, defaultdict[str, list[tuple[_Phase, str]]]]
+        self._waiting: defaultdict[str, defaultdict[str, list[tuple[PhaseAtWork, str]]]]
         self._waiting = defaultdict(lambda: defaultdict(list))
-        self._at_work: list[_Phase] = []
-        self._phases: dict[OpenPhase, _Phase] = {}
+        self._at_work: list[PhaseAtWork] = []
+        self._phases: dict[OpenPhase, PhaseAtWork] = {}
         self._trainings: list[Job] = []
 
     def open(self) -> None:
@@ -163,7 +100,7 @@ class Schedule:
             chosen = next((phase for phase in candidates if self._feeds(phase, feeding)), chosen)
         return chosen.take()
 
-    def _feeds(self, phase: _Phase, starves: Callable[[OpenPhase], bool]) -> bool:
+    def _feeds(self, phase: PhaseAtWork, starves: Callable[[OpenPhase], bool]) -> bool:
         """Tell whether a phase's next unit is all that some unit of a starving phase waits for."""
         waiting = self._waiting[phase.step.artifact].get(phase.first(), ())
         return any(other.missing.get(unit) == 1 and starves(other.open) for other, unit in waiting)
@@ -209,7 +146,7 @@ class Schedule:
         damaged = [step for step in self._steps if step.damaged]
         if not failed and not damaged:
             return
-        parts = "; ".join([*map(_told, failed), *map(_told_damage, damaged)])
+        parts = "; ".join([*map(told_failures, failed), *map(told_damage, damaged)])
         corrupt = damaged or any(failure.corrupt for step in failed for failure in step.failures)
         error: type[SppError] = ArtifactError if corrupt else IncompleteError
         cause = "take the damaged ones away (sppnet verify --repair)" if damaged else "mend the cause"
@@ -217,7 +154,7 @@ class Schedule:
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _inputs(self, step: _Step, streamed: bool) -> Iterable[_Step]:
+    def _inputs(self, step: StepAtWork, streamed: bool) -> Iterable[StepAtWork]:
         """Return the steps behind the fields that a step reads shard by shard, or those that it reads whole."""
         config = step.planned.config
         fields = stage_type(config.stage).streamed
@@ -225,7 +162,7 @@ class Schedule:
             if (name in fields) == streamed:
                 yield from (self._by_name[target] for target in targets if target in self._by_name)
 
-    def _can_open(self, step: _Step) -> bool:
+    def _can_open(self, step: StepAtWork) -> bool:
         if step.is_open:
             return False
         # Two steps of one recipe may make the same artifact: the second finds what the first has made.
@@ -235,7 +172,7 @@ class Schedule:
             other.is_open for other in self._inputs(step, streamed=True)
         )
 
-    def _open(self, step: _Step) -> None:
+    def _open(self, step: StepAtWork) -> None:
         step.started = time.perf_counter()
         stage = build_stage(step.planned.spec)
         stage.artifact.describe(step.planned.preimage)
@@ -252,7 +189,7 @@ class Schedule:
         size = step.summary.bytes if step.summary is not None else None
         step.damaged = known_damage(stage.artifact, listing, units, size)
 
-    def _begin_phase(self, step: _Step) -> None:
+    def _begin_phase(self, step: StepAtWork) -> None:
         """Begin a step's next phase that has something to do, or end the step."""
         committed = self._committed[step.artifact]
         while step.next_phase < len(step.phases):
@@ -262,7 +199,7 @@ class Schedule:
             if not to_do:
                 continue
             place = {unit: number for number, unit in enumerate(phase.units)}
-            found = _Phase(step, OpenPhase(step.planned.spec, phase), set(to_do), place)
+            found = PhaseAtWork(step, OpenPhase(step.planned.spec, phase), set(to_do), place)
             self._phases[found.open] = found
             if phase.workers:
                 self._trainings += [Job(found.open, unit) for unit in to_do]
@@ -274,14 +211,14 @@ class Schedule:
             return
         self._end_step(step)
 
-    def _end_phase(self, phase: _Phase) -> None:
+    def _end_phase(self, phase: PhaseAtWork) -> None:
         del self._phases[phase.open]
         if phase in self._at_work:
             self._at_work.remove(phase)
         if not phase.step.failures:
             self._begin_phase(phase.step)
 
-    def _end_step(self, step: _Step) -> None:
+    def _end_step(self, step: StepAtWork) -> None:
         config = step.planned.config
         summary = summarise(step.name, config.stage, step.stage.artifact, step.phases)
         check_quarantine(summary, config.max_quarantined)
@@ -293,7 +230,7 @@ class Schedule:
 
     # --- units ----------------------------------------------------------------------------------------------------
 
-    def _await(self, phase: _Phase, unit: str) -> None:
+    def _await(self, phase: PhaseAtWork, unit: str) -> None:
         missing = [read for read in phase.step.stage.reads(unit) if not self._is_there(*read)]
         if not missing:
             phase.make_ready(unit)
@@ -316,17 +253,3 @@ class Schedule:
             if not phase.missing[waiting]:
                 del phase.missing[waiting]
                 phase.make_ready(waiting)
-
-
-def _told_damage(step: _Step) -> str:
-    shown = "; ".join(damage.line for damage in step.damaged[:_FAILURES_SHOWN])
-    more = f"; and {len(step.damaged) - _FAILURES_SHOWN} more" if len(step.damaged) > _FAILURES_SHOWN else ""
-    count = len(step.damaged)
-    return f"step {step.name}: {count} unit{'s are' if count > 1 else ' is'} damaged: {shown}{more}"
-
-
-def _told(step: _Step) -> str:
-    failures = step.failures
-    shown = "; ".join(f"{f.unit}: {f.reason} ({f.tries} tries)" for f in failures[:_FAILURES_SHOWN])
-    more = f"; and {len(failures) - _FAILURES_SHOWN} more" if len(failures) > _FAILURES_SHOWN else ""
-    return f"step {step.name}: {len(failures)} of {step.failed_of} units failed: {shown}{more}"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.disk_faults import telling_disk_faults
 from pipelines.engine.memory_faults import telling_memory_faults
 from pipelines.engine.registry import stage_type
 from pipelines.engine.stage import Stage, StageSpec
-from pipelines.engine.workspace import Commit
+from sppnet.errors import ConfigError
 from sppnet.own_parts import allow_same
 
 _PUBLISHERS = 4
@@ -22,7 +24,12 @@ _PUBLISHERS = 4
 def build_stage(spec: StageSpec) -> Stage[Any]:
     """Build the stage that a spec describes; raise `ConfigError` where the run's own parts are others here."""
     for part in spec.own:
-        allow_same(part)
+        try:
+            allow_same(part)
+        except ConfigError as error:
+            raise ConfigError(
+                f"step {spec.step} on {socket.gethostname()}: {error}; workers need what the run was started with"
+            ) from error
     raw = json.loads(spec.config)
     kind = stage_type(raw["stage"])
     return kind(kind.config_type.model_validate(raw), spec)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipelines.engine.stage import Needs, Resources
+from pipelines.engine.phases import Needs, Resources
 from sppnet.errors import ConfigError
 
 Amounts = Mapping[str, float]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Sequence
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_line
 from pipelines.engine.machine import gpus_for
 from pipelines.engine.memory_faults import telling_memory_faults
-from pipelines.engine.stage import Needs, Phase, StageSpec
+from pipelines.engine.phases import Needs, Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_units
-from pipelines.engine.workspace import Commit
 from pipelines.training.loop import train_unit
 from pipelines.training.workers import LocalWorker
 from sppnet.errors import ArtifactError, ConfigError, SppError

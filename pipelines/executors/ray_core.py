@@ -9,10 +9,11 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, Outcome, UnitFailure, WorkQueue, one_line
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Commit
 from pipelines.executors import ray_address, ray_environment
 from pipelines.executors.capacity import Capacity, Growth
 from pipelines.executors.ray_metrics import TaskMetrics

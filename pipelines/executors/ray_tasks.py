@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, OpenPhase, one_line
 from pipelines.engine.memory_faults import FEWER_UNITS, MemoryRanOutError
-from pipelines.engine.stage import Resources, StageSpec
-from pipelines.engine.workspace import Commit
+from pipelines.engine.phases import Resources
+from pipelines.engine.stage import StageSpec
 from pipelines.executors import ray_environment
 from pipelines.executors.capacity import Capacity
 from pipelines.executors.ray_work import import_ray, work
-from pipelines.executors.task_pool import TaskFailedError
+from pipelines.executors.task_cluster import TaskFailedError
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError, SppError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ _NODES_MEMORY = re.compile(r"node \(IP: ([^,)]+).*?was ([\d.]+ ?\w+)(?: used)? /
 
 
 class RayTasks:
-    """The connected Ray cluster; see `pipelines.executors.task_pool.TaskCluster`.
+    """The connected Ray cluster; see `pipelines.executors.task_cluster.TaskCluster`.
 
     Args:
         capacity: Looks at what the cluster has now.

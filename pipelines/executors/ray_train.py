@@ -22,7 +22,8 @@ from torch import nn
 
 from pipelines.engine.codec import decode, encode
 from pipelines.engine.executor import one_line
-from pipelines.engine.stage import Needs, Phase, StageSpec
+from pipelines.engine.phases import Needs, Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.store import arrow_location
 from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.executors.capacity import Capacity, amounts_of

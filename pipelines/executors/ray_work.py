@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from pipelines.engine.activity import Activity
+from pipelines.engine.commits import Commit
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import run_units
-from pipelines.engine.workspace import Commit
 from pipelines.executors.versions import check_version
 
 

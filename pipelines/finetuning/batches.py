@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from pipelines.artifacts.window_samples import Block, Part, WindowSamples, blocks_of, read_block
-from pipelines.engine.workspace import Artifact, Commit
+from pipelines.engine.commits import Commit
+from pipelines.engine.workspace import Artifact
 from pipelines.finetuning.order import Group, SampleOrder
 from pipelines.shards.read_ahead import NumberedAhead, prepared_ahead
 from sppnet.arrays import Integers

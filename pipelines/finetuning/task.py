@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from pipelines.artifacts.networks import SUFFIX, TrainedHead, encode_head
 from pipelines.artifacts.window_samples import Part
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact
 from pipelines.finetuning.batches import SampleFiles, WindowBatches
 from pipelines.finetuning.config import FinetuneConfig
 from pipelines.finetuning.windows import BACKGROUND

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.artifacts.manifest import ANNOTATIONS, Manifest
+from pipelines.engine.commits import Commit
 from pipelines.engine.damage import Damage
 from pipelines.engine.ledger import StepSummary, SummaryFile, account, units_of
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
-from pipelines.engine.stage import Phase
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Artifact, Commit
+from pipelines.engine.workspace import Artifact
 from sppnet.errors import ArtifactError
 
 

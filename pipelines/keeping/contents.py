@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipelines.artifacts.row_counts import rows_in
+from pipelines.engine.commits import Commit
 from pipelines.engine.damage import Damage
-from pipelines.engine.workspace import Artifact, Commit, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError
 
 _PART_BYTES = 8 << 20

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.damage import ArtifactListing, read_checked
 from pipelines.engine.store import Entry, Store
-from pipelines.engine.workspace import Artifact, Commit, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.executors.scratch import dead_scratch, remove_scratch
 from pipelines.keeping.removal import remove_artifact
 from pipelines.training.checkpoints import FOLDER as CHECKPOINTS

@@ -14,9 +14,10 @@ from typing import Any
 
 from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.ledger import units_of
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.registry import stage_type
-from pipelines.engine.stage import Phase, Stage
+from pipelines.engine.stage import Stage
 from pipelines.engine.work import build_stage
 from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.damage import read_checked
-from pipelines.engine.workspace import Commit, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.keeping.lineage import Steps, Unit, followers
 from sppnet.errors import ConfigError
 

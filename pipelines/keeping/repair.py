@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.damage import Damage, read_checked
 from pipelines.engine.ledger import SUMMARIES
-from pipelines.engine.workspace import Commit, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.keeping.lineage import Steps, Unit, followers, trained
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from pipelines.artifacts import manifest as manifests
 from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.commits import Commit
 from pipelines.engine.damage import ArtifactListing, Damage, check_units
 from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.looks import FOLDER as LOOKS
 from pipelines.engine.looks import LookBook
-from pipelines.engine.workspace import Artifact, Commit, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.keeping.accounts import check_accounts
 from pipelines.keeping.contents import Checked, Checking, divide
 from pipelines.keeping.lineage import Steps

@@ -1,7 +1,8 @@
 """Detections an image at a time, for the libraries that keep data sets so: YOLO, FiftyOne, Hugging Face `datasets`.
 
 All of a split's detections are in memory while they are sorted by image. Images in which nothing was found are written
-too. Images themselves are not: each format finds them by their names below their folder, see `FileNames`.
+too. Images themselves are in Parquet only: the other formats find them by their names below their folder, see
+`FileNames`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 import yaml
 
 from pipelines.artifacts.detections import DetectionTable
+from pipelines.artifacts.image_tars import ImageRecord
+from pipelines.artifacts.object_rows import ObjectsRow, write_object_rows
 from pipelines.shards.reading import IngestedImages, read_images
 from sppnet.sizes import Size
 
@@ -29,12 +32,14 @@ class SplitImages:
         categories: All that the detector scores, in the order of its SVMs.
         sizes: Sizes in pixels by key, as `image_sizes` gives them, in order.
         called: Returns the name of an image's file by its key.
+        records: Gives the images themselves, shard by shard, as `image_records` does.
     """
 
     split: str
     categories: tuple[str, ...]
     sizes: Mapping[str, Size]
     called: Callable[[str], str]
+    records: Callable[[], Iterable[Iterable[ImageRecord]]] = tuple
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +72,15 @@ def image_sizes(images: IngestedImages, split: str) -> dict[str, Size]:
     return found
 
 
-def write_yolo(tables: Iterable[DetectionTable], images: SplitImages, folder: Path) -> list[Path]:
+def image_records(images: IngestedImages, split: str) -> Iterator[Iterator[ImageRecord]]:
+    """Yield the images of each shard of a split; raise `ArtifactError` where one is missing or corrupt."""
+    for unit in images.manifest.units(split):
+        yield read_images(images.artifact, unit)[0]
+
+
+def write_yolo(
+    tables: Iterable[DetectionTable], images: SplitImages, folder: Path, *, scores: bool = True
+) -> list[Path]:
     """Write what ultralytics saves of its own predictions with their confidence, and `data.yaml` with the names.
 
     `labels/<split>/<image>.txt` has a line `<number> <x> <y> <width> <height> <score>` a detection: the box's centre
@@ -77,16 +90,18 @@ def write_yolo(tables: Iterable[DetectionTable], images: SplitImages, folder: Pa
         tables: The detections, in pieces.
         images: Of the images.
         folder: An empty folder.
+        scores: Whether lines end with the score; ultralytics trains on labels without only.
     """
     paths = []
     for image in _by_image(tables, images):
         path = folder / "labels" / images.split / f"{posixpath.splitext(image.name)[0]}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(_yolo_line(image.size, *row) for row in image.rows), encoding="utf-8")
+        path.write_text("".join(_yolo_line(image.size, *row, scored=scores) for row in image.rows), encoding="utf-8")
         paths.append(path)
     names = folder / "data.yaml"
     place = f"images/{images.split}"
-    told = {"path": ".", "train": place, "val": place, "names": dict(enumerate(images.categories))}
+    # Without `path`, which ultralytics takes for one below the current folder: places are beside this file.
+    told = {"train": place, "val": place, "names": dict(enumerate(images.categories))}
     names.write_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return [names, *paths]
 
@@ -121,7 +136,7 @@ def write_hugging_face(tables: Iterable[DetectionTable], images: SplitImages, fo
     with path.open("w", encoding="utf-8") as file:
         for image in _by_image(tables, images):
             objects = {
-                "bbox": [[x0, y0, x1 - x0, y1 - y0] for _, _, (x0, y0, x1, y1) in image.rows],
+                "bbox": [_cornered(box) for _, _, box in image.rows],
                 "category": [images.categories[category] for category, _, _ in image.rows],
                 "score": [score for _, score, _ in image.rows],
             }
@@ -130,7 +145,34 @@ def write_hugging_face(tables: Iterable[DetectionTable], images: SplitImages, fo
     return [path]
 
 
+def write_hugging_face_parquet(tables: Iterable[DetectionTable], images: SplitImages, folder: Path) -> list[Path]:
+    """Write `data/<split>-00000-of-00001.parquet`, which `load_dataset` finds; see `write_yolo` for the arguments.
+
+    A row an image, a row group a shard, with the images themselves: see `pipelines.artifacts.object_rows`.
+    """
+    path = folder / "data" / f"{images.split}-00000-of-00001.parquet"
+    path.parent.mkdir()
+    found = _rows_by_key(tables, images)
+
+    def row(record: ImageRecord) -> ObjectsRow:
+        objects = [(category, score, _cornered(box)) for category, score, box in found[record.key]]
+        return ObjectsRow(images.called(record.key), record.data, images.sizes[record.key], objects)
+
+    groups = ([row(record) for record in records if record.key in found] for records in images.records())
+    with path.open("wb") as sink:
+        write_object_rows(groups, images.categories, sink)
+    return [path]
+
+
 def _by_image(tables: Iterable[DetectionTable], images: SplitImages) -> Iterator[_Image]:
+    for key, rows in _rows_by_key(tables, images).items():
+        yield _Image(images.called(key), images.sizes[key], rows)
+
+
+def _rows_by_key(
+    tables: Iterable[DetectionTable], images: SplitImages
+) -> dict[str, list[tuple[int, float, list[float]]]]:
+    """Return what was found in each image, as `_Image.rows`."""
     found: dict[str, list[tuple[int, float, list[float]]]] = {key: [] for key in images.sizes}
     place = {name: number for number, name in enumerate(images.categories)}
     for table in tables:
@@ -138,8 +180,13 @@ def _by_image(tables: Iterable[DetectionTable], images: SplitImages) -> Iterator
         boxes = table.boxes.astype(np.float64).tolist()
         for image, category, score, box in zip(*columns, boxes, strict=True):
             found[table.keys[image]].append((place[table.categories[category]], score, box))
-    for key, rows in found.items():
-        yield _Image(images.called(key), images.sizes[key], sorted(rows, key=lambda row: -row[1]))
+    return {key: sorted(rows, key=lambda row: -row[1]) for key, rows in found.items()}
+
+
+def _cornered(box: list[float]) -> list[float]:
+    """Return a box from corners to `[x, y, width, height]`."""
+    x0, y0, x1, y1 = box
+    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def _fractions(box: list[float], size: Size) -> list[float]:
@@ -147,6 +194,7 @@ def _fractions(box: list[float], size: Size) -> list[float]:
     return [x0 / size.width, y0 / size.height, (x1 - x0) / size.width, (y1 - y0) / size.height]
 
 
-def _yolo_line(size: Size, category: int, score: float, box: list[float]) -> str:
+def _yolo_line(size: Size, category: int, score: float, box: list[float], *, scored: bool) -> str:
     x, y, width, height = _fractions(box, size)
-    return f"{category} {x + width / 2:.10g} {y + height / 2:.10g} {width:.10g} {height:.10g} {score:.9g}\n"
+    behind = f" {score:.9g}" if scored else ""
+    return f"{category} {x + width / 2:.10g} {y + height / 2:.10g} {width:.10g} {height:.10g}{behind}\n"

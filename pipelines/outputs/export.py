@@ -7,15 +7,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.artifacts.detections import DetectionTable, encode_detection_table, write_detections
 from pipelines.detecting.detection_sets import DetectionSet, final_boxes, parse_top_per_set
+from pipelines.engine.commits import Commit
 from pipelines.engine.store import LocalStore, Store
-from pipelines.engine.workspace import Commit
-from pipelines.outputs.by_image import SplitImages, write_fiftyone, write_hugging_face, write_yolo
+from pipelines.outputs.by_image import (
+    SplitImages,
+    write_fiftyone,
+    write_hugging_face,
+    write_hugging_face_parquet,
+    write_yolo,
+)
 from pipelines.outputs.coco import encode_coco, write_coco
 from pipelines.outputs.plan import Boxes, ExportPlan, Format
 from pipelines.outputs.table import encode_csv, write_csv
@@ -26,8 +33,10 @@ PARQUET_FILE = "detections_{split}.parquet"
 NUMBERS_FILE = "{format}_{split}_numbers.json"
 _BY_IMAGE: Mapping[Format, Callable[[Iterator[DetectionTable], SplitImages, Path], list[Path]]] = {
     "yolo": write_yolo,
+    "yolo-labels": partial(write_yolo, scores=False),
     "fiftyone": write_fiftyone,
     "huggingface": write_hugging_face,
+    "huggingface-parquet": write_hugging_face_parquet,
 }
 
 
@@ -130,7 +139,7 @@ def _write(tables: Iterator[DetectionTable], plan: ExportPlan, folder: Path) -> 
     if plan.options.format == "csv":
         return write_csv(tables, plan.names.of, split, folder)
     if plan.options.format in _BY_IMAGE:
-        images = SplitImages(split, plan.detector.categories, plan.sizes(), plan.names.of)
+        images = SplitImages(split, plan.detector.categories, plan.sizes(), plan.names.of, plan.records)
         return _BY_IMAGE[plan.options.format](tables, images, folder)
     path = folder / PARQUET_FILE.format(split=split)
     with path.open("wb") as sink:

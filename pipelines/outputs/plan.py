@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pipelines.artifacts.annotations import Number
+from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.manifest import Manifest
 from pipelines.detecting.detection_sets import parse_top_per_set
 from pipelines.engine.fingerprint import content_digest
@@ -19,7 +20,18 @@ from sppnet.sizes import Size
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["coco", "voc", "det", "parquet", "csv", "yolo", "fiftyone", "huggingface"]
+Format = Literal[
+    "coco",
+    "voc",
+    "det",
+    "parquet",
+    "csv",
+    "yolo",
+    "yolo-labels",
+    "fiftyone",
+    "huggingface",
+    "huggingface-parquet",
+]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Boxes = Literal["windows", "regressed", "both"]
 _SUFFIXES: Mapping[Format, str] = {"parquet": ".parquet", "coco": ".json", "csv": ".csv"}
@@ -103,6 +115,7 @@ class ExportPlan:
             are left out.
         names: What the split's images are called.
         sizes: Tells the sizes of the split's images by key; called when they are written by image.
+        records: Gives those images; called where they are written too.
     """
 
     options: ExportOptions
@@ -112,6 +125,7 @@ class ExportPlan:
     numbers: Numbers
     names: FileNames
     sizes: Callable[[], Mapping[str, Size]]
+    records: Callable[[], Iterable[Iterable[ImageRecord]]]
 
 
 def check_format(name: str) -> Format:
@@ -131,6 +145,7 @@ def plan_export(
     known: Callable[[], Mapping[str, Number]],
     count: bool,
     sizes: Callable[[], Mapping[str, Size]] = dict,
+    records: Callable[[], Iterable[Iterable[ImageRecord]]] = tuple,
 ) -> ExportPlan:
     """Check that a split's detections can be written as they are asked for.
 
@@ -144,6 +159,7 @@ def plan_export(
         count: Whether images that have no numbers are counted from 1, in the order of their shards, for DET's
             submission too; COCO's are anyway.
         sizes: See `ExportPlan`.
+        records: See `ExportPlan`.
 
     Raises:
         ConfigError: The detector has no regressors; an image or category has no number, or a name that the format
@@ -168,7 +184,7 @@ def plan_export(
             places = {key: number for number, key in enumerate(keys, 1)}
         numbers = _numbers(given, places, keys, detector)
     names = FileNames(manifest, manifest.units(split))
-    return ExportPlan(options, split, _boxes(options, detector), detector, numbers, names, sizes)
+    return ExportPlan(options, split, _boxes(options, detector), detector, numbers, names, sizes, records)
 
 
 def _numbered(keys: Sequence[str], own: Mapping[str, Number], split: str) -> list[str]:

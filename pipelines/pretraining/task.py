@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipelines.artifacts.networks import SUFFIX, encode_network
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact
 from pipelines.pretraining.batches import CropBatches, fit_colours, load_example
 from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.device_batches import DeviceBatches

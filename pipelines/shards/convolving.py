@@ -13,7 +13,8 @@ from pydantic import Field
 
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.engine.machine import DeviceName, GpuFields
-from pipelines.engine.stage import RUNTIME, Resources
+from pipelines.engine.phases import Resources
+from pipelines.engine.stage import RUNTIME
 from pipelines.shards.reading import decode_record
 from sppnet.arrays import Pixels
 from sppnet.errors import DataError

@@ -7,7 +7,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 
 from pipelines.engine.activity import busy
-from pipelines.engine.workspace import Output, Quarantined
+from pipelines.engine.commits import Output, Quarantined
 from pipelines.shards.read_ahead import prepared_ahead
 from sppnet.errors import ArtifactError, DataError
 

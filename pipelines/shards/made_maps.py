@@ -12,8 +12,9 @@ import torch
 from pipelines.artifacts.backbone_info import BackboneInfo, MapsInfo
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.networks import read_backbone
+from pipelines.engine.commits import Commit
 from pipelines.engine.machine import choose_device
-from pipelines.engine.workspace import Artifact, Commit, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.shards.convolving import convolve_batch
 from pipelines.shards.read_ahead import in_batches, prepared_ahead
 from pipelines.shards.reading import decode_record, read_images

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from pipelines.artifacts.backbone_info import CROPS
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps
-from pipelines.engine.workspace import Artifact, Commit, Quarantined
+from pipelines.engine.commits import Commit, Quarantined
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.keys import first_entries
 from pipelines.shards.made_maps import MadeMaps
 from pipelines.shards.reading import decode_record, map_unit, read_images

@@ -16,9 +16,10 @@ from pipelines.artifacts.image_tars import ImageRecord, decode_images
 from pipelines.artifacts.manifest import Manifest
 from pipelines.datasets.kinds import parse_dataset
 from pipelines.datasets.protocol import DataSet, DatasetConfig, Place
+from pipelines.engine.commits import Quarantined
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.stage import StageSpec
-from pipelines.engine.workspace import Artifact, Quarantined, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.arrays import Pixels
 from sppnet.errors import ArtifactError, DataError
 from sppnet.images.decoding import decode_image

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.commits import Quarantined
 from pipelines.engine.stage import Stage, StageConfig, require_subset
-from pipelines.engine.workspace import Quarantined
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import IngestedImages, splits_units
 from sppnet.errors import ArtifactError, ConfigError

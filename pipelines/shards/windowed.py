@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows
-from pipelines.engine.workspace import Artifact, Commit, Quarantined
+from pipelines.engine.commits import Commit, Quarantined
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.keys import first_entries
 from pipelines.shards.map_sources import MapSource, commits_of, map_source
 from pipelines.shards.read_ahead import one_ahead

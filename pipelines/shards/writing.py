@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pipelines.artifacts.annotations import ImageAnnotation, encode_annotations
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.manifest import ANNOTATIONS, Manifest, Shard, name_annotations, name_images
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import canonical_json, content_digest
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.workspace import Artifact
 
 
 @dataclass(frozen=True, slots=True)

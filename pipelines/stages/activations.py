@@ -16,9 +16,10 @@ from pydantic import Field
 
 from pipelines.artifacts.activations import UNIT, FilterPatches, Patch, encode_activations, read_activations
 from pipelines.artifacts.backbone_info import BackboneInfo
+from pipelines.engine.commits import Output
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
-from pipelines.engine.workspace import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import Input, StageConfig, require_subset
 from pipelines.shards.map_sources import MappedImage, open_maps
 from pipelines.shards.reading import ScaleField
 from pipelines.shards.stage import ShardStage, require_same_images

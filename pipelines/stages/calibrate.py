@@ -19,8 +19,9 @@ from pipelines.detecting.detection_sets import Boxes, DetectionSet, final_boxes
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.ground_truth import not_judged, read_truth
 from pipelines.engine.codec import encode
-from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import Input, StageConfig, require_subset
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Bools, Float64s
 from sppnet.detection.calibration import LogOdds, fit_log_odds

@@ -14,9 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.networks import has_head, read_backbone, read_network
 from pipelines.artifacts.scores import ScoresInfo, ScoresRow, encode_scores
+from pipelines.engine.commits import Output
 from pipelines.engine.machine import choose_device
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, StageConfig
 from pipelines.shards.convolving import ConvolvingConfig, decode_for_scale
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.reading import ScaleField, read_images

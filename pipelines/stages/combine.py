@@ -18,9 +18,10 @@ from pipelines.artifacts.calibrations import Calibration
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.scoring import ShardScorer
 from pipelines.detecting.suppression import SuppressionFields
+from pipelines.engine.commits import Output
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig, require_subset
-from pipelines.engine.workspace import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, Input, StageConfig, require_subset
 from pipelines.shards.stage import PerShardStage, require_same_images
 from sppnet.errors import ConfigError
 

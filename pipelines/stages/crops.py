@@ -13,8 +13,9 @@ from pydantic import Field
 
 from pipelines.artifacts.backbone_info import CROPS, BackboneInfo, CropsInfo
 from pipelines.artifacts.networks import read_backbone
-from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, Input, StageConfig
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.detection.rcnn_crops import CONTEXT, SIZE
 from sppnet.errors import ConfigError

@@ -15,9 +15,10 @@ from pipelines.detecting.comparisons import DetectionComparison, compare_detecti
 from pipelines.detecting.detection_sets import Boxes, DetectionSet, TopPerSetField, final_boxes, parse_top_per_set
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.ground_truth import CategoryTruth, SplitTruth, not_judged, read_truth
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
-from pipelines.engine.workspace import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import Input, StageConfig, require_subset
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.errors import ConfigError
 from sppnet.evaluation.coco import CocoResult, evaluate_coco, mean_figures

@@ -15,9 +15,10 @@ from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.class_metrics import UNIT, confusions_body, figures_body, rounded
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.classifying.comparisons import ComparisonConfig, Verdicts, check_comparison, compare
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import canonical_json
-from pipelines.engine.stage import MENTIONS, Input, Phase, StageConfig, require_subset
-from pipelines.engine.workspace import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import MENTIONS, Input, StageConfig, require_subset
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Floats
 from sppnet.errors import ArtifactError, ConfigError

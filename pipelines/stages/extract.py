@@ -19,9 +19,10 @@ from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.networks import read_backbone
 from pipelines.artifacts.windows_and_maps import MapRow, encode_maps
 from pipelines.engine.activity import busy
+from pipelines.engine.commits import Output
 from pipelines.engine.machine import choose_device
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, StageConfig
 from pipelines.shards.convolving import ConvolvingConfig, convolve_batch
 from pipelines.shards.keys import ShardWork
 from pipelines.shards.read_ahead import Behind, in_batches, prepared_ahead

@@ -16,10 +16,11 @@ from pipelines.artifacts.networks import read_trained_head
 from pipelines.artifacts.window_samples import WindowSamples, encode_samples, told_blocks
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
+from pipelines.engine.commits import Output
 from pipelines.engine.machine import choose_device
-from pipelines.engine.stage import Phase, StageConfig, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageConfig, StageSpec
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Output
 from pipelines.finetuning.config import FinetuneConfig
 from pipelines.finetuning.sampling import BlockCutter, ImageSampler, block_rows
 from pipelines.finetuning.task import FinetuneTask, FinetuneTaskInputs

@@ -13,11 +13,12 @@ from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.window_files import FoundBoxes, digest_window_files, read_window_files
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.looks import Look, Past
-from pipelines.engine.stage import COVERAGE, FILES, RUNTIME, Input, Phase, StageConfig
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, FILES, RUNTIME, Input, StageConfig
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Output
 from pipelines.shards.reading import read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.errors import DataError

@@ -35,10 +35,11 @@ from pipelines.datasets.looking import (
     seen_before,
 )
 from pipelines.datasets.protocol import DatasetConfig, Place
+from pipelines.engine.commits import Commit, Output, Quarantined
 from pipelines.engine.looks import Look, Past, PastLook
-from pipelines.engine.stage import COVERAGE, RUNTIME, Phase, Stage, StageConfig, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, RUNTIME, Stage, StageConfig, StageSpec
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Commit, Output, Quarantined
 from sppnet.errors import ConfigError, DataError
 from sppnet.images.decoding import decode_image
 
@@ -247,7 +248,7 @@ class Ingest(Stage[IngestConfig]):
         if found != unit:
             raise ConfigError(
                 f"step {self.spec.step}: {self.title(unit)}: files of this shard ({shard.keys[0]} and others) have "
-                "changed since the run began; run again when nothing writes to the data set"
+                f"changed since the run began; {self.config.dataset.steady()}"
             )
 
     def _places(self, shard: Shard) -> list[Place]:

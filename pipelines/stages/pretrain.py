@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import ClassVar
 
 from pipelines.artifacts.statistics import read_statistics
-from pipelines.engine.stage import Phase, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageConfig
 from pipelines.pretraining.config import PretrainConfig
 from pipelines.pretraining.examples import CropExample, decode_index, encode_index, examples_of
 from pipelines.pretraining.task import PretrainTask, PretrainTaskInputs

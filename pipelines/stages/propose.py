@@ -15,13 +15,14 @@ from pipelines.artifacts.image_tars import ImageRecord
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.outside_files import read_outside, seen_outside
+from pipelines.engine.commits import Output
 from pipelines.engine.looks import Look, Past
 from pipelines.engine.machine import DeviceName, GpuFields, choose_device
 from pipelines.engine.nearest import nearest
 from pipelines.engine.own_code import OwnParts
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, StageConfig
+from pipelines.engine.phases import Phase, Resources
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, StageConfig
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Output
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.shards.stage import PerShardStage, require_ingested
 from sppnet.errors import ConfigError, DataError

@@ -13,10 +13,12 @@ from pipelines.artifacts.annotations import ObjectAnnotation
 from pipelines.artifacts.recall import UNIT, CategorySums, ShardRow, ShardSums
 from pipelines.artifacts.windows_and_maps import decode_windows
 from pipelines.engine.codec import encode
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import canonical_json
+from pipelines.engine.phases import Phase
 from pipelines.engine.records import read_unit
-from pipelines.engine.stage import Input, Phase, StageConfig, require_subset
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.stage import Input, StageConfig, require_subset
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Float64s
 from sppnet.evaluation.recall import COUNTS, IOUS, RecallSums, best_overlaps

@@ -14,10 +14,12 @@ from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.scoring import ShardScorer
 from pipelines.detecting.suppression import SuppressionFields
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import fingerprint
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import COVERAGE, Input, Phase, StageConfig
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import COVERAGE, Input, StageConfig
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.stage import PerShardStage
 
 _LEFT_OUT = ("categories", "renamed")

@@ -13,9 +13,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.artifacts.statistics import SUFFIX, UNIT, decode_sums, encode_statistics, encode_sums
+from pipelines.engine.commits import Output
 from pipelines.engine.machine import CpuFields
-from pipelines.engine.stage import Input, Phase, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import Input, StageConfig
 from pipelines.shards.convolving import decode_for_scale
 from pipelines.shards.reading import read_images
 from pipelines.shards.stage import ShardStage

@@ -20,8 +20,9 @@ from pipelines.artifacts.detectors import FeatureInfo, backbone_digest
 from pipelines.artifacts.examples import Examples, half_features, join_examples, make_examples, no_examples
 from pipelines.detecting.gathering import ExampleGroups
 from pipelines.detecting.window_stage import WindowTrainingConfig, WindowTrainingStage
-from pipelines.engine.stage import Phase, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageConfig
 from pipelines.shards.windowed import LabelledImage
 from sppnet.arrays import Bools, Float32s, Integers
 from sppnet.detection.feature_scale import feature_scale

@@ -34,9 +34,11 @@ from pipelines.detecting.set_limits import mine_bytes, solve_bytes
 from pipelines.detecting.svm_config import TrainSvmsConfig
 from pipelines.detecting.training_sets import SetBuilder
 from pipelines.detecting.window_stage import WindowTrainingStage
+from pipelines.engine.commits import Output
+from pipelines.engine.phases import Phase
 from pipelines.engine.records import read_beside, write_once
-from pipelines.engine.stage import Phase, StageConfig
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.stage import StageConfig
+from pipelines.engine.workspace import Artifact
 from sppnet.detection.feature_scale import feature_scale
 from sppnet.detection.mining import sampled_fraction
 from sppnet.detection.svm import LinearSvms

@@ -19,11 +19,12 @@ from pipelines.artifacts.class_metrics import UNIT
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
 from pipelines.classifying.transfer_protocols import ImageLabels, TransferProtocol
 from pipelines.engine.codec import encode
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import canonical_json
 from pipelines.engine.machine import CpuFields
+from pipelines.engine.phases import Phase
 from pipelines.engine.records import read_unit
-from pipelines.engine.stage import Input, Phase, StageConfig, StageSpec, require_subset
-from pipelines.engine.workspace import Output
+from pipelines.engine.stage import Input, StageConfig, StageSpec, require_subset
 from pipelines.shards.categories import check_categories
 from pipelines.shards.stage import ShardStage, require_same_images
 from sppnet.arrays import Float32s

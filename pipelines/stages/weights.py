@@ -22,10 +22,11 @@ from pipelines.artifacts.networks import (
 )
 from pipelines.datasets.looking import known_contents, look_of_files
 from pipelines.datasets.weight_files import CONFIG, SeenWeights, look_at_weights, read_weight_file
+from pipelines.engine.commits import Output
 from pipelines.engine.looks import Look, Past
-from pipelines.engine.stage import FILES, RUNTIME, Beside, Phase, Stage, StageConfig
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import FILES, RUNTIME, Beside, Stage, StageConfig
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Output
 from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import TORCHVISION_PREFIX, Backbone, BackboneSpec, build_backbone

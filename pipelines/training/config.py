@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.engine.machine import GpuFields
-from pipelines.engine.stage import RUNTIME, Needs
+from pipelines.engine.phases import Needs
+from pipelines.engine.stage import RUNTIME
 from sppnet.errors import ConfigError
 
 

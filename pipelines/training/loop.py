@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from pipelines.artifacts.networks import UNIT
+from pipelines.engine.commits import Output
 from pipelines.engine.disk_faults import telling_disk_faults
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Output
 from pipelines.shards.stage import ShardStage
 from pipelines.training.best_weights import BestSnapshot
 from pipelines.training.checkpoints import Checkpoint, Checkpoints

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
 
 Curve = list[Mapping[str, Any]]
 

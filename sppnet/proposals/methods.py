@@ -10,7 +10,7 @@ import numpy as np
 
 from sppnet.arrays import Array, Pixels, Windows
 from sppnet.errors import ConfigError, DataError
-from sppnet.own_parts import is_import_path, resolve, told
+from sppnet.own_parts import blames_machine, is_import_path, resolve, told
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, gradient_edges
 from sppnet.proposals.selective_search import selective_search
@@ -119,6 +119,8 @@ class Proposals:
         try:
             found = _own(path)(image.copy())
         except Exception as error:
+            if blames_machine(error):
+                raise
             raise DataError("own-proposals", f"{path} raised {told(error)}") from error
         boxes = _checked_boxes(found, path)
         height, width = image.shape[:2]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -123,3 +125,23 @@ def test_entry_points_stand_for_import_paths(monkeypatch: pytest.MonkeyPatch) ->
     assert own_parts.entry_point_path("sppnet.proposals", "mine") is None
     with pytest.raises(ConfigError, match="'both' is an entry point of several packages \\(one:f, other:f\\)"):
         own_parts.entry_point_path(group, "both")
+
+
+@pytest.mark.parametrize(
+    ("error", "blamed"),
+    [
+        (MemoryError(), True),
+        (TimeoutError(), True),
+        (BrokenPipeError(), True),
+        (OSError(errno.ENOSPC, "full"), True),
+        (type("ReadTimeout", (type("Timeout", (OSError,), {}),), {})(), True),  # as requests has them
+        (URLError(ConnectionRefusedError()), True),
+        (URLError("unknown url type: x"), False),
+        (FileNotFoundError(errno.ENOENT, "no"), False),
+        (PermissionError(errno.EACCES, "no"), False),
+        (KeyError("a"), False),
+        (ValueError("a"), False),
+    ],
+)
+def test_errors_that_no_image_is_to_blame_for(error: Exception, blamed: bool) -> None:
+    assert own_parts.blames_machine(error) == blamed

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.report.read.detection import DetectorAccount
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
 from tests.support.chain import CATEGORIES, Chain
 
 SECONDS = {"maps/s0160/val": 0.2, "maps/s0240/val": 0.5, "other/s0240/val": 1.25}

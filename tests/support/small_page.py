@@ -12,10 +12,11 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.detections import DetectionRow
 from pipelines.artifacts.detectors import FeatureInfo
 from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.commits import Output
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.work import build_stage, run_unit
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from tests.support.stored_rows import encode_detections
 from tests.support.voc_folder import format_voc_xml
 

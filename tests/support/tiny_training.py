@@ -11,9 +11,10 @@ import numpy as np
 from pipelines.artifacts.detectors import read_svms
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
 from pipelines.detecting.svm_config import TrainSvmsConfig
+from pipelines.engine.commits import Output
 from pipelines.engine.stage import Stage, StageSpec
 from pipelines.engine.work import build_stage, run_unit
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.stages.train_regressors import TrainRegressorsConfig
 from sppnet.detection.svm import LinearSvms
 from tests.support.tiny_workspace import CATEGORIES, SCALES, make_spec, make_workspace

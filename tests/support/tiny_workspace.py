@@ -14,8 +14,9 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.manifest import Manifest, Shard
 from pipelines.artifacts.networks import UNIT, encode_backbone
 from pipelines.artifacts.windows_and_maps import MapRow, WindowsRow, encode_maps, encode_windows
+from pipelines.engine.commits import Output
 from pipelines.engine.stage import StageConfig, StageSpec
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.shards.reading import map_unit
 from pipelines.shards.writing import AnnotatedImage, write_shard
 from sppnet.networks.backbones import BackboneSpec, build_backbone

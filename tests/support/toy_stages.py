@@ -16,11 +16,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pipelines.engine.commits import Output, Quarantined
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.looks import Look
 from pipelines.engine.machine import GpuCount
-from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Phase, Resources, Stage, StageConfig
-from pipelines.engine.workspace import Output, Quarantined
+from pipelines.engine.phases import Phase, Resources
+from pipelines.engine.stage import COVERAGE, RUNTIME, Input, Stage, StageConfig
 from sppnet.errors import ArtifactError, ConfigError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from pipelines.engine.executor import Executor, Job, OpenPhase, Outcome, WorkQueue
-from pipelines.engine.stage import Needs, Phase, StageSpec
+from pipelines.engine.phases import Needs, Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.executors.local import LocalExecutor
 
 

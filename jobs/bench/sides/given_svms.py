@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pipelines.artifacts.detectors import FeatureInfo
-from pipelines.engine.stage import RUNTIME, Input, Phase, Stage, StageConfig
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import RUNTIME, Input, Stage, StageConfig
 from sppnet.detection.svm import LinearSvms
 from sppnet.networks.weights import read_metadata, read_safetensors
 from sppnet.pooling.pyramid import Pyramid

@@ -31,9 +31,9 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.metrics import UNIT as METRICS
 from pipelines.artifacts.networks import UNIT as MODEL
 from pipelines.artifacts.recall import UNIT as RECALL
+from pipelines.engine.commits import Commit, library_versions
 from pipelines.engine.planning import PlannedStep
 from pipelines.engine.runner import Engine
-from pipelines.engine.workspace import Commit, library_versions
 from pipelines.shards.reading import IngestedImages
 from pipelines.stages.activations import ActivationsConfig
 from pipelines.training.config import TrainingConfig

@@ -18,10 +18,11 @@ from PIL import Image
 from jobs.apply.out_folder import LEDGER
 from pipelines.artifacts.image_tars import ImageRecord, encode_images
 from pipelines.artifacts.networks import UNIT, encode_network
+from pipelines.engine.commits import Output
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.store import open_store
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from sppnet.images.network_input import prepare_image
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobs.apply.out_folder import OutFolder
+from pipelines.engine.commits import Quarantined
 from pipelines.engine.store import open_store
-from pipelines.engine.workspace import Quarantined
 from sppnet.errors import ConfigError
 
 IDENTITY = {"artifact": "scores-1", "corpus": ["images", "/photos"], "options": {"format": "coco", "threshold": None}}

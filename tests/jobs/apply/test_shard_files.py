@@ -13,9 +13,9 @@ from rich.console import Console
 from jobs.apply.out_folder import OutFolder
 from jobs.apply.shard_files import Account, ShardFile, ShardFiles, files_of, shard_name
 from jobs.run.making import make_missing
+from pipelines.engine.commits import Commit
 from pipelines.engine.store import LocalStore, StoreUnreachableError
 from pipelines.engine.work import build_stage, run_unit
-from pipelines.engine.workspace import Commit
 from pipelines.executors.local import LocalExecutor
 from sppnet.errors import IncompleteError
 from tests.support.toy_fixtures import Toys

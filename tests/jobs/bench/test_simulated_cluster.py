@@ -8,9 +8,9 @@ import pytest
 
 from jobs.bench.simulated_cluster import SimulatedCluster
 from pipelines.engine.executor import Job, OpenPhase
-from pipelines.engine.stage import Phase
+from pipelines.engine.phases import Phase
 from pipelines.executors.local import LocalExecutor
-from pipelines.executors.task_pool import TaskFailedError
+from pipelines.executors.task_cluster import TaskFailedError
 from tests.support.toy_fixtures import Toys
 
 UNITS = [f"all/{i:06d}" for i in range(3)]

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from jobs.curves.watching import CurveObserver, CurvesLostError
-from pipelines.engine.stage import Phase
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.phases import Phase
+from pipelines.engine.workspace import Workspace
 from pipelines.training.progress import TrainingProgress
 from sppnet.networks.weights import write_safetensors
 from tests.support.toy_fixtures import Toys

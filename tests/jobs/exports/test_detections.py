@@ -32,7 +32,10 @@ def test_export_formats(chain: Chain, run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("plain", "--format", "xml"), "'xml' is not one of coco, voc, det, parquet, csv, yolo, fiftyone, huggingface"),
+        (
+            ("plain", "--format", "xml"),
+            "'xml' is not one of coco, voc, det, parquet, csv, yolo, yolo-labels, fiftyone, huggingface",
+        ),
         (("plain", "--boxes", "all"), "boxes: 'all' is not one of windows, regressed, best"),
         (("plain", "--top-per-set", "many"), "neither a number such as 30000"),
         (("plain", "--split", "train"), "split: step 'plain' scores val, not train"),

@@ -10,7 +10,8 @@ import yaml
 from torchvision.models import mobilenet_v3_small
 
 from pipelines.artifacts.networks import UNIT, encode_network, read_backbone
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead
 from sppnet.networks.weights import read_safetensors, write_safetensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.formatting import duration
 from jobs.run.explain import explain_steps
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
 from tests.support.recorded_runs import make
 from tests.support.toy_fixtures import Toys
 

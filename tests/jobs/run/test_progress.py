@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jobs.run import progress
 from jobs.run.progress import ProgressObserver
-from pipelines.engine.workspace import Commit
+from pipelines.engine.commits import Commit
 from pipelines.executors.local import LocalExecutor
 from pipelines.training.progress import TrainingProgress
 from sppnet.errors import IncompleteError

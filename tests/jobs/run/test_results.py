@@ -13,8 +13,9 @@ from rich.console import Console
 from jobs.formatting import NONE
 from jobs.run.results import RunResult, class_results_table
 from pipelines.artifacts.class_metrics import UNIT
+from pipelines.engine.commits import Output
 from pipelines.engine.ledger import StepSummary
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 
 ROWS = [
     {"name": "a", "views": "full", "images": 500, "figures": {"top1_error": {"mean": 0.3498, "deviation": None}}},

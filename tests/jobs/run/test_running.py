@@ -15,8 +15,8 @@ from jobs.run.history import start_run
 from jobs.run.running import activity
 from jobs.run.status import status_table
 from pipelines.engine.codec import encode
+from pipelines.engine.phases import Phase
 from pipelines.engine.runner import StepStatus
-from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.training.progress import TrainingProgress

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.artifacts.activations import FilterPatches, Patch, encode_activations, read_activations
-from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError
 
 ROWS = (

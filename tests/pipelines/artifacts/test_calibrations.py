@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.artifacts.calibrations import UNIT, Calibration, CategoryCalibration
 from pipelines.engine.codec import encode
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from sppnet.detection.calibration import LogOdds
 from sppnet.errors import ArtifactError
 

@@ -10,7 +10,8 @@ import torch
 
 from pipelines.artifacts.detectors import FeatureInfo, backbone_digest, read_detector, read_svms
 from pipelines.artifacts.networks import UNIT, TrainedHead, encode_head
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from pipelines.shards.windowed import ShardInputs, WindowedImage
 from sppnet.boxes import decode_boxes
 from sppnet.detection.detector import Detector

@@ -21,7 +21,8 @@ from pipelines.artifacts.examples import (
 from pipelines.artifacts.stepped_rows import to_steps
 from pipelines.detecting.gathering import ExampleGroups
 from pipelines.detecting.training_shards import TrainingShards
-from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.shards.reading import IngestedImages
 from sppnet.errors import ArtifactError, ConfigError, DataError
 from tests.support.tiny_training import make_training_workspace, regressors_spec, rewrite_maps, train

@@ -18,7 +18,8 @@ from pipelines.artifacts.networks import (
     read_network,
     read_trained_head,
 )
-from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.networks.backbones import BackboneSpec, build_backbone
 from sppnet.networks.network import FcHead, SppNetwork

@@ -6,7 +6,8 @@ import pytest
 
 from pipelines.artifacts.parquet import open_data
 from pipelines.artifacts.row_counts import rows_in
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError
 from tests.support.chain import Chain
 

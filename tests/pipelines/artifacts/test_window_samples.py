@@ -17,7 +17,8 @@ from pipelines.artifacts.window_samples import (
     read_block,
     told_blocks,
 )
-from pipelines.engine.workspace import Artifact, Commit, Output, Workspace
+from pipelines.engine.commits import Commit, Output
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError
 
 TOLD: list[tuple[Part, int]] = [("objects", 30), ("background", 40), ("objects", 3), ("held-out background", 2)]

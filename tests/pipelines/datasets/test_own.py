@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticCustomError
 
+from pipelines.datasets import own
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.kinds import parse_dataset
 from pipelines.datasets.own import OwnDataset, OwnImages
@@ -18,7 +19,7 @@ from pipelines.engine.own_code import named_parts, parts_of
 from pipelines.engine.recipe import load_recipe, parse_recipe
 from pipelines.stages.ingest import IngestConfig
 from sppnet import own_parts
-from sppnet.errors import ConfigError
+from sppnet.errors import ConfigError, IncompleteError
 from tests.support.chain import write_recipe
 from tests.support.ingested import ingest, write_images
 
@@ -155,6 +156,8 @@ BOX, CAT, FLAG = '"box": [1, 2, 11, 12.5]', '"category": "cat"', '"difficult": k
         (BOX, '"box": [1, 2, 90, 9]', "box-outside-image", "leaves the image of 40 x 30"),
         (CAT, '"category": 3', "bad-annotation", "an object's category is 3, subcategory None"),
         (CAT, '"category": "cow"', "unknown-category", "'cow' is not a category of this data set"),
+        (READ, "return None", "own-dataset", "image of 'a' is a NoneType, expected bytes"),
+        (READ, "return b''", "not-an-image", "0 bytes"),
         (FLAG, '"colour": 1', "bad-annotation", "an object has 'colour', known are category, box"),
     ],
 )
@@ -177,6 +180,23 @@ def test_what_goes_wrong_with_an_image_sets_it_aside(
         ("return sorted(path.stem", "return [] and sorted(path.stem", "split 'train' has no images"),
         ("return sorted(path.stem", "return 2 * sorted(path.stem", "split 'train' lists 'a' twice"),
         ("return sorted(path.stem", "return 1 / 0, sorted(path.stem", r"keys\('train'\) raised ZeroDivisionError"),
+        ("return sorted(path.stem", "return None and sorted(path.stem", "NoneType' object is not iterable"),
+        ("return sorted(path.stem", "yield ''; return sorted(path.stem", "a key of split 'train' is empty"),
+        ("return sorted(path.stem", "yield 'a'; 1 / 0; (path.stem", r"keys\('train'\) raised ZeroDivisionError"),
+        (
+            'return sorted(path.stem for path in (self.root / split).glob("*.png"))',
+            'return ["a"]',
+            "is another image in",
+        ),
+        (
+            'splits=("train", "val")',
+            'splits=("train", "train")',
+            "split 'train': expected a name without '/', each once",
+        ),
+        ('splits=("train", "val")', 'splits=("../train",)', "split '../train': expected a name without '/'"),
+        ('categories = ("cat", "dog")', 'categories = ("cat", "")', "names the category ''"),
+        ("def keys(self", "def stamp(self, split, key): pass\n    def keys(self", "a text or a number, got None"),
+        (READ, "raise OSError(28, 'no space', '/cache')", "can't write /cache: the disk is full"),
         ("return sorted(path.stem", 'return ["e\u0301"] + sorted(path.stem', "composed form"),
     ],
 )
@@ -185,6 +205,54 @@ def test_what_a_run_can_not_do_without_ends_it(
 ) -> None:
     write_images(tmp_path / "data", "train/a.png", "val/c.png")
     assert was in PHOTOS
-    with pytest.raises(ConfigError, match=f"their_parts:Photos.*{expected}") as caught:
+    with pytest.raises(ConfigError, match=expected) as caught:
         ingest(allowed(own_module, tmp_path, PHOTOS.replace(was, becomes)), tmp_path / "workspace")
     assert "\n" not in str(caught.value)
+    assert "their_parts:Photos" in str(caught.value) or "disk" in expected
+
+
+COUNTED = "CALLS = iter(range(99))\n" + PHOTOS
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "what"),
+    [
+        (READ, f"{READ} + bytes([next(CALLS)])", "train/000000"),
+        (BOX, '"box": [1, 2, 11, 20 + next(CALLS) % 7]', "annotations of train/000000"),
+    ],
+)
+def test_a_source_that_gives_something_else_at_each_call_ends_the_run(
+    own_module: Write, tmp_path: Path, was: str, becomes: str, what: str
+) -> None:
+    write_images(tmp_path / "data", "train/a.png", "train/b.png")
+    dataset = allowed(own_module, tmp_path, COUNTED.replace(was, becomes)) | {"splits": ["train"]}
+    with pytest.raises(ConfigError, match=f"{what}: .*; their_parts:Photos must give the same bytes and objects at"):
+        ingest(dataset, tmp_path / "workspace")
+
+
+def test_objects_that_can_be_had_once_are_not_lost(own_module: Write, tmp_path: Path) -> None:
+    """What an annotation's label was made from is the annotation, though the source has nothing left."""
+    write_images(tmp_path / "data", "train/a.png", "val/c.png")
+    begin = "def objects(self, split, key):"
+    once = PHOTOS.replace(
+        begin, f"{begin}\n        if vars(self).setdefault(key, 0): return []\n        vars(self)[key] = 1"
+    )
+    found = ingest(allowed(own_module, tmp_path, once), tmp_path / "workspace")
+    assert [len(found.done[key].objects) for key in "ac"] == [1, 1]
+
+
+@pytest.mark.parametrize("what", ["image", "objects"])
+def test_a_connection_that_fails_sets_no_image_aside(own_module: Write, tmp_path: Path, what: str) -> None:
+    write_images(tmp_path / "data", "train/a.png", "val/c.png")
+    begin = f"def {what}(self, split, key):"
+    text = PHOTOS.replace(begin, f"{begin}\n        raise TimeoutError('slow')")
+    with pytest.raises(IncompleteError, match=f"^their_parts:Photos: {what} of 'a' raised TimeoutError: slow$"):
+        ingest(allowed(own_module, tmp_path, text), tmp_path / "workspace")
+
+
+def test_a_long_list_of_images_is_told_of_while_it_is_made(
+    photos: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(own, "_TOLD_EVERY_SECONDS", -1.0)
+    assert opened(photos).count("train") == 2
+    assert "their_parts:Photos: listing split train: 2 images so far" in caplog.messages

@@ -15,7 +15,8 @@ from pipelines.artifacts.parquet import write_tables
 from pipelines.artifacts.windows_and_maps import WINDOWS, WindowsRow, encode_windows
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.window_files import digest_window_files, read_window_files
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError, DataError
 
 BOXES = {"a": np.array([[1, 2, 11, 12], [3, 4, 30, 40]]), "b": np.array([[5, 6, 20, 22]]), "c": np.zeros((0, 4))}

@@ -11,7 +11,8 @@ from pipelines.artifacts.detections import DetectionTable, decode_detection_tabl
 from pipelines.detecting.detector_sources import DetectorSource
 from pipelines.detecting.device_scoring import DeviceScorer
 from pipelines.detecting.scoring import ShardScorer
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.keys import ShardWork
 from sppnet.detection.ensemble import Rules
 from tests.support.chain import Chain

@@ -11,10 +11,11 @@ from pipelines.artifacts.parquet import ObjectFile
 from pipelines.datasets.contents import Contents
 from pipelines.datasets.folder_files import Folder
 from pipelines.engine.checked_reads import read_again_unless
+from pipelines.engine.commits import Output
 from pipelines.engine.fingerprint import content_digest
 from pipelines.engine.looks import Look, LookBook
 from pipelines.engine.store import LocalStore
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError
 
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from pipelines.engine import object_store, storage_calls, workspace
+from pipelines.engine.commits import Commit, Output
 from pipelines.engine.store import ObjectStore, StoreUnreachableError
-from pipelines.engine.workspace import Artifact, Output
+from pipelines.engine.workspace import Artifact
 from pipelines.training import checkpoints
 from pipelines.training.checkpoints import Checkpoints
 from sppnet.errors import ArtifactError
@@ -93,7 +94,7 @@ def check_published(state: State, ends: Mapping[str, Ended | None]) -> None:
     """Who was told that the unit is committed was told the truth, and the same as all others."""
     check_commits(state)
     objects = state.stored()
-    told = {end.value.attempt for end in ends.values() if end and isinstance(end.value, workspace.Commit)}
+    told = {end.value.attempt for end in ends.values() if end and isinstance(end.value, Commit)}
     if told:
         assert told == {json.loads(objects[COMMIT].data)["attempt"]}, state.story
     for end in ends.values():

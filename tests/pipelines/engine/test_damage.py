@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.engine.commits import Commit, Output
 from pipelines.engine.damage import ArtifactListing, Damage, check_units, known_damage, read_checked
 from pipelines.engine.store import LocalStore
-from pipelines.engine.workspace import Artifact, Commit, Output, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError
 
 UNITS = ("s1/a", "s1/b", "c")

@@ -12,9 +12,10 @@ import pytest
 
 from jobs.run.ending import Ending
 from pipelines.engine import work
+from pipelines.engine.commits import Output
 from pipelines.engine.disk_faults import disk_fault, telling_disk_faults
 from pipelines.engine.store import LocalStore
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
 
 FAULTS = {
@@ -83,7 +84,8 @@ def test_nothing_is_half_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
 artifact = Workspace.open(sys.argv[1]).artifact("maps-1")
 artifact.publish("small", Output(b"x", ".bin", 1, 1), 0.0)

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from pipelines.engine.machine import CpuFields, GpuFields, choose_device, gpus_for
-from pipelines.engine.stage import Needs, Resources
+from pipelines.engine.phases import Needs, Resources
 from sppnet.errors import ConfigError
 
 

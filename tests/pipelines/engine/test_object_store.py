@@ -78,7 +78,8 @@ def test_an_unreachable_store_is_given_up_after_all_tries(monkeypatch: pytest.Mo
 def test_a_commit_whose_answer_was_lost_is_still_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first try went through, its answer did not; the second finds the name taken."""
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    from pipelines.engine.workspace import Artifact, Output
+    from pipelines.engine.commits import Output
+    from pipelines.engine.workspace import Artifact
 
     store = ObjectStore("memory://lost/answer")
     artifact = Artifact(store, "maps-1")

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from pipelines.engine import object_store, storage_calls
+from pipelines.engine.commits import Output
 from pipelines.engine.storage_calls import Patience
 from pipelines.engine.store import ObjectStore, Store, StoreUnreachableError, open_store
-from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.training.checkpoints import Checkpoints
 from sppnet.errors import ConfigError
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy, once

@@ -98,7 +98,9 @@ def test_a_worker_allows_what_its_spec_names(recipe: Path, own_module: Write, tm
     assert "their_parts" not in sys.modules
     assert build_stage(spec).config.spec().architecture == "their_parts:factory"
     own_module(NETWORK + PROPOSALS + "\n# another\n")
-    with pytest.raises(ConfigError, match=r"their_parts:corners: .*their_parts\.py is not here what it is where"):
+    with pytest.raises(
+        ConfigError, match=r"^step network on .*: their_parts:corners: .*\.py is not here what it is where"
+    ):
         build_stage(spec)
     with pytest.raises(ConfigError, match="their_parts:factory names code"):
         build_stage(replace(spec, own=())).config.spec()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from pipelines.engine.codec import encode
+from pipelines.engine.commits import Output
 from pipelines.engine.records import read_beside, read_unit, write_once
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from pipelines.engine.codec import decode, encode
+from pipelines.engine.commits import Commit, Quarantined
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.ledger import StepSummary, check_quarantine, wall_seconds
 from pipelines.engine.store import LocalStore, open_store
-from pipelines.engine.workspace import Commit, Quarantined
 from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError, TooManyQuarantinedError
 from tests.support.toy_fixtures import Toys

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from pipelines.engine.commits import Commit, Output, Quarantined
 from pipelines.engine.store import open_store
-from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 
 UNIT = "s0688/train/000000"
@@ -147,34 +146,6 @@ def test_a_corrupt_commit_is_named_with_what_to_do(tmp_path: Path, broken: bytes
     assert message.startswith(f"{tmp_path}/maps-1/_commits/{UNIT}.json: not a commit (")
     assert message.endswith("); remove it and run again")
     assert "\n" not in message
-
-
-text = st.text(max_size=20)
-finite = st.floats(allow_nan=False, allow_infinity=False)
-commits = st.builds(
-    Commit,
-    unit=text,
-    attempt=text,
-    data=st.none() | text,
-    size=st.integers(0),
-    sha256=st.none() | text,
-    rows=st.integers(0),
-    done=st.integers(0),
-    quarantined=st.lists(st.builds(Quarantined, text, text, text, text), max_size=3).map(tuple),
-    seconds=finite,
-    metrics=st.dictionaries(text, st.integers() | finite | text | st.lists(finite, max_size=3), max_size=3),
-    host=text,
-    created=finite,
-    versions=st.dictionaries(text, text, max_size=3),
-)
-
-
-@given(commits)
-def test_a_commit_reads_back_as_it_was(commit: Commit) -> None:
-    data = commit.to_json()
-    assert Commit.from_json(data, "here") == commit
-    assert Commit.from_json(data, "here").to_json() == data
-    assert commit.keys == commit.done + len(commit.quarantined)
 
 
 def test_the_preimage_is_described_once(artifact: Artifact) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.engine.stage import Needs, Resources
+from pipelines.engine.phases import Needs, Resources
 from pipelines.executors.capacity import Capacity, Growth, amounts_of
 from sppnet.errors import ConfigError
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import UnitFailure
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Commit
 from pipelines.executors.local import LocalExecutor
 from sppnet.errors import ConfigError
 from tests.support.toy_fixtures import Toys

@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.executors.pieces import on_ray
 from pipelines.executors.ray_core import RayExecutor

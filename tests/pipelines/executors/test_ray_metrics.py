@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pipelines.engine.activity import Activity, moved
+from pipelines.engine.commits import Commit, Quarantined
 from pipelines.engine.executor import Job, OpenPhase, UnitFailure
-from pipelines.engine.stage import Phase, StageSpec
-from pipelines.engine.workspace import Commit, Quarantined
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.executors.ray_metrics import TaskMetrics, WorkerMetrics
 
 SPEC = StageSpec("w", "maps", "maps-1", '{"stage": "extract"}', (), 0)

@@ -15,7 +15,7 @@ from pipelines.engine.work import build_stage
 from pipelines.executors.local import LocalExecutor
 from pipelines.executors.ray_core import RayExecutor
 from pipelines.executors.ray_tasks import _judge
-from pipelines.executors.task_pool import TaskFailedError
+from pipelines.executors.task_cluster import TaskFailedError
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.toy_fixtures import UNITS, Toys
 from tests.support.unit_list import run_units

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pipelines.engine import backoff
 from pipelines.engine.executor import Job, OpenPhase, UnitFailure
-from pipelines.engine.stage import Phase, StageSpec
+from pipelines.engine.phases import Phase
+from pipelines.engine.stage import StageSpec
 from pipelines.executors.retries import RetryLimits, UnitBook
 
 LIMITS = RetryLimits(infrastructure=4, application=2, first_wait=1.0, longest_wait=5.0)

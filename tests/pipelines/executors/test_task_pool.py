@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from jobs.bench.simulated_cluster import SimulatedCluster
+from pipelines.engine.commits import Commit
 from pipelines.engine.executor import Job, OpenPhase, Outcome
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.schedule import Schedule
 from pipelines.engine.store import StoreUnreachableError
-from pipelines.engine.workspace import Artifact, Commit, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.executors.retries import Kind, RetryLimits
 from pipelines.executors.task_pool import TaskPool
 from sppnet.errors import ArtifactError, ConfigError, IncompleteError

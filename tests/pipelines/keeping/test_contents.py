@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engine.workspace import Artifact, Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.keeping import contents
 from pipelines.keeping.contents import Checked, Checking, check_contents, divide
 from tests.support.damaging import data_path, flip

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from pipelines.engine.commits import Output
 from pipelines.engine.damage import ArtifactListing, check_units
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.keeping import garbage
 from pipelines.keeping.garbage import Garbage, find_garbage, unreferenced

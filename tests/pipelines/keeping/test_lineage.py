@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.engine.phases import Phase
 from pipelines.engine.planning import plan
 from pipelines.engine.recipe import parse_recipe
-from pipelines.engine.stage import Phase
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.keeping.lineage import followers, inputs_of, made_from, strangers, trained

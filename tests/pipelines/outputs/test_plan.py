@@ -87,7 +87,7 @@ def test_boxes_of_a_detector_without_regressors(manifest: Manifest) -> None:
 
 def test_formats() -> None:
     with pytest.raises(
-        ConfigError, match="'xml' is not one of coco, voc, det, parquet, csv, yolo, fiftyone, huggingface"
+        ConfigError, match="'xml' is not one of coco, voc, det, parquet, csv, yolo, yolo-labels, fiftyone, huggingface"
     ):
         check_format("xml")
     shards = {name: ExportOptions(check_format(name)).by_shard for name in ("coco", "voc", "det", "parquet", "csv")}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipelines.engine.workspace import Quarantined
+from pipelines.engine.commits import Quarantined
 from pipelines.shards.keys import ShardWork
 from sppnet.errors import ArtifactError, DataError
 

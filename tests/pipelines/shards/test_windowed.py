@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.windows_and_maps import decode_maps, decode_windows, encode_maps, encode_windows
-from pipelines.engine.workspace import Artifact, Commit, Output, Quarantined
+from pipelines.engine.commits import Commit, Output, Quarantined
+from pipelines.engine.workspace import Artifact
 from pipelines.shards.reading import map_unit
 from pipelines.shards.windowed import ShardInputs, labelled
 from sppnet.errors import ArtifactError

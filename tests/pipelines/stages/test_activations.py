@@ -10,7 +10,8 @@ import pytest
 from pipelines.artifacts.activations import UNIT, read_activations
 from pipelines.artifacts.backbone_info import BackboneInfo
 from pipelines.artifacts.windows_and_maps import decode_maps
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.commits import Output
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ArtifactError, ConfigError
 from tests.support.chain import Chain
 

@@ -12,7 +12,7 @@ import pytest
 from pipelines.artifacts.calibrations import Calibration
 from pipelines.artifacts.detections import decode_detection_table
 from pipelines.engine.codec import encode
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
 from sppnet.detection.calibration import fit_log_odds
 from sppnet.errors import ConfigError
 from tests.support.chain import CATEGORIES, Chain

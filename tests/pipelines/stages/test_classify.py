@@ -15,9 +15,10 @@ from PIL import Image
 from pipelines.artifacts.annotations import ImageAnnotation
 from pipelines.artifacts.networks import UNIT, encode_network, read_network
 from pipelines.artifacts.scores import ScoresInfo, decode_scores
+from pipelines.engine.commits import Output
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.shards.reading import read_images
 from pipelines.shards.writing import AnnotatedImage, write_images
 from pipelines.stages.classify import Classify, ClassifyConfig

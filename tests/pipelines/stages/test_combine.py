@@ -12,7 +12,7 @@ from pipelines.artifacts.detections import DetectionTable, decode_detection_tabl
 from pipelines.artifacts.detectors import read_detector
 from pipelines.artifacts.windows_and_maps import WindowsRow, decode_windows, encode_windows
 from pipelines.detecting.detector_sources import DetectorSource
-from pipelines.engine.workspace import Output, Quarantined
+from pipelines.engine.commits import Output, Quarantined
 from pipelines.shards.map_sources import StoredMaps
 from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import nms

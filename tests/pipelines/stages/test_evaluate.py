@@ -20,7 +20,8 @@ from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.metrics import CURVE_POINTS, curve_points
 from pipelines.datasets.voc_xml import parse_voc_xml
 from pipelines.detecting.ground_truth import read_truth
-from pipelines.engine.workspace import Artifact, Output, Quarantined
+from pipelines.engine.commits import Output, Quarantined
+from pipelines.engine.workspace import Artifact
 from sppnet.boxes import nms
 from sppnet.errors import ArtifactError, ConfigError
 from sppnet.evaluation.coco import FIGURES

@@ -15,10 +15,11 @@ from pipelines.artifacts.annotations import ImageAnnotation, ObjectAnnotation
 from pipelines.artifacts.class_metrics import UNIT
 from pipelines.artifacts.networks import encode_network
 from pipelines.artifacts.scores import ScoresRow, encode_scores
+from pipelines.engine.commits import Output
 from pipelines.engine.recipe import parse_recipe
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.shards.writing import AnnotatedImage, write_shard
 from pipelines.stages.evaluate_classes import EvaluateClassesConfig, classes_of
 from sppnet.errors import ArtifactError, ConfigError

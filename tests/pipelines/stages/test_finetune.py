@@ -12,9 +12,10 @@ import torch
 
 from pipelines.artifacts.networks import read_head, read_trained_head
 from pipelines.artifacts.windows_and_maps import decode_maps, encode_maps
+from pipelines.engine.commits import Output, Quarantined
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Output, Quarantined, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.stages.finetune import Finetune
 from pipelines.training.config import Rate
 from pipelines.training.workers import LocalWorker

@@ -16,8 +16,9 @@ from pipelines.artifacts.image_tars import ImageRecord, decode_images, encode_im
 from pipelines.artifacts.manifest import Manifest, Shard
 from pipelines.artifacts.networks import read_trained_head
 from pipelines.artifacts.windows_and_maps import MapRow, decode_maps, encode_maps
+from pipelines.engine.commits import Output, Quarantined
 from pipelines.engine.work import build_stage, run_unit
-from pipelines.engine.workspace import Artifact, Output, Quarantined, Workspace
+from pipelines.engine.workspace import Artifact, Workspace
 from pipelines.finetuning.sampling import ImageSampler
 from pipelines.shards.reading import map_unit
 from pipelines.shards.windowed import ImagePair, LabelledImage, ShardInputs

@@ -10,7 +10,7 @@ import pytest
 from pipelines.artifacts.detections import DetectionRow, decode_detections
 from pipelines.artifacts.detectors import read_detector
 from pipelines.artifacts.windows_and_maps import decode_maps, encode_maps
-from pipelines.engine.workspace import Output
+from pipelines.engine.commits import Output
 from pipelines.shards.windowed import ShardInputs
 from sppnet.boxes import iou_matrix
 from sppnet.errors import ConfigError

@@ -10,9 +10,10 @@ import pytest
 
 from pipelines.artifacts.image_tars import encode_images
 from pipelines.artifacts.statistics import read_statistics
+from pipelines.engine.commits import Output
 from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import build_stage, run_unit
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
 from pipelines.shards.reading import decode_record, read_images
 from pipelines.stages.statistics import Statistics, StatisticsConfig

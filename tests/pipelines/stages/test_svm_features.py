@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pipelines.artifacts.networks import UNIT, TrainedHead, encode_head, encode_network
+from pipelines.engine.commits import Output
 from pipelines.engine.work import build_stage
-from pipelines.engine.workspace import Output, Workspace
+from pipelines.engine.workspace import Workspace
 from sppnet.errors import ConfigError
 from sppnet.networks.backbones import build_backbone
 from sppnet.networks.network import FcHead, HeadSpec

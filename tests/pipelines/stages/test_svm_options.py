@@ -11,8 +11,9 @@ from pipelines.detecting.gathering import SHARED
 from pipelines.detecting.set_limits import SetLimits, mine_bytes, solve_bytes
 from pipelines.detecting.training_sets import SetBuilder
 from pipelines.detecting.training_shards import TrainingShards
+from pipelines.engine.commits import Output, Quarantined
 from pipelines.engine.work import build_stage, run_unit
-from pipelines.engine.workspace import Output, Quarantined, Workspace
+from pipelines.engine.workspace import Workspace
 from pipelines.shards.reading import IngestedImages
 from pipelines.shards.windowed import LabelledImage
 from sppnet.boxes import iou_matrix

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional as F
 
+from pipelines.engine.commits import Output
 from pipelines.engine.stage import StageConfig, StageSpec
-from pipelines.engine.workspace import Output
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import Plateau, Rate, TrainingConfig
 from pipelines.training.loop import Training, TrainingStage

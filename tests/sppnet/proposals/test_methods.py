@@ -55,6 +55,7 @@ def test_a_method_of_ones_own(own_module: Callable[..., str]) -> None:
         ("[[1, 2], [3]]", ConfigError, r"gave no boxes \[n, 4\]: ValueError"),
         ("[['a', 'b', 'c', 'd']]", ConfigError, "expected numbers"),
         ("[[0, 0, 9, float('nan')]]", ConfigError, "boxes that are not finite"),
+        ("exec('raise MemoryError(9)')", MemoryError, "9"),  # no image's fault
         ("1 / 0", DataError, "own-proposals: their_parts:f raised ZeroDivisionError: division by zero"),
     ],
 )

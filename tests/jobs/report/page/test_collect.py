@@ -14,9 +14,9 @@ from jobs.report.page.gallery import Limits
 from jobs.report.page.render import render
 from jobs.report.read.classification import Figure
 from pipelines.artifacts.manifest import Manifest
+from pipelines.engine.commits import Output
 from pipelines.engine.runner import Engine
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Output
 from sppnet.errors import ConfigError
 from sppnet.networks.weights import write_safetensors
 from tests.support.chain import Chain

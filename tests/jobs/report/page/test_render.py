@@ -30,8 +30,8 @@ from jobs.report.tables.detection import result_tables
 from jobs.report.tables.detectors import detector_table
 from jobs.report.tables.score_counts import CountRow, ScoreCounts
 from jobs.report.tables.weaknesses import WeaknessRow, WeaknessTable
+from pipelines.engine.commits import Quarantined
 from pipelines.engine.ledger import StepSummary
-from pipelines.engine.workspace import Quarantined
 from sppnet.evaluation.coco import FIGURES
 from tests.support.measured_detectors import detector_account
 from tests.support.reported import ap_curve, detector_score

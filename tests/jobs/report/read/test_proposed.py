@@ -11,8 +11,8 @@ from jobs.report.page.collect import collect
 from jobs.report.page.gallery import Limits
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.windows_and_maps import WindowsRow, encode_windows
+from pipelines.engine.commits import Output
 from pipelines.engine.runner import Engine
-from pipelines.engine.workspace import Output
 from tests.support.small_page import CAT, DOG, KEYS, SIZE, make_engine, publish_detections, run_step
 
 
