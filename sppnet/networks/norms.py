@@ -30,13 +30,7 @@ class ResponseNorm(nn.LocalResponseNorm):
 
     def __init__(self, channels: int, size: int = 5) -> None:
         super().__init__(size)
-        index = np.arange(channels)
-        # torch pads size // 2 channels in front and (size - 1) // 2 behind.
-        offset = index[None, :] - index[:, None]
-        near = (offset >= -(size // 2)) & (offset <= (size - 1) // 2)
-        # By numpy: the same by torch on its meta device, where networks are built for their shapes, imports a compiler.
-        band = torch.from_numpy(near.astype(np.float32)[:, :, None, None]).to(torch.get_default_device())
-        self.register_buffer("band", band, persistent=False)
+        self.register_buffer("band", _band(channels, size), persistent=False)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the base class's name
         """Normalise `[N, C, H, W]` of any float type."""
@@ -50,6 +44,17 @@ class ResponseNorm(nn.LocalResponseNorm):
         scaled = input * math.sqrt(self.alpha / self.size)
         total = F.conv2d(scaled * scaled, self.band.to(input.dtype)) + self.k
         return _divided(input, total, self.beta)
+
+
+def _band(channels: int, size: int) -> torch.Tensor:
+    """Return which channels are neighbours, float32 `[C, C, 1, 1]`; torch pads size // 2 before, (size - 1) // 2 after."""
+    device = torch.get_default_device()
+    if device.type == "meta":  # of a network that is built for its shapes, any number of channels costs nothing
+        return torch.empty(channels, channels, 1, 1)
+    index = np.arange(channels)
+    offset = index[None, :] - index[:, None]
+    near = (offset >= -(size // 2)) & (offset <= (size - 1) // 2)
+    return torch.from_numpy(near.astype(np.float32)[:, :, None, None]).to(device)
 
 
 class WithinChannelNorm(nn.Module):
