@@ -47,7 +47,7 @@ class ResponseNorm(nn.LocalResponseNorm):
 
 
 def _band(channels: int, size: int) -> torch.Tensor:
-    """Return which channels are neighbours, float32 `[C, C, 1, 1]`; torch pads size // 2 before, (size - 1) // 2 after."""
+    """Return which channels are neighbours, `[C, C, 1, 1]`; torch pads size // 2 before, (size - 1) // 2 behind."""
     device = torch.get_default_device()
     if device.type == "meta":  # of a network that is built for its shapes, any number of channels costs nothing
         return torch.empty(channels, channels, 1, 1)
