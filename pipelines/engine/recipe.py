@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -135,6 +136,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         else:
             place = part
         if depth < len(parts) - 1:
+            # What an alias (`*edges`) shares with another step is this step's own from here on.
+            target[place] = copy(target[place])
             target = target[place]
     target[place] = parse_yaml(value, lambda _, why: ConfigError(f"--set {override:.200}: the value is {why}"))
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from pipelines.artifacts.image_tars import ImageRecord
@@ -196,21 +197,18 @@ class Propose(PerShardStage[ProposeConfig]):
 
     @classmethod
     def look(cls, config: ProposeConfig, store: Store, past: Past) -> Look:
-        """Look at the model: its content, not its path, is in the fingerprint."""
+        """Look at the model: its content, not its path, is in the fingerprint. New weights are tried."""
         contents = known_contents(past)
         (digest,) = contents.digests([seen_outside(str(config.edge_boxes.model), _MODEL)])
+        if contents.read_count and config.edges == "learned":  # a forest takes seconds to read
+            _edge_detector(config, torch.device("cpu"), f"edge_boxes.model {config.edge_boxes.model}")
         return look_of_files({"edge_model": digest}, contents)
 
     @cached_property
     def _edges(self) -> EdgeDetector:
-        kind, model = self.config.edges, self.config.edge_boxes.model
-        if kind in (None, "gradient") or model is None:
-            return gradient_edges
-        data, where = read_outside(model, _MODEL), f"step {self.spec.step}: edge_boxes.model {model}"
-        if kind == "structured":
-            return _structured(data, PurePosixPath(model).name, where)
-        options, device = self.config.edge_boxes, choose_device(self.config.device, self.spec.step)
-        return LearnedEdges(read_pidinet(data, where), device, options.precision, options.edge_pixels)
+        config, step = self.config, self.spec.step
+        device = choose_device(config.device, step) if config.edges == "learned" else torch.device("cpu")
+        return _edge_detector(config, device, f"step {step}: edge_boxes.model {config.edge_boxes.model}")
 
     def phases(self) -> list[Phase]:
         """Return one phase; a unit is a shard."""
@@ -242,6 +240,17 @@ class Propose(PerShardStage[ProposeConfig]):
             raise DataError("no-windows", f"{methods} found no window of at least {self.config.min_side} px")
         counts = {method: len(part) for method, part in parts.items()}
         return WindowsRow(record.key, image.shape[1], image.shape[0], windows), counts
+
+
+def _edge_detector(config: ProposeConfig, device: torch.device, where: str) -> EdgeDetector:
+    """Build what finds edges; raise `ConfigError`, which begins with `where`, for a model that can't be used."""
+    kind, options = config.edges, config.edge_boxes
+    if kind in (None, "gradient") or options.model is None:
+        return gradient_edges
+    data = read_outside(options.model, _MODEL)
+    if kind == "structured":
+        return _structured(data, PurePosixPath(options.model).name, where)
+    return LearnedEdges(read_pidinet(data, where), device, options.precision, options.edge_pixels)
 
 
 def _structured(model: bytes, name: str, where: str) -> StructuredEdges:

@@ -174,6 +174,18 @@ def test_set_changes_a_field(path: Path, override: str, step: str, field: str, v
     assert getattr(load_recipe(path, [override]).steps[step], field) == value
 
 
+def test_set_changes_nothing_of_another_step_that_shares_the_value(path: Path) -> None:
+    """An alias stands for the same value in several steps; one that is set is that step's own."""
+    path.write_text(
+        "version: 1\nname: shared\nsteps:\n"
+        "  a: {stage: propose, images: i, edge_boxes: &edges {alpha: 0.5, beta: 0.7}}\n"
+        "  b: {stage: propose, images: i, edge_boxes: *edges}\n"
+        "  i: {stage: ingest, dataset: {root: x, splits: [train, val]}}\n"
+    )
+    found = load_recipe(path, ["b.edge_boxes.alpha=0.6", "a.edge_boxes.beta=0.8"]).steps
+    assert [(found[step].edge_boxes.alpha, found[step].edge_boxes.beta) for step in "ab"] == [(0.5, 0.8), (0.6, 0.7)]
+
+
 def test_set_changes_the_seed_and_the_name_and_the_last_one_holds(path: Path) -> None:
     recipe = load_recipe(path, ["seed=1", "name=other", "seed=2"])
     assert (recipe.seed, recipe.name) == (2, "other")

@@ -221,13 +221,11 @@ def test_a_gpu_is_asked_for_by_pidinet_only(pidinet: Path) -> None:
     assert found["cuda", both] == "auto"
 
 
-def test_weights_of_another_network_end_the_step(proposals: Chain, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_told_before_anything_runs(proposals: Chain, tmp_path: Path) -> None:
     model = tmp_path / "other.safetensors"
     model.write_bytes(write_safetensors({"weight": torch.zeros(2)}))
-    wrong = proposals.copied(tmp_path / "ws", ("images",)).only("images", "edges")
-    wrong = wrong.changed(edges={"edge_boxes": {"model": str(model)}})
     with pytest.raises(ConfigError, match=r"step edges: edge_boxes\.model .*other\.safetensors: holds no PiDiNet"):
-        wrong.stage("edges").run(wrong.unit("val/000000"))
+        proposals.changed(edges={"edge_boxes": {"model": str(model)}})
 
 
 def test_other_seeds_reorder_windows_only(proposals: Chain) -> None:
