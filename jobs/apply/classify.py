@@ -97,9 +97,10 @@ def _network_step(request: ClassifyRequest, base: Recipe | None, steps: Steps) -
     if base is None:
         if "architecture" not in request.backbone:
             raise ConfigError("classify: --weights needs --architecture, the backbone that they are of")
-        steps[OWN_NETWORK] = {"stage": "weights", "path": request.weights, **request.backbone}
+        raw: dict[str, Any] = {"steps": {"network": {"stage": "weights", "path": request.weights, **request.backbone}}}
         for override in request.overrides:
-            apply_override({"steps": {"network": steps[OWN_NETWORK]}}, override)
+            apply_override(raw, override)
+        steps[OWN_NETWORK] = raw["steps"]["network"]
         return OWN_NETWORK
     if request.backbone:
         raise ConfigError(f"classify: --{next(iter(request.backbone))} goes with --weights; the recipe has its own")
