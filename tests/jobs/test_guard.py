@@ -27,6 +27,7 @@ def command():
 guarded(command, ["run", "toy", "--json"])
 """
 WAITS = "time.sleep(600)"
+WAITS_READY = f"print('ready', flush=True); {WAITS}"
 
 
 def start(body: str) -> subprocess.Popen[str]:
@@ -85,13 +86,13 @@ def test_what_ends_badly_after_its_last_word_has_ended_as_it_said() -> None:
     [
         (
             signal.SIGINT,
-            f"""try: {WAITS}
+            f"""try: {WAITS_READY}
     except KeyboardInterrupt: sys.exit(130)""",
             130,
         ),
         (
             signal.SIGTERM,
-            f"""try: {WAITS}
+            f"""try: {WAITS_READY}
     except SystemExit: sys.exit(143)""",
             143,
         ),
@@ -100,6 +101,8 @@ def test_what_ends_badly_after_its_last_word_has_ended_as_it_said() -> None:
 def test_signals_reach_the_command(number: signal.Signals, body: str, code: int) -> None:
     process = start(body)
     child_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"  # within its `try`
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == code
