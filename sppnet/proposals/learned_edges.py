@@ -7,6 +7,8 @@ curvature of the map smoothed more, and keeps what is the strongest of five pixe
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -75,11 +77,23 @@ class LearnedEdges:
         # Borders of images too thin for three poolings.
         more = [(0, max(MIN_SIDE - rows, 0)), (0, max(MIN_SIDE - columns, 0)), (0, 0)]
         padded = np.pad(seen, more, mode="edge")
-        found = self._network(normalise_images(padded[None], TORCHVISION, self._device, self._dtype))
+        with _one_thread():
+            found = self._network(normalise_images(padded[None], TORCHVISION, self._device, self._dtype))
         cut: Float32s = found[0, :rows, :columns].cpu().numpy()
         if (rows, columns) == (height, width):
             return cut
         return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch use one thread: sums of other lengths would round, and move windows, otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def ridge_orientation(strength: Float32s) -> Float32s:

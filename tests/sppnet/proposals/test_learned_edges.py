@@ -86,3 +86,17 @@ def test_bad_arguments_are_named(detector: LearnedEdges) -> None:
         detector(np.zeros((9, 9, 3), np.float32))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="max_pixels must be at least 64, got 63"):
         LearnedEdges(PiDiNet(2, 2), torch.device("cpu"), max_pixels=63)
+
+
+def test_edges_do_not_depend_on_threads(detector: LearnedEdges) -> None:
+    image = np.random.default_rng(7).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(detector.strength(image))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*found)
