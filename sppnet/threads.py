@@ -1,14 +1,17 @@
-"""Python's own threads for compiled kernels, which release the GIL.
+"""Threads: Python's own for compiled kernels, which release the GIL, and how many torch uses.
 
-Unlike numba's they may be entered from several threads at once, and a fork does not break them.
+Unlike numba's, Python's may be entered from several threads at once, and a fork does not break them.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
 
 
 class _Threads:
@@ -42,3 +45,14 @@ def run_split(work: Callable[[int, int], None], bounds: Sequence[int]) -> None:
     work(bounds[0], bounds[1])
     for other in others:
         other.result()
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Have torch use one thread on CPUs: what it computes then doesn't depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from sppnet.networks.network import Precision
 from sppnet.pooling.pyramid import Pyramid
 from sppnet.pooling.windows import pool_windows
 from sppnet.sizes import Size
+from sppnet.threads import one_torch_thread
 
 _SCALE = 688
 _IMAGE = Size(917, _SCALE)
@@ -53,22 +54,11 @@ def measure_rates(precision: Precision = "bfloat16", seconds: float = 1.0) -> Ra
         seconds: How long to measure, about, beside a first pass that warms up.
     """
     device = choose_device()
-    with _one_thread(device), torch.inference_mode():
+    with one_torch_thread() if device.type == "cpu" else nullcontext(), torch.inference_mode():
         macs = _convolving(device, precision, 0.75 * seconds)
         pooling = _pooling(device, 0.25 * seconds)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one core"
     return Rates(macs, pooling=pooling, where=f"{name}, {precision}")
-
-
-@contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _convolving(device: torch.device, precision: Precision, seconds: float) -> float:

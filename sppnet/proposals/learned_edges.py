@@ -7,8 +7,6 @@ curvature of the map smoothed more, and keeps what is the strongest of five pixe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from sppnet.networks.network import Precision
 from sppnet.proposals.edges import Edges, half_turn, thin
 from sppnet.proposals.pidinet import MIN_SIDE, PiDiNet
 from sppnet.proposals.windows import check_image
+from sppnet.threads import one_torch_thread
 
 MAX_PIXELS = 262_144
 """Pixels of an image that has more are fewer for the network; every photograph of VOC2007 has fewer."""
@@ -77,23 +76,12 @@ class LearnedEdges:
         # Borders of images too thin for three poolings.
         more = [(0, max(MIN_SIDE - rows, 0)), (0, max(MIN_SIDE - columns, 0)), (0, 0)]
         padded = np.pad(seen, more, mode="edge")
-        with _one_thread():
+        with one_torch_thread():  # sums of other lengths would round otherwise, and move windows
             found = self._network(normalise_images(padded[None], TORCHVISION, self._device, self._dtype))
         cut: Float32s = found[0, :rows, :columns].cpu().numpy()
         if (rows, columns) == (height, width):
             return cut
         return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have torch use one thread: sums of other lengths would round, and move windows, otherwise."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def ridge_orientation(strength: Float32s) -> Float32s:
