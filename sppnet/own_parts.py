@@ -11,11 +11,15 @@ import difflib
 import errno
 import hashlib
 import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +37,10 @@ _MACHINE_KINDS = frozenset(
         *("Timeout", "TimeoutException", "NetworkError", "ConnectTimeoutError", "ReadTimeoutError"),
     }
 )
+
+
+class OwnExitError(Exception):
+    """Somebody else's code called `sys.exit`, which is for programs: no process of a run ends for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,21 @@ def entry_point_path(group: str, name: str) -> str | None:
     return found[0] if found else None
 
 
+@contextmanager
+def own_code() -> Iterator[None]:
+    """Guard a call of somebody else's code: its `sys.exit` is an error like others, a signal's ends this process still.
+
+    Raises:
+        OwnExitError: It called `sys.exit`.
+    """
+    try:
+        yield
+    except SystemExit as exit_:
+        if _of_signal(exit_):
+            raise
+        raise OwnExitError(f"sys.exit({exit_.code!r})") from exit_
+
+
 def told(error: BaseException) -> str:
     """Return an error of somebody else's code in a line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -139,6 +162,12 @@ def blames_machine(error: BaseException) -> bool:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     reason = getattr(error, "reason", None)  # of what urllib raises
     return not kinds.isdisjoint(_MACHINE_KINDS) or (isinstance(reason, OSError) and blames_machine(reason))
+
+
+def _of_signal(exit_: SystemExit) -> bool:
+    """Tell whether it was raised by what SIGTERM calls, wherever that was called."""
+    handler = getattr(signal.getsignal(signal.SIGTERM), "__code__", None)
+    return any(frame.f_code is handler for frame, _ in walk_tb(exit_.__traceback__))
 
 
 def _find(path: str) -> _Loaded:
@@ -173,8 +202,9 @@ def _import(name: str, path: str) -> ModuleType:
     if name == "__main__":
         raise ConfigError(f"{path}: workers can't import __main__: move it into a module of its own")
     try:
-        return import_module(name)
-    except (Exception, SystemExit) as error:
+        with own_code():
+            return import_module(name)
+    except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}.")
         hint = "; install its package, or put its folder into PYTHONPATH" if missing else ""
         raise ConfigError(f"{path}: module {name} can't be imported: {told(error)}{hint}") from error

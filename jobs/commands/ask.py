@@ -1,4 +1,4 @@
-"""The command that tells what the fields of recipes mean."""
+"""The command that tells what stages, the fields of recipes and built-in recipes mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def help_(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[STAGE[.FIELD]]", help="A stage, dataset.KIND or recipe; or a field of it."),
+        typer.Argument(
+            metavar="[STAGE[.FIELD]]",
+            help="A stage, dataset.KIND or recipe; or a field of it; or the name of a built-in recipe.",
+        ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="All fields as a page of the docs.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="The JSON schema of recipes, for editors.")] = False,
@@ -27,15 +30,23 @@ def help_(
     with command("help", as_json) as result:
         if (name is not None) + markdown + schema + (as_json and (markdown or schema)) > 1:
             raise ConfigError("help: give one of a name, --markdown and --schema; --json is for names")
+        from jobs.recipes import recipe_names
         from jobs.reference.fields import sections
         from jobs.reference.lookup import find
         from jobs.reference.page import markdown_page
         from jobs.reference.recipe_schema import schema_text
+        from jobs.reference.recipes import recipe_note
         from jobs.reference.text import contents_text, section_text
 
         width = min(shutil.get_terminal_size().columns, _MOST_COLUMNS)
         if schema or markdown:
             typer.echo(schema_text() if schema else markdown_page(sections()), nl=False)
+            return
+        if name in recipe_names():
+            note = recipe_note(name)
+            result.fields["recipe"] = note.to_json()
+            if not as_json:
+                typer.echo(note.text())
             return
         root = context.find_root().command
         commands = list(getattr(root, "commands", {}))

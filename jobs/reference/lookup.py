@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from jobs.recipes import recipe_names
 from jobs.reference.fields import DATASET, RECIPE, Section, kind_section, recipe_section, stage_section
 from pipelines.datasets.kinds import KINDS, OWN
 from pipelines.engine.nearest import nearest
@@ -35,7 +36,9 @@ def find(name: str, commands: Iterable[str] = ()) -> Section:
     of_own = asked == f"{DATASET}.{OWN}" or asked.startswith(f"{DATASET}.{OWN}.")
     own = f"{DATASET}.{OWN}" if of_own else ".".join(parts[:2]) if parts[0] == DATASET else parts[0]
     if own not in known:
-        raise ConfigError(f"help {name}: no such stage or kind of data set{nearest(own, known)}")
+        raise ConfigError(
+            f"help {name}: no such stage, kind of data set or recipe{nearest(own, [*known, *recipe_names()])}"
+        )
     section = _section(own)
     path = asked.removeprefix(own).removeprefix(".")
     if not path:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from pipelines.engine.disk_faults import disk_fault
 from pipelines.engine.memory_faults import memory_fault
 from sppnet.errors import ConfigError, DataError, IncompleteError, SppError
-from sppnet.own_parts import blames_machine, resolve, told
+from sppnet.own_parts import blames_machine, own_code, resolve, told
 
 REASON = "own-dataset"
 """Why an image is set aside at which a source raised something."""
@@ -82,7 +82,8 @@ class AskedSource:
             ConfigError: It raised something.
         """
         try:
-            return question()
+            with own_code():
+                return question()
         except SppError:
             raise
         except Exception as error:
@@ -104,7 +105,8 @@ class AskedSource:
         source = self.source
         with self._alone:
             try:
-                return question(source)
+                with own_code():
+                    return question(source)
             except Exception as error:
                 text = f"{self._path}: {what} of {key!r} raised {told(error)}"
                 if not blames_machine(error):

@@ -14,6 +14,21 @@ from sppnet.errors import ConfigError
 MARK = "???"
 
 
+def asked_for(recipe: Recipe, *stages: str) -> dict[str, str]:
+    """Return what a recipe asks for: by `step.field`, what is wanted and where it is had.
+
+    Args:
+        recipe: The recipe.
+        stages: Only what their steps ask for; none: all.
+    """
+    return {
+        path: value.removeprefix(MARK).strip()
+        for step, config in recipe.steps.items()
+        if not stages or config.stage in stages
+        for path, value in _asked(step, config.model_dump(mode="json"))
+    }
+
+
 def check_given(recipe: Recipe, *stages: str) -> None:
     """Raise `ConfigError` naming all that a recipe asks for and was not given, and how to give it.
 
@@ -22,11 +37,8 @@ def check_given(recipe: Recipe, *stages: str) -> None:
         stages: Only what their steps ask for; none: all.
     """
     wanted: dict[str, list[str]] = {}
-    for step, config in recipe.steps.items():
-        if stages and config.stage not in stages:
-            continue
-        for path, value in _asked(step, config.model_dump(mode="json")):
-            wanted.setdefault(value.removeprefix(MARK).strip(), []).append(path)
+    for path, what in asked_for(recipe, *stages).items():
+        wanted.setdefault(what, []).append(path)
     if wanted:
         paths = [path for group in wanted.values() for path in group]
         whats = [f"{' and '.join(group)}: {what}" if what else " and ".join(group) for what, group in wanted.items()]

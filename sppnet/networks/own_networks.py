@@ -13,7 +13,7 @@ from torch import fx, nn
 from sppnet.errors import ConfigError
 from sppnet.networks.receptive_fields import trace_layers
 from sppnet.networks.timm_models import in_known_layers
-from sppnet.own_parts import resolve, told
+from sppnet.own_parts import own_code, resolve, told
 
 _FIELD = "backbone.architecture"
 _MORE = 4
@@ -27,7 +27,8 @@ def build_model(path: str) -> nn.Module:
     """
     device, factory = torch.get_default_device(), resolve(path)
     try:
-        network = factory()
+        with own_code():
+            network = factory()
     except Exception as error:
         if device.type == "meta":  # it computes with values, which the meta device has not
             with torch.device("cpu"):
@@ -70,7 +71,7 @@ def check_map(trunk: nn.Module, stride: int, side: int, path: str) -> None:
     shapes, larger = [], side + _MORE * stride
     for pixels in (side, larger):
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), own_code():
                 maps = trunk(torch.empty(1, 3, pixels, pixels, device="meta"))
         except Exception as error:
             raise ConfigError(

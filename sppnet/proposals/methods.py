@@ -10,7 +10,7 @@ import numpy as np
 
 from sppnet.arrays import Array, Pixels, Windows
 from sppnet.errors import ConfigError, DataError
-from sppnet.own_parts import blames_machine, is_import_path, resolve, told
+from sppnet.own_parts import blames_machine, is_import_path, own_code, resolve, told
 from sppnet.proposals.edge_boxes import edge_boxes
 from sppnet.proposals.edges import EdgeDetector, gradient_edges
 from sppnet.proposals.selective_search import selective_search
@@ -117,7 +117,8 @@ class Proposals:
 
     def _propose_own(self, path: Method, image: Pixels) -> Windows:
         try:
-            found = _own(path)(image.copy())
+            with own_code():
+                found = _own(path)(image.copy())
         except Exception as error:
             if blames_machine(error):
                 raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -96,7 +98,7 @@ def test_workers_take_what_the_run_has_and_nothing_else(own_module: Write) -> No
         ("", "their_parts.sub:f", "module their_parts.sub can't be imported"),
         ("import no_such_library", "their_parts:f", "can't be imported: ModuleNotFoundError: No module .*library'$"),
         ("raise ValueError('of\\nthem')", "their_parts:f", "can't be imported: ValueError: of them$"),
-        ("import sys; sys.exit(3)", "their_parts:f", "can't be imported: SystemExit: 3$"),
+        ("import sys; sys.exit(3)", "their_parts:f", r"can't be imported: OwnExitError: sys\.exit\(3\)$"),
         ("def f(", "their_parts:f", "can't be imported: SyntaxError: "),
         ("def fun(): ...", "their_parts:funn", "their_parts has no funn, did you mean 'fun'\\?"),
         ("f = 3", "their_parts:f", "is of type int, which can't be called"),
@@ -145,3 +147,19 @@ def test_entry_points_stand_for_import_paths(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_errors_that_no_image_is_to_blame_for(error: Exception, blamed: bool) -> None:
     assert own_parts.blames_machine(error) == blamed
+
+
+def test_an_exit_of_its_own_is_an_error_and_a_signals_is_none() -> None:
+    with pytest.raises(own_parts.OwnExitError, match=r"^sys\.exit\('no data'\)$"), own_parts.own_code():
+        sys.exit("no data")
+
+    def terminate(number: int, frame: object) -> None:
+        sys.exit(number)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(SystemExit) as caught, own_parts.own_code():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == signal.SIGTERM

@@ -34,6 +34,14 @@ def test_a_misspelt_name_is_a_wrong_usage() -> None:
     assert invoke("run")[2].endswith(": that is a command, which tells its options itself: sppnet run --help\n")
 
 
+def test_a_built_in_recipe_is_told() -> None:
+    code, out, _ = invoke("voc07")
+    assert code == 0
+    assert out.startswith("recipe voc07\n\nDetection on PASCAL VOC2007 photographs")
+    code, line, _ = invoke("voc07", "--json")
+    assert (code, json.loads(line)["recipe"]["steps"]["maps"]) == (0, "extract")
+
+
 def test_json_is_one_line_and_nothing_else() -> None:
     code, out, _ = invoke("finetune.batch", "--json")
     told = json.loads(out)

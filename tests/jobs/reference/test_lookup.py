@@ -27,8 +27,12 @@ def test_a_data_set_is_found_below_its_stage_too() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("finetun", "help finetun: no such stage or kind of data set; did you mean 'finetune'?"),
-        ("dataset.cocoo", "help dataset.cocoo: no such stage or kind of data set; did you mean 'dataset.coco'?"),
+        ("finetun", "help finetun: no such stage, kind of data set or recipe; did you mean 'finetune'?"),
+        (
+            "dataset.cocoo",
+            "help dataset.cocoo: no such stage, kind of data set or recipe; did you mean 'dataset.coco'?",
+        ),
+        ("voc7", "help voc7: no such stage, kind of data set or recipe; did you mean 'voc07'?"),
         ("finetune.bach", "help finetune.bach: no such field; did you mean 'finetune.batch'?"),
         ("finetune.schedule.lrr", "help finetune.schedule.lrr: no such field; did you mean 'finetune.schedule.lr'?"),
         ("run", "help run: that is a command, which tells its options itself: sppnet run --help"),

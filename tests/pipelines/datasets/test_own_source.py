@@ -31,13 +31,14 @@ def asked() -> AskedSource:
     ("raised", "kind"),
     [
         (ValueError("x"), DataError),
+        (SystemExit(2), DataError),
         (FileNotFoundError("x"), DataError),
         (OSError(errno.ENOSPC, "full", "/cache"), ConfigError),
         (ConnectionResetError("x"), IncompleteError),
         (MemoryError(), MemoryRanOutError),
     ],
 )
-def test_an_image_is_to_blame_or_the_machine(raised: Exception, kind: type[SppError]) -> None:
+def test_an_image_is_to_blame_or_the_machine(raised: BaseException, kind: type[SppError]) -> None:
     def question(_: object) -> None:
         raise raised
 
