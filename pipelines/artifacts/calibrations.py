@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class CategoryCalibration:
     """The line of one category.
 
     Attributes:
-        slope: Log-odds of being right a unit of score.
+        slope: Log-odds of being right a unit of score, above 0.
         offset: Log-odds at score 0.
         right: Held-out detections that are right.
         wrong: Held-out detections that are wrong.
@@ -30,6 +31,11 @@ class CategoryCalibration:
     right: int
     wrong: int
     own: bool
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a line that does not rise: higher scores are likelier right."""
+        if not (self.slope > 0 and math.isfinite(self.slope) and math.isfinite(self.offset)):
+            raise ValueError(f"a line of slope {self.slope} and offset {self.offset}")
 
 
 @dataclass(frozen=True, slots=True)

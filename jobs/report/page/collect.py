@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 from jobs.report.page.contents import RunInfo, RunReport, StageRow
 from jobs.report.page.filters import FilterGallery, make_filter_gallery
 from jobs.report.page.gallery import Gallery, Limits, make_gallery
-from jobs.report.read import classification, detection, recall
+from jobs.report.read import calibrations, classification, detection, recall
 from jobs.report.read.analysis import analyse
+from jobs.report.read.calibrations import read_meanings
 from jobs.report.read.classification import read_class_evaluation
 from jobs.report.read.detection import Evaluation, read_evaluation
 from jobs.report.read.detectors import DetectorReader
@@ -26,6 +27,7 @@ from jobs.report.tables.weaknesses import WeaknessTable, weakness_table
 from jobs.run.compare import Comparison
 from jobs.run.left_out import left_out
 from pipelines.artifacts.activations import UNIT as ACTIVATIONS
+from pipelines.artifacts.calibrations import UNIT as CALIBRATION
 from pipelines.artifacts.class_metrics import UNIT as CLASSES
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.metrics import UNIT as METRICS
@@ -83,6 +85,14 @@ def collect(
     recalls = _results(
         engine, recall.KIND, RECALL, notes, lambda data, step, where: read_recall(data, step, methods, where)
     )
+    words = {step.name: _words(engine, step) for step in engine.steps if step.config.stage == "calibrate"}
+    meanings = _results(
+        engine,
+        calibrations.KIND,
+        CALIBRATION,
+        notes,
+        lambda data, step, where: read_meanings(data, step, words[step], where),
+    )
     commits = [entry.commit for entry in evaluated]
     commits += [result.commit for result in classes]
     commits += [result.commit for result in recalls]
@@ -94,6 +104,7 @@ def collect(
         counts=looked.counts,
         against=against_table(against, evaluated[-1].evaluation) if against and evaluated else None,
         classes=tuple(result.value for result in classes),
+        calibrations=tuple(result.value for result in meanings),
         proposals=tuple(result.value for result in recalls),
         filters=tuple(_filter_galleries(engine, notes)),
         training=tuple(_trainings(engine, notes)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from jobs.report.page.filters import FilterGallery
 from jobs.report.page.gallery import Gallery
+from jobs.report.read.calibrations import ScoreMeanings
 from jobs.report.read.classification import ClassEvaluation
 from jobs.report.read.detection import Evaluation
 from jobs.report.read.recall import RecallEvaluation
@@ -73,6 +74,7 @@ class RunReport:
         counts: What of its detections is right and wrong; None without a detector.
         against: The run beside another one; None if none was asked for.
         classes: What steps that judge classes found out: classification and transfer.
+        calibrations: What steps that calibrate found out of detectors' scores.
         proposals: What steps that measure the recall of proposals found out.
         filters: Pictures of what filters respond to.
         training: Curves of the training stages.
@@ -89,6 +91,7 @@ class RunReport:
     counts: ScoreCounts | None = None
     against: AgainstTable | None = None
     classes: tuple[ClassEvaluation, ...] = ()
+    calibrations: tuple[ScoreMeanings, ...] = ()
     proposals: tuple[RecallEvaluation, ...] = ()
     filters: tuple[FilterGallery, ...] = ()
     training: tuple[TrainingCurve, ...] = ()

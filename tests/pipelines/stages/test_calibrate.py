@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobs.report.page.collect import collect
+from jobs.report.page.render import render
 from pipelines.artifacts.calibrations import Calibration
 from pipelines.artifacts.detections import decode_detection_table
 from pipelines.engine.codec import encode
@@ -94,6 +96,16 @@ def test_a_detector_alone_keeps_its_order(calibrated: Chain) -> None:
                 for row in (rows["full" + kind], rows["alone" + kind])
             )
             assert before == after
+
+
+def test_the_report_has_the_lines(calibrated: Chain) -> None:
+    report = collect(calibrated.engine)
+    assert [(found.step, found.split) for found in report.calibrations] == [("fit-plain", "val"), ("fit-full", "val")]
+    lines = Calibration.read(calibrated.artifact("fit-full")).categories
+    assert [(row.category, row.slope) for row in report.calibrations[1].rows] == [
+        (name, line.slope) for name, line in lines.items()
+    ]
+    assert "What scores mean: fit-full" in render(report)
 
 
 def test_a_combination_within_another_keeps_its_calibrations(calibrated: Chain) -> None:
