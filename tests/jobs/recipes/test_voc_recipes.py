@@ -128,3 +128,19 @@ def test_the_claim_about_edge_boxes_has_the_papers_rows() -> None:
         "both": ["selective-search", "edge-boxes"],
     }
     assert found["eb"]["edge_boxes"] == found["both"]["edge_boxes"]
+
+
+def test_a_network_is_chosen_on_images_of_train_that_its_svms_have_not_seen() -> None:
+    found = steps("voc07-networks")
+    assert found["images"]["dataset"]["base"]["splits"] == ["train"]
+    networks = [step for step, fields in found.items() if fields["stage"] == "weights"]
+    assert len(networks) == 5
+    for network in networks:
+        assert found[f"maps-{network}"]["backbone"] == network
+        assert found[f"svms-{network}"]["split"] == "fit"
+        assert found[f"found-{network}"]["splits"] == [found["metrics"]["split"]] == ["choose"]
+        for step in (f"svms-{network}", f"found-{network}"):
+            assert found[step]["maps"] == f"maps-{network}"
+    assert {step: fields["dilate"] for step, fields in found.items() if fields["stage"] == "weights"} == {
+        "squeezenet": None, "mobilenet": None, "mobilenet-dilated": 2, "lite": None, "lite-dilated": 2,
+    }  # fmt: skip
