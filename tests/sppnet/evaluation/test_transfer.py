@@ -15,6 +15,7 @@ from sppnet.evaluation.transfer import (
     PRESENT,
     SvmSettings,
     draw_split,
+    in_span,
     judge_split,
     l2_normalise,
     one_vs_rest_scores,
@@ -89,6 +90,31 @@ def test_scores_are_those_of_scikit_learns_svm():
     )
     found = one_vs_rest_scores(train, labels, test, SvmSettings(C=2.0))
     np.testing.assert_allclose(found, model.decision_function(test), atol=5e-3)
+
+
+@given(st.integers(2, 30), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_inner_products_stay_in_the_span_of_the_training_images(count: int, length: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    train = l2_normalise(np.maximum(rng.standard_normal((count, length)), 0))
+    train = np.concatenate([train, train[:1]])  # one of them twice: they span less than they are many
+    test = l2_normalise(rng.standard_normal((7, length)))
+    own, other = in_span(train, test)
+    assert own.shape[1] == other.shape[1] <= length
+    assert own.dtype == other.dtype == np.float32
+    np.testing.assert_allclose(own @ own.T, train @ train.T, atol=1e-5)
+    np.testing.assert_allclose(other @ own.T, test @ train.T, atol=1e-5)
+
+
+def test_scores_are_the_same_in_the_span_of_the_training_images() -> None:
+    rng = np.random.default_rng(0)
+    features = l2_normalise(np.maximum(rng.standard_normal((90, 3000)) - 0.5, 0))
+    labels = np.where(np.arange(60) < 20, PRESENT, ABSENT)
+    features[:20, :100] += 0.05
+    own, other = in_span(features[:60], features[60:])
+    assert own.shape == (60, 60)
+    direct = one_vs_rest_scores(features[:60], labels, features[60:])
+    np.testing.assert_allclose(one_vs_rest_scores(own, labels, other), direct, atol=1e-3)
+    assert np.ptp(direct) > 0.02
 
 
 def test_images_left_out_are_not_trained_on():
