@@ -123,7 +123,7 @@ def one_vs_rest_scores(
 
 
 def in_span(train: Float32s, test: Float32s) -> tuple[Float32s, Float32s]:
-    """Return images in coordinates of the space that the training images span, where vectors are longer than these many.
+    """Return images in coordinates of the space that the training images span, if its dimensions are fewer.
 
     An SVM's weights are a combination of its training vectors, so that inner products are all that counts: its scores
     stay, up to rounding, and each of many SVMs on few long vectors costs a fraction.
