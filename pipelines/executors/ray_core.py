@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,7 @@ class RayExecutor:
                         "with --local"
                     ) from error
                 logger.warning("ray did not start, trying again: %s", one_line(error))
+        _take_sigterm()
         logger.info("ray started local cpus=%s", ray.cluster_resources().get("CPU"))
 
     def _join(self, address: str) -> None:
@@ -127,6 +130,7 @@ class RayExecutor:
             raise ConfigError(
                 f"can't join Ray at {address}: {one_line(error)}; check the address, RAY_AUTH_TOKEN and the versions"
             ) from error
+        _take_sigterm()
         logger.info("ray joined address=%s nodes=%d", address, len(ray.nodes()))
 
     def _common_options(self, *, local: bool) -> dict[str, Any]:
@@ -193,6 +197,12 @@ class RayExecutor:
         if self._keep_folder:
             logger.warning("units failed: the workers' logs are kept in %s until gc takes them", self._folder)
         leave_scratch(self._folder, remove=not self._keep_folder)
+
+
+def _take_sigterm() -> None:
+    """Have SIGTERM call its Python handler alone: Ray's C++ part aborts who does not end within three seconds of it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _leave(*, silent: bool, local: bool) -> None:

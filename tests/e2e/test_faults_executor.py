@@ -35,17 +35,19 @@ def place(request: pytest.FixtureRequest, toys: Toys) -> Toys:
 
 
 class Driver:
-    """A process that runs the toy recipe."""
+    """A process that runs the toy recipe; with a `goodbye` as a command, which takes so many seconds to end."""
 
-    def __init__(self, toys: Toys, temporary: str, executor: str, **fields: Any) -> None:
+    def __init__(self, toys: Toys, temporary: str, executor: str, goodbye: float | None = None, **fields: Any) -> None:
         arguments = {
             "workspace": toys.workspace,
             "marks": str(toys.marks.folder),
             "executor": executor,
             "fields": {"shards": SHARDS, **fields},
+            "goodbye": goodbye or 0,
         }
+        as_command = [] if goodbye is None else ["--as-command"]
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "support" / "toy_driver.py"), json.dumps(arguments)],
+            [sys.executable, str(ROOT / "tests" / "support" / "toy_driver.py"), json.dumps(arguments), *as_command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -53,6 +55,7 @@ class Driver:
             start_new_session=True,
         )
         self.family: list[psutil.Process] = []
+        self.errors = ""
 
     def wait_until(self, condition: Callable[[], Any]) -> None:
         """Waits for something to come true while the driver runs."""
@@ -71,7 +74,7 @@ class Driver:
     def stop(self, number: signal.Signals) -> tuple[int, str]:
         """Sends a signal to the driver alone; returns its exit code and its output when all its processes are gone."""
         os.kill(self.process.pid, number)
-        output, _ = self.process.communicate(timeout=PATIENCE)
+        output, self.errors = self.process.communicate(timeout=PATIENCE)
         _, left = psutil.wait_procs(self.family, timeout=PATIENCE)
         assert left == []
         return self.process.returncode, output
@@ -166,6 +169,18 @@ def test_an_interrupted_ray_driver_ends_its_tasks(
     assert code != 0
     assert "made" not in output
     check_resumed(toys, attempts(toys), ray_executor, tmp_path)
+
+
+@pytest.mark.ray
+def test_a_terminated_ray_driver_may_take_its_time_to_end(toys: Toys, start: Callable[..., Driver]) -> None:
+    """Ray's C++ part would abort a driver that has not ended three seconds after SIGTERM, as on a busy machine."""
+    toys.marks.set("slow", UNITS[3], 600)
+    driver = start(toys, "ray", goodbye=5.0)
+    driver.run_until(lambda: toys.marks.tries(UNITS[3]))
+    code, output = driver.stop(signal.SIGTERM)
+    assert (code, output) == (143, "")
+    assert driver.errors.splitlines()[-1] == "sppnet: terminated; finished units are kept, run again to go on"
+    assert "SIGTERM received" not in driver.errors
 
 
 @pytest.mark.ray

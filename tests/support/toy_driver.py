@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def run() -> None:
     try:
         recorder = toys.run(executor, **arguments["fields"])
     finally:
+        time.sleep(arguments.get("goodbye", 0))
         executor.close()
     print(f"made {len(recorder.done)}", flush=True)
 
