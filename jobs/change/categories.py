@@ -18,6 +18,7 @@ import yaml
 
 from jobs.apply.corpus import choose_step
 from pipelines.engine.recipe import VERSION, Recipe, parse_recipe
+from pipelines.stages.evaluate import EvaluateConfig
 from sppnet.errors import ConfigError
 
 Fields = dict[str, Any]
@@ -235,10 +236,13 @@ def _extended(steps: Mapping[str, Fields], svms: Fields, category: str, table: T
 
 
 def _evaluated(base: Recipe, score: str, steps: dict[str, Fields]) -> None:
-    """Keep the steps that evaluate the detector, of it alone."""
+    """Keep the steps that evaluate the detector, of it alone; of comparisons those of its own rows."""
     for name, config in base.steps.items():
-        if config.stage == "evaluate" and score in config.references()["detections"]:
+        if isinstance(config, EvaluateConfig) and score in config.references()["detections"]:
             steps[name] = {**_fields(config), "images": steps[score]["images"], "detections": [score]}
+            own = {key: one.model_dump() for key, one in config.comparisons.items() if set(one.steps) == {score}}
+            if config.comparisons:
+                steps[name]["comparisons"] = own
 
 
 def _behind(base: Recipe, score: str) -> dict[str, Fields]:

@@ -244,6 +244,23 @@ def test_an_evaluation_stays_with_its_detector_alone(chain: Chain) -> None:
     assert parse_recipe(yaml.safe_load(recipe_text(added.recipe)), "x").steps == added.recipe.steps
 
 
+def test_comparisons_stay_where_both_rows_are_the_detectors_own(chain: Chain) -> None:
+    compared = {
+        "boxes": {"row": "full+bb", "over": "full"},
+        "regression": {"row": "full", "over": "plain"},
+    }
+    steps = {**chain.steps, "metrics": {**chain.steps["metrics"], "comparisons": compared}}
+    base = parse_recipe({"version": 1, "name": "chain", "steps": steps}, "chain")
+    changed = (
+        add_category(base, "moth", "full", Table("moths.csv", "pixel", {})).recipe,
+        remove_category(base, "car", "full")[0],
+        rename_category(base, "car", "auto", "full")[0],
+    )
+    for recipe in changed:
+        assert list(recipe.steps["metrics"].comparisons) == ["boxes"]
+    assert add_category(base, "moth", "plain", None).recipe.steps["metrics"].comparisons == {}
+
+
 def test_a_detector_of_one_category_keeps_it(chain: Chain) -> None:
     base = parse_recipe({"version": 1, "name": "chain", "steps": chain.steps}, "chain")
     one = replace(base, steps={**base.steps, "full": base.steps["full"].model_copy(update={"categories": ("car",)})})
