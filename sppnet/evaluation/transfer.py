@@ -22,8 +22,8 @@ from sppnet.seeds import derive_seed
 PRESENT, LEFT_OUT, ABSENT = 1, 0, -1
 """Whether an image shows a category; left out: it shows only objects of it that are marked difficult."""
 
-
 _COLUMNS = 4096
+_SHORTER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def one_vs_rest_scores(
 
 
 def in_span(train: Float32s, test: Float32s) -> tuple[Float32s, Float32s]:
-    """Return images in coordinates of the space that the training images span, if its dimensions are fewer.
+    """Return images in coordinates of the space that the training images span, if its dimensions are far fewer.
 
     An SVM's weights are a combination of its training vectors, so that inner products are all that counts: its scores
     stay, up to rounding, and each of many SVMs on few long vectors costs a fraction.
@@ -133,10 +133,11 @@ def in_span(train: Float32s, test: Float32s) -> tuple[Float32s, Float32s]:
         test: `[m, d]` features.
 
     Returns:
-        float32 `[n, r]` and `[m, r]`, r at most n; as they came where n is not below d.
+        float32 `[n, r]` and `[m, r]`, r at most n; as they came where n is above a quarter of d, since finding the axes
+        takes n cubed, or where all training images are zeros.
     """
     count, length = train.shape
-    if count >= length:
+    if _SHORTER * count > length or not train.any():
         return train, test
     products = np.zeros((count, count))  # in float64: small directions count, and their squares are smaller still
     for start in range(0, length, _COLUMNS):

@@ -92,7 +92,7 @@ def test_scores_are_those_of_scikit_learns_svm():
     np.testing.assert_allclose(found, model.decision_function(test), atol=5e-3)
 
 
-@given(st.integers(2, 30), st.integers(1, 60), st.integers(0, 2**32 - 1))
+@given(st.integers(2, 30), st.integers(1, 250), st.integers(0, 2**32 - 1))
 def test_inner_products_stay_in_the_span_of_the_training_images(count: int, length: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     train = l2_normalise(np.maximum(rng.standard_normal((count, length)), 0))
@@ -115,6 +115,11 @@ def test_scores_are_the_same_in_the_span_of_the_training_images() -> None:
     direct = one_vs_rest_scores(features[:60], labels, features[60:])
     np.testing.assert_allclose(one_vs_rest_scores(own, labels, other), direct, atol=1e-3)
     assert np.ptp(direct) > 0.02
+
+
+def test_training_images_that_are_all_zeros_span_nothing() -> None:
+    train, test = np.zeros((3, 40), np.float32), np.eye(2, 40, dtype=np.float32)
+    assert [one.shape for one in in_span(train, test)] == [(3, 40), (2, 40)]
 
 
 def test_images_left_out_are_not_trained_on():
