@@ -74,11 +74,11 @@ def test_a_corpus_in_s3_on_ray(
         return {entry.name: entry.stamp for entry in out.list("all")}
 
     first = start("score", *far, *options)
-    first.wait_until(lambda: len(shards()) >= 2)
+    first.wait_until(shards)
     first.kill_driver()
     assert first.leftovers(without=RAY_AGENTS) == []
     kept = shards()
-    assert 2 <= len(kept) < TARS + 1, "it was killed too late"
+    assert 1 <= len(kept) < TARS + 1, "it was killed too late"
     for name in kept:
         json.loads(out.read(name))
     assert {name for name, _ in results(out)} == {*kept, "coco_all_numbers.json"}
