@@ -39,6 +39,14 @@ def _with_categories(recipe: Recipe, name: str, config: StageConfig) -> StageCon
     return config.model_copy(update={"categories": found})
 
 
+def count_categories(dataset: DatasetConfig) -> int | None:
+    """Count a data set's categories, or what its kind usually has; None if neither is known."""
+    try:
+        return len(_categories(dataset))
+    except ConfigError:
+        return None
+
+
 def _categories(dataset: DatasetConfig) -> tuple[str, ...]:
     try:
         return dataset.open().categories(Contents())

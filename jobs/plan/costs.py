@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from jobs.plan import convolving, detecting
+from jobs.plan import classifying, convolving, detecting
 from jobs.plan.corpus import Corpus
 from jobs.plan.passes import images_passed
 from jobs.plan.rates import Rates
@@ -26,7 +26,6 @@ class StepCost:
         step: Its name in the recipe.
         stage: Its stage.
         asks_for: What a unit of it asks of a machine, in words.
-        counted: Whether the plan has formulas for the stage; all else is 0 if not.
         units: Units of work (shards, shards x scales, categories).
         images: Images it looks at, once per pass.
         macs: Multiply-accumulates of the network and the detectors.
@@ -40,7 +39,6 @@ class StepCost:
     step: str
     stage: str
     asks_for: str = ""
-    counted: bool = True
     units: int = 0
     images: int = 0
     macs: float = 0.0
@@ -81,6 +79,8 @@ class Planner:
         counting: Mapping[str, Callable[[str, Any], _Counted]] = {
             "ingest": self._ingest,
             "propose": self._propose,
+            "import-windows": self._import_windows,
+            "statistics": self._statistics,
             "weights": lambda name, _: _Counted(convolving.weights_work(self._shapes, name)),
             "pretrain": self._pretrain,
             "extract": self._extract,
@@ -93,16 +93,17 @@ class Planner:
             "calibrate": lambda name, _: _Counted(detecting.calibrate_work(self._shapes, name)),
             "recall": self._recall,
             "evaluate": lambda name, _: _Counted(detecting.evaluate_work(self._shapes, name)),
+            "classify": self._classify,
+            "transfer": self._transfer,
+            "evaluate-classes": self._evaluate_classes,
+            "activations": self._activations,
         }
-        asks_for = config.needs(name).describe()
-        if config.stage not in counting:
-            return StepCost(name, config.stage, asks_for, counted=False)
         found = counting[config.stage](name, config)
         work, parts = found.work, found.work.seconds(self.rates)
         return StepCost(
             name,
             config.stage,
-            asks_for,
+            config.needs(name).describe(),
             units=found.units,
             images=found.images,
             macs=work.macs,
@@ -130,6 +131,15 @@ class Planner:
     def _propose(self, name: str, config: Any) -> _Counted:
         images = self.corpus.count(config.images, *config.splits)
         return _Counted(convolving.propose_work(self._shapes, name), self._shards(config, *config.splits), images)
+
+    def _import_windows(self, name: str, config: Any) -> _Counted:
+        images = self.corpus.count(config.images, *config.splits)
+        work = Work.of(images * self._shapes.windows(name) * self.rates.window_bytes, records=images)
+        return _Counted(work, self._shards(config, *config.splits), images)
+
+    def _statistics(self, name: str, config: Any) -> _Counted:
+        images = self.corpus.count(config.images, config.split)
+        return _Counted(classifying.statistics_work(self._shapes, name), self._shards(config, config.split) + 1, images)
 
     def _extract(self, name: str, config: Any) -> _Counted:
         images = self.corpus.count(config.images, *config.stored)
@@ -165,3 +175,22 @@ class Planner:
     def _recall(self, name: str, config: Any) -> _Counted:
         images = self.corpus.count(config.images, config.split)
         return _Counted(detecting.recall_work(self._shapes, name), self._shards(config, config.split) + 1, images)
+
+    def _classify(self, name: str, config: Any) -> _Counted:
+        images = self.corpus.count(config.images, *config.splits)
+        return _Counted(classifying.classify_work(self._shapes, name), self._shards(config, *config.splits), images)
+
+    def _transfer(self, name: str, config: Any) -> _Counted:
+        splits, sets = config.protocol.splits, sum(len(self._shapes.config(step).views) for step in config.features)
+        images = self.corpus.count(config.images, *splits)
+        units = self._shards(config, *splits) + sets * classifying.transfer_parts(self._shapes, name) + 1
+        longest = max(classifying.feature_lengths(self._shapes, step)[-1] for step in config.features)
+        return _Counted(classifying.transfer_work(self._shapes, name), units, images, 8.0 * images * longest)
+
+    def _evaluate_classes(self, name: str, config: Any) -> _Counted:
+        images = self.corpus.count(config.images, config.split)
+        return _Counted(classifying.judge_work(self._shapes, name), self._shards(config, config.split) + 1, images)
+
+    def _activations(self, name: str, config: Any) -> _Counted:
+        units = self._shards(config, *config.splits) + 1
+        return _Counted(classifying.activations_work(self._shapes, name), units, images_passed(self._shapes, name))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from jobs.plan.categories import count_categories
 from jobs.plan.corpus import Corpus
 from jobs.plan.rates import Rates
 from jobs.plan.work import Work
@@ -97,6 +98,11 @@ class Shapes:
     def classes(self, named: Sequence[str] | None) -> int:
         """Count the classes of a network whose config names them, or else as many as are usual."""
         return len(named or ()) or round(self.rates.classes)
+
+    def categories(self, images_step: str) -> int | None:
+        """Count the categories of what a step ingests, if the data set or its kind tells."""
+        dataset = getattr(self.config(images_step), "dataset", None)
+        return None if dataset is None else count_categories(dataset)
 
     def features(self, step: str, layer: str | None = None) -> FeatureCost:
         """Size the features that a step trains SVMs or regressors on; `layer` where its config has none."""

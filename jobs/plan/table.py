@@ -61,7 +61,7 @@ def plan_table(costs: Sequence[StepCost], rates: Rates) -> Table:
             _bytes(cost.memory),
         )
         hours = f"{cost.seconds / _HOUR:.3g}" if cost.seconds else ""
-        table.add_row(cost.step, cost.stage, cost.asks_for, *cells, hours if cost.counted else "not counted")
+        table.add_row(cost.step, cost.stage, cost.asks_for, *cells, hours)
     return table
 
 

@@ -21,7 +21,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.engine.recipe import load_recipe
 from pipelines.engine.runner import Engine
 from pipelines.engine.workspace import Workspace
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 T = TypeVar("T")
 
@@ -181,7 +181,7 @@ class Command:
         os.kill(self.driver.pid, signal.SIGKILL)
         self.driver.wait()
 
-    def leftovers(self, seconds: float = 60, without: tuple[str, ...] = ()) -> list[str]:
+    def leftovers(self, seconds: float = PATIENCE, without: tuple[str, ...] = ()) -> list[str]:
         """What of the family still lives some seconds after the driver's end, apart from some titles."""
         waited = [process for process in self.family() if _title(process).strip() not in without]
         _, alive = psutil.wait_procs(waited, timeout=seconds)

@@ -56,7 +56,6 @@ def test_detectors_together_cost_their_parts_but_what_they_share(claims: Recipe,
 def test_calibrating_judges_what_is_held_out() -> None:
     recipe = load_recipe(find_recipe("voc07-two-networks"))
     found = steps(recipe, **{"images.fit": 320, "images.held-out": 162, "images.val": 460})
-    assert found["odds-first"].counted
     judged = found["metrics"].parts["judged"] / 8  # of four rows, twice each
     assert found["odds-first"].parts["judged"] == pytest.approx(judged * 162 / 460)
     assert found["by-log-odds"].seconds == found["by-scores"].seconds

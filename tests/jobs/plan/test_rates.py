@@ -41,10 +41,12 @@ def test_rates_that_can_not_be_read(text: str, message: str) -> None:
 def test_every_rate_is_used(demo: Recipe) -> None:
     """A rate that changes nothing is a constant without a formula."""
     claims = load_recipe(find_recipe("claims-detection"), ["eb.edge_boxes={model: edges.safetensors}"])
+    caltech = load_recipe(find_recipe("caltech101"), [])
     images = PHOTOGRAPHS | TINY | {"images.val": ImageSet(460)}  # one split whose bytes are not known
 
     def costs(rates: Rates) -> list[tuple[float, float]]:
         found = [*steps(claims, rates, **images).values(), *steps(demo, rates, train=400, val=120).values()]
+        found += steps(caltech, rates, all=100).values()
         return [(cost.seconds, cost.written) for cost in found]
 
     usual = costs(RATES)

@@ -26,9 +26,6 @@ def test_totals_and_the_budget(voc07: Recipe) -> None:
         check_budget(fields, 0.01)
 
 
-def test_stages_without_a_formula_say_so() -> None:
+def test_every_stage_has_its_hours() -> None:
     costs = Planner(load_recipe(find_recipe("caltech101"), ()), Corpus({"all": ImageSet(9144)}), RATES).steps()
-    assert {cost.stage: cost.counted for cost in costs} | {"ingest": True, "classify": False, "transfer": False} == {
-        cost.stage: cost.counted for cost in costs
-    }
-    assert "not counted" in list(plan_table(costs, RATES).columns[-1].cells)
+    assert all(float(hours) > 0 for hours in plan_table(costs, RATES).columns[-1].cells)
