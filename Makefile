@@ -8,6 +8,8 @@ SECONDS ?= 600
 SEED ?= 1
 HEAVY = ray or s3 or slow
 export RAY_USAGE_STATS_ENABLED = 0
+# Tests start hundreds of Pythons: one that may not keep what it compiles takes a sixth longer to import all this.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test quick heavy fuzz chaos lint docs audit hooks setup lock clean
 .DEFAULT_GOAL := help
