@@ -159,8 +159,8 @@ def _template() -> Template:
 
 
 def heat(evaluation: ClassEvaluation) -> Heat | None:
-    """Draw the confusion matrix of the last row that has one."""
-    row = next((row for row in reversed(evaluation.rows) if row.confusion), None)
+    """Draw the confusion matrix of the best row that has one."""
+    row = next((row for row in evaluation.ranked if row.confusion), None)
     if row is None:
         return None
     name = row_name(row, evaluation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ class ClassEvaluation:
         per_class: What the rows' `classes` are: `accuracy` or `AP`.
         subject: What a row is: `network` or `features`.
         members: What the means are over: `networks` or `splits`.
-        rows: In the order of the recipe; the last is looked at most closely.
+        rows: In the order of the recipe; the best is looked at most closely.
         differences: Of rows' top-1 errors, as the recipe asks for.
     """
 
@@ -102,6 +103,19 @@ class ClassEvaluation:
     def metrics(self) -> tuple[str, ...]:
         """Names of the figures that some row has."""
         return tuple(name for name in METRICS if any(name in row.figures for row in self.rows))
+
+    @property
+    def ranked(self) -> tuple[ClassRow, ...]:
+        """The rows by the first figure that there is, the best first, later ones before equal ones."""
+        metric = next(iter(self.metrics), None)
+        if metric is None:
+            return tuple(reversed(self.rows))
+        sign = 1 if METRICS[metric].lower_is_better else -1
+
+        def place(row: ClassRow) -> float:
+            return sign * row.figures[metric].mean if metric in row.figures else math.inf
+
+        return tuple(sorted(reversed(self.rows), key=place))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from jobs.report.read.classification import Figure, read_class_evaluation
+from jobs.report.read.classification import ClassEvaluation, Figure, read_class_evaluation
 from sppnet.errors import ArtifactError
+from tests.support.reported import class_row
 
 
 def test_rows_of_networks_groups_and_ensembles_are_read():
@@ -49,3 +50,17 @@ def test_rows_of_networks_groups_and_ensembles_are_read():
 def test_something_else_is_no_class_metrics(body: bytes):
     with pytest.raises(ArtifactError, match="here: not class metrics"):
         read_class_evaluation(body, "errors", "here")
+
+
+def test_the_best_row_comes_first_and_of_equal_ones_the_later():
+    def ranked(metric: str, *values: float | None) -> list[str]:
+        rows = [
+            class_row(f"r{number}", "full", 0, figures={} if value is None else {metric: Figure(value)})
+            for number, value in enumerate(values)
+        ]
+        return [row.name for row in ClassEvaluation("step", "val", "AP", "features", "splits", tuple(rows)).ranked]
+
+    assert ranked("voc07_map", 0.68, 0.70, 0.66) == ["r1", "r0", "r2"]
+    assert ranked("top1_error", 0.3, 0.2, 0.4) == ["r1", "r0", "r2"]
+    assert ranked("voc07_map", 0.5, None, 0.5) == ["r2", "r0", "r1"]
+    assert ranked("voc07_map", None, None) == ["r1", "r0"]
