@@ -115,7 +115,7 @@ class ClassEvaluation:
         def place(row: ClassRow) -> float:
             return sign * row.figures[metric].mean if metric in row.figures else math.inf
 
-        return tuple(sorted(reversed(self.rows), key=place))
+        return tuple(sorted(self.rows[::-1], key=place))
 
     @property
     def names(self) -> tuple[str, ...]:
