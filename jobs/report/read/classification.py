@@ -115,7 +115,8 @@ class ClassEvaluation:
         def place(row: ClassRow) -> float:
             return sign * row.figures[metric].mean if metric in row.figures else math.inf
 
-        return tuple(sorted(self.rows[::-1], key=place))
+        latest_first = self.rows[::-1]
+        return tuple(sorted(latest_first, key=place))
 
     @property
     def names(self) -> tuple[str, ...]:
