@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_they_hold_no_secret_and_open_no_port(cloud: str) -> None:
 
 def sourced(tmp_path: Path, **given: str) -> dict[str, str]:
     """The environment after environment.sh."""
-    command = ["/bin/bash", "-c", f". {FOLDER / 'environment.sh'} && env -0"]
+    command = ["/bin/bash", "-c", f". {shlex.quote(str(FOLDER / 'environment.sh'))} && env -0"]
     variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], **given}
     text = subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout
     return dict(line.split("=", 1) for line in text.split("\0") if line)
