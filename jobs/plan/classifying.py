@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from jobs.plan.passes import map_work
 from jobs.plan.shapes import Shapes
 from jobs.plan.work import Work
 from pipelines.classifying.transfer_protocols import Caltech101Protocol
 from sppnet.classification.views import PAPER_SIZE
+from sppnet.evaluation.transfer import is_far_smaller
 from sppnet.networks.backbones import build_backbone
 from sppnet.networks.costs import HALF, head_macs, map_cost
 from sppnet.pooling.pyramid import Pyramid
@@ -85,36 +85,39 @@ def transfer_work(shapes: Shapes, step: str) -> Work:
     """Count reading the features of every set, and the SVMs of every category or random split (sections 3.2, 3.3)."""
     config = shapes.config(step)
     protocol, images = config.protocol, shapes.corpus.count(config.images, *config.protocol.splits)
+    known = shapes.categories(config.images)  # a data set is looked at once for all features
     total = Work.of(records=images)
     for name in config.features:
         raw, stored = _stored_bytes(shapes, name)
         length = feature_lengths(shapes, name)[-1]
         read = Work.of(examples=images * raw, storage=images * stored)
         fitted = _split_work if isinstance(protocol, Caltech101Protocol) else _categories_work
-        total += read + fitted(shapes, step, length) * len(shapes.config(name).views)
+        total += read + fitted(shapes, step, length, known) * len(shapes.config(name).views)
     return total
 
 
-def _categories_work(shapes: Shapes, step: str, length: int) -> Work:
+def _categories_work(shapes: Shapes, step: str, length: int, known: int | None) -> Work:
     """Count VOC07's: an SVM a category on all training images."""
     config, corpus = shapes.config(step), shapes.corpus
-    trained, tested = (
-        corpus.count(config.images, *splits) for splits in (config.protocol.train, [config.protocol.test])
-    )
-    return _svm(shapes, trained, tested, length) * transfer_parts(shapes, step)
+    trained = corpus.count(config.images, *config.protocol.train)
+    tested = corpus.count(config.images, config.protocol.test)
+    return _svm(shapes, trained, tested, length) * _categories(shapes, config, known)
 
 
-def _split_work(shapes: Shapes, step: str, length: int) -> Work:
+def _split_work(shapes: Shapes, step: str, length: int, known: int | None) -> Work:
     """Count Caltech101's: an SVM a class on each split's few images, in the space that these span if it is smaller."""
     config = shapes.config(step)
     protocol = config.protocol
     images = shapes.corpus.count(config.images, protocol.split)
-    classes = shapes.categories(config.images) or max(1, images // (protocol.train_per_class + protocol.test_per_class))
+    classes = known or max(1, images // (protocol.train_per_class + protocol.test_per_class))
     trained = min(classes * protocol.train_per_class, images)
     tested = min(classes * protocol.test_per_class, images - trained)
-    spanned = Work.of(gram=trained**2 * length + _FACTORED * trained**3)
-    spanned += Work.product(tested * trained * (length + trained), "float32")
-    return (spanned + _svm(shapes, trained, tested, min(trained, length)) * classes) * int(protocol.repeats)
+    spanned = Work()
+    if is_far_smaller(trained, length):
+        spanned = Work.of(gram=trained**2 * length + _FACTORED * trained**3)
+        spanned += Work.product(tested * trained * (length + trained), "float32")
+        length = trained
+    return (spanned + _svm(shapes, trained, tested, length) * classes) * int(protocol.repeats)
 
 
 def _svm(shapes: Shapes, trained: int, tested: int, length: int) -> Work:
@@ -127,7 +130,12 @@ def transfer_parts(shapes: Shapes, step: str) -> int:
     config = shapes.config(step)
     if isinstance(config.protocol, Caltech101Protocol):
         return int(config.protocol.repeats)
-    return len(config.protocol.categories or ()) or shapes.categories(config.images) or round(shapes.rates.classes)
+    return _categories(shapes, config, shapes.categories(config.images))
+
+
+def _categories(shapes: Shapes, config: Any, known: int | None) -> int:
+    """Count the categories that VOC07's protocol names, or those of the data set, or else as many as are usual."""
+    return len(config.protocol.categories or ()) or known or round(shapes.rates.classes)
 
 
 def judge_work(shapes: Shapes, step: str) -> Work:
@@ -143,8 +151,3 @@ def statistics_work(shapes: Shapes, step: str) -> Work:
     images = corpus.count(config.images, config.split)
     resized = math.prod(resized_size(corpus.size, config.short_side))
     return Work.of(decode=corpus.pixels(config.images, config.split), resize=images * resized)
-
-
-def activations_work(shapes: Shapes, step: str) -> Work:
-    """Count going through all maps once: finding a filter's strongest responses is nothing beside that (Fig. 2)."""
-    return map_work(shapes, step)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.plan import classifying, convolving, detecting
 from jobs.plan.corpus import Corpus
-from jobs.plan.passes import images_passed
+from jobs.plan.passes import images_passed, map_work
 from jobs.plan.rates import Rates
 from jobs.plan.shapes import Shapes
 from jobs.plan.work import Work
@@ -193,4 +193,5 @@ class Planner:
 
     def _activations(self, name: str, config: Any) -> _Counted:
         units = self._shards(config, *config.splits) + 1
-        return _Counted(classifying.activations_work(self._shapes, name), units, images_passed(self._shapes, name))
+        # Finding a filter's strongest responses is nothing beside its maps (Fig. 2).
+        return _Counted(map_work(self._shapes, name), units, images_passed(self._shapes, name))

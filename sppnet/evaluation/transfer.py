@@ -122,6 +122,11 @@ def one_vs_rest_scores(
     return scores
 
 
+def is_far_smaller(count: int, length: int) -> bool:
+    """Tell whether so many vectors span so much less than all their dimensions that `in_span` finds the axes."""
+    return _SHORTER * count <= length
+
+
 def in_span(train: Float32s, test: Float32s) -> tuple[Float32s, Float32s]:
     """Return images in coordinates of the space that the training images span, if its dimensions are far fewer.
 
@@ -137,7 +142,7 @@ def in_span(train: Float32s, test: Float32s) -> tuple[Float32s, Float32s]:
         takes n cubed, or where all training images are zeros.
     """
     count, length = train.shape
-    if _SHORTER * count > length or not train.any():
+    if not is_far_smaller(count, length) or not train.any():
         return train, test
     products = np.zeros((count, count))  # in float64: small directions count, and their squares are smaller still
     for start in range(0, length, _COLUMNS):

@@ -93,6 +93,14 @@ def test_caltechs_svms_are_solved_in_the_span_of_the_training_images(tmp_path: P
     assert twice.parts["examples"] == found.parts["examples"], "features are read once"
 
 
+def test_there_is_no_smaller_space_where_vectors_are_short(tmp_path: Path) -> None:
+    step = {"stage": "classify", "images": "images", "network": "network", "splits": ["all"], "output": "pool5"}
+    coarse = {"pool5": {**step, "levels": [1], "views": ["full"]}}  # 512 values, and 360 images to train on
+    found = steps(written(tmp_path, "caltech101", coarse), all=IMAGES)["transfer"]
+    assert "gram" not in found.parts
+    assert found.parts["solving"] == pytest.approx(10 * 12 * 360 * 512 * RATES.passes / RATES.solving)
+
+
 def test_classes_of_a_data_set_that_is_there_are_counted(tmp_path: Path) -> None:
     for name in ("ant", "bee", "cat"):
         (tmp_path / "data" / name).mkdir(parents=True)
