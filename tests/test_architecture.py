@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.source_tree import NAMES, PACKAGES, ROOT, importers, imports, module_of, parse
+from tests.support.waiting import PATIENCE
 
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".j2", ".css", ".sh", ".txt", ".cfg", ".json", ""}
 CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
@@ -227,7 +228,7 @@ print(json.dumps(sorted({{name.split(".")[0] for name in new}})))
 def loaded_by(module: str) -> set[str]:
     """Top-level modules that importing a module loads in a fresh process."""
     command = [sys.executable, "-c", LOADED.format(module=module)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return set(json.loads(done.stdout))
 
 
@@ -263,7 +264,7 @@ sys.meta_path.insert(0, Absent())
 def run_without(absent: set[str], code: str) -> subprocess.CompletedProcess[str]:
     """Runs Python code in a fresh process where some libraries are not installed."""
     command = [sys.executable, "-c", WITHOUT.format(absent=absent, code=code)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def only_with(extra: str) -> set[str]:

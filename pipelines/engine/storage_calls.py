@@ -42,8 +42,8 @@ class Patience:
     Attributes:
         tries: After so many.
         seconds: Or when another try would begin later than this after the first.
-        cut: Whether a try that is still waiting for its answer then is left alone, the first one after half of that: it
-            may be one request that was lost.
+        cut: Whether a try that is still waiting for its answer after half of that is left alone: it may be one request
+            that was lost. There is always another: where a busy machine stood still, a try says nothing of the store.
     """
 
     tries: int
@@ -52,8 +52,12 @@ class Patience:
 
 
 USUAL = Patience(10, 90.0)
-FIRST_TOUCH = Patience(5, 14.0, cut=True)
-"""Of a store that has not answered yet: whoever starts a run wants to know that its endpoint is wrong."""
+FIRST_TOUCH = Patience(5, 30.0, cut=True)
+"""Of a store that has not answered yet: whoever starts a run wants to know that its endpoint is wrong.
+
+Half of it is what a worker may need to make its client while all cores are busy with others that start.
+"""
+_LEAST_TRIES = 2
 
 
 def call_store(
@@ -78,7 +82,7 @@ def call_store(
                 if not patience.cut:
                     return action()
                 left = patience.seconds - (time.monotonic() - start)
-                return _cut_off(action, left / 2 if attempt == 1 else left)
+                return _cut_off(action, max(patience.seconds / 2, left if attempt > 1 else 0))
             except SppError:
                 raise
             except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
@@ -88,7 +92,8 @@ def call_store(
                     raise ConfigError(f"can't {what}: the store refuses ({text}); {hint}") from error
                 wait = backoff_seconds(attempt, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
                 spent = time.monotonic() - start
-                if attempt == patience.tries or spent + wait > patience.seconds:
+                late = spent + wait > patience.seconds and not (patience.cut and attempt < _LEAST_TRIES)
+                if attempt == patience.tries or late:
                     reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
                     tries = "1 try" if attempt == 1 else f"{attempt} tries"
                     raise StoreUnreachableError(f"can't {what}: {reason} ({tries}, {spent:.0f} s)") from error
@@ -114,7 +119,7 @@ def _cut_off(action: Callable[[], T], seconds: float) -> T:
 
     threading.Thread(target=run, name="storage-first-touch", daemon=True).start()
     try:
-        return found.result(max(0.1, seconds))
+        return found.result(seconds)
     except TimeoutError:
         if found.done():
             raise

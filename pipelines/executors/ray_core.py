@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _NAMESPACE = "sppnet"
 _RAYS_OWN = "r"  # in ours, which nobody else may enter: Ray lets everybody on the machine into its own
-_START_TRIES = 2
+_START_TRIES = 3
 _UNBOUNDED = 1_000_000
 _LOOK_SECONDS = 5.0
 _LEAVE_SECONDS = 15.0

@@ -16,6 +16,7 @@ from sppnet.networks.backbones import BackboneSpec
 from sppnet.networks.weights import read_safetensors, write_safetensors
 from tests.support.chain import write_weights
 from tests.support.in_process import Bench, sppnet
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -337,7 +338,9 @@ def test_nothing_is_there_yet(bench, command: str) -> None:
 def test_the_real_process(bench) -> None:
     command = [sys.executable, "-m", "jobs", "run", str(bench.recipe), "--local", "--json", "-w", str(bench.workspace)]
     override = ["--set", "images.dataset.root=/nowhere"]
-    done = subprocess.run([*command, *override], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*command, *override], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     message = "step images: dataset.root: /nowhere does not exist on this machine"
     assert done.returncode == 2
     assert done.stderr == f"sppnet: {message}\n"

@@ -22,7 +22,7 @@ from tests.support.small_demo import (
     small_engine,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_demo_draws_and_runs_the_whole_chain(undisturbed: Undisturbed) -> None:

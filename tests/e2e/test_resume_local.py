@@ -20,7 +20,7 @@ from tests.support.small_demo import (
     overrides,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 DOWNSTREAM_OF_HEAD = ("head", "svms-fc7", "fc7", "metrics")
 

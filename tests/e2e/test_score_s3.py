@@ -14,7 +14,7 @@ from tests.support.chain import CATEGORIES, Chain, write_recipe
 from tests.support.made_tars import write_tar
 from tests.support.small_demo import RAY_AGENTS, Command
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TARS, PHOTOS = 12, 3
 

@@ -21,7 +21,7 @@ from tests.support.s3_server import BUCKET, S3Server
 from tests.support.small_demo import attempts
 from tests.support.waiting import PATIENCE, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 MADE = ("images", "network", "maps")
 SCALES = "maps.scales=[160, 240, 1200]"

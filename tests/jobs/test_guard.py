@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +51,7 @@ def child_of(process: subprocess.Popen[str]) -> int:
 @pytest.mark.parametrize(("body", "code"), [("pass", 0), ("sys.exit(4)", 4), ("sys.exit('no')", 1), ("1 / 0", 1)])
 def test_a_command_that_ends_by_itself_has_its_own_code_and_says_nothing_more(body: str, code: int) -> None:
     process = start(body)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert len(out.splitlines()) == 1
     assert "sppnet:" not in err
@@ -67,7 +67,7 @@ def test_a_command_that_ends_by_itself_has_its_own_code_and_says_nothing_more(bo
 )
 def test_a_command_that_is_ended_without_a_word_gets_a_line_and_its_json(body: str, code: int, line: str) -> None:
     process = start(body)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     told = f"{line}; finished units are kept, run again to go on"
     assert process.returncode == code
     assert err.splitlines()[-1] == f"sppnet: {told}"
@@ -76,7 +76,7 @@ def test_a_command_that_is_ended_without_a_word_gets_a_line_and_its_json(body: s
 
 def test_what_ends_badly_after_its_last_word_has_ended_as_it_said() -> None:
     process = start("import atexit; atexit.register(os.abort); sys.exit(2)")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert "sppnet:" not in err
 
@@ -104,7 +104,7 @@ def test_signals_reach_the_command(number: signal.Signals, body: str, code: int)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"  # within its `try`
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == code
 
 
@@ -125,7 +125,7 @@ def test_a_second_signal_does_not_disturb_the_end() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "ending\n"
     os.kill(child, signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (15, "")
 
 
@@ -142,7 +142,7 @@ def test_a_signal_that_meets_a_callback_ends_the_command_after_all() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "waiting\n"
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (15, "")
 
 
@@ -151,5 +151,5 @@ def test_a_command_does_not_outlive_its_guard() -> None:
     child = child_of(process)
     assert child != process.pid
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)

@@ -9,6 +9,7 @@ import numba
 import pytest
 
 from sppnet.compiling import compiled
+from tests.support.waiting import PATIENCE
 
 _READ_ONLY = """
 import importlib, sys
@@ -55,7 +56,7 @@ def test_every_kernel_loads_where_no_cache_folder_is_writable() -> None:
         "sppnet.proposals.segmentation_numba",
     )
     done = subprocess.run(
-        [sys.executable, "-c", _READ_ONLY, *modules], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", _READ_ONLY, *modules], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "[1, 2]"

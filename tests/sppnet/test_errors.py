@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from sppnet import errors
+from tests.support.waiting import PATIENCE
 
 
 def refuse(key: str) -> None:
@@ -35,7 +36,7 @@ def test_exit_codes_are_those_of_the_documentation(name: str, code: int) -> None
 
 def test_a_data_error_keeps_its_reason_between_processes() -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        error = pool.submit(refuse, "000012").exception(timeout=60)
+        error = pool.submit(refuse, "000012").exception(timeout=PATIENCE)
     assert isinstance(error, errors.DataError)
     assert (error.reason, error.detail) == ("truncated", "000012 of 12 bytes")
     assert str(error) == "truncated: 000012 of 12 bytes"

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
+from tests.support.waiting import PATIENCE
+
 Fault = Literal[
     *("503", "500-after", "reset-after", "reset-in-body", "wrong-length", "hang"),
     *("slow", "expired", "denied", "skewed", "stale", "reset-before"),
@@ -140,7 +142,7 @@ class FaultProxy:
         return self._listings[handler.path]
 
     def _forward(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self.upstream, timeout=60)
+        connection = http.client.HTTPConnection(self.upstream, timeout=PATIENCE)
         connection.putrequest(handler.command, handler.path, skip_host=True, skip_accept_encoding=True)
         for name, value in handler.headers.items():
             if name.lower() not in ("connection", "expect"):

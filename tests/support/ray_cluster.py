@@ -28,6 +28,9 @@ from tests.support.waiting import PATIENCE, is_alive, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 _STARTED = "Ray runtime started."
+_TOO_SLOW = "timed out during startup"
+_STARTS = 3
+"""So often a node is begun that Ray gives up because it has not joined within 30 seconds."""
 _STORE_BYTES = 100 * 2**20
 """Memory of a node's object store: hardly anything of this project goes through it."""
 
@@ -60,14 +63,32 @@ class RayNode:
             *(f"--node-ip-address={ip}", f"--temp-dir={folder}", f"--dashboard-agent-listen-port={port}"),
             *("--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={_STORE_BYTES}"),
         ]
+        self._command, self._environment = command, environment
+        self._begin()
+
+    def _begin(self) -> None:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=folder.parent, env=environment, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                cwd=self.log.parent,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def wait_until_up(self) -> None:
-        """Waits until the node has joined."""
-        wait_for(lambda: _STARTED in self.log.read_text(errors="replace"), self.check_running)
+        """Waits until the node has joined; it is begun again where Ray took a busy machine for a dead one."""
+        for _ in range(_STARTS - 1):
+            wait_for(lambda: self._says(_STARTED) or self.process.poll() is not None)
+            if self._says(_STARTED) or not self._says(_TOO_SLOW):
+                break
+            self.kill()
+            self._begin()
+        wait_for(lambda: self._says(_STARTED), self.check_running)
+
+    def _says(self, text: str) -> bool:
+        return text in self.log.read_text(errors="replace")
 
     def check_running(self) -> None:
         """Fails with what `ray start` said if it has ended."""

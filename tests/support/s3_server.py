@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 BUCKET = "sppnet-tests"
 
 
@@ -76,7 +78,7 @@ class S3Server:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self._command(), stdout=log, stderr=subprocess.STDOUT)
 
-    def wait_until_up(self, seconds: float = 60.0) -> None:
+    def wait_until_up(self, seconds: float = PATIENCE) -> None:
         """Waits until a request with the right key is answered; creates the bucket."""
         import botocore.session
         from botocore.config import Config

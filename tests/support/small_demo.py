@@ -147,7 +147,7 @@ class Command:
         """What it printed for people."""
         return (self.folder / "err").read_text(errors="replace")
 
-    def finish(self, seconds: float = 480) -> dict[str, Any]:
+    def finish(self, seconds: float = 2 * PATIENCE) -> dict[str, Any]:
         """Waits for the end, and returns the JSON line with the exit code that the process had."""
         code = self.driver.wait(timeout=seconds)
         lines = (self.folder / "out").read_text().splitlines()

@@ -14,8 +14,11 @@ from pipelines.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
-PATIENCE = 180.0
-"""Seconds after which an event is taken not to come; below the longest test's own limit."""
+PATIENCE = 480.0
+"""Seconds after which an event is taken not to come; below the longest test's own limit.
+
+A virtual machine whose host is busy has been seen to take four times as long for all it does, for half an hour.
+"""
 
 
 def wait_for(condition: Callable[[], T], check: Callable[[], None] | None = None, seconds: float = PATIENCE) -> T:

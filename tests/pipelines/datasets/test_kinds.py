@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.datasets.kinds import KINDS, dataset_config, parse_dataset
 from pipelines.datasets.voc import VocDataset
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,6 +44,6 @@ def test_only_the_kind_that_is_asked_for_is_imported() -> None:
         "print([kind for kind, place in KINDS.items() if place.split(':')[0] in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     assert done.stdout.strip() == "['voc']"

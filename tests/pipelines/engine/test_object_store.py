@@ -12,6 +12,7 @@ import pytest
 from pipelines.engine import backoff
 from pipelines.engine.store import ObjectStore, StoreUnreachableError, open_store
 from sppnet.errors import ConfigError
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.s3
@@ -119,11 +120,11 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path: Path, mo
 
         with ThreadPoolExecutor(1) as pool:
             done = pool.submit(put_many)
-            assert half_way.wait(60)
+            assert half_way.wait(PATIENCE)
             server.kill()
             time.sleep(1)
             server.start()
-            done.result(timeout=120)
+            done.result(timeout=PATIENCE)
         assert [(e.name, e.size) for e in store.list()] == [(f"{i:02d}", 100_000) for i in range(30)]
         assert all(store.read(f"{i:02d}") == bytes([i]) * 100_000 for i in range(30))
     finally:

@@ -112,8 +112,7 @@ def test_a_server_that_hangs_is_given_up_at_once_by_who_starts(
         open_store(s3).list()
     assert time.monotonic() - start < object_store.USUAL.seconds / 2, "it would have waited so long later"
     said, where = re.escape(f"can't list {s3}/: TimeoutError: no answer "), re.escape(f" at {proxy.url}")
-    # Where the machine is busy the first try takes all the time.
-    assert re.fullmatch(said + r"\((1 try|2 tries), \d+ s\)" + where, str(caught.value))
+    assert re.fullmatch(said + r"\(2 tries, \d+ s\)" + where, str(caught.value))
     waited = [record.getMessage() for record in caplog.records if "waiting for storage" in record.getMessage()]
     assert re.fullmatch(re.escape(f"waiting for storage: list {s3}/, ") + r"\d+ s so far", waited[0])
 
@@ -131,7 +130,7 @@ def test_one_request_that_hangs_at_the_first_touch_is_made_again(
 def test_a_put_whose_answer_never_comes_is_made_again(
     proxy: FaultProxy, s3: str, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(object_store, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(object_store, "READ_SECONDS", 5.0)
     store = open_store(s3)
     store.list()
     proxy.rule = once("hang", "PUT", "x.bin")

@@ -17,6 +17,7 @@ import pytest
 
 from pipelines.engine.store import LocalStore, ObjectStore, Store, is_remote, open_store
 from sppnet.errors import ArtifactError, ConfigError, UnreadableError
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
 SPAWN = multiprocessing.get_context("spawn")
@@ -150,7 +151,7 @@ def test_four_processes_create_and_one_wins(store: Store) -> None:
     processes = [SPAWN.Process(target=create_in_process, args=(store, i, barrier, results)) for i in range(4)]
     for process in processes:
         process.start()
-    won = dict(results.get(timeout=60) for _ in processes)
+    won = dict(results.get(timeout=PATIENCE) for _ in processes)
     for process in processes:
         process.join()
     for i in range(5):

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.executors import pieces
 from sppnet.errors import ArtifactError
+from tests.support.waiting import PATIENCE
 
 
 def test_every_piece_is_done_once() -> None:
@@ -32,7 +33,7 @@ def test_pieces_are_taken_as_threads_become_free() -> None:
 
 def test_they_run_side_by_side() -> None:
     barrier = threading.Barrier(2)
-    assert sorted(pieces.on_threads(lambda number: (barrier.wait(30), number)[1], [1, 2])) == [1, 2]
+    assert sorted(pieces.on_threads(lambda number: (barrier.wait(PATIENCE), number)[1], [1, 2])) == [1, 2]
 
 
 def test_what_a_piece_raises_comes_out() -> None:

@@ -24,6 +24,7 @@ from pipelines.keeping.contents import Checking, check_contents
 from sppnet.errors import ConfigError, IncompleteError
 from tests.support.damaging import data_path, flip
 from tests.support.toy_fixtures import ROOT, UNITS, Toys
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.ray
 
@@ -85,7 +86,7 @@ def test_wrong_arguments_are_config_errors(
         RayExecutor(**arguments)
 
 
-def test_a_local_ray_that_does_not_start_is_tried_twice(
+def test_a_local_ray_that_does_not_start_is_tried_three_times(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import ray
@@ -103,9 +104,9 @@ def test_a_local_ray_that_does_not_start_is_tried_twice(
     monkeypatch.setattr(ray, "init", too_slow)
     with pytest.raises(IncompleteError, match=r"^a local Ray did not start: Exception: The current node timed out dur"):
         RayExecutor("local", 1)
-    assert len(folders) == 2
+    assert len(folders) == 3
     assert not any(folder.exists() for folder in folders)
-    assert [record.message[:34] for record in caplog.records] == ["ray did not start, trying again: E"]
+    assert [record.message[:34] for record in caplog.records] == ["ray did not start, trying again: E"] * 2
 
 
 def driver(toys: Toys, environment: dict[str, str] | None = None, **arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -115,7 +116,7 @@ def driver(toys: Toys, environment: dict[str, str] | None = None, **arguments: A
         env=os.environ | (environment or {}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 

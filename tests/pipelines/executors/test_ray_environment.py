@@ -22,7 +22,7 @@ def test_a_local_ray_is_quiet_on_loopback_and_locked(clean: pytest.MonkeyPatch) 
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_grpc_client_keepalive_time_ms": "10000",
-        "RAY_grpc_client_keepalive_timeout_ms": "5000",
+        "RAY_grpc_client_keepalive_timeout_ms": "30000",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
     }

@@ -93,7 +93,7 @@ class KilledDriver:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             self.driver.wait()
-        psutil.wait_procs(family, timeout=30)
+        psutil.wait_procs(family, timeout=PATIENCE)
         steps = Checkpoints(Workspace.open(self.spec.workspace).artifact(self.spec.artifact)).steps()
         self.stopped_at = steps[-1] if steps else None
 
@@ -224,7 +224,7 @@ def test_a_controller_that_is_lost_every_time_is_given_up(
 def test_a_killed_driver_changes_nothing(workspace: Workspace, killed_driver: KilledDriver) -> None:
     spec = killed_driver.spec
     artifact = workspace.artifact(spec.artifact)
-    killed_driver.thread.join(timeout=240)
+    killed_driver.thread.join(timeout=PATIENCE)
     assert killed_driver.stopped_at is not None, killed_driver.log.read_text()
     assert 150 <= killed_driver.stopped_at < STEPS
     assert "model" not in artifact.committed()

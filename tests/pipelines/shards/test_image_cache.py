@@ -14,6 +14,7 @@ import pytest
 from pipelines.engine.workspace import Workspace
 from pipelines.shards.image_cache import ImageCache, SharedCache
 from tests.support.tiny_workspace import SIZE, make_workspace
+from tests.support.waiting import PATIENCE
 
 NBYTES = SIZE[0] * SIZE[1] * 3
 
@@ -87,13 +88,13 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
         if len(tries) > 1:
             return key
         asked.set()
-        going.wait(10)
+        going.wait(PATIENCE)
         raise OSError("gone")
 
     cache = SharedCache(make, lambda _: 1, limit=3)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(cache.get, 5)
-        assert asked.wait(10)
+        assert asked.wait(PATIENCE)
         second = pool.submit(cache.get, 5)
         while not cache._making[5]._condition._waiters:  # type: ignore[attr-defined]
             time.sleep(0.001)

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.shards.read_ahead import Behind, NumberedAhead, one_ahead, prepared_ahead
 from sppnet.errors import DataError
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 5, 50])
@@ -54,7 +55,7 @@ class TestOneAhead:
 
         found = one_ahead(items())
         assert next(found) == 1
-        assert second.wait(10)
+        assert second.wait(PATIENCE)
         assert list(found) == [2]
 
     def test_nothing(self) -> None:

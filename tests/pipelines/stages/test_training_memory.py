@@ -14,6 +14,7 @@ import pytest
 from pipelines.shards.reading import map_unit
 from tests.support.tiny_training import make_training_workspace, rewrite_maps
 from tests.support.tiny_workspace import CHANNELS, SCALES, read_manifest
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDER = 32  # 256 channels, as the networks of the paper have
@@ -61,7 +62,7 @@ def peaks(root: Path, shards: int) -> dict[str, int]:
             text=True,
             check=False,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=280,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         found[step] = int(done.stdout.splitlines()[-1])
@@ -69,7 +70,7 @@ def peaks(root: Path, shards: int) -> dict[str, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:
     few, many = peaks(tmp_path / "few", FEW), peaks(tmp_path / "many", MANY)
     grown = {step: (many[step] - few[step]) >> 20 for step in few}

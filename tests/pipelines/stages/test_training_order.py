@@ -20,6 +20,7 @@ from pipelines.engine.stage import StageSpec
 from pipelines.engine.work import run_unit
 from pipelines.engine.workspace import Workspace
 from tests.support.tiny_training import make_training_workspace, regressors_spec, svms_spec, train, trained
+from tests.support.waiting import PATIENCE
 
 ROUNDS = 2
 LIMITS = {"max_positives": 9, "max_random_negatives": 60, "max_object_negatives": 12, "max_hard_negatives": 40}
@@ -72,7 +73,7 @@ def test_two_and_four_workers_give_the_bytes_of_one(workspace: Workspace, alone,
         processes: set[int] = set()
 
         def run(spec: StageSpec, units: list[str]) -> None:
-            processes.update(pool.map(work, [spec] * len(units), units, timeout=120))
+            processes.update(pool.map(work, [spec] * len(units), units, timeout=PATIENCE))
 
         for name, limits in (("all", {}), ("limited", LIMITS)):
             svms, regressors = f"svms-{name}{workers}", f"regressors-{name}{workers}"

@@ -16,6 +16,7 @@ from sppnet.pooling import kernel_torch as pooling_torch
 from sppnet.pooling import windows as pooling
 from sppnet.pooling.pyramid import Pyramid, bin_edges
 from sppnet.pooling.windows import pool_windows
+from tests.support.waiting import PATIENCE
 
 PYRAMIDS = [(6, 3, 2, 1), (1, 2, 3, 6), (4, 3, 2, 1), (1,), (5, 7), (6, 12, 4)]
 
@@ -226,7 +227,7 @@ def test_works_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     child = context.Process(target=_pool_in_child, args=(queue, maps, cells))
     child.start()
     try:
-        assert queue.get(timeout=30) == expected
+        assert queue.get(timeout=PATIENCE) == expected
     finally:
         child.kill()
         child.join()
