@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands import apply, ask, change, export, keep, look, make, measure, runs, submit
+from sppnet.huge_pages import ask_for_huge_pages
 
 app = typer.Typer(
     name="sppnet",
@@ -75,6 +76,7 @@ def _options(
 
 def main() -> None:
     """Run the command that the process was started with."""
+    ask_for_huge_pages()
     app()
 
 

@@ -28,6 +28,7 @@ from pipelines.executors.scratch import leave_scratch, make_scratch
 from pipelines.executors.task_pool import TaskPool
 from pipelines.executors.versions import check_version, told_version
 from sppnet.errors import ConfigError, IncompleteError
+from sppnet.huge_pages import huge_page_variables
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,8 @@ class RayExecutor:
 
     def _common_options(self, *, local: bool) -> dict[str, Any]:
         """Return what starts and joins alike; `local`: all workers are on this machine, with this interpreter."""
-        variables = ray_environment.worker_variables() | told_version() | dict(self._runtime_env.get("env_vars", {}))
+        variables = huge_page_variables() | ray_environment.worker_variables() | told_version()
+        variables |= self._runtime_env.get("env_vars", {})
         python = ray_environment.worker_python() if local else {}
         return {
             "namespace": _NAMESPACE,

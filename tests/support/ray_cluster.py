@@ -62,6 +62,7 @@ class RayNode:
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options),
             *(f"--node-ip-address={ip}", f"--temp-dir={folder}", f"--dashboard-agent-listen-port={port}"),
             *("--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={_STORE_BYTES}"),
+            *("--no-monitor", "--include-log-monitor=false"),  # of processes that nothing here asks anything
         ]
         self._command, self._environment = command, environment
         self._begin()
