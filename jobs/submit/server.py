@@ -16,7 +16,8 @@ from pipelines.executors.ray_address import check_listening
 from pipelines.executors.ray_token import auth_token, refused
 from sppnet.errors import ConfigError, IncompleteError
 
-_ANSWER_SECONDS = 4.0
+_ANSWER_SECONDS = 12.0
+"""Below a third of the time after which a cluster counts as gone."""
 _SUBMIT_SECONDS = 60.0
 """A head that is busy starts a job's supervisor before it answers."""
 _USUAL = "give the URL of the head's dashboard, such as http://HOST:8265"

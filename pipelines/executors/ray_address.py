@@ -18,7 +18,8 @@ from sppnet.errors import ConfigError
 _METHOD = "/ray.rpc.InternalKVGcsService/InternalKVGet"
 _REQUEST = b"\n\x10CLUSTER_METADATA\x12\x07cluster"
 _CONNECT_SECONDS = 3.0
-_ANSWER_SECONDS = 3.0
+_ANSWER_SECONDS = 15.0
+"""A head whose machine is busy takes a while; what is no head mostly says so at once."""
 
 
 def resolve_address(address: str | None) -> str | None:
@@ -109,9 +110,11 @@ def _ask_for_versions(address: str, token: str | None) -> dict[str, str]:
         except grpc.RpcError as error:
             if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
                 raise refused(address, token) from None
+            late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            why = f"silent for {_ANSWER_SECONDS:g} s, as on a busy machine" if late else error.code().name.lower()
             raise ConfigError(
-                f"what listens at {address} does not answer as Ray's head ({error.code().name.lower()}); give the port "
-                "of `ray start --head --port`, 6379 is usual"
+                f"what listens at {address} does not answer as Ray's head ({why}); give the port of `ray start --head "
+                "--port`, 6379 is usual"
             ) from None
     described = re.search(rb"{.*}", reply, re.DOTALL)  # a status, and then JSON
     found = json.loads(described[0]) if described else {}
