@@ -79,10 +79,7 @@ def call_store(
     with _waits.told(what):
         for attempt in range(1, patience.tries + 1):
             try:
-                if not patience.cut:
-                    return action()
-                left = patience.seconds - (time.monotonic() - start)
-                return _cut_off(action, max(patience.seconds / 2, left if attempt > 1 else 0))
+                return _cut_off(action, patience.seconds / 2) if patience.cut else action()
             except SppError:
                 raise
             except Exception as error:  # boundary: botocore, aiohttp and OS errors share no base class
