@@ -35,7 +35,7 @@ from tests.support.small_demo import (
 from tests.support.toy_fixtures import Toys
 from tests.support.waiting import PATIENCE, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(3000)]
 
 WORKERS = ["--set", "head.workers=2"]
 

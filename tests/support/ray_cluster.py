@@ -138,6 +138,7 @@ class RayCluster:
         environment: More environment variables of every process of it, such as those of an S3 server, or Ray's
             keepalive; by default Ray has its own settings but for the token.
         with_sppnet: Whether the head has a command `sppnet`.
+        takes_jobs: Whether the head has a dashboard, whose nine processes are half of its start.
         switch: Gives each node a machine of its own, whose network can be cut; else they share this one's loopback.
 
     Attributes:
@@ -154,9 +155,10 @@ class RayCluster:
         environment: Mapping[str, str] | None = None,
         *,
         with_sppnet: bool = True,
+        takes_jobs: bool = True,
         switch: Switch | None = None,
     ) -> None:
-        self._switch = switch
+        self._switch, self._takes_jobs = switch, takes_jobs
         self.folder = Path(tempfile.mkdtemp(prefix="rc-", dir="/tmp"))
         self.token = secrets.token_hex(32)
         self.nodes: list[RayNode] = []
@@ -165,6 +167,7 @@ class RayCluster:
         self._head_ip, served = ("127.0.0.2", "127.0.0.1") if switch is None else (self._head_machine.ip,) * 2
         self.address, self.jobs = f"{self._head_ip}:{gcs}", f"http://{served}:{dashboard}"
         self._ports = [f"--port={gcs}", f"--dashboard-host={served}", f"--dashboard-port={dashboard}"]
+        self._ports += [] if takes_jobs else ["--include-dashboard=false"]
         self.head: RayNode | None = None
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self._environment |= {
@@ -192,13 +195,14 @@ class RayCluster:
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
 
     def start_head(self, cpus: int = 1, options: tuple[str, ...] = ()) -> RayNode:
-        """Starts the head; returns when it lets nodes join and takes jobs."""
+        """Starts the head; returns when it lets nodes join and takes jobs, if it ever does."""
         (client,) = free_ports(1)
         ports = ["--head", *self._ports, f"--ray-client-server-port={client}"]
         head = self._start(self._head_ip, "h", [*ports, f"--num-cpus={cpus}", *options], {}, self._head_machine)
         self.head = head
         head.wait_until_up()
-        wait_for(self._takes_jobs, head.check_running)
+        if self._takes_jobs:
+            wait_for(self._answers, head.check_running)
         return head
 
     def start_node(
@@ -238,7 +242,7 @@ class RayCluster:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
             return json.load(answer)
 
-    def _takes_jobs(self) -> bool:
+    def _answers(self) -> bool:
         try:
             return isinstance(self.ask("/api/jobs/"), list)
         except OSError:
@@ -261,8 +265,8 @@ def make_cluster() -> Iterator[Callable[..., RayCluster]]:
     """Makes clusters, none of them started, and ends what is left of them."""
     made: list[RayCluster] = []
 
-    def make(environment: Mapping[str, str] | None = None, *, with_sppnet: bool = True) -> RayCluster:
-        made.append(RayCluster(environment, with_sppnet=with_sppnet))
+    def make(environment: Mapping[str, str] | None = None, **options: bool) -> RayCluster:
+        made.append(RayCluster(environment, **options))
         return made[-1]
 
     yield make

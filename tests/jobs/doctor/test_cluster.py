@@ -147,7 +147,7 @@ def test_a_node_without_a_token_is_told(store: Store) -> None:
 def test_the_nodes_of_a_real_cluster(
     make_cluster: Callable[..., RayCluster], s3_server: S3Server, s3: str, tmp_path: Path
 ) -> None:
-    cluster = make_cluster({**s3_server.environment, PING: "10000"})
+    cluster = make_cluster({**s3_server.environment, PING: "10000"}, takes_jobs=False)
     cluster.start_head(cpus=0)
     refused = {"AWS_SECRET_ACCESS_KEY": "wrong", PING: "5000"}
     cluster.start_node(options=("--num-gpus=1",), environment=refused)

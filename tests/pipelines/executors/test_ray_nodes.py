@@ -46,7 +46,7 @@ def test_each_node_answers_for_itself_or_is_named(make_cluster: Callable[..., Ra
     for folder in (shared, hidden):
         folder.mkdir()
         (folder / "asked.py").write_text(ASKED)
-    cluster = make_cluster()
+    cluster = make_cluster(takes_jobs=False)
     cluster.start_head(cpus=0)
     cluster.start_node(options=("--num-gpus=2",), environment={"NODE": "a"}, wait=False)
     cluster.start_node(environment={"NODE": "b"})
