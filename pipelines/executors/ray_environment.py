@@ -13,8 +13,8 @@ KEEPALIVE_TIME = "RAY_grpc_client_keepalive_time_ms"
 KEEPALIVE_TIMEOUT = "RAY_grpc_client_keepalive_timeout_ms"
 # A server of Ray allows a ping every 60 s, or more often where it was itself started with a smaller interval; it hangs
 # up on a client that pings more often ("too_many_pings"). All of a local Ray has our interval; a cluster that someone
-# else started may have Ray's own, five minutes. On one machine no connection is cut: who doesn't answer
-# is dead, or waits for a processor.
+# else started may have Ray's own, five minutes. On one machine no connection is cut: who doesn't answer is dead, or
+# waits for a processor.
 _LOCAL_KEEPALIVE_MS = (10_000, 30_000)
 _JOINED_KEEPALIVE_MS = (65_000, 20_000)
 _THREAD_VARIABLES = (

@@ -138,7 +138,7 @@ class RayCluster:
         environment: More environment variables of every process of it, such as those of an S3 server, or Ray's
             keepalive; by default Ray has its own settings but for the token.
         with_sppnet: Whether the head has a command `sppnet`.
-        takes_jobs: Whether the head has a dashboard, whose nine processes are half of its start.
+        takes_jobs: Whether the head has a dashboard, whose eleven processes are a third of its start.
         switch: Gives each node a machine of its own, whose network can be cut; else they share this one's loopback.
 
     Attributes:
