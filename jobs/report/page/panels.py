@@ -82,7 +82,8 @@ def scale_panels(evaluation: ClassEvaluation) -> tuple[Panel, ...]:
         points = [point for line in lines for point in zip(line.values, line.places, strict=True)]
         value, scale = best(points)
         label = f"{told.title} of {evaluation.step} over the short side of the image"
-        names = tuple(found) if len(found) > 1 else ()
+        others = len({row.name for row in evaluation.rows}) > 1  # of which some may have too few scales for a line
+        names = tuple(found) if others or len(found) > 1 else ()
         panels.append(Panel(told.title, f"best {value:.1f} at {scale:g}", scale_panel(lines, label), names))
     return tuple(panels)
 

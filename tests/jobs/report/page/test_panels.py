@@ -76,6 +76,9 @@ def test_a_panel_over_scales_tells_the_best():
     assert len(points) == 3
     assert min(y for _, y in points) == points[1][1]  # the highest
     assert [f">{scale}<" in panel.plot for scale in scales] == [True] * 3
+    rows.append(row("two", 224, 0.5))  # too few scales for a line: whose the line is, is told
+    (panel,) = scale_panels(ClassEvaluation("transfer", "val", "AP", "features", "splits", tuple(rows)))
+    assert panel.legend == ("one",)
     rows += [row("two", *point) for point in zip(scales, (0.5, 0.6, 0.7), strict=True)]
     (panel,) = scale_panels(ClassEvaluation("transfer", "val", "AP", "features", "splits", tuple(rows)))
     assert panel.legend == ("one", "two")
