@@ -29,7 +29,8 @@ from pipelines.engine.stage import FILES, RUNTIME, Beside, Stage, StageConfig
 from pipelines.engine.store import Store
 from pipelines.training.network_config import BackboneFields, LevelsField
 from sppnet.errors import ConfigError
-from sppnet.networks.backbones import TORCHVISION_PREFIX, Backbone, BackboneSpec, build_backbone
+from sppnet.networks.architectures import TORCHVISION_PREFIX
+from sppnet.networks.backbones import Backbone, BackboneSpec, build_backbone
 from sppnet.networks.checkpoints import load_found
 from sppnet.networks.imported_heads import PooledLayout, imported_head, is_head_tensor
 from sppnet.networks.published_pixels import assume_pixels, doubt_pixels, entry_pixels, settle_pixels

@@ -11,7 +11,8 @@ from pipelines.engine.own_code import OwnParts
 from pipelines.engine.stage import StageConfig
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import Preprocessing
-from sppnet.networks.backbones import ARCHITECTURES, BackboneSpec
+from sppnet.networks.architectures import ARCHITECTURES
+from sppnet.networks.backbones import BackboneSpec
 from sppnet.pooling.pyramid import parse_levels
 
 

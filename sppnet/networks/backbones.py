@@ -1,71 +1,37 @@
 """Backbones: the convolutions that make an image's map, with their geometry and their preprocessing.
 
 A `BackboneSpec` is plain data that a recipe can name and a fingerprint can hash; `build_backbone` turns it into a
-module. A new architecture is one entry of `ARCHITECTURES`; `torchvision:<name>` is any of torchvision's classifiers,
-`timm:<name>` any of timm's, `package.module:factory` one of the user's own.
+module. Its architecture is one of `sppnet.networks.architectures`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
 from sppnet.errors import ConfigError
-from sppnet.images.network_input import SQUEEZENET_CAFFE, TORCHVISION, UNIT_128, Preprocessing
-from sppnet.networks import own_networks, timm_models
-from sppnet.networks.cuts import CLASSIFIERS, cut_network, last_activation, nearest, put_first
+from sppnet.images.network_input import Preprocessing
+from sppnet.networks import own_networks
+from sppnet.networks.architectures import ARCHITECTURES, architecture
+from sppnet.networks.cuts import CLASSIFIERS, cut_network, nearest, put_first
 from sppnet.networks.dilation import dilate_last_stage
 from sppnet.networks.map_shapes import ShapeCounter
 from sppnet.networks.receptive_fields import trace_geometry
-from sppnet.networks.squeezenet import squeezenet_features
 from sppnet.networks.torchvision_models import InputTransform
-from sppnet.networks.trunks import TRUNKS, build_trunk
 from sppnet.networks.weights import load_state
 from sppnet.own_parts import is_import_path
 from sppnet.pooling.geometry import GEOMETRIES, Geometry
 from sppnet.sizes import Size
 
-TORCHVISION_PREFIX = "torchvision:"
-"""Before the name of one of torchvision's classifiers."""
-TIMM_PREFIX = "timm:"
-"""Before the name of one of timm's, with or without a tag of its weights."""
 _ANY_SIDE = 512
 """Pixels of an image's side that every network has cells for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """One entry of the registry.
-
-    Attributes:
-        build: makes the whole network for a spec, to be cut; its parameters have their publisher's names.
-        cut: the last module kept by default, a dotted name; empty where the network as a whole gives the map.
-        preprocessing: what the network wants of its pixels by default.
-        has_width: whether `BackboneSpec.width` means anything here.
-        response_norm: its default, or None where the architecture has no such norm.
-        beyond: beginnings of the names that published weights hold besides the trunk, knowingly ignored.
-        transforms_input: whether it can transform its input itself, as `BackboneSpec.transform_input` says.
-        asks: which files are asked for their pixels if nobody says what those are: `none`, those in torch's own
-            format (`torch`, for a name that means Caffe's weights), or `all`.
-    """
-
-    build: Callable[[BackboneSpec], nn.Module]
-    cut: str
-    preprocessing: Preprocessing
-    has_width: bool = False
-    response_norm: bool | None = None
-    beyond: tuple[str, ...] = ()
-    transforms_input: bool = False
-    asks: Literal["none", "torch", "all"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,89 +216,14 @@ def load_backbone(
     load_state(backbone.trunk, mine, where, prefix=prefix, ignore=[prefix + name for name in ignore], finite=finite)
 
 
-def _build_table_1(spec: BackboneSpec) -> nn.Sequential:
-    return build_trunk(spec.architecture, spec.width, response_norm=spec.response_norm is not False)
-
-
-def _build_squeezenet(spec: BackboneSpec) -> nn.Sequential:
-    del spec
-    return nn.Sequential(OrderedDict(features=squeezenet_features()))
-
-
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {
-        **{
-            name: Architecture(
-                _build_table_1,
-                f"relu{len(plan.convolutions)}",
-                UNIT_128,
-                has_width=True,
-                response_norm=True,
-                asks="all" if name == "zf5_released" else "none",
-            )
-            for name, plan in TRUNKS.items()
-        },
-        "squeezenet1_0": Architecture(
-            _build_squeezenet, "features.12", SQUEEZENET_CAFFE, beyond=("classifier.",), asks="torch"
-        ),
-    }
-)
-"""Every architecture by name, torchvision's and timm's apart. The authors' `zf5_released` wants `CAFFE_128`."""
-
-
-def architecture(name: str) -> Architecture:
-    """Return an entry of `ARCHITECTURES`, or that of one of torchvision's or timm's classifiers, or of one's own.
-
-    Raises:
-        ConfigError: there is none of that name, or it is code that may not be run here.
-    """
-    if name.startswith(TORCHVISION_PREFIX):
-        return _torchvision_architecture(name)
-    if name.startswith(TIMM_PREFIX):
-        return _timm_architecture(name)
-    if is_import_path(name):
-        return _own_architecture(name)
-    if name not in ARCHITECTURES:
-        known = f"{', '.join(ARCHITECTURES)}, {TORCHVISION_PREFIX}<name>, {TIMM_PREFIX}<name>, package.module:factory"
-        raise ConfigError(f"backbone.architecture: unknown {name!r}, one of {known}{nearest(name, ARCHITECTURES)}")
-    return ARCHITECTURES[name]
-
-
-@lru_cache(maxsize=16)
-def _torchvision_architecture(name: str) -> Architecture:
-    """Return the entry of one of torchvision's classifiers, cut by default where its convolutions end."""
-    from sppnet.networks.torchvision_models import build_model
-
-    model = name.removeprefix(TORCHVISION_PREFIX)
-    with torch.device("meta"):
-        network = build_model(model)
-        transforms = hasattr(network, "transform_input")
-        cut = last_activation(network, name)
-    return Architecture(lambda _: build_model(model), cut, TORCHVISION, transforms_input=transforms)
-
-
-@lru_cache(maxsize=16)
-def _timm_architecture(name: str) -> Architecture:
-    """Return the entry of one of timm's classifiers, likewise."""
-    model = name.removeprefix(TIMM_PREFIX)
-    pixels = timm_models.model_pixels(model)
-    with torch.device("meta"):
-        cut = last_activation(timm_models.build_model(model), name)
-    return Architecture(lambda _: timm_models.build_model(model), cut, pixels)
-
-
-@lru_cache(maxsize=16)
-def _own_architecture(path: str) -> Architecture:
-    """Return the entry of a network of the user's own, once it was built."""
-    with torch.device("meta"):
-        own_networks.build_model(path)
-    return Architecture(lambda _: own_networks.build_model(path), "", TORCHVISION)
+def _whole_network(spec: BackboneSpec) -> nn.Module:
+    return architecture(spec.architecture).build(spec.width, spec.response_norm is not False)
 
 
 def _build_trunk(spec: BackboneSpec) -> nn.Module:
     """Build the layers that a spec keeps."""
     kind = architecture(spec.architecture)
-    network, cut = kind.build(spec), spec.cut or kind.cut
+    network, cut = _whole_network(spec), spec.cut or kind.cut
     whole = own_networks.whole_network
     trunk = cut_network(network, cut, spec.architecture) if cut else whole(network, spec.architecture)
     if spec.transform_input and isinstance(trunk, fx.GraphModule):
@@ -374,7 +265,7 @@ def shape_counter(spec: BackboneSpec) -> ShapeCounter:
 def _whole_trunk_names(spec: BackboneSpec) -> frozenset[str]:
     """Return the names of all the network's tensors before it is cut."""
     with torch.inference_mode(), torch.device("meta"):
-        return frozenset(architecture(spec.architecture).build(spec).state_dict())
+        return frozenset(_whole_network(spec).state_dict())
 
 
 @lru_cache(maxsize=65536)

@@ -14,7 +14,8 @@ import numpy as np
 
 from sppnet.errors import ConfigError
 from sppnet.images.network_input import Preprocessing
-from sppnet.networks.backbones import TIMM_PREFIX, TORCHVISION_PREFIX, BackboneSpec, architecture
+from sppnet.networks.architectures import TIMM_PREFIX, TORCHVISION_PREFIX, architecture
+from sppnet.networks.backbones import BackboneSpec
 from sppnet.networks.torchvision_models import addressed_files, published_files
 
 _EXAMPLES = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sppnet import own_parts
-from sppnet.networks import backbones
+from sppnet.networks import architectures, backbones
 
 NETWORK = """
 from torch import nn
@@ -39,7 +39,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     def forget() -> None:
         own_parts._ALLOWED.clear()
         for cached in (
-            backbones._own_architecture,
+            architectures._own_architecture,
             backbones._shape_trunk,
             backbones.shape_counter,
             backbones._map_shape,

@@ -80,8 +80,6 @@ def test_spec_round_trips_through_json(spec: BackboneSpec) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"architecture": "zf6"}, "unknown 'zf6'.*did you mean 'zf5'"),
-        ({"architecture": "torchvision:resnet5"}, "no classifier 'resnet5', did you mean 'resnet"),
         ({"architecture": "torchvision:resnet18", "width": 0.5}, "one width only"),
         ({}, "architecture: missing"),
         ({"architecture": "zf5", "widht": 1}, "backbone.widht: unknown key, did you mean 'width'"),
