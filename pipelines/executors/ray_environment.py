@@ -42,6 +42,8 @@ def set_up(local: bool) -> None:
         defaults["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # Ray would start a worker a core at once; none is ever used, since tasks have an environment of their own.
         defaults["RAY_prestart_worker_first_driver"] = "0"
+        # Ray Train would start a process beside every group that asks whether a cloud takes this machine back.
+        defaults["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
     authentication = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     given = [name for name in authentication if name in os.environ]
     if local and not given:

@@ -11,6 +11,7 @@ RAY_NAMES = (
     "RAY_grpc_client_keepalive_timeout_ms",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
     "RAY_prestart_worker_first_driver",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER",
     "RAY_AUTH_MODE",
     "RAY_AUTH_TOKEN",
     "RAY_AUTH_TOKEN_PATH",

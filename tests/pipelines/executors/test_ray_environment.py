@@ -25,6 +25,7 @@ def test_a_local_ray_is_quiet_on_loopback_and_locked(clean: pytest.MonkeyPatch) 
         "RAY_grpc_client_keepalive_timeout_ms": "30000",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_prestart_worker_first_driver": "0",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         "RAY_AUTH_MODE": "token",
     }
     ray_environment.set_up(local=True)

@@ -34,7 +34,7 @@ from tests.support.waiting import PATIENCE, wait_for_step
 
 pytestmark = pytest.mark.ray
 
-STEPS = 3000  # seconds of work, so that a kill comes long before the end
+STEPS = 1500  # seconds of work, so that a kill comes long before the end
 
 
 def finetune_spec(workspace: Workspace, name: str, **changes: Any) -> StageSpec:
