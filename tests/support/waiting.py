@@ -24,8 +24,8 @@ A virtual machine whose host is busy has been seen to take four times as long fo
 def wait_for(condition: Callable[[], T], check: Callable[[], None] | None = None, seconds: float = PATIENCE) -> T:
     """Waits until a condition is true and returns its value; `check` raises when it can't come true any more.
 
-    What is dear to look at, as a listing in S3 or every process's title, is looked at a third of the time at most: who
-    waits shares the cores with what is waited for.
+    What is dear to look at, as a listing in S3 or every process's title, is looked at a sixth of the time at most:
+    who waits shares the cores with what is waited for.
     """
     end = time.monotonic() + seconds
     while True:
@@ -36,7 +36,7 @@ def wait_for(condition: Callable[[], T], check: Callable[[], None] | None = None
             check()
         now = time.monotonic()
         assert now < end, f"waited {seconds:g} s in vain"
-        time.sleep(min(max(0.01, 2 * (now - looked)), 0.2))
+        time.sleep(min(max(0.01, 5 * (now - looked)), 0.25))
 
 
 def wait_for_step(spec: StageSpec, step: int) -> None:
