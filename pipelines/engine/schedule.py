@@ -70,7 +70,8 @@ class Schedule:
         """Open every step that can be opened now, in order; complete steps are summed up.
 
         Raises:
-            SppError: What a step's `prepare` raises, or `TooManyQuarantinedError` of one that is complete.
+            SppError: What a step's `prepare` or `check_input` raises, or `TooManyQuarantinedError` of one that is
+                complete.
         """
         while (step := next(filter(self._can_open, self._steps), None)) is not None:
             self._open(step)
@@ -224,9 +225,19 @@ class Schedule:
         check_quarantine(summary, config.max_quarantined)
         step.summary = summary
         self._observer.step_done(step.planned, summary, time.perf_counter() - step.started)
+        self._check_readers(step)
         if all(other.summary is not None for other in self._by_artifact[step.artifact]):
             for unit in list(self._waiting[step.artifact]):  # units that the step doesn't have: nothing to wait for
                 self._release(step.artifact, unit)
+
+    def _check_readers(self, made: StepAtWork) -> None:
+        """Let the steps that will read a step look at what it has made."""
+        for step in self._steps:
+            fields = [name for name, targets in step.planned.config.references().items() if made.name in targets]
+            if fields and not step.is_open:
+                stage = build_stage(step.planned.spec)
+                for field in fields:
+                    stage.check_input(field)
 
     # --- units ----------------------------------------------------------------------------------------------------
 

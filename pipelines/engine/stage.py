@@ -248,6 +248,13 @@ class Stage(ABC, Generic[C]):
         It is called for every step with a manifest before anything is computed.
         """
 
+    def check_input(self, field: str) -> None:
+        """Raise `ConfigError` where what the step behind a field has made does not fit.
+
+        It is called on the driver as soon as that step is complete, mostly long before the stage's own turn: what can
+        come to no good end is said before hours go into all that lies between.
+        """
+
     def prepare(self) -> None:
         """Run once on the driver before the first phase."""
 

@@ -33,7 +33,7 @@ from pipelines.detecting.negatives import RandomNegatives
 from pipelines.detecting.set_limits import mine_bytes, solve_bytes
 from pipelines.detecting.svm_config import TrainSvmsConfig
 from pipelines.detecting.training_sets import SetBuilder
-from pipelines.detecting.window_stage import WindowTrainingStage
+from pipelines.detecting.window_stage import WindowTrainingStage, absent_categories
 from pipelines.engine.commits import Output
 from pipelines.engine.phases import Phase
 from pipelines.engine.records import read_beside, write_once
@@ -202,11 +202,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         )
         examples = builder.build(category, number, last, config.evict_threshold)
         if not examples.positives:
-            splits = " or ".join(f"'{split}'" for split in self._shards.splits)
-            raise ConfigError(
-                f"step {self.spec.step}: category '{category}' has no object in split {splits}; "
-                "remove it from categories"
-            )
+            raise absent_categories(self.spec.step, {category: False}, self._shards.splits)
         try:
             scale = feature_scale([self._shards.mean_norm(self.artifact)], config.mean_norm)
             np.multiply(examples.features, np.float32(scale), out=examples.features)

@@ -46,7 +46,8 @@ def test_all_images_unusable(bench) -> None:
     assert "step images: 18 of 18 keys quarantined (18 not-an-image" in outcome.json["error"]
     allowed = bench.run("images.max_quarantined=1")
     assert allowed.code == 2
-    assert "category 'bottle' has no object in split 'train'" in allowed.json["error"]
+    assert "categories 'bottle', 'car', " in allowed.json["error"]
+    assert "have no object in split 'train'; remove them from categories" in allowed.json["error"]
 
 
 @pytest.mark.parametrize(
@@ -213,8 +214,10 @@ def test_maps_of_another_backbone(made) -> None:
 def test_a_category_without_objects(made) -> None:
     outcome = made.run("svms.categories=[car, flower]")
     assert outcome.code == 2
-    expected = "step svms: category 'flower' has no object in split 'train'; remove it from categories"
-    assert outcome.json["error"] == expected
+    expected = (
+        "step svms: category 'flower' has no object in split 'train' but difficult ones; remove it from categories"
+    )
+    assert outcome.json["error"] == f"{expected}, or set difficult: true"
 
 
 def test_a_category_that_the_data_set_does_not_have(made) -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from pipelines.engine.executor import Job, OpenPhase, Outcome, WorkQueue
 from pipelines.engine.recipe import parse_recipe
+from pipelines.engine.registry import stage_type
 from pipelines.engine.runner import Engine
 from pipelines.engine.schedule import Schedule
 from pipelines.engine.workspace import Workspace
 from pipelines.executors.local import LocalExecutor
-from sppnet.errors import ArtifactError, IncompleteError
+from sppnet.errors import ArtifactError, ConfigError, IncompleteError
 from tests.support.toy_fixtures import Recorder, Toys
 
 SHARDS = 3
@@ -61,6 +62,25 @@ def test_what_is_read_whole_is_waited_for(toys: Toys) -> None:
     assert len(quarters) == 3
     assert recorder.done.index(("raise", "sum/0_1_2")) < min(quarters)
     assert recorder.done[:2] == [("count", UNITS[0]), ("half", UNITS[0])]
+
+
+def test_whoever_waits_for_a_step_looks_at_it_as_soon_as_it_is_complete(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`raise` reads `count` whole, and is in its turn long before all halves are made; it is asked before that."""
+    told: list[tuple[str, str]] = []
+
+    def look(stage: Any, field: str) -> None:
+        told.append((stage.spec.step, field))
+        raise ConfigError("step raise: there is nothing to raise")
+
+    monkeypatch.setattr(stage_type("powers"), "check_input", look)
+    recorder = Recorder()
+    with pytest.raises(ConfigError, match="nothing to raise"):
+        engine_of(toys, steps_of(toys, total=True)).run(LocalExecutor(), recorder)
+    assert told == [("raise", "numbers")]
+    assert {step for step, _ in recorder.done} == {"count", "half"}
+    assert "raise" not in {step for step, _, _ in recorder.started}
 
 
 def test_a_failed_unit_holds_up_its_own_shard_only(toys: Toys) -> None:

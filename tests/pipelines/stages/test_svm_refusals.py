@@ -43,5 +43,5 @@ def test_a_category_without_objects_is_refused(chain, tmp_path) -> None:
     notes = [path.read_text() for path in (chain.data / "Annotations").glob("train_*.xml")]
     assert all("<difficult>1" in note for note in notes if "<name>flower" in note)
     copy = chain.copied(tmp_path / "ws").only(*STEPS).changed(svms={"categories": ["car", "flower"]})
-    with pytest.raises(ConfigError, match="step svms: category 'flower' has no object in split 'train'; remove it"):
+    with pytest.raises(ConfigError, match="'flower' has no object in split 'train' but difficult ones; remove it"):
         copy.run()
