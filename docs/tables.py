@@ -71,12 +71,13 @@ def _classes(result: Result, step: str, metric: str, but: str = "") -> list[list
 
 def _comparisons(result: Result) -> list[list[str]]:
     heading = ["difference in points", "of", "with", "mean", "each pair", "95 %, other seeds", "95 %, other images"]
-    return [heading, *map(_comparison, result["comparisons"])]
+    by_voc = any(found["voc07_map"] is not None for found in result["steps"].values())  # DET's rule has the area alone
+    return [heading, *(_comparison(one, "voc07_map" if by_voc else "area_map") for one in result["comparisons"])]
 
 
-def _comparison(one: Mapping[str, Any]) -> list[str]:
+def _comparison(one: Mapping[str, Any], figure: str) -> list[str]:
     if "by_pair" not in one:  # of detectors
-        found = one["voc07_map"]
+        found = one[figure]
         bounds = [found["low"], found["high"]]
         return [one["name"], one["row"], one["over"], _points(found["difference"]), "-", "-", _interval(bounds)]
     return [
