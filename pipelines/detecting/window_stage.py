@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
-from types import MappingProxyType
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field
 
 from pipelines.artifacts.detectors import FeatureInfo
-from pipelines.artifacts.manifest import Manifest
+from pipelines.detecting.category_objects import check_shown
 from pipelines.detecting.checks import require_windows_and_maps
 from pipelines.detecting.training_shards import TrainingShards
 from pipelines.engine.machine import GpuFields
 from pipelines.engine.phases import Resources
 from pipelines.engine.stage import Input, StageConfig, StageSpec
 from pipelines.engine.store import Store
-from pipelines.engine.workspace import Workspace
 from pipelines.shards.categories import CategoriesField, check_categories, fill_in
-from pipelines.shards.reading import IngestedImages, splits_units
 from pipelines.shards.stage import ShardStage
 from sppnet.detection.features import WindowFeatures
-from sppnet.errors import ArtifactError, ConfigError
 from sppnet.pooling.geometry import Convention
 
 
@@ -93,17 +89,9 @@ class WindowTrainingStage(ShardStage[W]):
 
     def check_input(self, field: str) -> None:
         """Check that the images, once they are ingested, show every category: training comes long after."""
-        if field != "images" or self.artifact.committed():
-            return
-        spec, config = self.spec, self.config
-        splits = self.whole_splits(config)
-        images = self.images.artifact.name
-        try:
-            absent = _absent(spec.workspace, images, spec.manifest, splits, config.categories, config.difficult)
-        except ArtifactError:
-            return  # a damaged shard is told by the unit that needs it, while all others go on
-        if absent:
-            raise absent_categories(spec.step, absent, splits)
+        if field == "images" and not self.artifact.committed():
+            config = self.config
+            check_shown(self.spec, self.whole_splits(config), config.categories, difficult=config.difficult)
 
     def prepare(self) -> None:
         """Check the splits, and record what is trained on which features."""
@@ -132,45 +120,3 @@ class WindowTrainingStage(ShardStage[W]):
     def _solving(self, memory_bytes: int) -> Resources:
         """Return what a unit that solves needs."""
         return Resources(cpus=self.config.cpus, memory_bytes=memory_bytes)
-
-
-def absent_categories(step: str, absent: Mapping[str, bool], splits: Sequence[str]) -> ConfigError:
-    """Return the error that names categories of which there is nothing to learn.
-
-    Args:
-        step: The step that wants them.
-        absent: The categories, and whether each has objects all of which are marked difficult.
-        splits: Where nothing was found of them.
-    """
-    names, one = ", ".join(f"'{name}'" for name in absent), len(absent) == 1
-    where = " or ".join(f"'{split}'" for split in splits)
-    hard = [f"'{name}'" for name, is_hard in absent.items() if is_hard]
-    of = "" if one else f" of {', '.join(hard)}"
-    but = f" but difficult ones{of}" if hard else ""
-    return ConfigError(
-        f"step {step}: {'category' if one else 'categories'} {names} {'has' if one else 'have'} no object in split "
-        f"{where}{but}; remove {'it' if one else 'them'} from categories{', or set difficult: true' if hard else ''}"
-    )
-
-
-@lru_cache(maxsize=16)
-def _absent(
-    workspace: str, images: str, manifest: str, splits: tuple[str, ...], categories: tuple[str, ...], difficult: bool
-) -> Mapping[str, bool]:
-    """Return the categories of which splits show nothing to learn, as `absent_categories` takes them.
-
-    No more is read than it takes to see all.
-    """
-    place = Workspace.open(workspace)
-    ingested = IngestedImages(place.artifact(images), Manifest.read(place.store, manifest))
-    absent = dict.fromkeys(categories, False)
-    for unit in splits_units(ingested.manifest, splits):
-        if not absent:
-            break
-        for annotation in ingested.read_annotations(unit)[0].values():
-            for thing in annotation.objects:
-                if difficult or not thing.difficult:
-                    absent.pop(thing.category, None)
-                elif thing.category in absent:
-                    absent[thing.category] = True
-    return MappingProxyType(absent)

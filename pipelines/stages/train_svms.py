@@ -27,13 +27,14 @@ import numpy as np
 
 from pipelines.artifacts.detectors import FeatureInfo, backbone_digest, read_svms
 from pipelines.artifacts.networks import read_head_levels
+from pipelines.detecting.category_objects import no_object_error
 from pipelines.detecting.gathering import ExampleGroups, Gatherer
 from pipelines.detecting.mining import HardExamples, Miner
 from pipelines.detecting.negatives import RandomNegatives
 from pipelines.detecting.set_limits import mine_bytes, solve_bytes
 from pipelines.detecting.svm_config import TrainSvmsConfig
 from pipelines.detecting.training_sets import SetBuilder
-from pipelines.detecting.window_stage import WindowTrainingStage, absent_categories
+from pipelines.detecting.window_stage import WindowTrainingStage
 from pipelines.engine.commits import Output
 from pipelines.engine.phases import Phase
 from pipelines.engine.records import read_beside, write_once
@@ -202,7 +203,7 @@ class TrainSvms(WindowTrainingStage[TrainSvmsConfig]):
         )
         examples = builder.build(category, number, last, config.evict_threshold)
         if not examples.positives:
-            raise absent_categories(self.spec.step, {category: False}, self._shards.splits)
+            raise no_object_error(self.spec.step, {category: False}, self._shards.splits)
         try:
             scale = feature_scale([self._shards.mean_norm(self.artifact)], config.mean_norm)
             np.multiply(examples.features, np.float32(scale), out=examples.features)
