@@ -88,7 +88,7 @@ class WindowTrainingStage(ShardStage[W]):
         check_categories(config.categories, spec)
 
     def check_input(self, field: str) -> None:
-        """Check that the images, once they are ingested, show every category: training comes long after."""
+        """Check that the images, once they are ingested, show every category: trainings come after."""
         if field == "images" and not self.artifact.committed():
             config = self.config
             check_shown(self.spec, self.whole_splits(config), config.categories, difficult=config.difficult)

@@ -251,8 +251,9 @@ class Stage(ABC, Generic[C]):
     def check_input(self, field: str) -> None:
         """Raise `ConfigError` where what the step behind a field has made does not fit.
 
-        It is called on the driver as soon as that step is complete, mostly long before the stage's own turn: what can
-        come to no good end is said before hours go into all that lies between.
+        It is called on the driver as soon as that step is complete, before the stage's own turn: what can come to no
+        good end is said before more hours go into what lies between. Of steps that run shard by shard beside that step
+        most may be done by then.
         """
 
     def prepare(self) -> None:
